@@ -1,0 +1,5 @@
+"""`python -m worker` is `returns-worker`."""
+
+from worker.cli import main
+
+main()
