@@ -1,0 +1,1 @@
+"""What is true about a return: pure values and decisions, standard library only."""

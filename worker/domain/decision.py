@@ -1,0 +1,60 @@
+"""What `decide` answers: the row as it shall be, the history it makes, and what follows for the account."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from worker.domain.errors import ErrorCode
+from worker.domain.outcomes import PackageInfo, StoredLabel
+from worker.domain.returns import ReturnOrder
+
+
+class StepOutcome(StrEnum):
+    """The `outcome` label of `returns_worker_steps_total`."""
+
+    CREATED = "created"
+    STORED = "stored"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    COMPLETED = "completed"
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    REJECTED = "rejected"
+    NEEDS_ATTENTION = "needs_attention"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    PUT_BACK = "put_back"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A row of `status_transition`."""
+
+    field: str
+    old_value: str | None
+    new_value: str | None
+    carrier_status: str | None = None
+    carrier_time: datetime | None = None
+    reason: str | None = None
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """The whole account waits: `until` then, or until a person acts when None."""
+
+    until: datetime | None
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The row as it shall be, what history it makes, and what else follows."""
+
+    order: ReturnOrder
+    outcome: StepOutcome
+    transitions: tuple[Transition, ...] = ()
+    packages: tuple[PackageInfo, ...] = ()
+    labels: tuple[StoredLabel, ...] = ()
+    hold: Hold | None = None

@@ -1,0 +1,44 @@
+"""The closed list of `error_code` values: why a return is rejected, held for a person, or being retried."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """A value of `return_order.error_code` or `return_order.label_error_code`."""
+
+    INVALID_PAYLOAD = "invalid_payload"
+    CARRIER_REFUSED = "carrier_refused"
+    CREATE_OUTCOME_UNKNOWN = "create_outcome_unknown"
+    CARRIER_REF_TAKEN = "carrier_ref_taken"
+    WORKER_CRASHED = "worker_crashed"
+    CARRIER_UNREACHABLE = "carrier_unreachable"
+    CARRIER_ERROR = "carrier_error"
+    CARRIER_TIMEOUT = "carrier_timeout"
+    CARRIER_BUSY = "carrier_busy"
+    CARRIER_KEY_REFUSED = "carrier_key_refused"
+    CARRIER_LOST_IT = "carrier_lost_it"
+    UNINTELLIGIBLE_ANSWER = "unintelligible_answer"
+    LABEL_NOT_READY = "label_not_ready"
+    LABEL_UNUSABLE = "label_unusable"
+    LABEL_NOT_STORED = "label_not_stored"
+
+
+MEANING: Mapping[ErrorCode, str] = {
+    ErrorCode.INVALID_PAYLOAD: "the payload breaks a rule; every wrong path is named; nothing was sent",
+    ErrorCode.CARRIER_REFUSED: "the carrier refused the request and said why; nothing exists there",
+    ErrorCode.CREATE_OUTCOME_UNKNOWN: "a creation was sent and its answer lost or unreadable: look at the carrier's",
+    ErrorCode.CARRIER_REF_TAKEN: "the carrier answered a creation with a number that another return already has",
+    ErrorCode.WORKER_CRASHED: "five workers in a row took this return and none came back",
+    ErrorCode.CARRIER_UNREACHABLE: "no connection to the carrier; nothing was sent",
+    ErrorCode.CARRIER_ERROR: "the carrier answered with a server error",
+    ErrorCode.CARRIER_TIMEOUT: "the carrier did not answer in time",
+    ErrorCode.CARRIER_BUSY: "the carrier asked to wait (429, or 503 with Retry-After)",
+    ErrorCode.CARRIER_KEY_REFUSED: "the carrier refused the key (401, 403); the whole account waits",
+    ErrorCode.CARRIER_LOST_IT: "the carrier says it does not know this return (404)",
+    ErrorCode.UNINTELLIGIBLE_ANSWER: "the carrier's answer has not the documented shape",
+    ErrorCode.LABEL_NOT_READY: "the carrier has no label for this return yet",
+    ErrorCode.LABEL_UNUSABLE: "what the carrier sent as label is no readable PDF of the right length",
+    ErrorCode.LABEL_NOT_STORED: "the label is good but the label store could not take it",
+}
+"""One line an operator understands, for each code; the documentation repeats it and a test compares them."""

@@ -1,0 +1,60 @@
+"""The states of a return, the steps that move it, and which state may follow which.
+
+::
+
+                      INSERT
+                        |
+                        v      created               terminal status, or too old
+     .-- retry --->  pending ------------> tracking ------------------------> completed
+     |                |  |  \\                |  |
+     |  refused,      |  |   \\  in doubt,    |  |  fails without end
+     |  invalid       |  |    \\ or no end    |  |
+     |                v  |     v              v  |
+     '----------- rejected     needs_attention   |
+                      |  |            |          |
+                      |  '--------.   | a person |
+                      withdrawn   v   v          v withdrawn
+                      '------->   cancelled  <---'
+
+There is no "running" state: the lease says who works on a row.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a return is in our hands; `ReturnOrder.state`."""
+
+    PENDING = "pending"
+    TRACKING = "tracking"
+    COMPLETED = "completed"
+    REJECTED = "rejected"
+    NEEDS_ATTENTION = "needs_attention"
+    CANCELLED = "cancelled"
+
+
+class Step(StrEnum):
+    """What a worker does with a row it has claimed."""
+
+    CREATE = "create"
+    LABEL = "label"
+    TRACK = "track"
+    CANCEL = "cancel"
+
+
+SCHEDULED_STEPS = (Step.CREATE, Step.LABEL, Step.TRACK)
+"""The values of `ReturnOrder.next_step`, most urgent first; `cancel` follows from a request, not from a clock."""
+
+LIVE_STATES = (State.PENDING, State.TRACKING, State.NEEDS_ATTENTION)
+"""States that still ask for work, ours or a person's."""
+
+MAY_BECOME: Mapping[State, frozenset[State]] = {
+    State.PENDING: frozenset({State.TRACKING, State.REJECTED, State.NEEDS_ATTENTION, State.CANCELLED}),
+    State.TRACKING: frozenset({State.COMPLETED, State.NEEDS_ATTENTION, State.CANCELLED}),
+    State.REJECTED: frozenset({State.PENDING, State.CANCELLED}),
+    State.NEEDS_ATTENTION: frozenset({State.PENDING, State.TRACKING, State.CANCELLED}),
+    State.COMPLETED: frozenset(),
+    State.CANCELLED: frozenset(),
+}
+"""Every change of state there is; `decide` makes no other (a test walks them all)."""

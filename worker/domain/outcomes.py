@@ -1,0 +1,155 @@
+"""What a step can report: a closed union, the only thing `decide` looks at besides the row."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from worker.domain.tracking import TrackingUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class PackageInfo:
+    """A row of `package`: what the carrier says of one package or shipment."""
+
+    position: int
+    label_code: str | None = None
+    description: str | None = None
+    tracking_number: str | None = None
+    tracking_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabel:
+    """A row of `label`: a label that is verified and lies in the label store."""
+
+    position: int
+    location: str
+    media_type: str
+    byte_count: int
+    page_count: int | None
+    sha256: str
+
+
+class FailureKind(StrEnum):
+    """What went wrong between us and the carrier, named so that what to do about it follows."""
+
+    NETWORK = "network"  # never reached: nothing was sent
+    TIMEOUT = "timeout"
+    SERVER_ERROR = "server_error"
+    THROTTLED = "throttled"  # turned away for now, with or without a time
+    UNAUTHORIZED = "unauthorized"  # the key, not the return
+    REFUSED = "refused"  # this request will never be accepted
+    NOT_FOUND = "not_found"
+    UNINTELLIGIBLE = "unintelligible"
+    OUTCOME_UNKNOWN = "outcome_unknown"  # a creation that may have happened
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The carrier made the return and said its number."""
+
+    carrier_ref: str
+    update: TrackingUpdate | None
+    packages: tuple[PackageInfo, ...] = ()
+    return_url: str | None = None
+    has_label: bool = True  # whether a label can be asked for now
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """The payload breaks rules; nothing was sent."""
+
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """An earlier holder committed the intent to create and never recorded an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefTaken:
+    """The carrier's number for this creation already belongs to another return."""
+
+    carrier_ref: str
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelReady:
+    """The label is verified and stored."""
+
+    label: StoredLabel
+
+
+@dataclass(frozen=True, slots=True)
+class LabelTrouble:
+    """No usable label yet; `code` is one of the label codes of `ErrorCode`."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """The carrier said where the return is."""
+
+    update: TrackingUpdate
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A carrier call without success; `message` may quote the carrier and so a customer, never a key; `raw` is JSON."""
+
+    kind: FailureKind
+    message: str
+    retry_after: timedelta | None = None
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The shop withdrew it; `reason` says whether the carrier was told."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A withdrawal or a retry that makes no sense in this state: said once in the history, then forgotten."""
+
+    reason: str
+    cancel: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToDo:
+    """The row was due and asks for nothing now; such as a withdrawal that waits until a person settles a creation."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A rejected return that the shop asks to try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poisoned:
+    """Too many workers took this row and did not come back."""
+
+
+Outcome = (
+    Created
+    | Invalid
+    | Interrupted
+    | RefTaken
+    | LabelReady
+    | LabelTrouble
+    | Tracked
+    | Failed
+    | Withdrawn
+    | RequestRefused
+    | NothingToDo
+    | PutBack
+    | Poisoned
+)

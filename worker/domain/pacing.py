@@ -1,0 +1,49 @@
+"""How many requests an account may send now: never more than its limit in any 60 seconds, over all workers together.
+
+A token bucket kept as one moment, as in the generic cell rate algorithm (ITU-T I.371): `spent_until` runs ahead of the
+clock by one interval for each token taken. The burst is taken out of the refill, not added to it: with a burst b and
+one token each T seconds, a window of W seconds sees at most b + W/T tokens, so T follows from the limit.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+TOKEN_LIFE = timedelta(seconds=3)
+"""A token not used within this is void: tokens kept back would be a second burst."""
+
+_TRANSIT = timedelta(seconds=2)  # a request may reach the carrier so much later than the one after it
+_WINDOW = timedelta(seconds=60) + TOKEN_LIFE + _TRANSIT
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Tokens taken, the account's moment to remember, and when the next token will be there."""
+
+    tokens: int
+    spent_until: datetime
+    next_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The rule for one account; `rate_per_minute` >= 1."""
+
+    rate_per_minute: int
+
+    @property
+    def burst(self) -> int:
+        """Tokens that may be taken at once after a pause: a tenth of a minute's worth."""
+        return max(1, self.rate_per_minute // 10)
+
+    @property
+    def interval(self) -> timedelta:
+        """Time for one token to grow back."""
+        return _WINDOW * 1.001 / (self.rate_per_minute - self.burst + 1)
+
+    def take(self, spent_until: datetime | None, now: datetime, want: int) -> Grant:
+        """Up to `want` tokens at `now`, given the moment remembered from the last call."""
+        full = now - self.burst * self.interval
+        start = full if spent_until is None else max(spent_until, full)
+        tokens = max(0, min(want, int((now - start) / self.interval)))
+        spent = start + tokens * self.interval
+        return Grant(tokens, spent, spent + self.interval)

@@ -1,0 +1,205 @@
+"""Reads a shop's payload into a `ReturnRequest`, naming every problem by its path."""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from worker.domain.returns import Address, Parcel, Party, ReturnRequest
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_ADDRESS = ("street", "house_number", "line_2", "postal_code", "city", "region", "country")
+
+
+class InvalidPayload(ValueError):
+    """The payload breaks rules; `problems` holds a line `path: what is wrong` for each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -> tuple[ReturnRequest, list[str]]:
+    """The payload in `text` (JSON) as far as it can be read, and its problems.
+
+    The carrier adds what it misses to the problems, so that the shop sees all of them at once.
+    """
+    try:
+        data = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return ReturnRequest(), ["payload: is not JSON"]
+    if not isinstance(data, dict):
+        return ReturnRequest(), ["payload: must be a JSON object"]
+    if default_receiver is not None and data.get("receiver") is None:
+        data = {**data, "receiver": default_receiver}
+    problems: list[str] = []
+    root = _Object(data, "", problems)
+    request = ReturnRequest(
+        customer=_party(root.object("customer")),
+        receiver=_party(root.object("receiver")),
+        packages=tuple(_parcel(part) for part in root.objects("packages")),
+        items=tuple(part.rest() for part in root.objects("items")),
+        pickup_date=root.date("pickup_date"),
+        description=root.text("description"),
+        company_name=root.text("company_name"),
+        attention_of=root.text("attention_of"),
+        link_expires_in_days=root.integer("link_expires_in_days"),
+        carrier_fields=fields.rest() if (fields := root.object("carrier_fields")) else {},
+    )
+    root.refuse_others()
+    return request, problems
+
+
+def count_packages(text: str) -> int:
+    """How many packages a payload that was accepted once has."""
+    packages = json.loads(text).get("packages")
+    return len(packages) if isinstance(packages, list) else 0
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _party(part: "_Object | None") -> Party | None:
+    if part is None:
+        return None
+    address = part.object("address")
+    party = Party(
+        name=part.text("name"),
+        email=part.text("email"),
+        phone=part.text("phone"),
+        address=_address(address) if address else Address(),
+    )
+    part.refuse_others()
+    return party
+
+
+def _address(part: "_Object") -> Address:
+    values = {name: part.text(name) for name in _ADDRESS}
+    country = values["country"].upper()
+    if country and not re.fullmatch("[A-Z]{2}", country):
+        part.problem("country", "must be an ISO 3166-1 alpha-2 code such as NL")
+    part.refuse_others()
+    return Address(**{**values, "country": country})
+
+
+def _parcel(part: "_Object") -> Parcel:
+    parcel = Parcel(
+        height=part.number("height"),
+        width=part.number("width"),
+        depth=part.number("depth"),
+        weight=part.number("weight"),
+        description=part.text("description"),
+    )
+    part.refuse_others()
+    return parcel
+
+
+def _day(value: object) -> date | None:
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+class _Object:
+    """A JSON object being read: hands out typed members and collects what is wrong with them."""
+
+    def __init__(self, data: Mapping[str, Any], path: str, problems: list[str]) -> None:
+        self._data = data
+        self._path = path
+        self._problems = problems
+        self._known: set[str] = set()
+
+    def problem(self, name: str, message: str) -> None:
+        self._problems.append(f"{self._path}{name}: {message}")
+
+    def text(self, name: str) -> str:
+        value = self._take(name)
+        if value is None:
+            return ""
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            self.problem(name, "must be text")
+            return ""
+        text = str(value).strip()
+        if _CONTROL.search(text):
+            self.problem(name, "must not contain control characters")
+            return ""
+        return text
+
+    def number(self, name: str) -> Decimal | None:
+        value = self._take(name)
+        if value is None or value == "":
+            return None
+        if isinstance(value, (int, str, Decimal)) and not isinstance(value, bool):
+            try:
+                number = Decimal(value)
+            except InvalidOperation:
+                number = Decimal("NaN")
+            if number.is_finite() and abs(number) < Decimal(10) ** 12:
+                return number
+        self.problem(name, "must be a number")
+        return None
+
+    def integer(self, name: str) -> int | None:
+        value = self.number(name)
+        if value is None:
+            return None
+        if value != value.to_integral_value():
+            self.problem(name, "must be a whole number")
+            return None
+        return int(value)
+
+    def date(self, name: str) -> date | None:
+        value = self._take(name)
+        if value is None or value == "":
+            return None
+        day = _day(value)
+        if day is None:
+            self.problem(name, "must be a date such as 2026-06-04")
+        return day
+
+    def object(self, name: str) -> "_Object | None":
+        value = self._take(name)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            self.problem(name, "must be an object")
+            return None
+        return _Object(value, f"{self._path}{name}.", self._problems)
+
+    def objects(self, name: str) -> list["_Object"]:
+        value = self._take(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.problem(name, "must be a list")
+            return []
+        parts = []
+        for index, element in enumerate(value):
+            place = f"{name}[{index}]"
+            if isinstance(element, Mapping):
+                parts.append(_Object(element, f"{self._path}{place}.", self._problems))
+            else:
+                self.problem(place, "must be an object")
+        return parts
+
+    def rest(self) -> Mapping[str, Any]:
+        """Everything in it, for parts whose shape is the carrier's business."""
+        return self._data
+
+    def refuse_others(self) -> None:
+        """Call after reading: a member nobody asked for is a typing error that would otherwise be lost silently."""
+        for name in self._data.keys() - self._known:
+            near = difflib.get_close_matches(name, self._known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            self.problem(name[:60], f"is not known here{hint}")
+
+    def _take(self, name: str) -> Any:
+        self._known.add(name)
+        return self._data.get(name)

@@ -1,0 +1,75 @@
+"""When to ask again: the cadence of a healthy return, and the back-off after a failure.
+
+`chance` is a random number in [0, 1) that the caller draws, so that every rule here can be tested as a table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from worker.domain.tracking import TrackingStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """The cadence of polls: `first` after a change, growing by `factor` while nothing changes, up to `cap`."""
+
+    first: timedelta = timedelta(minutes=15)
+    factor: float = 1.5
+    cap: timedelta = timedelta(hours=6)
+    jitter: float = 0.1
+    max_age: timedelta = timedelta(days=60)
+
+    def wait(self, unchanged: int, chance: float) -> timedelta:
+        """Time to the next poll after `unchanged` polls in a row that brought nothing new."""
+        return _grown(self.first, self.factor, unchanged, self.cap) * (1 + self.jitter * (2 * chance - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits after failures, with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
+
+    first: timedelta = timedelta(seconds=2)
+    factor: float = 2.0
+    cap: timedelta = timedelta(minutes=15)
+    max_attempts: int = 12
+    give_up_after: timedelta = timedelta(hours=48)
+
+    def wait(self, attempts: int, chance: float) -> timedelta:
+        """Time to the next try after `attempts` failed ones."""
+        return _grown(self.first, self.factor, attempts - 1, self.cap) * chance
+
+    def outage_wait(self, failing_for: timedelta, chance: float) -> timedelta:
+        """Time to the next try when the carrier has failed for so long.
+
+        Outages are not counted; waiting in proportion to the time already lost gives the same geometric growth.
+        """
+        return min(max(failing_for * (self.factor - 1), self.first), self.cap) * chance
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything `decide` needs to know of one account's configuration."""
+
+    ladders: Mapping[TrackingStatus, Ladder] = field(default_factory=dict)
+    default_ladder: Ladder = field(default_factory=Ladder)
+    backoff: Backoff = field(default_factory=Backoff)
+    busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
+    max_busy_wait: timedelta = timedelta(hours=1)  # whatever Retry-After says: a carrier's slip must not stop a shop
+
+    def ladder(self, status: TrackingStatus | None) -> Ladder:
+        """The cadence for a tracking status."""
+        return self.ladders.get(status, self.default_ladder) if status else self.default_ladder
+
+
+MAX_CLAIMS = 5
+"""Claims without progress after which a row is held: something about it kills its workers."""
+
+
+def _grown(first: timedelta, factor: float, times: int, cap: timedelta) -> timedelta:
+    seconds, limit = first.total_seconds(), cap.total_seconds()
+    for _ in range(max(times, 0)):
+        if seconds >= limit or factor == 1:
+            break
+        seconds *= factor
+    return timedelta(seconds=min(seconds, limit))

@@ -1,0 +1,99 @@
+"""What a return is: the row a worker holds, and the shop's payload once read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import State, Step
+from worker.domain.tracking import TrackingStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnOrder:
+    """One row of `return_order` as claimed; times are aware and UTC, on the database's clock.
+
+    `payload` is JSON text, present only when the claimed step needs it. `create_started_at` is the durable intent: set
+    and committed before a creation is sent, cleared only by an answer that proves nothing was created.
+    """
+
+    id: int
+    account: str
+    reference: str
+    state: State = State.PENDING
+    next_step: Step = Step.CREATE
+    due_at: datetime | None = None
+    label_due_at: datetime | None = None
+    track_due_at: datetime | None = None
+    payload: str | None = None
+    tracking_status: TrackingStatus | None = None
+    carrier_status: str | None = None
+    carrier_ref: str | None = None
+    return_url: str | None = None
+    create_started_at: datetime | None = None
+    carrier_created_at: datetime | None = None
+    attempts: int = 0
+    failing_since: datetime | None = None
+    unchanged_polls: int = 0
+    error_code: ErrorCode | None = None
+    error_message: str | None = None
+    label_attempts: int = 0
+    label_error_code: ErrorCode | None = None
+    label_error_message: str | None = None
+    cancel_requested_at: datetime | None = None
+    retry_requested_at: datetime | None = None
+    shop_changes: int = 0
+    lease_token: int = 0
+    claims: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A postal address; `country` is ISO 3166-1 alpha-2; without `house_number`, `street` is the whole first line."""
+
+    street: str = ""
+    house_number: str = ""
+    line_2: str = ""
+    postal_code: str = ""
+    city: str = ""
+    region: str = ""
+    country: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Somebody who sends or receives."""
+
+    name: str = ""
+    email: str = ""
+    phone: str = ""
+    address: Address = field(default_factory=Address)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One package as the shop describes it, in the carrier's own units; None where it says nothing."""
+
+    height: Decimal | None = None
+    width: Decimal | None = None
+    depth: Decimal | None = None
+    weight: Decimal | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnRequest:
+    """A payload that has been read: `customer` sends the goods back to `receiver`."""
+
+    customer: Party | None = None
+    receiver: Party | None = None
+    packages: tuple[Parcel, ...] = ()
+    items: tuple[Mapping[str, Any], ...] = ()
+    pickup_date: date | None = None
+    description: str = ""
+    company_name: str = ""
+    attention_of: str = ""
+    link_expires_in_days: int | None = None
+    carrier_fields: Mapping[str, Any] = field(default_factory=dict)

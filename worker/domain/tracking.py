@@ -1,0 +1,68 @@
+"""Carrier-neutral tracking statuses, and the reading of a carrier's own words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class TrackingStatus(StrEnum):
+    """Where the parcel is; spelled as EasyPost does, the commonest vocabulary among carriers' APIs."""
+
+    PENDING = "pending"
+    PRE_TRANSIT = "pre_transit"
+    IN_TRANSIT = "in_transit"
+    UNKNOWN = "unknown"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing further is expected: polling stops."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {TrackingStatus.DELIVERED, TrackingStatus.FAILED, TrackingStatus.CANCELLED, TrackingStatus.EXPIRED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingUpdate:
+    """One observation: our status, the carrier's own word, when it says it happened (UTC), its answer as JSON text."""
+
+    status: TrackingStatus
+    carrier_status: str
+    carrier_time: datetime | None = None
+    raw: str | None = None
+
+
+class StatusMap:
+    """Reads a carrier's words; case, spaces, `_` and `-` do not matter; a word it lacks is `unknown`."""
+
+    def __init__(self, words: Mapping[str, TrackingStatus]) -> None:
+        self._words = {_folded(word): status for word, status in words.items()}
+
+    def read(self, word: str) -> TrackingStatus:
+        """Our status for the carrier's `word`, never a guess."""
+        return self._words.get(_folded(word), TrackingStatus.UNKNOWN)
+
+    def overridden_by(self, words: Mapping[str, TrackingStatus]) -> "StatusMap":
+        """A map in which `words` add to and override these."""
+        merged = StatusMap(words)
+        merged._words = {**self._words, **merged._words}
+        return merged
+
+    @property
+    def has_terminal(self) -> bool:
+        """Whether any word ends the polling; without one only `max_age` does."""
+        return any(status.is_terminal for status in self._words.values())
+
+
+def _folded(word: str) -> str:
+    return word.casefold().translate(_SEPARATORS)
+
+
+_SEPARATORS = {ord(char): None for char in " _-"}
