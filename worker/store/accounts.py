@@ -1,0 +1,138 @@
+"""What all workers share about an account, in its one row: its pace, and whether and until when it waits."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from worker.domain.decision import Hold
+from worker.domain.lifecycle import Step
+from worker.domain.pacing import Grant, Pace
+from worker.store.columns import FOREVER, read_moment, sqlite_text
+from worker.store.database import POSTGRESQL, SQLITE, Database
+
+
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What one account asks for: rows due now by step (at most the number asked about), and when the next ones are."""
+
+    due: Mapping[Step, int]
+    next_due_at: datetime | None
+    held_until: datetime | None
+    refused_key: str | None
+    now: datetime
+
+
+_NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+_LANES = {
+    POSTGRESQL: "json_to_recordset(CAST(:lanes AS json)) AS lane(account text, step text)",
+    SQLITE: "(SELECT json_extract(value, '$.account') AS account, json_extract(value, '$.step') AS step"
+    " FROM json_each(:lanes)) AS lane",
+}
+
+_AGENDA = {
+    dialect: text(f"""
+SELECT lane.account, lane.step, a.held_until, a.refused_key, {now} AS now,
+       (SELECT count(*) FROM (
+          SELECT 1 FROM return_order r
+           WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {now}
+             AND (r.lease_until IS NULL OR r.lease_until < {now})
+           LIMIT :most) AS due) AS due,
+       (SELECT min(r.due_at) FROM return_order r
+         WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at > {now}) AS next_due_at
+  FROM {_LANES[dialect]} LEFT JOIN carrier_account a ON a.name = lane.account""")
+    for dialect, now in _NOW.items()
+}
+
+
+async def read_agendas(database: Database, accounts: Iterable[str], most: int) -> dict[str, Agenda]:
+    """What each account asks for now; counts stop at `most`."""
+    lanes = [{"account": name, "step": step} for name in accounts for step in _STEPS]
+    async with database.reading() as connection:
+        parameters = {"lanes": json.dumps(lanes), "most": most}
+        rows = (await connection.execute(_AGENDA[database.dialect], parameters)).mappings().all()
+    agendas: dict[str, Agenda] = {}
+    for name in {row["account"] for row in rows}:
+        mine = [row for row in rows if row["account"] == name]
+        following = [moment for row in mine if (moment := read_moment(row["next_due_at"])) is not None]
+        now = read_moment(mine[0]["now"])
+        assert now is not None
+        agendas[name] = Agenda(
+            due={Step(row["step"]): row["due"] for row in mine},
+            next_due_at=min(following, default=None),
+            held_until=read_moment(mine[0]["held_until"]),
+            refused_key=mine[0]["refused_key"],
+            now=now,
+        )
+    return agendas
+
+
+_STEPS = (Step.CREATE, Step.LABEL, Step.TRACK)
+
+
+async def register_accounts(database: Database, names: Sequence[str]) -> None:
+    """Make sure that each configured account has its row."""
+    async with database.transaction() as connection:
+        for name in sorted(names):
+            await connection.execute(
+                text("INSERT INTO carrier_account (name) VALUES (:name) ON CONFLICT (name) DO NOTHING"), {"name": name}
+            )
+
+
+async def take_tokens(database: Database, account: str, pace: Pace, want: int) -> Grant:
+    """Take up to `want` requests from the account's allowance, which all workers share."""
+    locking = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
+    clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
+    async with database.transaction() as connection:
+        lock = await connection.execute(
+            text(f"SELECT spent_until FROM carrier_account WHERE name = :name{locking}"),
+            {"name": account},
+        )
+        spent_until = read_moment(lock.scalar_one())
+        now = read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
+        assert now is not None
+        grant = pace.take(spent_until, now, want)
+        if grant.tokens:
+            await connection.execute(
+                text("UPDATE carrier_account SET spent_until = :spent WHERE name = :name"),
+                {"spent": _bound(database, grant.spent_until), "name": account},
+            )
+    return grant
+
+
+async def hold_account(database: Database, account: str, hold: Hold, refused_key: str | None) -> None:
+    """Let the account wait; a hold that already lasts longer is kept.
+
+    `refused_key` is a fingerprint of the key that was refused: another key ends such a hold.
+    """
+    now = _NOW[database.dialect]
+    async with database.statement() as connection:
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET held_until = :until, hold_code = :code, hold_message = :message,
+              refused_key = :refused_key, updated_at = {now}
+             WHERE name = :name AND (held_until IS NULL OR held_until < :until)"""),
+            {
+                "until": _bound(database, hold.until or FOREVER),
+                "code": hold.code,
+                "message": hold.message[:500],
+                "refused_key": refused_key,
+                "name": account,
+            },
+        )
+
+
+async def release_account(database: Database, account: str) -> None:
+    """End the account's hold."""
+    async with database.statement() as connection:
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET held_until = NULL, hold_code = NULL, hold_message = NULL,
+              refused_key = NULL, updated_at = {_NOW[database.dialect]} WHERE name = :name"""),
+            {"name": account},
+        )
+
+
+def _bound(database: Database, moment: datetime) -> Any:
+    return moment if database.dialect == POSTGRESQL else sqlite_text(moment)

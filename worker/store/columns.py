@@ -1,0 +1,64 @@
+"""Column types that behave the same on PostgreSQL and SQLite: moments in UTC, and JSON documents."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+FOREVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""A hold that only a person ends; the latest moment that both databases and Python can say."""
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC datetime: `timestamptz`, on SQLite text `YYYY-MM-DD HH:MM:SS.fff`."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite, `timestamptz` elsewhere."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """What the driver is given."""
+        return sqlite_text(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """What the driver gave."""
+        return read_moment(value)
+
+
+class Document(TypeDecorator[Any]):
+    """A JSON value: `jsonb`, on SQLite text."""
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Text on SQLite, `jsonb` elsewhere."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else JSONB())
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """What the driver is given."""
+        return json.dumps(value) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """What the driver gave."""
+        return json.loads(value) if isinstance(value, str) and dialect.name == "sqlite" else value
+
+
+def sqlite_text(moment: datetime) -> str:
+    """The one form of a moment on SQLite; text is compared as text, so there must be only one."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+
+
+def read_moment(value: datetime | str | None) -> datetime | None:
+    """An aware datetime from what either driver returns."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    return value.astimezone(UTC)

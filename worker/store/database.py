@@ -1,0 +1,168 @@
+"""Opens the database and hands out connections; says which errors mean that it is away for now."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+from sqlalchemy import event, exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+POSTGRESQL: Final = "postgresql"
+SQLITE: Final = "sqlite"
+
+_COMMAND_TIMEOUT = 20.0  # seconds; a half-open connection would otherwise hold a worker for ever
+_CONNECT_TIMEOUT = 10.0
+_BUSY_TIMEOUT = 10_000  # milliseconds SQLite waits for another process' write to end
+_CLIENT_ONLY = {"channel_binding", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval"} | {
+    "keepalives_count",
+    "tcp_user_timeout",
+    "client_encoding",
+    "fallback_application_name",
+}  # libpq parameters without meaning for this driver, which would send them to the server
+
+
+# https://sqlite.org/rescode.html: another process writes, the disk fails or is full, the file is not there
+_SQLITE_OUTAGES = tuple(
+    f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "IOERR", "FULL", "CANTOPEN", "READONLY", "PROTOCOL")
+)
+
+
+class DatabaseUnavailable(Exception):
+    """The database is away, locked, full or restarting: wait and try again."""
+
+
+class Database:
+    """One database, PostgreSQL or SQLite, told apart only by `dialect`."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        """Open nothing yet; `url` is `sqlite:///PATH` or `postgresql://...` with libpq's parameters."""
+        self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
+        self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
+        self.engine = _sqlite(self.path, pool_size) if self.path else _postgresql(url, pool_size)
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        # SQLite has one writer at a time; queueing here is fair, its own busy wait is not.
+        self._writer = asyncio.Lock()
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for one statement that commits by itself, without the round trips of a transaction."""
+        if self.dialect == SQLITE:
+            async with self.transaction() as connection:
+                yield connection
+            return
+        with _translated():
+            async with self._autocommit.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for several writes that happen together."""
+        with _translated():
+            if self.dialect == POSTGRESQL:
+                async with self.engine.begin() as connection:
+                    yield connection
+                return
+            async with self._writer, self.engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reads; on SQLite it does not wait for the writer."""
+        with _translated():
+            if self.dialect == POSTGRESQL:
+                async with self._autocommit.connect() as connection:
+                    yield connection
+                return
+            async with self.engine.connect() as connection:
+                yield await connection.execution_options(sqlite_begin="DEFERRED")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+class _translated:  # noqa: N801  a context manager reads as a verb
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and _is_outage(error):
+            raise DatabaseUnavailable(_first_line(error)) from error
+
+
+def _is_outage(error: BaseException) -> bool:
+    """Whether `error` is about the database's availability and not about what we asked of it."""
+    if isinstance(error, (OSError, TimeoutError, exc.TimeoutError, exc.InterfaceError)):
+        return True
+    if isinstance(error, exc.DBAPIError) and isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorname", "").startswith(_SQLITE_OUTAGES)
+    if isinstance(error, asyncpg.PostgresError):
+        return True  # raised outside a statement: while connecting
+    if isinstance(error, exc.DBAPIError):
+        # PostgreSQL's classes of SQLSTATE: connection, insufficient resources, operator intervention, roll-back;
+        # 25006 is a write to a server that has become a standby.
+        state = getattr(error.orig, "sqlstate", None) or ""
+        return error.connection_invalidated or state[:2] in {"08", "40", "53", "57"} or state == "25006"
+    return False
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
+    lines = str(cause).strip().splitlines()
+    return lines[0][:300] if lines else type(cause).__name__
+
+
+def _postgresql(url: str, pool_size: int) -> AsyncEngine:
+    dsn = _without_client_only(url)
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
+            dsn,
+            timeout=_CONNECT_TIMEOUT,
+            command_timeout=_COMMAND_TIMEOUT,
+            server_settings={"application_name": "returns-worker", "timezone": "UTC"},
+        )
+
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=_COMMAND_TIMEOUT,
+        hide_parameters=True,  # an error must not quote a customer
+    )
+
+
+def _without_client_only(url: str) -> str:
+    parts = urlsplit(url)
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in _CLIENT_ONLY | {"connect_timeout"}]
+    return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(query)))
+
+
+def _sqlite(path: Path, pool_size: int) -> AsyncEngine:
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}", pool_size=pool_size, max_overflow=0, hide_parameters=True
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver's own idea of transactions is older than RETURNING
+        cursor = connection.cursor()
+        # FULL: a creation that is recorded must survive a power cut, else it would be sent again
+        # (https://sqlite.org/pragma.html#pragma_synchronous: NORMAL may lose the last commits in WAL mode).
+        for pragma in (f"busy_timeout={_BUSY_TIMEOUT}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        # A deferred transaction that turns into a writer fails at once when another one wrote meanwhile.
+        mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine

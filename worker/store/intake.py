@@ -1,0 +1,47 @@
+"""Inserts returns the way a shop does, for the command line."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from worker.store.database import POSTGRESQL, Database
+
+
+@dataclass(frozen=True, slots=True)
+class NewReturn:
+    """What a shop writes: the account's name, its own reference, and the payload."""
+
+    account: str
+    reference: str
+    payload: dict[str, Any]
+
+
+class AlreadyThere(Exception):
+    """Some references exist already; `references` names them, and nothing was inserted."""
+
+    def __init__(self, references: tuple[str, ...]) -> None:
+        super().__init__(f"already there: {', '.join(references)}")
+        self.references = references
+
+
+async def insert_returns(database: Database, returns: Sequence[NewReturn], *, skip_existing: bool = False) -> int:
+    """Insert all of them or none; returns how many are new.
+
+    Raises `AlreadyThere` when a reference exists in its account, unless existing ones shall be skipped.
+    """
+    cast = "CAST(:payload AS jsonb)" if database.dialect == POSTGRESQL else ":payload"
+    statement = text(f"""INSERT INTO return_order (account, reference, payload) VALUES (:account, :reference, {cast})
+      ON CONFLICT (account, reference) DO NOTHING RETURNING id""")
+    existing: list[str] = []
+    async with database.transaction() as connection:
+        for new in returns:
+            values = {"account": new.account, "reference": new.reference, "payload": json.dumps(new.payload)}
+            if (await connection.execute(statement, values)).first() is None:
+                existing.append(new.reference)
+        if existing and not skip_existing:
+            await connection.rollback()
+            raise AlreadyThere(tuple(existing))
+    return len(returns) - len(existing)

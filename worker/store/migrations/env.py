@@ -1,0 +1,11 @@
+"""Runs migrations on the connection that `worker.store.schema` hands over; there is no other way in."""
+
+from alembic import context
+from sqlmodel import SQLModel
+
+from worker.store import tables  # noqa: F401  registers the tables for comparison
+
+context.configure(
+    connection=context.config.attributes["connection"], target_metadata=SQLModel.metadata, compare_type=True
+)
+context.run_migrations()

@@ -1,0 +1,114 @@
+"""Reads for gauges and commands; none of them counts terminal rows, of which there is no end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlmodel import col
+
+from worker.store.columns import read_moment
+from worker.store.database import POSTGRESQL, Database
+from worker.store.tables import CarrierAccountRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The live rows of one account in one state: all, those due and free, since when, and those without a label."""
+
+    account: str
+    state: str
+    count: int
+    due: int
+    oldest_due_at: datetime | None
+    labels_missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One return with everything that belongs to it."""
+
+    order: ReturnOrderRow
+    transitions: Sequence[StatusTransitionRow]
+    packages: Sequence[PackageRow]
+    labels: Sequence[LabelRow]
+
+
+def _backlog(now: str) -> Any:
+    free = f"due_at <= {now} AND (lease_until IS NULL OR lease_until < {now})"
+    return text(f"""
+SELECT account, state, count(*) AS rows, count(*) FILTER (WHERE {free}) AS due,
+       min(due_at) FILTER (WHERE {free}) AS oldest_due_at,
+       count(*) FILTER (WHERE state = 'tracking' AND label_due_at IS NOT NULL) AS labels_missing
+  FROM return_order WHERE due_at IS NOT NULL GROUP BY account, state
+ UNION ALL
+SELECT account, state, count(*), 0, NULL, 0
+  FROM return_order WHERE state = 'needs_attention' AND due_at IS NULL GROUP BY account, state""")
+
+
+_POSTGRESQL_BACKLOG = _backlog("now()")
+_SQLITE_BACKLOG = _backlog("strftime('%Y-%m-%d %H:%M:%f', 'now')")
+
+
+async def read_backlog(database: Database) -> list[Backlog]:
+    """What there is to do, by account and state; through the partial indexes only."""
+    statement = _POSTGRESQL_BACKLOG if database.dialect == POSTGRESQL else _SQLITE_BACKLOG
+    async with database.reading() as connection:
+        rows = (await connection.execute(statement)).all()
+    return [
+        Backlog(row.account, row.state, row.rows, row.due, read_moment(row.oldest_due_at), row.labels_missing)
+        for row in rows
+    ]
+
+
+async def read_holds(database: Database) -> dict[str, datetime]:
+    """Until when each held account waits; a moment that has passed is no hold."""
+    table = CarrierAccountRow.__table__  # type: ignore[attr-defined]
+    async with database.reading() as connection:
+        rows = (await connection.execute(select(table.c.name, table.c.held_until))).all()
+    return {row.name: row.held_until for row in rows if row.held_until is not None}
+
+
+async def find_orders(
+    database: Database,
+    *,
+    reference: str | None = None,
+    account: str | None = None,
+    states: Sequence[str] = (),
+    limit: int = 50,
+) -> list[ReturnOrderRow]:
+    """Returns, newest first; no filter that is empty counts."""
+    statement = select(*_columns(ReturnOrderRow)).order_by(col(ReturnOrderRow.id).desc()).limit(limit)
+    if reference is not None:
+        statement = statement.where(col(ReturnOrderRow.reference) == reference)
+    if account is not None:
+        statement = statement.where(col(ReturnOrderRow.account) == account)
+    if states:
+        statement = statement.where(col(ReturnOrderRow.state).in_(states))
+    async with database.reading() as connection:
+        return [_row(ReturnOrderRow, row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def read_history(database: Database, order: ReturnOrderRow) -> History:
+    """Everything that belongs to `order`, in the order it happened."""
+    async with database.reading() as connection:
+
+        async def belonging(table: Any, by: Any) -> list[Any]:
+            statement = select(*_columns(table)).where(table.return_order_id == order.id).order_by(by)
+            return [_row(table, row) for row in (await connection.execute(statement)).mappings()]
+
+        return History(
+            order,
+            await belonging(StatusTransitionRow, StatusTransitionRow.id),
+            await belonging(PackageRow, PackageRow.position),
+            await belonging(LabelRow, LabelRow.position),
+        )
+
+
+def _columns(table: Any) -> Sequence[Any]:
+    return list(table.__table__.c)
+
+
+def _row(table: Any, row: Any) -> Any:
+    return table(**row)

@@ -1,0 +1,267 @@
+"""Writes decisions down: one fenced statement for a batch, history and labels in the same transaction.
+
+A row is changed only if its lease token and its state are still those the decision was made on; a row missing from the
+answer was taken by somebody else meanwhile, and its result is dropped.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import exc, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from worker.domain.decision import Decision
+from worker.domain.outcomes import StoredLabel
+from worker.domain.returns import ReturnOrder
+from worker.store.columns import sqlite_text
+from worker.store.database import POSTGRESQL, SQLITE, Database
+
+
+class CarrierRefTaken(Exception):
+    """Another return of the account already has this `carrier_ref`."""
+
+
+# The columns a decision sets, with their type on PostgreSQL.
+_VALUES = {
+    "state": "text",
+    "next_step": "text",
+    "label_due_at": "timestamptz",
+    "track_due_at": "timestamptz",
+    "tracking_status": "text",
+    "carrier_status": "text",
+    "carrier_ref": "text",
+    "return_url": "text",
+    "create_started_at": "timestamptz",
+    "carrier_created_at": "timestamptz",
+    "attempts": "int",
+    "failing_since": "timestamptz",
+    "unchanged_polls": "int",
+    "error_code": "text",
+    "error_message": "text",
+    "label_attempts": "int",
+    "label_error_code": "text",
+    "label_error_message": "text",
+    "claims": "int",
+}
+_FENCE = {"id": "bigint", "lease_token": "bigint", "from_state": "text", "shop_changes": "int", "due_at": "timestamptz"}
+_TRANSITION = {
+    "field": "text",
+    "old_value": "text",
+    "new_value": "text",
+    "carrier_status": "text",
+    "carrier_time": "timestamptz",
+    "reason": "text",
+    "raw": "json",
+}
+_PACKAGE = dict.fromkeys(("label_code", "description", "tracking_number", "tracking_url"), "text")
+_LABEL = {
+    "location": "text",
+    "media_type": "text",
+    "byte_count": "bigint",
+    "page_count": "int",
+    "sha256": "text",
+}
+
+
+def _typed(columns: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {kind}" for name, kind in columns.items())
+
+
+def _names(columns: Iterable[str], prefix: str = "") -> str:
+    return ", ".join(f"{prefix}{name}" for name in columns)
+
+
+def _extracted(columns: Iterable[str], source: str) -> str:
+    return ", ".join(f"json_extract({source}, '$.{name}') AS {name}" for name in columns)
+
+
+def _upsert(columns: Iterable[str]) -> str:
+    """A refetched label or a re-read shipment replaces the earlier row of its position."""
+    return "ON CONFLICT (return_order_id, position) DO UPDATE SET " + ", ".join(
+        f"{name} = excluded.{name}" for name in columns
+    )
+
+
+# A request that the shop made while we held the row is not in the decision: it leaves the row due at once.
+_SET = f"""{", ".join(f"{name} = x.{name}" for name in _VALUES)},
+       due_at = CASE WHEN o.shop_changes = x.shop_changes THEN x.due_at ELSE {{now}} END,
+       lease_owner = NULL, lease_until = NULL, updated_at = {{now}}"""
+
+_POSTGRESQL_RECORD = text(f"""
+WITH x AS MATERIALIZED (
+  SELECT * FROM json_to_recordset(CAST(:rows AS json))
+    AS x({_typed(_FENCE)}, {_typed(_VALUES)}, transitions json, packages json, labels json)
+), u AS (
+  UPDATE return_order AS o SET {_SET.format(now="now()")}
+    FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND o.state = x.from_state
+  RETURNING o.id, x.transitions, x.packages, x.labels
+), t AS (
+  INSERT INTO status_transition (return_order_id, {_names(_TRANSITION)})
+  SELECT u.id, {_names(_TRANSITION, "t.")}
+    FROM u CROSS JOIN LATERAL json_to_recordset(u.transitions) WITH ORDINALITY AS t({_typed(_TRANSITION)}, n)
+   ORDER BY u.id, t.n
+), p AS (
+  INSERT INTO package (return_order_id, position, {_names(_PACKAGE)})
+  SELECT u.id, p.position, {_names(_PACKAGE, "p.")}
+    FROM u CROSS JOIN LATERAL json_to_recordset(u.packages) AS p(position int, {_typed(_PACKAGE)})
+  {_upsert(_PACKAGE)}
+), l AS (
+  INSERT INTO label (return_order_id, position, {_names(_LABEL)}, fetched_at)
+  SELECT u.id, l.position, {_names(_LABEL, "l.")}, now()
+    FROM u CROSS JOIN LATERAL json_to_recordset(u.labels) AS l(position int, {_typed(_LABEL)})
+  {_upsert([*_LABEL, "fetched_at"])}
+)
+SELECT id FROM u""")
+
+_SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+_SQLITE_RECORD = text(f"""
+UPDATE return_order AS o SET {_SET.format(now=_SQLITE_NOW)}
+  FROM (SELECT {_extracted([*_FENCE, *_VALUES], "value")} FROM json_each(:rows)) AS x
+ WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND o.state = x.from_state
+RETURNING id""")
+
+
+def _sqlite_insert(table: str, member: str, columns: Sequence[str], conflict: str = "") -> Any:
+    return text(f"""
+INSERT INTO {table} (return_order_id, {_names(columns)})
+SELECT json_extract(row.value, '$.id'), {_extracted(columns, "part.value")}
+  FROM json_each(:rows) AS row, json_each(row.value, '$.{member}') AS part WHERE true
+{conflict}""")
+
+
+_SQLITE_INSERTS = {
+    "transitions": _sqlite_insert("status_transition", "transitions", list(_TRANSITION)),
+    "packages": _sqlite_insert("package", "packages", ["position", *_PACKAGE], _upsert(_PACKAGE)),
+    "labels": _sqlite_insert(
+        "label", "labels", ["position", *_LABEL], _upsert(_LABEL) + f", fetched_at = {_SQLITE_NOW}"
+    ),
+}
+
+_POSTGRESQL_LABEL = text(f"""
+INSERT INTO label (return_order_id, position, {_names(_LABEL)}, fetched_at)
+SELECT x.id, l.position, {_names(_LABEL, "l.")}, now()
+  FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, labels json)
+ CROSS JOIN LATERAL json_to_recordset(x.labels) AS l(position int, {_typed(_LABEL)})
+{_upsert([*_LABEL, "fetched_at"])}""")
+
+# Apart from the hot statement: naming these columns there would fire the shop's triggers at every poll.
+_FORGET_REQUESTS = {
+    POSTGRESQL: text("""
+UPDATE return_order o
+   SET cancel_requested_at = CASE WHEN x.cancel THEN NULL ELSE o.cancel_requested_at END,
+       retry_requested_at = CASE WHEN x.retry THEN NULL ELSE o.retry_requested_at END
+  FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, shop_changes int, cancel bool, retry bool)
+ WHERE o.id = x.id AND o.shop_changes = x.shop_changes"""),
+    SQLITE: text(f"""
+UPDATE return_order AS o
+   SET cancel_requested_at = CASE WHEN x.cancel THEN NULL ELSE o.cancel_requested_at END,
+       retry_requested_at = CASE WHEN x.retry THEN NULL ELSE o.retry_requested_at END
+  FROM (SELECT {_extracted(("id", "shop_changes", "cancel", "retry"), "value")} FROM json_each(:rows)) AS x
+ WHERE o.id = x.id AND o.shop_changes = x.shop_changes"""),
+}
+
+
+async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]]) -> set[int]:
+    """Write decisions, each made on the order before it, in one transaction; returns the ids that were written.
+
+    An id that is missing lost its lease. Raises `CarrierRefTaken` when a creation's number belongs to another return.
+    """
+    rows = [_row(before, decision, database.dialect) for before, decision in sorted(made, key=lambda pair: pair[0].id)]
+    forgotten = [row for before, decision in made if (row := _forgotten(before, decision.order)) is not None]
+    try:
+        if database.dialect == POSTGRESQL and not forgotten:
+            async with database.statement() as connection:
+                return await _record_postgresql(connection, rows)
+        async with database.transaction() as connection:
+            write = _record_postgresql if database.dialect == POSTGRESQL else _record_sqlite
+            written = await write(connection, rows)
+            requests = [row for row in forgotten if row["id"] in written]
+            if requests:
+                await connection.execute(_FORGET_REQUESTS[database.dialect], {"rows": json.dumps(requests)})
+            return written
+    except exc.IntegrityError as error:
+        if "carrier_ref" in str(error.orig):
+            raise CarrierRefTaken from error
+        raise
+
+
+async def recorded_before(database: Database, orders: Iterable[ReturnOrder]) -> set[int]:
+    """Which of these were recorded by us although the answer got lost: our token is the last, and the lease is over."""
+    tokens = {order.id: order.lease_token for order in orders}
+    async with database.reading() as connection:
+        rows = await connection.execute(_LAST_TOKENS[database.dialect], {"ids": json.dumps(list(tokens))})
+        return {row.id for row in rows if tokens[row.id] == row.lease_token}
+
+
+_LAST_TOKENS = {
+    POSTGRESQL: text("""
+SELECT id, lease_token FROM return_order
+ WHERE lease_owner IS NULL
+   AND id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)"""),
+    SQLITE: text("""
+SELECT id, lease_token FROM return_order
+ WHERE lease_owner IS NULL AND id IN (SELECT value FROM json_each(:ids))"""),
+}
+
+
+async def replace_label(database: Database, order_id: int, label: StoredLabel) -> None:
+    """Write down a label that was fetched outside of a claim, by a person."""
+    parts = json.dumps([{"id": order_id, "labels": [_part(label, database.dialect)]}])
+    async with database.transaction() as connection:
+        if database.dialect == POSTGRESQL:
+            await connection.execute(_POSTGRESQL_LABEL, {"rows": parts})
+        else:
+            await connection.execute(_SQLITE_INSERTS["labels"], {"rows": parts})
+
+
+async def _record_postgresql(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    return set((await connection.execute(_POSTGRESQL_RECORD, {"rows": json.dumps(rows)})).scalars())
+
+
+async def _record_sqlite(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[int]:
+    written = set((await connection.execute(_SQLITE_RECORD, {"rows": json.dumps(rows)})).scalars())
+    for member, statement in _SQLITE_INSERTS.items():
+        parts = [{"id": row["id"], member: row[member]} for row in rows if row[member] and row["id"] in written]
+        if parts:
+            await connection.execute(statement, {"rows": json.dumps(parts)})
+    return written
+
+
+def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any]:
+    after = decision.order
+    row: dict[str, Any] = {name: _value(getattr(after, name), dialect) for name in _VALUES}
+    row |= {
+        "id": before.id,
+        "lease_token": before.lease_token,
+        "from_state": before.state,
+        "shop_changes": before.shop_changes,
+        "due_at": _value(after.due_at, dialect),
+        "transitions": [_part(transition, dialect) for transition in decision.transitions],
+        "packages": [_part(package, dialect) for package in decision.packages],
+        "labels": [_part(label, dialect) for label in decision.labels],
+    }
+    return row
+
+
+def _part(value: Any, dialect: str) -> dict[str, Any]:
+    part = {name: _value(member, dialect) for name, member in asdict(value).items()}
+    if part.get("raw") is not None and dialect == POSTGRESQL:
+        part["raw"] = json.loads(part["raw"])
+    return part
+
+
+def _value(value: Any, dialect: str) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat() if dialect == POSTGRESQL else sqlite_text(value)
+    return value
+
+
+def _forgotten(before: ReturnOrder, after: ReturnOrder) -> dict[str, Any] | None:
+    cancel = before.cancel_requested_at is not None and after.cancel_requested_at is None
+    retry = before.retry_requested_at is not None and after.retry_requested_at is None
+    if not (cancel or retry):
+        return None
+    return {"id": before.id, "shop_changes": before.shop_changes, "cancel": cancel, "retry": retry}

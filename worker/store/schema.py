@@ -1,0 +1,85 @@
+"""Brings the schema up to date, and says whether a database is older or newer than this code."""
+
+from enum import Enum
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from worker.store.database import POSTGRESQL, Database
+
+_LOCK = 7_203_655_001  # any number that no other program on this database uses as advisory lock
+
+
+class SchemaState(Enum):
+    """How a database's schema stands to this code."""
+
+    CURRENT = "current"
+    MISSING = "missing"
+    OLDER = "older"
+    NEWER = "newer"
+
+
+class SchemaMismatch(Exception):
+    """The database's schema is not the one this version works with; the message says what to do."""
+
+
+async def schema_state(database: Database) -> SchemaState:
+    """Compare the database's revision with this code's."""
+    async with database.reading() as connection:
+        return await connection.run_sync(_state)
+
+
+async def migrate(database: Database) -> tuple[str | None, str]:
+    """Apply what is missing, one worker at a time; returns the revision before and after.
+
+    Raises `SchemaMismatch` when the database is newer than this code.
+    """
+    async with database.transaction() as connection:
+        if database.dialect == POSTGRESQL:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        return await connection.run_sync(_upgrade)
+
+
+async def require_current(database: Database) -> None:
+    """Raise `SchemaMismatch` unless the schema is this code's."""
+    state = await schema_state(database)
+    if state is SchemaState.NEWER:
+        raise SchemaMismatch(_NEWER)
+    if state is not SchemaState.CURRENT:
+        raise SchemaMismatch(f"the database's schema is {state.value}; run: returns-worker migrate")
+
+
+_NEWER = "the database was made by a newer version of returns-worker; upgrade this worker, or use another database"
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _state(connection: Connection) -> SchemaState:
+    current = MigrationContext.configure(connection).get_current_revision()
+    script = ScriptDirectory.from_config(_config())
+    if current is None:
+        return SchemaState.MISSING
+    if current == script.get_current_head():
+        return SchemaState.CURRENT
+    known = {revision.revision for revision in script.walk_revisions()}
+    return SchemaState.OLDER if current in known else SchemaState.NEWER
+
+
+def _upgrade(connection: Connection) -> tuple[str | None, str]:
+    if _state(connection) is SchemaState.NEWER:
+        raise SchemaMismatch(_NEWER)
+    before = MigrationContext.configure(connection).get_current_revision()
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    after = MigrationContext.configure(connection).get_current_revision()
+    return before, str(after)

@@ -1,0 +1,136 @@
+"""The tables as classes, for reads and for types; `migrations` makes them, with their checks and triggers."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Text, UniqueConstraint, text
+from sqlalchemy.sql.elements import TextClause
+from sqlmodel import Field, SQLModel
+
+from worker.store.columns import Document, Moment
+
+_KEY = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers rows by itself only for plain INTEGER
+
+
+def _partial_index(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    condition: TextClause = text(where)
+    return Index(name, *columns, unique=unique, postgresql_where=condition, sqlite_where=condition)
+
+
+def _order_key() -> Any:
+    return Column(_KEY, ForeignKey("return_order.id", ondelete="CASCADE"), nullable=False)
+
+
+class ReturnOrderRow(SQLModel, table=True):
+    """One return. The shop writes the first group and the two requests; the worker writes everything else."""
+
+    __tablename__ = "return_order"
+    __table_args__ = (
+        UniqueConstraint("account", "reference", name="return_order_reference_key"),
+        _partial_index("return_order_due", "account", "next_step", "due_at", "id", where="due_at IS NOT NULL"),
+        _partial_index(
+            "return_order_carrier_ref", "account", "carrier_ref", where="carrier_ref IS NOT NULL", unique=True
+        ),
+        _partial_index("return_order_needs_attention", "account", where="state = 'needs_attention'"),
+        {"sqlite_autoincrement": True},  # keys are never reused, as on PostgreSQL
+    )
+
+    id: int = Field(sa_column=Column(_KEY, primary_key=True))
+    account: str = Field(sa_column=Column(Text, nullable=False))
+    reference: str = Field(sa_column=Column(Text, nullable=False))
+    payload: dict[str, Any] = Field(sa_column=Column(Document, nullable=False))
+    due_at: datetime | None = Field(sa_column=Column(Moment))
+    cancel_requested_at: datetime | None = Field(sa_column=Column(Moment))
+    retry_requested_at: datetime | None = Field(sa_column=Column(Moment))
+
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    tracking_status: str | None = Field(sa_column=Column(Text))
+    carrier_status: str | None = Field(sa_column=Column(Text))
+    carrier_ref: str | None = Field(sa_column=Column(Text))
+    return_url: str | None = Field(sa_column=Column(Text))
+    attempts: int = Field(sa_column=Column(Integer, nullable=False))
+    error_code: str | None = Field(sa_column=Column(Text))
+    error_message: str | None = Field(sa_column=Column(Text))
+    lease_owner: str | None = Field(sa_column=Column(Text))
+    lease_until: datetime | None = Field(sa_column=Column(Moment))
+    lease_token: int = Field(sa_column=Column(BigInteger, nullable=False))
+    created_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    updated_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+
+    # The worker's own, documented and not promised.
+    next_step: str = Field(sa_column=Column(Text, nullable=False))
+    label_due_at: datetime | None = Field(sa_column=Column(Moment))
+    track_due_at: datetime | None = Field(sa_column=Column(Moment))
+    create_started_at: datetime | None = Field(sa_column=Column(Moment))
+    carrier_created_at: datetime | None = Field(sa_column=Column(Moment))
+    failing_since: datetime | None = Field(sa_column=Column(Moment))
+    unchanged_polls: int = Field(sa_column=Column(Integer, nullable=False))
+    label_attempts: int = Field(sa_column=Column(Integer, nullable=False))
+    label_error_code: str | None = Field(sa_column=Column(Text))
+    label_error_message: str | None = Field(sa_column=Column(Text))
+    claims: int = Field(sa_column=Column(Integer, nullable=False))
+    shop_changes: int = Field(sa_column=Column(Integer, nullable=False))
+
+
+class StatusTransitionRow(SQLModel, table=True):
+    """One line of a return's history, never changed."""
+
+    __tablename__ = "status_transition"
+    __table_args__ = (Index("status_transition_order", "return_order_id", "id"), {"sqlite_autoincrement": True})
+
+    id: int = Field(sa_column=Column(_KEY, primary_key=True))
+    return_order_id: int = Field(sa_column=_order_key())
+    observed_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    field: str = Field(sa_column=Column(Text, nullable=False))
+    old_value: str | None = Field(sa_column=Column(Text))
+    new_value: str | None = Field(sa_column=Column(Text))
+    carrier_status: str | None = Field(sa_column=Column(Text))
+    carrier_time: datetime | None = Field(sa_column=Column(Moment))
+    reason: str | None = Field(sa_column=Column(Text))
+    raw: Any = Field(sa_column=Column(Document))
+
+
+class PackageRow(SQLModel, table=True):
+    """One package of a return, or one shipment of it."""
+
+    __tablename__ = "package"
+    __table_args__ = (UniqueConstraint("return_order_id", "position", name="package_position_key"),)
+
+    id: int = Field(sa_column=Column(_KEY, primary_key=True))
+    return_order_id: int = Field(sa_column=_order_key())
+    position: int = Field(sa_column=Column(Integer, nullable=False))
+    label_code: str | None = Field(sa_column=Column(Text))
+    description: str | None = Field(sa_column=Column(Text))
+    tracking_number: str | None = Field(sa_column=Column(Text))
+    tracking_url: str | None = Field(sa_column=Column(Text))
+
+
+class LabelRow(SQLModel, table=True):
+    """One label that is verified and stored."""
+
+    __tablename__ = "label"
+    __table_args__ = (UniqueConstraint("return_order_id", "position", name="label_position_key"),)
+
+    id: int = Field(sa_column=Column(_KEY, primary_key=True))
+    return_order_id: int = Field(sa_column=_order_key())
+    position: int = Field(sa_column=Column(Integer, nullable=False))
+    location: str = Field(sa_column=Column(Text, nullable=False))
+    media_type: str = Field(sa_column=Column(Text, nullable=False))
+    byte_count: int = Field(sa_column=Column(BigInteger, nullable=False))
+    page_count: int | None = Field(sa_column=Column(Integer))
+    sha256: str = Field(sa_column=Column(Text, nullable=False))
+    fetched_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+
+
+class CarrierAccountRow(SQLModel, table=True):
+    """What all workers share about one account: its pace, and whether and why it waits."""
+
+    __tablename__ = "carrier_account"
+
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    spent_until: datetime | None = Field(sa_column=Column(Moment))
+    held_until: datetime | None = Field(sa_column=Column(Moment))
+    hold_code: str | None = Field(sa_column=Column(Text))
+    hold_message: str | None = Field(sa_column=Column(Text))
+    refused_key: str | None = Field(sa_column=Column(Text))
+    updated_at: datetime = Field(sa_column=Column(Moment, nullable=False))
