@@ -1,0 +1,5 @@
+"""Who we talk to: the only place that knows a carrier's API and the HTTP client."""
+
+from worker.carriers.registry import open_carrier
+
+__all__ = ["open_carrier"]

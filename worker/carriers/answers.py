@@ -1,0 +1,116 @@
+"""Reads what a carrier sends: hostile until checked, quoted only in part, never with our key in it."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from worker.carriers.port import Unintelligible
+
+EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
+MAX_RAW = 8192  # characters of an answer that are kept in the history
+_MASK = "********"
+_LONGEST = timedelta(days=3650)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer: its body as received, but for our key."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object; raises `Unintelligible`."""
+        try:
+            value = json.loads(self.content)
+        except (ValueError, RecursionError):
+            raise Unintelligible(f"the answer is not JSON: {self.excerpt()}", raw=self.raw()) from None
+        if not isinstance(value, dict):
+            raise Unintelligible(f"the answer is not a JSON object: {self.excerpt()}", raw=self.raw())
+        return value
+
+    def excerpt(self) -> str:
+        """The first kilobyte as printable text."""
+        return clean_text(self.content[:EXCERPT].decode("utf-8", "replace"))
+
+    def raw(self) -> str:
+        """The answer as JSON text for the history, capped."""
+        try:
+            return as_document(json.loads(self.content))
+        except (ValueError, RecursionError):
+            return as_document({"text": self.excerpt()})
+
+    @property
+    def retry_after(self) -> timedelta | None:
+        """The Retry-After header in either of its forms (RFC 9110, 10.2.3); None when absent or nonsense."""
+        return read_retry_after(self.headers.get("retry-after"), self.headers.get("date"))
+
+
+def without_secret(content: bytes, secret: str) -> bytes:
+    """A carrier may echo the key it was sent; it must not reach a log, an error or the database."""
+    key = secret.encode()
+    return content.replace(key, _MASK.encode()) if key and key in content else content
+
+
+def clean_text(text: str, limit: int = EXCERPT) -> str:
+    """Text that both databases can store: no NUL, no lone surrogate, at most `limit` characters."""
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:limit]
+
+
+def as_document(value: Any) -> str:
+    """JSON text of `value`, cleaned and capped; what is too long is kept as the beginning of its text."""
+    document = json.dumps(_cleaned(value), ensure_ascii=False, separators=(",", ":"))
+    if len(document) <= MAX_RAW:
+        return document
+    return json.dumps({"truncated": document[:MAX_RAW]}, ensure_ascii=False)
+
+
+def read_retry_after(value: str | None, date: str | None) -> timedelta | None:
+    """Seconds, or a date that is compared with the carrier's own `Date`, lest its clock or ours be wrong."""
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return timedelta(seconds=min(int(value[:12]), _LONGEST.total_seconds()))
+    until, now = _http_date(value), _http_date(date) or datetime.now(UTC)
+    return None if until is None else min(max(until - now, timedelta(0)), _LONGEST)
+
+
+def read_moment(value: Any) -> datetime | None:
+    """An ISO 8601 moment; without a zone it is UTC; None when it is none."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _http_date(value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, IndexError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _cleaned(value: Any) -> Any:
+    match value:
+        case str():
+            return clean_text(value, MAX_RAW)
+        case dict():
+            return {clean_text(key): _cleaned(member) for key, member in value.items()}
+        case list():
+            return [_cleaned(member) for member in value]
+        case float() if not math.isfinite(value):
+            return str(value)
+        case _:
+            return value

@@ -1,0 +1,239 @@
+"""Izipack: returns by `POST /shipment/retour`, the label and the status by order number.
+
+Source: Izipack's public documentation (izipack.github.io/documentation, 2023-06-02), pages "Returning packages",
+"Getting started" and "Authenticating". It publishes no limits, one status word (`Created`), no look-up by reference, no
+idempotency key and no cancellation: a creation whose outcome is unknown can be neither checked nor undone.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+from worker.carriers.answers import Reply, as_document, clean_text, read_moment
+from worker.carriers.fields import merge_carrier_fields
+from worker.carriers.http import HttpEdge
+from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
+from worker.domain.outcomes import Created, PackageInfo
+from worker.domain.payload import InvalidPayload, count_packages, read_payload
+from worker.domain.returns import Parcel, Party, ReturnOrder, ReturnRequest
+from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
+
+BASE_URL = "https://shipping-api.izipack.nl"
+RATE_PER_MINUTE = 60  # no limit is published; one request a second is what a polite client would send
+BUILT_IN_STATUSES = StatusMap({"Created": TrackingStatus.PRE_TRANSIT})
+
+ZIP_CODE = "zipCode"
+"""The documentation spells it `zipcode` and `zipCode` in one sample; the vendor's newer names are camelCase."""
+
+_TIME_ZONE = ZoneInfo("Europe/Amsterdam")  # pick-up days are the Netherlands'
+_ORDER_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # the documented ones are 13 to 16 letters and digits
+
+
+@dataclass(frozen=True, slots=True)
+class Izipack:
+    """One Izipack account."""
+
+    edge: HttpEdge
+    statuses: StatusMap
+    receiver: Mapping[str, Any] | None = None
+    reject_past_pickup: bool = False
+    max_label_bytes: int = 20_000_000
+
+    def prepare(self, order: ReturnOrder) -> Creation:
+        """Check the payload and build the request; raises `InvalidPayload`."""
+        earliest = datetime.now(_TIME_ZONE).date() if self.reject_past_pickup else None
+        return Creation(build_request(order.payload or "", order.reference, self.receiver, earliest))
+
+    async def create(self, creation: Creation) -> Created:
+        """Create the return; whatever leaves room for doubt is `OutcomeUnknown`."""
+        return await self.edge.create("create", "/shipment/retour", creation.body, read_created)
+
+    async def label(self, order: ReturnOrder) -> LabelDocument:
+        """Fetch the label, one PDF with a page for each package."""
+        try:
+            reply = await self.edge.ask(
+                "label", f"{_path(order)}/label", _whole, accept="application/pdf", max_bytes=self.max_label_bytes
+            )
+        except NotFound as error:
+            raise LabelNotReady(error.message) from error
+        if reply.status != 200:  # 202 and 204 are what others answer while a label is being made
+            raise LabelNotReady(f"the carrier answered {reply.status} instead of a label")
+        return LabelDocument(1, reply.content, count_packages(order.payload or "{}"))
+
+    async def track(self, order: ReturnOrder) -> TrackingUpdate:
+        """Ask for the status."""
+        return await self.edge.ask(
+            "track", _path(order), lambda reply: read_status(reply, self.statuses), accept="application/json"
+        )
+
+    async def ping(self) -> None:
+        """Ask for a return that cannot exist: a 404 shows that host and key are right."""
+        try:
+            await self.edge.ask("ping", "/shipment/0", lambda reply: None, accept="application/json")
+        except NotFound:
+            return
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Izipack documents no terminal word: until the shop maps one, only `max_age` ends the polling."""
+        if self.statuses.has_terminal:
+            return ()
+        return ("status_map has no terminal word: returns are polled until polling.max_age and then expire",)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self.edge.close()
+
+
+def authorization(key: str) -> Mapping[str, str]:
+    """The header that carries the key (page "Authenticating")."""
+    return {"x-api-key": key}
+
+
+def build_request(
+    payload: str, reference: str, default_receiver: Mapping[str, Any] | None, earliest_pickup: date | None
+) -> dict[str, Any]:
+    """The body of `POST /shipment/retour`; raises `InvalidPayload` with every problem.
+
+    Dimensions go out as integers in whatever unit the shop agreed on with Izipack, which documents none.
+    """
+    request, problems = read_payload(payload, default_receiver)
+    _check(request, problems, earliest_pickup)
+    body: dict[str, Any] = {
+        "sender": _party(request.customer),
+        "receiver": _party(request.receiver),
+        "pickUpDate": request.pickup_date.isoformat() if request.pickup_date else "",
+        "description": _description(request.description, reference),
+        "companyName": request.company_name,
+        "toAttentionOf": request.attention_of,
+        "packages": [_package(parcel) for parcel in request.packages],
+    }
+    body = merge_carrier_fields(body, request.carrier_fields, problems)
+    if problems:
+        raise InvalidPayload(tuple(dict.fromkeys(problems)))
+    return _without_empty(body)
+
+
+def read_created(reply: Reply) -> Created:
+    """A creation's answer: a success only with a usable `orderNumber`; raises `Unintelligible`."""
+    body = reply.json_object()
+    number = body.get("orderNumber")
+    number = str(number).strip() if isinstance(number, (str, int)) and not isinstance(number, bool) else ""
+    if not _ORDER_NUMBER.fullmatch(number):
+        raise Unintelligible(f"the answer has no usable orderNumber: {reply.excerpt()}", raw=reply.raw())
+    return Created(number, None, _packages(body.get("packages")), raw=as_document(body))
+
+
+def read_status(reply: Reply, statuses: StatusMap) -> TrackingUpdate:
+    """A status; an unknown word is `unknown`, never a guess; raises `Unintelligible` when there is none.
+
+    `deliveryDateUtc` is set long before delivery (the sample is `Created`), so it dates an observation only once the
+    status itself is `delivered`.
+    """
+    body = reply.json_object()
+    word = body.get("status")
+    word = clean_text(str(word), 200).strip() if isinstance(word, (str, int)) and not isinstance(word, bool) else ""
+    if not word:
+        raise Unintelligible(f"the answer has no status: {reply.excerpt()}", raw=reply.raw())
+    status = statuses.read(word)
+    delivered_at = read_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
+    return TrackingUpdate(status, word, delivered_at, as_document(body))
+
+
+def _whole(reply: Reply) -> Reply:
+    return reply
+
+
+def _path(order: ReturnOrder) -> str:
+    return f"/shipment/{quote(order.carrier_ref or '', safe='')}"
+
+
+def _check(request: ReturnRequest, problems: list[str], earliest_pickup: date | None) -> None:
+    for name, party in (("customer", request.customer), ("receiver", request.receiver)):
+        problems += _party_problems(name, party)
+    if not request.packages:
+        problems.append("packages: at least one is required")
+    for index, parcel in enumerate(request.packages):
+        for side in ("height", "width", "depth", "weight"):
+            size: Decimal | None = getattr(parcel, side)
+            if size is None or size <= 0 or size != size.to_integral_value():
+                path = f"packages[{index}].{side}"
+                if not any(problem.startswith(f"{path}:") for problem in problems):
+                    problems.append(f"{path}: must be a whole number above 0")
+    if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
+        problems.append(f"pickup_date: lies before today, {earliest_pickup}")
+
+
+def _party_problems(name: str, party: Party | None) -> list[str]:
+    if party is None:
+        hint = "; or configure the account's receiver" if name == "receiver" else ""
+        return [f"{name}: is required{hint}"]
+    address = party.address
+    required = {
+        "name": party.name,
+        "address.street": address.street,
+        "address.house_number": address.house_number,
+        "address.postal_code": address.postal_code,
+        "address.city": address.city,
+        "address.country": address.country,
+    }
+    return [f"{name}.{path}: is required" for path, value in required.items() if not value]
+
+
+def _party(party: Party | None) -> dict[str, Any]:
+    party = party or Party()
+    address = party.address
+    return {
+        "name": party.name,
+        "emailAddress": party.email,
+        "phoneNumber": party.phone,
+        "address": {
+            "country": address.country,
+            "street": address.street,
+            # There is no field for a second line: behind the number it still reaches the driver.
+            "housenumber": " ".join(filter(None, (address.house_number, address.line_2))),
+            ZIP_CODE: address.postal_code,
+            "city": address.city,
+        },
+    }
+
+
+def _package(parcel: Parcel) -> dict[str, Any]:
+    sides = {side: getattr(parcel, side) for side in ("height", "width", "depth", "weight")}
+    return {
+        "dimensions": {side: int(size) for side, size in sides.items() if size is not None},
+        "description": parcel.description,
+    }
+
+
+def _description(description: str, reference: str) -> str:
+    """The only place a shop's own number has: a person must be able to find the return by it."""
+    if not description:
+        return f"Return {reference}"
+    return description if reference in description else f"{description} ({reference})"
+
+
+def _without_empty(body: dict[str, Any]) -> dict[str, Any]:
+    """Fields the shop left empty are left out: nothing says that Izipack takes an empty text for none."""
+    return {
+        name: _without_empty(value) if isinstance(value, dict) else value for name, value in body.items() if value != ""
+    }
+
+
+def _packages(value: Any) -> tuple[PackageInfo, ...]:
+    """The answer's packages in its order; what is misshapen is left out, since the order number is what counts."""
+    packages = value if isinstance(value, list) else []
+    return tuple(
+        PackageInfo(index, _text(package.get("labelCode")), _text(package.get("description")))
+        for index, package in enumerate(packages[:1000], start=1)
+        if isinstance(package, dict)
+    )
+
+
+def _text(value: Any) -> str | None:
+    return clean_text(str(value)) if isinstance(value, (str, int)) and value != "" else None

@@ -1,0 +1,67 @@
+"""Which carriers there are, and how an account at one of them is opened: the only list of their names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from worker.carriers import izipack
+from worker.carriers.http import HttpEdge, Observer
+from worker.carriers.port import Carrier
+from worker.carriers.transport import AiohttpTransport
+from worker.domain.tracking import StatusMap, TrackingStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountConfig:
+    """What an adapter is told of its account; times are in seconds, sizes in bytes."""
+
+    carrier: str
+    key: Callable[[], str]
+    base_url: str | None = None
+    timeout: float = 20.0
+    proxy: str | None = None
+    ca_file: str | None = None
+    label_hosts: tuple[str, ...] = ()
+    max_label_bytes: int = 20_000_000
+    receiver: Mapping[str, Any] | None = None
+    status_map: Mapping[str, TrackingStatus] = field(default_factory=dict)
+    reject_past_pickup: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CarrierKind:
+    """One carrier's defaults and how to open an account there."""
+
+    base_url: str
+    rate_per_minute: int
+    statuses: StatusMap
+    authorization: Callable[[str], Mapping[str, str]]
+    open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
+
+
+def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
+    return izipack.Izipack(edge, statuses, config.receiver, config.reject_past_pickup, config.max_label_bytes)
+
+
+CARRIERS: Mapping[str, CarrierKind] = {
+    "izipack": CarrierKind(
+        izipack.BASE_URL,
+        izipack.RATE_PER_MINUTE,
+        izipack.BUILT_IN_STATUSES,
+        izipack.authorization,
+        _open_izipack,
+    ),
+}
+
+
+def open_carrier(
+    config: AccountConfig, observe: Observer, transport: httpx.AsyncBaseTransport | None = None
+) -> Carrier:
+    """An adapter for one account; opens no connection yet. `KeyError` for a carrier that is not in `CARRIERS`."""
+    kind = CARRIERS[config.carrier]
+    if transport is None:
+        transport = AiohttpTransport(timeout=config.timeout, proxy=config.proxy, ca_file=config.ca_file)
+    edge = HttpEdge(config.base_url or kind.base_url, transport, kind.authorization, config.key, observe)
+    return kind.open(config, edge, kind.statuses.overridden_by(config.status_map))
