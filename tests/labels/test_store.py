@@ -1,0 +1,129 @@
+"""One line of configuration names a store, and a wrong one says what would be right."""
+
+import hashlib
+import os
+import socket
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from worker.labels import (
+    FileLabelStore,
+    LabelMissing,
+    LabelName,
+    LabelStore,
+    LabelStoreError,
+    VerifiedLabel,
+    open_label_store,
+)
+
+LABEL = VerifiedLabel(b"x", "application/pdf", 1, hashlib.sha256(b"x").hexdigest())
+NAME = LabelName("default", "a ref/../with & 100%", 1)
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("file:labels", "base/labels"),
+        ("file:./a/b", "base/a/b"),
+        ("file:a%20b#c?d", "base/a b#c?d"),
+        ("file:{root}/abs", "abs"),
+        ("file://{root}/abs", "abs"),
+        ("file://localhost{root}/abs", "abs"),
+    ],
+)
+async def test_a_folder_is_named_in_these_ways(tmp_path: Path, url: str, folder: str) -> None:
+    store = open_label_store(url.format(root=tmp_path), base=tmp_path / "base")
+    assert os.listdir(tmp_path) == []  # opening touches nothing
+    await store.put(NAME, LABEL)
+    assert (tmp_path / folder / "default").is_dir()
+
+
+def test_a_relative_folder_is_relative_to_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_label_store("file:labels")
+    assert isinstance(store, FileLabelStore)
+    assert store._folder == tmp_path / "labels"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "labels", "/abs", "file:", "file://", "file://host/x", "file:a%00b", "http://h/x", "memory:///", "S3"]
+)
+def test_anything_else_is_refused_and_told_what_is_accepted(url: str) -> None:
+    with pytest.raises(ValueError, match=r"accepted: file:FOLDER.*s3://.*gs://.*az://"):
+        open_label_store(url)
+
+
+def test_without_obstore_a_bucket_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "worker.labels.objects", raising=False)
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    for name in [name for name in sys.modules if name.startswith("obstore.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(LabelStoreError, match=r"pip install 'returns-worker\[object-store\]'"):
+        open_label_store("s3://bucket/labels")
+
+
+def bucket() -> LabelStore:
+    memory = pytest.importorskip("obstore.store").MemoryStore()
+    from worker.labels.objects import ObjectLabelStore
+
+    return ObjectLabelStore(memory, "s3://bucket/prefix")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> LabelStore:
+    return bucket() if request.param == "bucket" else FileLabelStore(tmp_path / "labels")
+
+
+async def test_every_store_gives_back_what_it_was_given(store: LabelStore) -> None:
+    await store.check()
+    location = await store.put(NAME, LABEL)
+    assert await store.put(NAME, LABEL) == location
+    assert location.isascii()
+    assert await store.get(location) == LABEL.content
+    assert await store.tidy(timedelta(0)) == 0
+
+
+async def test_every_store_tells_a_missing_label_from_its_own_trouble(store: LabelStore) -> None:
+    location = await store.put(NAME, LABEL)
+    folder = location.rsplit("/", 1)[0]
+    for wrong in (f"{location}x", f"{folder}/../../x", f"{folder}//x", folder, "s3://other/x", "file:///etc/passwd"):
+        with pytest.raises(LabelMissing):
+            await store.get(wrong)
+
+
+async def test_a_label_in_a_bucket_has_the_url_as_its_location_and_its_type() -> None:
+    store = bucket()
+    location = await store.put(LabelName("default", "100123", 1), LABEL)
+    assert location == f"s3://bucket/prefix/default/100123-1-{LABEL.sha256[:12]}.pdf"
+    found = await store._store.get_async(location.removeprefix("s3://bucket/prefix/"))  # type: ignore[attr-defined]
+    assert found.attributes["Content-Type"] == "application/pdf"
+
+
+async def test_a_bucket_that_cannot_be_reached_says_where_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore")
+    with socket.socket() as bound:  # bound but not listening: whoever connects is refused
+        bound.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{bound.getsockname()[1]}")
+        for name, value in {"ACCESS_KEY_ID": "id", "SECRET_ACCESS_KEY": "hush", "ALLOW_HTTP": "true"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        store = open_label_store("s3://bucket/prefix")
+        for attempt in (store.put, lambda *_: store.check()):
+            with pytest.raises(LabelStoreError, match=r"s3://bucket/prefix.*sending request.*credentials") as caught:
+                await attempt(NAME, LABEL)
+            assert "\n" not in str(caught.value)
+            assert "hush" not in str(caught.value)
+        with pytest.raises(LabelStoreError, match="cannot read") as caught:
+            await store.get("s3://bucket/prefix/default/1-1-0.pdf")
+        assert not isinstance(caught.value, LabelMissing)
+
+
+def test_a_bucket_url_without_a_bucket_is_refused() -> None:
+    pytest.importorskip("obstore")
+    with pytest.raises(ValueError, match="not a usable label store"):
+        open_label_store("s3://")

@@ -1,0 +1,239 @@
+"""A label is believed only after it was read."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import signal
+import time
+from io import BytesIO
+
+import pytest
+from pypdf import PdfWriter
+
+from worker.labels import NotALabel, VerifiedLabel, verify, verify_pdf
+from worker.labels.child import Child, ChildDied, ChildPool, ChildTimedOut
+
+
+def pdf(pages: int = 1, password: str | None = None) -> bytes:
+    writer = PdfWriter()
+    for _ in range(pages):
+        writer.add_blank_page(width=288, height=432)
+    if password is not None:
+        writer.encrypt(password, "owner", algorithm="RC4-128")
+    file = BytesIO()
+    writer.write(file)
+    return file.getvalue()
+
+
+def page_tree(depth: int, fan: int) -> bytes:
+    """A small valid PDF whose page tree has fan ** depth leaves: 1.8 kB can mean a million pages."""
+    bodies = [b"<</Type/Catalog/Pages 2 0 R>>"]
+    bodies += [b"<</Type/Pages/Count 1/Kids[" + b"%d 0 R " % (3 + at) * fan + b"]>>" for at in range(depth)]
+    bodies += [b"<</Type/Page/MediaBox[0 0 9 9]>>"]
+    out, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(bodies, start=1):
+        offsets.append(len(out))
+        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
+    end = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (len(bodies) + 1, len(out))
+    return out + b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(bodies) + 1, table) + end
+
+
+async def reason(content: bytes, pages: int | None = None, limit: float = 5.0) -> str:
+    with pytest.raises(NotALabel) as caught:
+        await verify_pdf(content, pages=pages, timeout=limit)
+    assert str(caught.value) == caught.value.reason
+    assert len(caught.value.reason) <= 200
+    return caught.value.reason
+
+
+async def test_a_pdf_with_the_expected_pages_is_a_label() -> None:
+    content = pdf(2)
+    label = await verify_pdf(content, pages=2)
+    assert label == VerifiedLabel(content, "application/pdf", 2, hashlib.sha256(content).hexdigest())
+    assert label.byte_count == len(content)
+
+
+async def test_pages_are_counted_even_when_nobody_says_how_many_there_should_be() -> None:
+    assert (await verify_pdf(pdf(3), pages=None)).page_count == 3
+
+
+async def test_a_label_keeps_its_customer_out_of_logs() -> None:
+    assert "content" not in repr(await verify_pdf(pdf(), pages=1))
+
+
+@pytest.mark.parametrize(("has", "wanted"), [(1, 2), (3, 2)])
+async def test_a_label_with_other_than_one_page_per_package_is_refused(has: int, wanted: int) -> None:
+    assert f"{has} page(s) where {wanted} were expected" in await reason(pdf(has), wanted)
+
+
+async def test_a_pdf_without_pages_is_no_label() -> None:
+    assert "no pages" in await reason(page_tree(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b" \r\n", "white space"),
+        (b'{"message": "Jan Jansen"}', "JSON"),
+        (b"\xef\xbb\xbf\n[]", "JSON"),
+        (b"<!DOCTYPE HTML><p>Jan Jansen", "HTML"),
+        (b"\n<html><p>Jan Jansen", "HTML"),
+        (b"<?xml version='1.0'?><a/>", "XML"),
+        (b"\x89PNG\r\n\x1a\n....", "PNG"),
+        (b"\xff\xd8\xff\xe0", "JPEG"),
+        (b"^XA^FDJan Jansen^XZ", "ZPL"),
+        (b"PK\x03\x04", "ZIP"),
+        (b"Jan Jansen", "unknown text"),
+        (b"\x00\x01Jan Jansen", "unknown binary"),
+        (b"Jan Jansen\n" + pdf(), "11 stray byte(s) with a PDF behind"),
+    ],
+)
+async def test_a_body_that_is_no_pdf_is_named_but_never_quoted(content: bytes, said: str) -> None:
+    told = await reason(content)
+    assert said in told
+    assert "Jan" not in told
+
+
+async def test_a_pdf_that_was_cut_off_is_refused() -> None:
+    assert "cut off" in await reason(pdf()[:-10])
+
+
+async def test_an_end_mark_far_from_the_end_does_not_count() -> None:
+    assert "cut off" in await reason(pdf() + b"\n" * 1024)
+
+
+async def test_the_end_mark_may_be_followed_by_a_little() -> None:
+    assert (await verify_pdf(pdf() + b"\n" * 900, pages=1)).page_count == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"%PDF-1.4\n%%EOF",
+        b"%PDF-1.4\nJan Jansen\n%%EOF",
+        b"%PDF-1.4\n1 0 obj\n<</Root " + b"[" * 100_000 + b"\nendobj\ntrailer<</Root 1 0 R>>\n%%EOF",
+        page_tree(2000, 1),
+    ],
+    ids=["nothing", "text", "nested arrays", "deep page tree"],
+)
+async def test_a_pdf_that_cannot_be_read_is_refused(content: bytes) -> None:
+    told = await reason(content)
+    assert "PDF" in told
+    assert "Jan" not in told
+
+
+async def test_a_pdf_that_needs_a_password_is_refused() -> None:
+    assert "password" in await reason(pdf(1, password="secret"))
+
+
+async def test_a_pdf_that_only_forbids_editing_is_a_label() -> None:
+    assert (await verify_pdf(pdf(2, password=""), pages=2)).page_count == 2
+
+
+@pytest.mark.parametrize("error", [RecursionError(), MemoryError(), KeyError("Jan Jansen"), ValueError("Jan")])
+def test_whatever_the_pdf_reader_raises_means_no_label(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(verify, "PdfReader", fail)
+    with pytest.raises(NotALabel) as caught:
+        verify.count_pages(b"")
+    assert "Jan" not in caught.value.reason
+
+
+async def test_a_file_that_takes_for_ever_is_given_up_and_the_others_are_still_read() -> None:
+    hostile = page_tree(40, 2)  # 2 ** 40 pages
+    started = time.monotonic()
+    answers = await asyncio.gather(
+        *(reason(hostile, limit=0.5) for _ in range(3)), *(verify_pdf(pdf(), pages=1) for _ in range(5))
+    )
+    assert all("longer than 0.5 s" in str(answer) for answer in answers[:3])
+    assert all(isinstance(answer, VerifiedLabel) for answer in answers[3:])
+    assert time.monotonic() - started < 60  # not the hours it takes to read
+
+
+async def test_reading_never_stops_the_event_loop() -> None:
+    task = asyncio.create_task(reason(page_tree(40, 2), limit=0.5))
+    turns = 0
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0.01)
+    assert "longer" in await task
+    assert turns > 10
+
+
+async def test_what_pdf_readers_complain_about_stays_quiet(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sloppy = pdf().replace(b"startxref\n", b"startxref\n9")
+    with caplog.at_level(logging.DEBUG):
+        await verify_pdf(sloppy, pages=1)
+        await reason(b"%PDF-1.4\n%%EOF")
+    assert [record for record in caplog.records if record.name.startswith("pypdf")] == []
+    assert capfd.readouterr() == ("", "")
+
+
+SERVE = "from worker.labels import child\n{}\nchild.serve(count)"
+
+
+def test_a_child_that_crashes_is_told_from_one_that_is_slow() -> None:
+    crashing = Child(SERVE.format("import os\ncount = lambda content: os.abort()"))
+    with pytest.raises(ChildDied):
+        crashing.ask(b"x", 30)
+    slow = Child(SERVE.format("import time\ncount = lambda content: time.sleep(3600)"))
+    with pytest.raises(ChildTimedOut):
+        slow.ask(b"x", 0.1)
+    assert not crashing.alive
+    assert not slow.alive
+
+
+def test_a_child_knows_none_of_our_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETURNS_WORKER_ACCOUNTS__DEFAULT__API_KEY", "hush")
+    child = Child(SERVE.format("import os\ncount = lambda content: str(os.environ).count('hush')"))
+    assert child.ask(b"x", 30).value == 0
+    child.kill()
+
+
+def test_a_child_outlives_the_signal_that_asks_the_daemon_to_drain() -> None:
+    code = "import os, signal\ncount = lambda content: os.kill(os.getpid(), int(content)) or 7"
+    child = Child(SERVE.format(code))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        assert child.ask(str(int(number)).encode(), 30).value == 7
+    child.kill()
+
+
+def test_a_child_that_runs_out_of_memory_says_so_and_goes_on() -> None:
+    code = "def count(content):\n    return len(bytes(int(content)))"
+    child = Child(SERVE.format(code))
+    assert child.ask(b"4000000000", 30).error
+    assert child.ask(b"40", 30).value == 40
+    child.kill()
+
+
+def test_a_child_that_does_not_start_is_our_trouble_and_not_the_labels() -> None:
+    with pytest.raises(OSError, match="did not start"):
+        Child("raise SystemExit(3)")
+
+
+def test_an_idle_child_that_was_killed_is_replaced() -> None:
+    pool = ChildPool(SERVE.format("import os\ncount = lambda content: os.getpid()"))
+    with pool.borrow() as child:
+        first = child.ask(b"x", 30).value
+    with pool.borrow() as child:
+        assert child.ask(b"x", 30).value == first
+    os.kill(first, signal.SIGKILL)
+    child._process.wait()
+    with pool.borrow() as child:
+        assert child.ask(b"x", 30).value != first
+    pool.close()
+
+
+def test_a_large_label_reaches_the_child_whole() -> None:
+    child = Child(SERVE.format("count = len"))
+    assert child.ask(bytes(20_000_000), 30).value == 20_000_000
+    assert json.dumps(child.ask(b"", 30).value) == "0"
+    child.kill()

@@ -1,0 +1,23 @@
+"""Label files: outside bytes are checked (`verify`), then kept where the shop can find them (`store`)."""
+
+from worker.labels.store import (
+    FileLabelStore,
+    LabelMissing,
+    LabelName,
+    LabelStore,
+    LabelStoreError,
+    open_label_store,
+)
+from worker.labels.verify import NotALabel, VerifiedLabel, verify_pdf
+
+__all__ = [
+    "FileLabelStore",
+    "LabelMissing",
+    "LabelName",
+    "LabelStore",
+    "LabelStoreError",
+    "NotALabel",
+    "VerifiedLabel",
+    "open_label_store",
+    "verify_pdf",
+]

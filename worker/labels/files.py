@@ -1,0 +1,164 @@
+"""The label store that is a folder: every file in it is whole, whenever the machine may have stopped."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from worker.labels.errors import LabelMissing, LabelStoreError
+from worker.labels.names import LabelName, relative_path
+from worker.labels.verify import VerifiedLabel
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A label is a customer's name and address: the owner's eyes only.
+_FILE_MODE = 0o600
+_FOLDER_MODE = 0o700
+_TEMPORARY = ".part"
+# A path at which no label of ours can be, as opposed to a disk that cannot be read.
+_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class FileLabelStore:
+    """Labels as files below one folder, `<folder>/<account>/<name>`; see `LabelStore` for the promises.
+
+    The folder is made when it is first needed. Disks block, and a network disk can block for long: all of
+    it happens in the store's own threads, so nothing else waits with it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="label-store")
+
+    async def put(self, name: LabelName, label: VerifiedLabel) -> str:
+        """Write the label and return its `file:///` URI."""
+        target = self._folder / relative_path(name, label)
+        await self._in_thread(self._put, target, label.content)
+        return target.as_uri()
+
+    async def get(self, location: str) -> bytes:
+        """Read the label at a `file:///` URI inside the folder."""
+        return await self._in_thread(self._get, location)
+
+    async def check(self) -> None:
+        """Write, sync and remove a small file in the folder."""
+        await self._in_thread(self._check)
+
+    async def tidy(self, older_than: timedelta) -> int:
+        """Remove temporary files that no running writer can own any more."""
+        return await self._in_thread(self._tidy, older_than)
+
+    async def _in_thread(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
+
+    def _put(self, target: Path, content: bytes) -> None:
+        try:
+            self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            target.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+            _sync_folder(self._folder)  # the account's folder may be new
+            _write_whole(target, content)
+        except OSError as error:
+            raise LabelStoreError(f"cannot write the label {target}: {_reason(error)}") from error
+
+    def _get(self, location: str) -> bytes:
+        path = self._inside(location)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno in _NO_SUCH_FILE:
+                raise LabelMissing(f"no label at {location[:300]!r}") from None
+            raise LabelStoreError(f"cannot read the label {path}: {_reason(error)}") from error
+
+    def _inside(self, location: str) -> Path:
+        """Turn a location into a path, links followed; one that leaves the folder is not ours to read."""
+        try:
+            parts = urlsplit(location)
+            path = Path(unquote(parts.path)).resolve()
+            folder = self._folder.resolve()
+        except (OSError, RuntimeError, ValueError):  # no URI, a NUL, a name too long, a circle of links
+            raise LabelMissing(f"not a label's location: {location[:300]!r}") from None
+        if (parts.scheme, parts.netloc, parts.query, parts.fragment) != ("file", "", "", ""):
+            raise LabelMissing(f"not a location in a folder: {location[:300]!r}")
+        if not path.is_relative_to(folder):
+            raise LabelMissing(f"{location[:300]!r} is outside of the label store {folder}; was the store moved?")
+        return path
+
+    def _check(self) -> None:
+        try:
+            self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            probe = self._folder / f".check-{secrets.token_hex(8)}{_TEMPORARY}"  # tidied should we be killed here
+            _write_whole(probe, b"returns-worker check\n")
+            probe.unlink()
+        except OSError as error:
+            raise LabelStoreError(
+                f"cannot write to the label store {self._folder}: {_reason(error)}; make it a folder that user "
+                f"id {os.geteuid()} may write to, with room on its disk, or name another in [labels] store"
+            ) from error
+
+    def _tidy(self, older_than: timedelta) -> int:
+        limit = time.time() - older_than.total_seconds()
+        removed = 0
+        try:
+            for path in self._temporary_files():
+                # Another worker may tidy at the same moment, or the writer may finish.
+                with contextlib.suppress(FileNotFoundError):
+                    if path.lstat().st_mtime < limit:
+                        path.unlink()
+                        removed += 1
+        except OSError as error:
+            raise LabelStoreError(f"cannot tidy the label store {self._folder}: {_reason(error)}") from error
+        return removed
+
+    def _temporary_files(self) -> Iterator[Path]:
+        for pattern in (f".*{_TEMPORARY}", f"*/.*{_TEMPORARY}"):
+            yield from self._folder.glob(pattern)
+
+
+def _write_whole(target: Path, content: bytes) -> None:
+    """Put the content at `target` so that after a crash there is all of it or nothing; OSError if not.
+
+    The file reaches the disk before it gets its name, and the name reaches the disk before we return:
+    the row that will point here is committed after this.
+    """
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+    try:
+        _write_synced(temporary, content)
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        left = memoryview(content)
+        while left:  # a disk that is nearly full takes a part, and says why at the next write
+            left = left[os.write(file, left) :]
+        os.fsync(file)
+    finally:
+        os.close(file)  # on a network disk this too can say that there is no room
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

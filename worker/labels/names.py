@@ -1,0 +1,55 @@
+"""How a label is named in the store: readable where it can be, harmless whatever the carrier says."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from worker.labels.verify import VerifiedLabel
+
+EXTENSIONS = {"application/pdf": "pdf", "image/png": "png", "application/zpl": "zpl"}
+"""File name extension by media type; a label of any other type cannot be stored."""
+
+# Safe on every file system and in every object store's key; no dot, so that the dot below tells a
+# changed name from an unchanged one, and never a leading hyphen, which commands would take for an option.
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")
+_READABLE = 40
+
+
+@dataclass(frozen=True, slots=True)
+class LabelName:
+    """Which label it is: the account, the carrier's number for the return, and the position from 1.
+
+    `carrier_ref` is outside input and may be any text at all. ValueError when the position is below 1.
+    """
+
+    account: str
+    carrier_ref: str
+    position: int
+
+    def __post_init__(self) -> None:
+        if self.position < 1:
+            raise ValueError(f"a label's position counts from 1, not {self.position}")
+
+
+def relative_path(name: LabelName, label: VerifiedLabel) -> str:
+    """Return `account/ref-position-digest.ext`, the digest being 12 digits of the content's SHA-256.
+
+    Two different names never get the same path: read from the right, the digest and the position have no
+    hyphen, and what is left determines the reference (see `_safe`). A label that changed gets a new path,
+    so a row never points at bytes that it does not describe. ValueError for an unknown media type.
+    """
+    extension = EXTENSIONS.get(label.media_type)
+    if extension is None:
+        raise ValueError(f"labels of type {label.media_type!r} are not stored; known: {', '.join(EXTENSIONS)}")
+    file = f"{_safe(name.carrier_ref)}-{name.position}-{label.sha256[:12]}.{extension}"
+    return f"{_safe(name.account)}/{file}"
+
+
+def _safe(text: str) -> str:
+    """Return the text itself if it is plain; else its readable part, a dot and a digest of the whole."""
+    if _PLAIN.fullmatch(text):
+        return text
+    readable = re.sub(r"[^A-Za-z0-9_]+", "_", text)[:_READABLE].strip("_") or "x"
+    # surrogatepass: JSON may hold half a surrogate pair, which plain UTF-8 refuses.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{readable}.{digest}"

@@ -1,0 +1,85 @@
+"""The label store that is a bucket (S3, Google Cloud Storage, Azure); the only place that knows obstore."""
+
+import contextlib
+import os
+from datetime import timedelta
+from urllib.parse import quote, unquote
+
+from obstore.exceptions import BaseError
+from obstore.store import ObjectStore, from_url
+
+from worker.labels.errors import LabelMissing, LabelStoreError
+from worker.labels.names import LabelName, relative_path
+from worker.labels.verify import VerifiedLabel
+
+# obstore tries for three minutes by default: longer than a lease. A failed put is tried again by the loop.
+_PATIENCE = timedelta(seconds=20)
+_PROBE = "returns-worker-check"
+
+
+class ObjectLabelStore:
+    """Labels as objects below a URL such as `s3://bucket/prefix`; see `LabelStore` for the promises."""
+
+    def __init__(self, store: ObjectStore, url: str) -> None:
+        self._store = store
+        self._url = url.rstrip("/") + "/"
+
+    @classmethod
+    def from_url(cls, url: str) -> "ObjectLabelStore":
+        """Open the bucket; credentials come from the environment. ValueError when the URL is unusable."""
+        try:
+            store = from_url(
+                url,
+                client_options={
+                    "connect_timeout": timedelta(seconds=5),
+                    "timeout": _PATIENCE,
+                    # Given any option here, obstore no longer reads this one from the environment itself.
+                    "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true"),
+                },
+                retry_config={"max_retries": 2, "retry_timeout": _PATIENCE},
+            )
+        except (BaseError, ValueError) as error:
+            raise ValueError(f"{url!r} is not a usable label store: {_reason(error)}") from error
+        return cls(store, url)
+
+    async def put(self, name: LabelName, label: VerifiedLabel) -> str:
+        """Upload the label in one request, which object stores make all or nothing."""
+        path = relative_path(name, label)
+        await self._put(path, label.content, label.media_type)
+        return self._url + quote(path)
+
+    async def get(self, location: str) -> bytes:
+        """Download the label at a location below this store's URL."""
+        if not location.startswith(self._url):
+            raise LabelMissing(f"{location[:300]!r} is outside of the label store {self._url}")
+        try:
+            found = await self._store.get_async(unquote(location.removeprefix(self._url)))
+            return bytes(await found.bytes_async())
+        except (FileNotFoundError, ValueError):  # ValueError: no object can have such a path
+            raise LabelMissing(f"no label at {location}") from None
+        except (BaseError, OSError) as error:
+            raise LabelStoreError(f"cannot read the label {location}: {_reason(error)}") from error
+
+    async def check(self) -> None:
+        """Write a small object; it stays when the credentials, quite rightly, do not allow removing."""
+        await self._put(_PROBE, b"returns-worker check\n", "text/plain")
+        with contextlib.suppress(BaseError, OSError):
+            await self._store.delete_async(_PROBE)
+
+    async def tidy(self, older_than: timedelta) -> int:
+        """Return 0: an upload in one request leaves nothing behind."""
+        return 0
+
+    async def _put(self, path: str, content: bytes, media_type: str) -> None:
+        try:
+            await self._store.put_async(path, content, attributes={"Content-Type": media_type}, use_multipart=False)
+        except (BaseError, OSError, ValueError) as error:
+            raise LabelStoreError(
+                f"cannot write {path} to the label store {self._url}: {_reason(error)}; look at the bucket's "
+                "name, its region and the credentials in the environment"
+            ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line: obstore appends a page of its own internals to its messages."""
+    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__

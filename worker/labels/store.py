@@ -1,0 +1,78 @@
+"""The label store: what it promises, and how the configuration names one."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote
+
+from worker.labels.errors import LabelMissing, LabelStoreError
+from worker.labels.files import FileLabelStore
+from worker.labels.names import LabelName
+from worker.labels.verify import VerifiedLabel
+
+__all__ = ["FileLabelStore", "LabelMissing", "LabelName", "LabelStore", "LabelStoreError", "open_label_store"]
+
+OBJECT_SCHEMES = ("s3://", "gs://", "az://")
+"""Stores reached through obstore, which takes its credentials from the environment as each vendor's tools do."""
+
+ACCEPTED = "file:FOLDER, file:///ABSOLUTE/FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+"""The forms of `[labels] store`, for messages."""
+
+
+class LabelStore(Protocol):
+    """A place that keeps labels; one contract for every kind of store."""
+
+    async def put(self, name: LabelName, label: VerifiedLabel) -> str:
+        """Store the label durably and return its location, a URI; putting the same label again is fine.
+
+        All or nothing: `LabelStoreError` means that no part of it can be seen.
+        """
+
+    async def get(self, location: str) -> bytes:
+        """Return the bytes at a location that `put` gave; `LabelMissing` when they are not there.
+
+        A location outside this store is missing too, whatever may be there. `LabelStoreError` when the
+        store cannot be read.
+        """
+
+    async def check(self) -> None:
+        """Write and remove a small file; `LabelStoreError` says what to do when that fails."""
+
+    async def tidy(self, older_than: timedelta) -> int:
+        """Remove what interrupted writers left behind and has not changed for so long; return how many."""
+
+
+def open_label_store(url: str, *, base: Path | None = None) -> LabelStore:
+    """Return the store that `url` names (`[labels] store`); touches neither disk nor network.
+
+    A relative folder is relative to `base` (default: the working directory). `ValueError` says what is
+    accepted; `LabelStoreError` when the optional package for object stores is not installed.
+    """
+    if url.startswith("file:"):
+        return FileLabelStore(_folder(url, base or Path.cwd()))
+    if url.startswith(OBJECT_SCHEMES):
+        return _open_object_store(url)
+    raise ValueError(f"{url!r} is not a label store; accepted: {ACCEPTED}")
+
+
+def _folder(url: str, base: Path) -> Path:
+    rest = url.removeprefix("file:")
+    if rest.startswith("//"):
+        rest = rest.removeprefix("//").removeprefix("localhost")
+        if not rest.startswith("/"):
+            raise ValueError(f"{url!r} names another host; accepted: {ACCEPTED}")
+    folder = unquote(rest)
+    if not folder or "\0" in folder:
+        raise ValueError(f"{url!r} names no folder; accepted: {ACCEPTED}")
+    return base.absolute() / folder
+
+
+def _open_object_store(url: str) -> LabelStore:
+    try:
+        from worker.labels.objects import ObjectLabelStore  # noqa: PLC0415 - obstore is optional
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "obstore":
+            raise
+        message = f"{url} needs a package that is not installed: pip install 'returns-worker[object-store]'"
+        raise LabelStoreError(message) from None
+    return ObjectLabelStore.from_url(url)

@@ -1,0 +1,157 @@
+"""Check that bytes from outside are the label they claim to be, before anything is stored or recorded."""
+
+import asyncio
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
+
+from pypdf import PdfReader
+from pypdf.errors import DependencyError, FileNotDecryptedError
+
+from worker.labels.child import Answer, ChildDied, ChildPool, ChildTimedOut
+
+REASON_LIMIT = 200
+"""Longest `NotALabel.reason`, in characters."""
+
+PARALLEL = 2
+"""Labels read at the same time; a file that never ends costs the others one of these, for `timeout`."""
+
+_TAIL = 1024
+"""`%%EOF` must be within this many last bytes: PDF Reference 1.7, appendix H, implementation note 18."""
+
+_COUNT_IN_CHILD = "from worker.labels import child, verify; child.serve(verify.count_pages)"
+
+_STARTS: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "gzip-compressed data"),
+    (b"^XA", "a ZPL printer label"),
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+    (b"<?xml", "an XML document"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+)
+
+
+class NotALabel(Exception):
+    """The bytes are not a label that may be stored.
+
+    `reason` is one short sentence for the operator. It holds no byte of the content and no message of
+    pypdf's (which quotes the file), so no customer data either; at most `REASON_LIMIT` characters.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason[:REASON_LIMIT]
+        super().__init__(self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedLabel:
+    """A label file that passed every check.
+
+    `media_type` is an IANA type such as `application/pdf`; `page_count` is None for a format without
+    pages; `sha256` is the hexadecimal digest of `content`.
+    """
+
+    content: bytes = field(repr=False)
+    media_type: str
+    page_count: int | None
+    sha256: str
+
+    @property
+    def byte_count(self) -> int:
+        """Size of the content in bytes."""
+        return len(self.content)
+
+
+# Neither the event loop's default pool nor the loop itself: name look-ups must not wait for a hostile file.
+_threads = ThreadPoolExecutor(max_workers=PARALLEL, thread_name_prefix="verify-label")
+_children = ChildPool(_COUNT_IN_CHILD)
+
+
+async def verify_pdf(
+    content: bytes,
+    *,
+    pages: int | None,
+    timeout: float = 5.0,  # noqa: ASYNC109 - it bounds the child's work, not the wait of the caller
+) -> VerifiedLabel:
+    """Return the PDF as a label, or raise `NotALabel`.
+
+    `pages` is the expected number of pages (Izipack documents one per package), None when the carrier
+    promises none. `timeout` is how long, in seconds, reading this one file may take; waiting for
+    a free thread is not counted. Raises `OSError` when no checking process can be started: that is this
+    machine's trouble and says nothing about the label.
+    """
+    if not content.startswith(b"%PDF-"):
+        raise NotALabel(f"not a PDF but {_describe(content)}")
+    if b"%%EOF" not in content[-_TAIL:]:
+        raise NotALabel(f"the PDF is cut off: no end mark in its last {_TAIL} bytes ({len(content)} bytes)")
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads, _verify, content, pages, timeout)
+
+
+def count_pages(content: bytes) -> int:
+    """Count the pages by walking the PDF's page tree; raises `NotALabel` when that fails.
+
+    Run only in a child process (see `child`): there is no bound on the time this takes.
+    """
+    try:
+        reader = PdfReader(BytesIO(content))
+        # pypdf tries the empty password by itself, which opens files that only forbid editing. When it
+        # does not open, walking the tree raises; `len(reader.pages)` alone would believe /Count.
+        return sum(1 for _ in reader.pages)
+    except FileNotDecryptedError:
+        raise NotALabel("the PDF is encrypted and needs a password") from None
+    except DependencyError:
+        raise NotALabel("the PDF is encrypted with AES, unreadable here without 'cryptography'") from None
+    except MemoryError:
+        raise NotALabel("reading the PDF takes too much memory") from None
+    except RecursionError:
+        raise NotALabel("the PDF is nested too deeply") from None
+    except Exception as error:  # a hostile file makes pypdf raise nearly anything
+        raise NotALabel(f"the PDF cannot be read ({type(error).__name__})") from None
+
+
+def _verify(content: bytes, pages: int | None, timeout: float) -> VerifiedLabel:
+    answer = _ask(content, timeout)
+    if answer.error:
+        raise NotALabel(answer.error)
+    found = answer.value
+    if found < 1:
+        raise NotALabel("the PDF has no pages")
+    if pages is not None and found != pages:
+        raise NotALabel(f"the PDF has {found} page(s) where {pages} were expected, one per package")
+    return VerifiedLabel(content, "application/pdf", found, hashlib.sha256(content).hexdigest())
+
+
+def _ask(content: bytes, timeout: float) -> Answer:
+    """Ask a child process; a file on which it does not finish in time, or dies twice, is no label."""
+    for _ in range(2):  # twice: a child killed from outside (out of memory) says nothing about the label
+        with _children.borrow() as child:
+            try:
+                return child.ask(content, timeout)
+            except ChildTimedOut:
+                raise NotALabel(f"reading the PDF takes longer than {timeout:g} s") from None
+            except ChildDied:
+                continue
+    raise NotALabel("reading the PDF crashes the PDF reader")
+
+
+def _describe(content: bytes) -> str:
+    """Say in words what the content seems to be, quoting none of it."""
+    head = content[:_TAIL].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not content:
+        return "empty"
+    if not head:
+        return "white space"
+    for start, name in _STARTS:
+        if head.lower().startswith(start.lower()):
+            return f"{name} ({len(content)} bytes)"
+    if (at := content[:_TAIL].find(b"%PDF-")) > 0:
+        return f"{at} stray byte(s) with a PDF behind them"
+    kind = "text" if all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in head) else "binary data"
+    return f"unknown {kind} ({len(content)} bytes)"
