@@ -1,0 +1,50 @@
+"""Settings: TOML and environment to frozen, validated `Settings`; all problems at once; secrets masked."""
+
+from worker.settings.checks import key_source
+from worker.settings.durations import format_duration, parse_duration
+from worker.settings.load import load
+from worker.settings.model import (
+    DEFAULT_RATE_PER_MINUTE,
+    KNOWN_CARRIERS,
+    AccountSettings,
+    DatabaseSettings,
+    HttpSettings,
+    LabelSettings,
+    LogSettings,
+    RetrySettings,
+    Settings,
+    WorkerSettings,
+    carrier_word,
+)
+from worker.settings.polling import AccountPolling, PollingLadder, PollingOverride, PollingSettings
+from worker.settings.problems import ConfigurationError
+from worker.settings.secrets import KeySource, KeyUnavailableError
+from worker.settings.show import show
+from worker.settings.urls import masked_url
+
+__all__ = [
+    "DEFAULT_RATE_PER_MINUTE",
+    "KNOWN_CARRIERS",
+    "AccountPolling",
+    "AccountSettings",
+    "ConfigurationError",
+    "DatabaseSettings",
+    "HttpSettings",
+    "KeySource",
+    "KeyUnavailableError",
+    "LabelSettings",
+    "LogSettings",
+    "PollingLadder",
+    "PollingOverride",
+    "PollingSettings",
+    "RetrySettings",
+    "Settings",
+    "WorkerSettings",
+    "carrier_word",
+    "format_duration",
+    "key_source",
+    "load",
+    "masked_url",
+    "parse_duration",
+    "show",
+]

@@ -1,0 +1,115 @@
+"""What several settings must be to each other, and what a command needs of them."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import get_args
+
+from worker.settings.durations import format_duration
+from worker.settings.model import Settings
+from worker.settings.polling import PolledStatus, PollingLadder
+from worker.settings.problems import Keys
+from worker.settings.secrets import KeySource, KeyUnavailableError
+
+Problems = Iterator[tuple[Keys, str]]
+IsBad = Callable[[Keys], bool]
+"""Whether something at or inside this place was bad already, so that only a default stands for it."""
+
+
+def key_source(
+    settings: Settings,
+    account: str,
+    environ: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> KeySource:
+    """Make the key source of a configured account; `KeyError` when there is none; no `environ`: this process'."""
+    configured = settings.accounts[account]
+    directory = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
+    return KeySource(
+        account,
+        configured.api_key.get_secret_value() if configured.api_key else None,
+        configured.api_key_file,
+        Path(directory) if directory else None,
+        clock,
+    )
+
+
+def cross_problems(settings: Settings, is_bad: IsBad) -> Problems:
+    """Check the times against each other, leaving out what was bad by itself."""
+    yield from _times(settings, is_bad)
+    yield from _ladders(settings, is_bad)
+    retry = settings.retry
+    if retry.cap < retry.first and not _cadence_is_bad(("retry",), is_bad):
+        yield ("retry", "cap"), _cap_below_first(retry.cap, retry.first)
+
+
+def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad, *, keys: bool) -> Problems:
+    """Check that there is an account, that its files can be read, and with `keys` that each has its key."""
+    if not settings.accounts and not is_bad(("accounts",)):
+        yield ("accounts",), "no account is configured; at least one [accounts.NAME] is needed"
+    for name, account in settings.accounts.items():
+        if account.ca_file is not None:
+            try:
+                account.ca_file.open("rb").close()
+            except OSError as error:
+                yield ("accounts", name, "ca_file"), f"{account.ca_file}: cannot be read: {error.strerror}"
+        places = [("accounts", name, "api_key"), ("accounts", name, "api_key_file")]
+        if not keys or any(is_bad(place) for place in places):
+            continue
+        try:
+            key_source(settings, name, environ).current()
+        except KeyUnavailableError as error:
+            yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
+
+
+def _times(settings: Settings, is_bad: IsBad) -> Problems:
+    timeouts = {
+        name: account.timeout
+        for name, account in settings.accounts.items()
+        if not is_bad(("accounts", name, "timeout"))
+    }
+    if not timeouts:
+        return
+    slowest = max(timeouts, key=lambda name: timeouts[name])
+    longest = timeouts[slowest]
+    named = f"accounts.{slowest}.timeout ({format_duration(longest)})"
+    worker = settings.worker
+    if worker.lease - worker.lease_margin < longest and not is_bad(("worker", "lease")):
+        needed = format_duration(min(longest * 5 / 4, longest + timedelta(seconds=5)))
+        yield (
+            ("worker", "lease"),
+            f"{format_duration(worker.lease)} is too short: at least {needed}, which is {named} plus a margin "
+            "(a fifth of the lease, at most 5s)",
+        )
+    if worker.grace <= longest and not is_bad(("worker", "grace")):
+        yield ("worker", "grace"), f"{format_duration(worker.grace)} is too short: longer than {named}"
+
+
+def _ladders(settings: Settings, is_bad: IsBad) -> Problems:
+    """Report each pair of cap and first once per account, and not again for accounts that only inherit it."""
+    general: set[tuple[timedelta, timedelta]] = set()
+    nobody: Keys = ()
+    for owner in [nobody, *(("accounts", name) for name in settings.accounts)]:
+        seen = set(general)
+        tables = settings.accounts[owner[1]].polling.by_status if owner else settings.polling.by_status
+        for status in get_args(PolledStatus):
+            ladder: PollingLadder = settings.polling_for(owner[1] if owner else "", status)
+            layers = {(*start, "polling", *end) for start in (nobody, owner) for end in ((), ("by_status", status))}
+            pair = (ladder.cap, ladder.first)
+            wrong = ladder.cap < ladder.first and not any(_cadence_is_bad(layer, is_bad) for layer in layers)
+            if wrong and pair not in seen:
+                seen.add(pair)
+                place = (*owner, "polling", *(("by_status", status) if status in tables else ()), "cap")
+                yield place, f"{_cap_below_first(*pair)} (for the status {status})"
+        if not owner:
+            general = seen
+
+
+def _cadence_is_bad(table: Keys, is_bad: IsBad) -> bool:
+    return is_bad((*table, "first")) or is_bad((*table, "cap"))
+
+
+def _cap_below_first(cap: timedelta, first: timedelta) -> str:
+    return f"{format_duration(cap)} is less than first, {format_duration(first)}; it must be at least that"

@@ -1,0 +1,73 @@
+"""Durations as people write them ("200ms", "90s", "15m", "6h", "60d", 0.5) to `timedelta` and back."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+LONGEST = timedelta(days=3650)
+"""Longer than this is a slip of the finger, not a setting (and would overflow dates further on)."""
+
+FORMS = 'a duration is "200ms", "90s", "15m", "6h", "60d" or a number of seconds (0.5)'
+
+_MICROSECONDS = {"ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
+_WRITTEN = re.compile(r"(-?)([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)?")
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read a duration: text with a unit, a number (or text) without one in seconds, or a `timedelta`.
+
+    The result is rounded to whole microseconds. Raises ValueError, saying what is allowed, for
+    anything else and for what is negative, not finite or longer than ten years.
+    """
+    microseconds = _microseconds(value)
+    if microseconds < 0:
+        raise ValueError("must not be negative")
+    if microseconds > LONGEST // _MICROSECOND:
+        raise ValueError("is longer than 3650d (ten years), the most allowed")
+    return timedelta(microseconds=round(microseconds))
+
+
+def parse_positive_duration(value: object) -> timedelta:
+    """Read a duration as `parse_duration` does, and raise ValueError for zero as well."""
+    duration = parse_duration(value)
+    if not duration:
+        raise ValueError("must be more than zero")
+    return duration
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration so that `parse_duration` reads the same: in the largest unit it is a whole number of."""
+    microseconds = duration // _MICROSECOND
+    for unit in ("d", "h", "m", "s", "ms"):
+        if microseconds and microseconds % _MICROSECONDS[unit] == 0:
+            return f"{microseconds // _MICROSECONDS[unit]}{unit}"
+    seconds, rest = divmod(microseconds, 10**6)
+    return f"{seconds}.{rest:06d}".rstrip("0").rstrip(".") + "s"
+
+
+def _microseconds(value: object) -> Decimal:
+    if isinstance(value, timedelta):
+        return Decimal(value // _MICROSECOND)
+    if isinstance(value, bool):  # a bool is an int to Python, but not to whoever wrote the file
+        raise ValueError(FORMS)  # noqa: TRY004 - pydantic collects ValueError only
+    if isinstance(value, int | float):
+        number = Decimal(value)
+        if not number.is_finite():
+            raise ValueError(f"is not finite; {FORMS}")
+        return number * 10**6
+    match = _WRITTEN.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(FORMS)
+    sign, digits, unit = match.groups()
+    return Decimal(sign + digits) * _MICROSECONDS[unit or "s"]
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+"""A field that may be zero."""
+
+PositiveDuration = Annotated[timedelta, BeforeValidator(parse_positive_duration)]
+"""A field for which zero makes no sense."""

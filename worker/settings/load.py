@@ -1,0 +1,108 @@
+"""From a file and the environment to frozen Settings, or to one error that names every problem."""
+
+import os
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from worker.settings.checks import cross_problems, missing_parts
+from worker.settings.model import Settings
+from worker.settings.problems import ConfigurationError, Keys, dotted, field_problems
+from worker.settings.secrets import read_secret
+from worker.settings.sources import Sources, read_sources
+
+
+def load(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    need_accounts: bool = False,
+    need_keys: bool = False,
+) -> Settings:
+    """Load the settings from `file` (else RETURNS_WORKER_CONFIG, else ./returns-worker.toml) and `environ`.
+
+    `environ` is `os.environ` unless given. `need_accounts` asks for at least one account, `need_keys` for a usable
+    API key for each account as well. Raises ConfigurationError with every problem; nothing else for bad input.
+    """
+    environ = os.environ if environ is None else environ
+    sources = read_sources(file, environ)
+    _read_database_url(sources)
+    settings, found = _validated(sources)
+
+    def is_bad(place: Keys) -> bool:
+        return any(keys[: len(place)] == place or place[: len(keys)] == keys for keys, _ in found)
+
+    if sources.file_failed:
+        # What the file would have said is unknown: only what the environment itself has wrong is certain.
+        certain = {keys for keys, _ in sources.problems}
+        found = [item for item in found if item[0] in certain or _from_environment(sources, item[0])]
+    else:
+        found += list(cross_problems(settings, is_bad))
+        if need_accounts or need_keys:
+            found += list(missing_parts(settings, environ, is_bad, keys=need_keys))
+    if found:
+        raise ConfigurationError([_line(sources, keys, text) for keys, text in found])
+    return settings
+
+
+def _validated(sources: Sources) -> tuple[Settings, list[tuple[Keys, str]]]:
+    """Validate; where that fails, drop what is bad and validate again, so that the rest can be checked too."""
+    raw = deepcopy(sources.raw)
+    found = list(sources.problems)
+    for keys, _ in found:
+        _drop(raw, keys)
+    while True:
+        try:
+            return Settings.model_validate(raw), found
+        except ValidationError as error:
+            new = field_problems(Settings, error)
+        # From None above all: pydantic's error holds the input, and with it the secrets.
+        found += [item for item in new if item not in found]
+        dropped = [_drop(raw, keys) for keys, _ in new]  # all of them, so not inside any()
+        if not any(dropped):
+            return Settings(), found
+
+
+def _drop(raw: dict[str, Any], keys: Iterable[str]) -> bool:
+    """Remove the setting at `keys`, or the innermost thing around it; whether anything was removed."""
+    table, last = None, ""
+    inside: Any = raw
+    for key in keys:
+        if not isinstance(inside, dict) or key not in inside:
+            break
+        table, last, inside = inside, key, inside[key]
+    if table is None:
+        return False
+    del table[last]
+    return True
+
+
+def _read_database_url(sources: Sources) -> None:
+    """Put the URL from `database.url_file` in its place, unless there is a URL already."""
+    database = sources.raw.get("database")
+    if not isinstance(database, dict) or "url" in database:
+        return
+    file = database.get("url_file")
+    if not file or not isinstance(file, str):
+        return
+    try:
+        database["url"] = read_secret(Path(file))
+        sources.origins["database", "url"] = file
+    except OSError as error:
+        sources.problems.append((("database", "url_file"), f"{file}: cannot be read: {error.strerror}"))
+    except ValueError as error:
+        sources.problems.append((("database", "url_file"), f"{file}: {error}"))
+
+
+def _from_environment(sources: Sources, keys: Keys) -> bool:
+    return (sources.origin(keys) or "").startswith("environment ")
+
+
+def _line(sources: Sources, keys: Keys, text: str) -> str:
+    if keys == (str(sources.file),):
+        return f"{sources.file}: {text}"
+    origin = sources.origin(keys)
+    return f"{dotted(keys)}: {text}" + (f" [{origin}]" if origin else "")

@@ -1,0 +1,242 @@
+"""Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
+
+from worker.settings.durations import Duration, PositiveDuration
+from worker.settings.polling import (
+    AccountPolling,
+    Factor,
+    PollingLadder,
+    PollingSettings,
+    reject_bool,
+    resolve,
+)
+from worker.settings.secrets import check_key
+from worker.settings.table import MayHoldPassword, Table
+from worker.settings.urls import (
+    check_base_url,
+    check_database_url,
+    check_host,
+    check_label_store,
+    check_proxy,
+    split_listen,
+)
+
+DEFAULT_RATE_PER_MINUTE: Mapping[str, int] = MappingProxyType({"izipack": 60, "returnpilot": 50})
+"""The carriers that settings may name, and how often each may be asked in any 60 seconds unless configured."""
+
+KNOWN_CARRIERS = tuple(DEFAULT_RATE_PER_MINUTE)
+
+MappedStatus = Literal["pending", "pre_transit", "in_transit", "unknown", "delivered", "failed", "cancelled"]
+"""What a carrier's word may be mapped to: every tracking status but `expired`, which only the worker decides."""
+
+
+def _known_carrier(name: str) -> str:
+    if name not in DEFAULT_RATE_PER_MINUTE:
+        raise ValueError(f"must be one of {', '.join(KNOWN_CARRIERS)}")
+    return name
+
+
+def _check_secret(key: SecretStr) -> SecretStr:
+    return SecretStr(check_key(key.get_secret_value()))
+
+
+def _check_listen(listen: str) -> str:
+    split_listen(listen)
+    return listen.strip()
+
+
+def _none_if_empty(value: object) -> object:
+    if isinstance(value, str) and "\0" in value:  # the system calls would raise, at a worse moment
+        raise ValueError("must not hold a NUL character")
+    return None if value == "" else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _json_only(value: dict[str, Any]) -> dict[str, Any]:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ValueError("must hold text, numbers, true, false, lists and tables only") from None
+    return value
+
+
+def carrier_word(word: str) -> str:
+    """Reduce a carrier's word to what is compared: lower case without spaces, `_` and `-`."""
+    return re.sub(r"[\s_-]", "", word).lower()
+
+
+def _one_spelling_each(words: dict[str, MappedStatus]) -> dict[str, MappedStatus]:
+    seen: dict[str, str] = {}
+    for word, status in words.items():
+        twin = seen.setdefault(carrier_word(word), word)
+        if words[twin] != status:
+            raise ValueError(f"{twin!r} and {word!r} are the same word to the worker, but mapped differently")
+    return words
+
+
+Count = Annotated[int, BeforeValidator(reject_bool), Field(ge=1)]
+AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+\z")]
+OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+
+
+class DatabaseSettings(Table):
+    """`[database]`: where the returns are."""
+
+    url: Annotated[str, AfterValidator(check_database_url), MayHoldPassword()] = "sqlite:///returns.db"
+    """sqlite:///FILE or postgresql://...; postgres:// is read as postgresql://."""
+    url_file: OptionalPath = None
+    """A file holding the URL, read once at start; used when `url` is not given."""
+    auto_migrate: bool | None = None
+    """Whether `run` brings the schema up to date; None: see `migrates_itself`."""
+    wait: Duration = timedelta(seconds=30)
+    """How long to wait for the database at start; zero tries once."""
+
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql"]:
+        """Which database it is."""
+        return "sqlite" if self.url.startswith("sqlite:") else "postgresql"
+
+    @property
+    def migrates_itself(self) -> bool:
+        """`auto_migrate` as it is in force: by default on SQLite only."""
+        return self.kind == "sqlite" if self.auto_migrate is None else self.auto_migrate
+
+    def in_force(self) -> dict[str, Any]:
+        """Give what an unset `auto_migrate` comes to."""
+        return {"auto_migrate": self.migrates_itself}
+
+
+class AccountSettings(Table):
+    """`[accounts.<name>]`: one account at one carrier."""
+
+    carrier: Annotated[str, AfterValidator(_known_carrier)] = "izipack"
+    base_url: Annotated[Annotated[str, AfterValidator(check_base_url)] | None, BeforeValidator(_none_if_empty)] = None
+    """The API's address without a trailing slash; None: the carrier's own."""
+    api_key: Annotated[SecretStr, AfterValidator(_check_secret)] | None = None
+    api_key_file: OptionalPath = None
+    """Used when `api_key` is not given; `KeySource` reads it."""
+    rate_per_minute: Annotated[int, BeforeValidator(reject_bool), Field(ge=0)] | None = None
+    """Requests in any 60 seconds over all workers; 0: no limit; None: see `requests_per_minute`."""
+    max_in_flight: Annotated[int, BeforeValidator(reject_bool), Field(ge=1, le=1000)] = 8
+    """Requests at the same time, per worker."""
+    timeout: PositiveDuration = timedelta(seconds=20)
+    """For one request, all in all."""
+    proxy: Annotated[str, AfterValidator(check_proxy), MayHoldPassword()] = ""
+    """http(s)://[USER:PASSWORD@]HOST[:PORT]; "": none."""
+    ca_file: OptionalPath = None
+    """PEM certificates to trust besides the system's."""
+    label_hosts: tuple[Annotated[str, AfterValidator(check_host)], ...] = ()
+    """Hosts a label's URL may name beside public ones, in lower case."""
+    receiver: Annotated[dict[str, Any], AfterValidator(_json_only)] | None = None
+    """Used when a payload names no receiver; the payload's shape, which the carrier's adapter checks."""
+    status_map: Annotated[
+        dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
+    ] = Field(default_factory=dict)
+    """A carrier's word (compared as `carrier_word` gives it) to tracking status, over the built-in map."""
+    polling: AccountPolling = AccountPolling()
+    reject_past_pickup: bool = False
+    """Whether a pickup date in the past is refused here rather than left to the carrier."""
+
+    @property
+    def requests_per_minute(self) -> int:
+        """`rate_per_minute` as it is in force; 0: no limit."""
+        return DEFAULT_RATE_PER_MINUTE[self.carrier] if self.rate_per_minute is None else self.rate_per_minute
+
+    def in_force(self) -> dict[str, Any]:
+        """Give what an unset `rate_per_minute` comes to."""
+        return {"rate_per_minute": self.requests_per_minute}
+
+
+class RetrySettings(Table):
+    """`[retry]`: the back-off of failed tries of a step, with full jitter."""
+
+    first: PositiveDuration = timedelta(seconds=2)
+    factor: Factor = 2.0
+    cap: PositiveDuration = timedelta(minutes=15)
+    max_attempts: Count = 12
+    """Of failures that are the row's own."""
+    give_up_after: PositiveDuration = timedelta(hours=48)
+    """Of failures that are the carrier's or the network's."""
+
+
+class WorkerSettings(Table):
+    """`[worker]`: the loop's own times."""
+
+    tick: PositiveDuration = timedelta(seconds=1)
+    """How long it may sleep when nothing says otherwise."""
+    lease: PositiveDuration = timedelta(seconds=90)
+    """How long a claimed row is held; at least the longest timeout plus `lease_margin`."""
+    grace: PositiveDuration = timedelta(seconds=25)
+    """For the whole shutdown; longer than the longest timeout."""
+    gauges: PositiveDuration = timedelta(seconds=15)
+    """How often the gauges that are read from the database are refreshed."""
+
+    @property
+    def lease_margin(self) -> timedelta:
+        """What must be left of the lease after the longest request: a fifth of it, at most 5 s."""
+        return min(self.lease / 5, timedelta(seconds=5))
+
+
+class LabelSettings(Table):
+    """`[labels]`: where label files go."""
+
+    store: Annotated[str, AfterValidator(check_label_store), MayHoldPassword()] = "file:labels"
+    max_bytes: Count = 20_000_000
+
+
+class HttpSettings(Table):
+    """`[http]`: the metrics and health endpoints."""
+
+    listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:9464"
+    """HOST:PORT, an IPv6 address in brackets."""
+
+    @property
+    def host(self) -> str:
+        """The address to bind, an IPv6 one without its brackets."""
+        return split_listen(self.listen)[0]
+
+    @property
+    def port(self) -> int:
+        """The port to bind; 0: any free one."""
+        return split_listen(self.listen)[1]
+
+
+class LogSettings(Table):
+    """`[log]`: how and how much is logged."""
+
+    format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
+    """auto: console on a terminal, else json."""
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+
+
+class Settings(Table):
+    """All settings, frozen; `load` makes them. Built by hand, they skip the checks across fields."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    accounts: dict[AccountName, AccountSettings] = Field(default_factory=dict)
+    polling: PollingSettings = PollingSettings()
+    retry: RetrySettings = RetrySettings()
+    worker: WorkerSettings = WorkerSettings()
+    labels: LabelSettings = LabelSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    def polling_for(self, account: str, status: str) -> PollingLadder:
+        """Resolve the cadence for an account and a tracking status; `worker.settings.polling` says how.
+
+        An account that is not configured gets the general cadence, a status without a table the account's.
+        """
+        configured = self.accounts.get(account)
+        return resolve(self.polling, configured.polling if configured else AccountPolling(), status)

@@ -1,0 +1,119 @@
+"""Where an account's API key comes from, and how a changed key file is noticed without a restart."""
+
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_LARGEST_SECRET = 16_384
+_LOOK_EVERY_SECONDS = 1.0
+
+_Signature = tuple[int, int, int]
+
+
+class KeyUnavailableError(Exception):
+    """There is no usable key; the text says why and never holds any part of one."""
+
+
+def check_key(key: str) -> str:
+    """Return the key without surrounding white space, if it can be sent as an HTTP header.
+
+    Raises ValueError for an empty key and for control characters or characters outside Latin-1 in it.
+    """
+    key = key.strip()
+    if not key:
+        raise ValueError("is empty")
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in key):
+        raise ValueError("holds a line break or another control character; a key is one line of text")
+    if any(ord(character) > 255 for character in key):
+        raise ValueError("holds a character that an HTTP header cannot carry")
+    return key
+
+
+def read_secret(file: Path) -> str:
+    """Read a small text file, white space around it removed.
+
+    Raises OSError when it can't be read, and ValueError when it is not a small text file.
+    """
+    if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe could block the whole worker
+        raise ValueError("is not a regular file")
+    with file.open("rb") as stream:
+        content = stream.read(_LARGEST_SECRET + 1)
+    if len(content) > _LARGEST_SECRET:
+        raise ValueError(f"is longer than {_LARGEST_SECRET} bytes, so it is not a secret")
+    try:
+        return content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+
+
+class KeySource:
+    """One account's API key: the value, else the file, else the systemd credential `<account>.api_key`.
+
+    A file that is configured is the source even while it is missing: silently using another key would hide the
+    mistake. Not thread-safe; `clock` gives seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        account: str,
+        value: str | None,
+        file: Path | None,
+        credentials_directory: Path | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.account = account
+        self.problem: str | None = None
+        """Why the file can't be used at present; None when all is well. Never holds a part of the key."""
+        self._value = value
+        self._file = file
+        if file is None and credentials_directory is not None:
+            self._file = credentials_directory / f"{account}.api_key"
+        self._clock = clock
+        self._key: str | None = None
+        self._signature: _Signature | None = None
+        self._looked_at: float | None = None
+
+    def __repr__(self) -> str:
+        source = "value" if self._value is not None else self._file
+        return f"KeySource(account={self.account!r}, source={str(source)!r}, problem={self.problem!r})"
+
+    def current(self) -> str:
+        """Return the key that is in force; looks at the file at most once a second.
+
+        When the file vanishes or turns bad, the last good key stays in force and `problem` says so.
+        Raises KeyUnavailableError when there never was a good key.
+        """
+        now = self._clock()
+        if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_SECONDS:
+            self._looked_at = now
+            self._look()
+        if self._key is None:
+            raise KeyUnavailableError(self.problem)
+        return self._key
+
+    def _look(self) -> None:
+        try:
+            if self._value is not None:
+                self._key = self._key or check_key(self._value)
+            elif self._file is None:
+                self.problem = "no key: set api_key, api_key_file or the systemd credential"
+                return
+            else:
+                self._look_at_file(self._file)
+        except OSError as error:
+            self.problem = f"{self._file}: cannot be read: {error.strerror}"
+        except ValueError as error:
+            self.problem = f"{self._file}: {error}" if self._value is None else str(error)
+        else:
+            self.problem = None
+
+    def _look_at_file(self, file: Path) -> None:
+        # The signature is taken before reading and kept only on success: a change in between is seen next time,
+        # and a bad file is read again until it is good.
+        status = file.stat()
+        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if signature != self._signature or self._key is None:
+            self._signature = None
+            self._key = check_key(read_secret(file))
+            self._signature = signature

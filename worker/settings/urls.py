@@ -1,0 +1,118 @@
+"""What a URL in the settings may look like, and how to show one without its password."""
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+MASK = "********"
+
+_SECRET_PARAMETER = re.compile(
+    r"([?&;](?:\w*(?:pass|password|passwd|passphrase|secret|token|api_?key|access_?key|account_?key|signature)|sig)=)"
+    r"[^&;#]*",
+    re.IGNORECASE,
+)
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
+_STORE_SCHEMES = ("s3://", "gs://", "az://")
+
+# None of the messages below repeats the value: a URL may hold a password, even a malformed one.
+
+
+def masked_url(url: str) -> str:
+    """Return `url` with the password in it, if any, replaced by `********`; safe for any text.
+
+    Masks too much rather than too little: everything from the first colon of the authority up to the last `@`,
+    since a password that somebody forgot to percent-encode may hold any character.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return MASK if "@" in url else _SECRET_PARAMETER.sub(rf"\1{MASK}", url)
+    if not rest.startswith("/"):  # after three slashes there is no authority, so no user and password
+        before, at, after = rest.rpartition("@")
+        user, colon, _ = before.partition(":")
+        if at and colon:
+            rest = f"{user}:{MASK}@{after}"
+    return f"{scheme}://" + _SECRET_PARAMETER.sub(rf"\1{MASK}", rest)
+
+
+def check_database_url(url: str) -> str:
+    """Accept sqlite:///FILE, postgresql:// and postgres:// (returned as postgresql://), else raise ValueError."""
+    scheme, separator, rest = url.partition("://")
+    scheme = scheme.lower()
+    if separator and scheme in {"postgresql", "postgres"}:
+        return f"postgresql://{rest}"
+    if not separator or scheme != "sqlite":
+        raise ValueError("must be sqlite:///FILE or postgresql://USER@HOST/NAME; no other database is supported")
+    path = rest.partition("?")[0].removeprefix("/")
+    if not rest.startswith("/") or not path:
+        raise ValueError("must name a file: sqlite:///returns.db (relative) or sqlite:////var/lib/x.db (absolute)")
+    if path.startswith(":memory:"):
+        raise ValueError("must name a file; a database in memory is seen by nobody else and forgets every return")
+    return f"sqlite://{rest}"
+
+
+def check_base_url(url: str) -> str:
+    """Accept an http(s) URL without query, fragment and user; return it without its trailing slash."""
+    parts = _split_http(url)
+    if "?" in url or "#" in url:
+        raise ValueError("must have no query and no fragment")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user or password; the key belongs in api_key or api_key_file")
+    return url.rstrip("/")
+
+
+def check_proxy(url: str) -> str:
+    """Accept "" (no proxy) or http(s)://[USER:PASSWORD@]HOST[:PORT], else raise ValueError."""
+    if not url:
+        return url
+    parts = _split_http(url)
+    if parts.path.strip("/") or "?" in url or "#" in url:
+        raise ValueError("must be http://HOST:PORT (with USER:PASSWORD@ where needed), without a path")
+    return url.rstrip("/")
+
+
+def check_label_store(store: str) -> str:
+    """Accept file:FOLDER, file:///FOLDER and s3://, gs://, az:// with a bucket, else raise ValueError."""
+    folder = store.removeprefix("file:")
+    if folder != store and folder.strip("/") and (not folder.startswith("//") or folder.startswith("///")):
+        return store
+    for scheme in _STORE_SCHEMES:
+        if store.startswith(scheme) and store.removeprefix(scheme).strip("/"):
+            return store
+    raise ValueError("must be file:FOLDER (file:labels, file:///var/lib/labels), s3://..., gs://... or az://...")
+
+
+def check_host(host: str) -> str:
+    """Accept a host name or an IP address alone; return it in lower case."""
+    name = host.strip().lower()
+    bare = name.removeprefix("[").removesuffix("]")
+    if _HOST_NAME.fullmatch(name) and len(name) <= 253:
+        return name.removesuffix(".")
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        raise ValueError("must be a host name or an IP address alone, without scheme, port and path") from None
+
+
+def split_listen(listen: str) -> tuple[str, int]:
+    """Split "127.0.0.1:9464" or "[::1]:9464" into host and port; raises ValueError saying what is allowed."""
+    host, colon, port = listen.strip().rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not host or (":" in host and not bracketed):
+        raise ValueError("must be HOST:PORT, for example 127.0.0.1:9464, 0.0.0.0:9464 or [::1]:9464")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise ValueError("must end in a port from 0 (any free one) to 65535")
+    return check_host(host), int(port)
+
+
+def _split_http(url: str) -> SplitResult:
+    wrong = "must be an http:// or https:// URL with a host"
+    if any(character <= " " or character == "\x7f" for character in url):
+        raise ValueError(f"{wrong}, without spaces")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError(f"{wrong} and a port from 0 to 65535, if any") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ValueError(wrong)
+    return parts
