@@ -1,0 +1,155 @@
+"""The small HTTP server that answers for the worker: /metrics, /livez and /readyz."""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+_log = logging.getLogger(__name__)
+
+_INDEX = """returns-worker
+
+/metrics  for Prometheus
+/livez    does the loop still turn?
+/readyz   is the database reachable and its schema current?
+"""
+
+
+class ListenError(Exception):
+    """The address of `http.listen` cannot be listened on; the message names both and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether the worker can do its work now, and what each check found, by the check's name.
+
+    The answer is public to whoever reaches the port, so a finding must not hold a secret or an error's raw text.
+    """
+
+    ready: bool
+    checks: Mapping[str, str]
+
+
+class TelemetryServer:
+    """Serves `registry` and the two probes on `host`:`port` between `start()` and `stop()`.
+
+    `seconds_since_turn` says how long ago the loop last turned; from more than `turn_limit` seconds on, /livez
+    answers 503. `readiness` is asked anew for each /readyz and given `readiness_timeout` seconds.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        registry: CollectorRegistry,
+        seconds_since_turn: Callable[[], float],
+        turn_limit: float,
+        readiness: Callable[[], Awaitable[Readiness]],
+        readiness_timeout: float = 2.0,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._registry = registry
+        self._seconds_since_turn = seconds_since_turn
+        self._turn_limit = turn_limit
+        self._readiness = readiness
+        self._readiness_timeout = readiness_timeout
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port it listens on, the port as the system chose it for 0; RuntimeError before `start()`."""
+        if self._runner is None:
+            raise RuntimeError("the telemetry server is not started")
+        host, port, *_ = self._runner.addresses[0]
+        return host, port
+
+    async def start(self) -> None:
+        """Begin to listen; ListenError when the address is taken, forbidden or not of this machine."""
+        app = web.Application(middlewares=[_without_traces])
+        app.router.add_get("/", self._index)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/livez", self._livez)
+        app.router.add_get("/readyz", self._readyz)
+        app.on_response_prepare.append(_finish_headers)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise ListenError(self._why_not(error)) from error
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Stop listening; answers under way get a second. Without a `start()`, or again, it does nothing."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    def _why_not(self, error: OSError) -> str:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        # A failed look-up of a name counts its errors differently from os.strerror.
+        named = error.errno is not None and not isinstance(error, socket.gaierror)
+        reason = os.strerror(error.errno or 0) if named else error.strerror or str(error)
+        return f"cannot listen on {host}:{self._port} (setting http.listen): {reason}"
+
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(text=_INDEX)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        accept = ",".join(request.headers.getall("Accept", []))
+        try:
+            encode, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # it compares whatever stands for the version with numbers
+            encode, content_type = choose_encoder("")
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+
+    async def _livez(self, _: web.Request) -> web.Response:
+        age = self._seconds_since_turn()
+        if age <= self._turn_limit:
+            return web.Response(text="ok\n")
+        text = f"the loop last turned {age:.1f} s ago; the limit is {self._turn_limit:g} s\n"
+        return web.Response(status=503, text=text)
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        report = await self._ask_readiness()
+        return web.json_response(
+            {"ready": report.ready, "checks": dict(report.checks)}, status=200 if report.ready else 503
+        )
+
+    async def _ask_readiness(self) -> Readiness:
+        try:
+            async with asyncio.timeout(self._readiness_timeout):
+                return await self._readiness()
+        except TimeoutError:
+            return Readiness(ready=False, checks={"readiness": f"no answer within {self._readiness_timeout:g} s"})
+        except Exception:
+            _log.exception("the readiness check failed")
+            return Readiness(ready=False, checks={"readiness": "the check failed, see the log"})
+
+
+@web.middleware
+async def _without_traces(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer an unforeseen error with 500 and one sentence: aiohttp's own page shows the trace in debug mode."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        raise
+    except Exception:
+        _log.exception("no answer for %s", request.path)
+        return web.Response(status=500, text="internal error, see the log\n")
+
+
+async def _finish_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop("Server", None)  # which versions run here is nobody's business
+    response.headers["Cache-Control"] = "no-store"

@@ -1,0 +1,113 @@
+"""Every metric, declared once; series exist at 0 from the start; no label ever holds an order's id or free text."""
+
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.gc_collector import GCCollector
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
+_DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+
+
+class Metrics:
+    """The worker's metrics in a registry of their own."""
+
+    def __init__(self, version: str) -> None:
+        """Declare them; `version` is the worker's."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._declare_gauges(version)
+        self._declare_events()
+
+    def _declare_gauges(self, version: str) -> None:
+        self._gauge("build_info", "The version that runs.", "version").labels(version).set(1)
+        self.orders = self._gauge("orders", "Returns that still ask for work, by state.", "account", "state")
+        self.orders_unroutable = self._gauge("orders_unroutable", "Returns whose account is not configured.")
+        self.orders_due = self._gauge("orders_due", "Returns due now and held by nobody.", "account")
+        self.oldest_due = self._gauge(
+            "oldest_due_timestamp_seconds", "When the longest overdue return became due; 0 when none is.", "account"
+        )
+        self.labels_missing = self._gauge("labels_missing", "Tracked returns whose label is being sought.", "account")
+        self.account_held_until = self._gauge(
+            "account_held_until_timestamp_seconds",
+            "Until when the account waits; 0 not held, +Inf a person.",
+            "account",
+        )
+        self.last_tick = self._gauge("last_tick_timestamp_seconds", "When the loop last turned.")
+        self.in_flight = self._gauge("in_flight", "Steps being done now by this worker.", "account")
+
+    def _declare_events(self) -> None:
+        self.steps = self._counter("steps_total", "Steps done, by how they ended.", "account", "step", "outcome")
+        self.schedule_delay = self._histogram("schedule_delay_seconds", "From due to claimed.", _DELAYS, "step")
+        self.carrier_requests = self._counter(
+            "carrier_requests_total", "Requests to a carrier, by how they ended.", "account", "operation", "outcome"
+        )
+        self.carrier_request_duration = self._histogram(
+            "carrier_request_duration_seconds", "Duration of requests to a carrier.", _SECONDS, "account", "operation"
+        )
+        self.transitions = self._counter("transitions_total", "Recorded changes.", "account", "field", "to")
+        self.unknown_carrier_status = self._counter(
+            "unknown_carrier_status_total", "Answers with a status word that nothing maps.", "account"
+        )
+        self.leases_lost = self._counter("leases_lost_total", "Results dropped because another worker had the return.")
+        self.storage_errors = self._counter("storage_errors_total", "Database operations that failed.", "operation")
+
+    def expect(
+        self,
+        accounts: Iterable[str],
+        *,
+        steps: dict[str, tuple[str, ...]],
+        states: Iterable[str],
+        operations: Iterable[str],
+        request_outcomes: Iterable[str],
+        transitions: Iterable[tuple[str, str]],
+    ) -> None:
+        """Create every series at 0: an absent series makes alerts silent."""
+        states, operations = tuple(states), tuple(operations)
+        request_outcomes, transitions = tuple(request_outcomes), tuple(transitions)
+        for step in steps:
+            self.schedule_delay.labels(step)
+        for operation in ("claim", "record", "gauges"):
+            self.storage_errors.labels(operation)
+        for account in accounts:
+            for gauge in (
+                self.orders_due,
+                self.oldest_due,
+                self.labels_missing,
+                self.account_held_until,
+                self.in_flight,
+            ):
+                gauge.labels(account)
+            self.unknown_carrier_status.labels(account)
+            for state in states:
+                self.orders.labels(account, state)
+            for step, outcomes in steps.items():
+                for outcome in outcomes:
+                    self.steps.labels(account, step, outcome)
+            for operation in operations:
+                self.carrier_request_duration.labels(account, operation)
+                for outcome in request_outcomes:
+                    self.carrier_requests.labels(account, operation, outcome)
+            for field, to in transitions:
+                self.transitions.labels(account, field, to)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"returns_worker_{name}", text, labels, registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"returns_worker_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"returns_worker_{name}", text, labels, buckets=buckets, registry=self.registry)
