@@ -1,0 +1,18 @@
+"""Simulated carriers: real HTTP servers that keep to a carrier's documentation, with faults on request."""
+
+from worker.simulator.carrier import Order, Package
+from worker.simulator.faults import FAULTS, Fault
+from worker.simulator.journeys import DEFAULT_JOURNEY, MAGIC_WORDS
+from worker.simulator.ledger import Request
+from worker.simulator.server import Simulator
+
+__all__ = [
+    "DEFAULT_JOURNEY",
+    "FAULTS",
+    "MAGIC_WORDS",
+    "Fault",
+    "Order",
+    "Package",
+    "Request",
+    "Simulator",
+]

@@ -1,0 +1,201 @@
+"""The faults that can be injected, by name, and the queue of those still to come."""
+
+import inspect
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType, NoneType
+
+from worker.simulator.delivery import Cut, Delivery, Flood, Hang, Reply, Trickle, Truncated
+
+_GARBAGE = b'{"orderNumber": "9RET\x00\xff\xfe\x80'
+_HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one request: `delivery` is what the client gets instead of the true answer.
+
+    With `process` the carrier first does what was asked (an order exists, though its answer is lost).
+    """
+
+    delivery: Delivery
+    process: bool = False
+
+
+def reply(
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    body: str | bytes | Mapping[str, object] = "",
+    process: bool = False,
+) -> Fault:
+    """Answer with any status, headers and body (an object is sent as JSON).
+
+    Raises ValueError for a status outside 200..599 and for headers that HTTP does not allow here.
+    """
+    if not 200 <= status <= 599:
+        raise ValueError(f"status must be 200 to 599, not {status}")
+    media_type = "text/plain; charset=utf-8"
+    if isinstance(body, Mapping):
+        body, media_type = json.dumps(body), "application/json"
+    sent = {"Content-Type": media_type}
+    for name, value in (headers or {}).items():
+        if not isinstance(value, str) or not (name + value).isprintable() or not name:
+            raise ValueError(f"headers: {name!r} must have a value of printable text")
+        if name.lower() in {"content-length", "transfer-encoding"}:
+            raise ValueError(f"headers: {name} is set by the server; see the faults truncated and huge")
+        if name.lower() == "content-type":
+            del sent["Content-Type"]
+        sent[name] = value
+    return Fault(Reply(status, body.encode() if isinstance(body, str) else body, sent), process)
+
+
+def busy(retry_after: int | None = 1) -> Fault:
+    """503 with Retry-After in seconds (None: without the header); nothing is done."""
+    return reply(503, _retry_after(retry_after), "Service Unavailable")
+
+
+def throttled(retry_after: int | None = 1) -> Fault:
+    """429 with Retry-After in seconds (None: without the header); nothing is done."""
+    return reply(429, _retry_after(retry_after), "Too Many Requests")
+
+
+def server_error(status: int = 500, process: bool = False) -> Fault:
+    """A server error, 500 unless told otherwise."""
+    return reply(status, None, "Internal Server Error", process)
+
+
+def cut(process: bool = False) -> Fault:
+    """Close the connection without an answer, before or (process) after doing what was asked."""
+    return Fault(Cut(), process)
+
+
+def hang(process: bool = False) -> Fault:
+    """Take the request and never answer; with process, do what was asked all the same."""
+    return Fault(Hang(), process)
+
+
+def garbage(process: bool = False) -> Fault:
+    """200, application/json, and bytes that are no JSON."""
+    return reply(200, {"Content-Type": "application/json"}, _GARBAGE, process)
+
+
+def html(process: bool = False) -> Fault:
+    """200 with a web page, as a gateway in between may send it."""
+    return reply(200, {"Content-Type": "text/html; charset=utf-8"}, _HTML, process)
+
+
+def huge(byte_count: int = 100_000_000, process: bool = False) -> Fault:
+    """200 and a stream of that many bytes, its length not announced."""
+    if byte_count < 1:
+        raise ValueError(f"byte_count must be at least 1, not {byte_count}")
+    return Fault(Flood(byte_count), process)
+
+
+def truncated() -> Fault:
+    """Do what was asked, announce the whole answer, send half of it, cut the connection."""
+    return Fault(Truncated(), process=True)
+
+
+def redirect(url: str, status: int = 307) -> Fault:
+    """Redirect to url; nothing is done."""
+    if not 300 <= status <= 399:
+        raise ValueError(f"status must be 300 to 399, not {status}")
+    return reply(status, {"Location": url})
+
+
+def trickle(seconds_per_byte: float = 0.1) -> Fault:
+    """Do what was asked and answer truly, one byte of the body at a time."""
+    if not 0 <= seconds_per_byte <= 3600:
+        raise ValueError(f"seconds_per_byte must be 0 to 3600, not {seconds_per_byte}")
+    return Fault(Trickle(seconds_per_byte), process=True)
+
+
+def _retry_after(seconds: int | None) -> dict[str, str]:
+    return {} if seconds is None else {"Retry-After": str(seconds)}
+
+
+_BUILDERS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
+    {
+        builder.__name__: builder
+        for builder in (
+            *(reply, busy, throttled, server_error, cut, hang),
+            *(garbage, html, huge, truncated, redirect, trickle),
+        )
+    }
+)
+
+FAULTS: Mapping[str, str] = MappingProxyType(
+    {name: (builder.__doc__ or "").partition("\n")[0] for name, builder in _BUILDERS.items()}
+)
+"""Every fault's name and what it does, in one line; the function of that name builds it."""
+
+# The same word means the same everywhere, so one table checks the parameters of all faults.
+_PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        "status": (int,),
+        "headers": (dict, NoneType),
+        "body": (str, dict),
+        "process": (bool,),
+        "retry_after": (int, NoneType),
+        "byte_count": (int,),
+        "url": (str,),
+        "seconds_per_byte": (int, float),
+    }
+)
+
+
+def build_fault(name: object, parameters: Mapping[str, object]) -> Fault:
+    """The fault called `name` with JSON `parameters`; raises ValueError saying what is wrong with them."""
+    if not isinstance(name, str) or name not in _BUILDERS:
+        raise ValueError(f"fault must be one of {', '.join(_BUILDERS)}, not {name!r}")
+    signature = inspect.signature(_BUILDERS[name]).parameters
+    for key, value in parameters.items():
+        if key not in signature:
+            raise ValueError(f"{name} has no parameter {key!r}; it takes: {', '.join(signature) or 'none'}")
+        allowed = _PARAMETER_TYPES[key]
+        # bool is an int to Python; to a reader of JSON it is not.
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            wanted = " or ".join("null" if kind is NoneType else kind.__name__ for kind in allowed)
+            raise ValueError(f"{key} must be {wanted}, not {value!r}")
+    for key, parameter in signature.items():
+        if parameter.default is inspect.Parameter.empty and key not in parameters:
+            raise ValueError(f"{name} needs the parameter {key!r}")
+    return _BUILDERS[name](**parameters)
+
+
+class FaultPlan:
+    """The faults still to come, first in first out for each operation."""
+
+    def __init__(self, operations: Sequence[str]) -> None:
+        self._queues: dict[str, deque[tuple[Fault, int | None]]] = {name: deque() for name in operations}
+
+    def inject(self, operation: object, fault: Fault, times: int | None = 1) -> None:
+        """Let the next `times` requests of `operation` meet `fault`; None: all of them, until `clear`.
+
+        Raises ValueError for an unknown operation or times below 1.
+        """
+        if not isinstance(operation, str) or operation not in self._queues:
+            raise ValueError(f"operation must be one of {', '.join(self._queues)}, not {operation!r}")
+        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
+            raise ValueError(f"times must be a whole number from 1, or null for always, not {times!r}")
+        self._queues[operation].append((fault, times))
+
+    def take(self, operation: str) -> Fault | None:
+        """The fault that the request now at hand meets, used up by this call; None: no fault."""
+        queue = self._queues.get(operation)
+        if not queue:
+            return None
+        fault, times = queue[0]
+        if times == 1:
+            queue.popleft()
+        elif times is not None:
+            queue[0] = (fault, times - 1)
+        return fault
+
+    def clear(self, operation: str | None = None) -> None:
+        """Forget what is still to come, of one operation or of all."""
+        for name, queue in self._queues.items():
+            if operation in (None, name):
+                queue.clear()

@@ -1,0 +1,55 @@
+"""What happens to a simulated return as time passes, and the magic words that ask for trouble."""
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+DEFAULT_JOURNEY = ("Created", "PickedUp", "InTransit", "Delivered")
+"""The words of a return's status, one stage after the other.
+
+Only `Created` is documented by Izipack; the other words are made up by the simulator.
+"""
+
+MAGIC_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "sim:busy": "the first create is answered 503 with Retry-After: 1, later ones succeed",
+        "sim:refuse": "create is refused: 400 with a problem document; nothing is made",
+        "sim:server-error": "create is answered 500; nothing is made",
+        "sim:lost-answer": "create makes the order, then cuts the connection without an answer",
+        "sim:no-number": "create makes the order and answers 200, but without an orderNumber",
+        "sim:slow-label": "the label is first 404, then 200 with JSON, and the PDF from the third request on",
+        "sim:bad-label": "the label is 200 and application/pdf, but its bytes are HTML, for ever",
+        "sim:unknown-status": "the journey passes through AtDepot7, a word that nobody maps, then goes on",
+        "sim:stuck": "the status stays Created for ever",
+        "sim:cancelled": "the journey ends in Cancelled",
+    }
+)
+"""Magic word -> what it does. Put one, or several, anywhere in a request's description."""
+
+_JOURNEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "sim:stuck": ("Created",),
+        "sim:cancelled": ("Created", "Cancelled"),
+        "sim:unknown-status": ("Created", "PickedUp", "AtDepot7", "InTransit", "Delivered"),
+    }
+)
+
+# A shop's reference is unique, so `sim:busy-1` and `sim:busy2` must count as `sim:busy`.
+_WORD = re.compile(rf"({'|'.join(map(re.escape, MAGIC_WORDS))})(?![a-z])", re.IGNORECASE)
+
+
+def magic_words(text: str) -> frozenset[str]:
+    """The magic words in `text`, in lower case; whatever follows one must not be a letter."""
+    return frozenset(word.lower() for word in _WORD.findall(text))
+
+
+def journey_for(words: frozenset[str], default: Sequence[str] = DEFAULT_JOURNEY) -> tuple[str, ...]:
+    """The journey that `words` ask for; if several do, the first of stuck, cancelled, unknown-status."""
+    return next((stages for word, stages in _JOURNEYS.items() if word in words), tuple(default))
+
+
+def stage_at(journey: Sequence[str], elapsed: float, stage_seconds: float) -> str:
+    """The word of `journey` that is current `elapsed` seconds after creation; with 0 per stage, the last."""
+    if stage_seconds <= 0:
+        return journey[-1]
+    return journey[int(min(max(elapsed / stage_seconds, 0), len(journey) - 1))]
