@@ -1,0 +1,288 @@
+"""The composition root: settings in, a running worker out."""
+
+import asyncio
+import hashlib
+import os
+import random
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+import structlog
+
+import worker
+from worker.carriers.http import Observer, RequestOutcome
+from worker.carriers.port import Carrier
+from worker.carriers.registry import CARRIERS, AccountConfig, open_carrier
+from worker.domain.decision import Decision, StepOutcome
+from worker.domain.lifecycle import LIVE_STATES, State, Step
+from worker.domain.pacing import Pace
+from worker.domain.policy import Backoff, Ladder, Policy
+from worker.domain.returns import ReturnOrder
+from worker.domain.tracking import TrackingStatus
+from worker.labels import LabelStoreError, open_label_store
+from worker.runtime.clock import lease_clock
+from worker.runtime.scheduler import Ticks
+from worker.settings import ConfigurationError, KeySource, Settings, key_source
+from worker.steps.accounts import Account
+from worker.steps.advance import Advance, Timing
+from worker.steps.housekeeping import Housekeeping
+from worker.steps.recorder import Recorder
+from worker.steps.report import Report
+from worker.store.accounts import register_accounts
+from worker.store.database import Database, DatabaseUnavailable
+from worker.store.schema import migrate, require_current, schema_state
+from worker.telemetry.http import Readiness, TelemetryServer
+from worker.telemetry.logs import Redactor
+from worker.telemetry.metrics import Metrics
+
+_TIDY_EVERY = 60.0  # seconds
+_STALLED_AFTER = 60.0  # seconds without a turn of the loop, after which /livez says so
+
+log = structlog.get_logger()
+
+
+class Application:
+    """A worker made from settings: `start` it, let it `run`, `stop` it."""
+
+    def __init__(self, settings: Settings, redactor: Redactor) -> None:
+        """Make every part, open nothing; raises `ConfigurationError`."""
+        self.settings = settings
+        self.metrics = Metrics(worker.__version__)
+        self.database = Database(settings.database.url)
+        self._labels = open_label_store(settings.labels.store)
+        self._keys = {name: key_source(settings, name) for name in settings.accounts}
+        self._accounts = {name: self._account(name, redactor) for name in settings.accounts}
+        self._expect_series()
+        self._report = report = Report(self.metrics)
+        self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
+        self.advance = Advance(
+            database=self.database,
+            accounts=self._accounts,
+            labels=self._labels,
+            recorder=self._recorder,
+            metrics=self.metrics,
+            owner=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            timing=Timing(settings.worker.lease.total_seconds(), settings.worker.tick.total_seconds()),
+            clock=lease_clock,
+            chance=random.random,
+        )
+        self._housekeeping = Housekeeping(self.database, self._labels, self.metrics, self._accounts, self._key_problems)
+        self._ticks = Ticks()
+        self._server = TelemetryServer(
+            settings.http.host,
+            settings.http.port,
+            registry=self.metrics.registry,
+            seconds_since_turn=lambda: lease_clock() - self.advance.turned_at,
+            turn_limit=_STALLED_AFTER,
+            readiness=self._readiness,
+        )
+        self._writing: asyncio.Task[None] | None = None
+
+    def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
+        self._report.recorded(before, decision)
+        self.advance.wake_if_soon(decision.order.due_at)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where /metrics is served."""
+        return self._server.address
+
+    async def start(self) -> None:
+        """Wait for the database, bring its schema up to date or check it, and begin to listen.
+
+        Raises `DatabaseUnavailable`, `SchemaMismatch`, `ConfigurationError` and `ListenError`.
+        """
+        await self._check_labels()
+        await wait_for_database(self.settings, self._prepare_schema)
+        await register_accounts(self.database, list(self._accounts))
+        await self._server.start()
+        host, port = self._server.address
+        log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
+        self._writing = asyncio.create_task(self._recorder.run())
+        worker_settings = self.settings.worker
+        self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.advance.wake)
+        self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
+        self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
+        self._ticks.start()
+        for name, account in self._accounts.items():
+            for warning in account.carrier.warnings:
+                log.warning("account_warning", account=name, warning=warning)
+        log.info(
+            "ready", version=worker.__version__, database=self.settings.database.kind, accounts=list(self._accounts)
+        )
+
+    async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
+        """Work until `stop` is set, or until nothing is left to do now."""
+        assert self._writing is not None
+        working = asyncio.create_task(self.advance.run(until_idle=until_idle))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((working, stopping, self._writing), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        self.advance.begin_to_stop()
+        await working
+        if self._writing.done():
+            await self._writing  # a defect ended it; without it nothing would be recorded any more
+
+    async def stop(self) -> None:
+        """Finish or hand back what is held within the grace time, then close everything."""
+        try:
+            async with asyncio.timeout(self.settings.worker.grace.total_seconds()):
+                await self.advance.drain()
+        except TimeoutError:
+            log.warning("grace_time_over", hint="what is still held becomes claimable when its lease runs out")
+        if self._writing is not None:
+            self._ticks.stop()
+            self._writing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._writing
+        await self._server.stop()
+        for account in self._accounts.values():
+            await account.carrier.close()
+        await self.database.close()
+        log.info("stopped")
+
+    async def refresh_gauges(self) -> None:
+        """Read the gauges now, for whoever looks at the metrics right after a run."""
+        await self._housekeeping.refresh_gauges()
+
+    def _account(self, name: str, redactor: Redactor) -> Account:
+        settings, key = self.settings.accounts[name], self._keys[name]
+        current = _redacted(key, redactor)
+        rate = settings.requests_per_minute
+        return Account(
+            name=name,
+            carrier=open_account(self.settings, name, current, self._observer(name)),
+            policy=policy_of(self.settings, name),
+            timeout=settings.timeout.total_seconds(),
+            max_in_flight=settings.max_in_flight,
+            pace=Pace(rate) if rate else None,
+            key_fingerprint=lambda: _fingerprint(current()),
+        )
+
+    def _observer(self, name: str) -> Observer:
+        def observe(operation: str, outcome: RequestOutcome, seconds: float) -> None:
+            self.metrics.carrier_requests.labels(name, operation, outcome).inc()
+            self.metrics.carrier_request_duration.labels(name, operation).observe(seconds)
+
+        return observe
+
+    async def _prepare_schema(self) -> None:
+        if self.settings.database.migrates_itself:
+            before, after = await migrate(self.database)
+            if before != after:
+                log.info("schema_migrated", before=before, after=after)
+        await require_current(self.database)
+
+    async def _check_labels(self) -> None:
+        try:
+            await self._labels.check()
+        except LabelStoreError as error:
+            raise ConfigurationError([f"labels.store: {error}"]) from error
+
+    async def _readiness(self) -> Readiness:
+        try:
+            state = await schema_state(self.database)
+        except DatabaseUnavailable:
+            return Readiness(False, {"database": "cannot be reached", "schema": "not known"})
+        current = state.value == "current"
+        return Readiness(current, {"database": "reachable", "schema": state.value})
+
+    def _key_problems(self) -> list[str]:
+        return [key.problem for key in self._keys.values() if key.problem]
+
+    def _expect_series(self) -> None:
+        self.metrics.expect(
+            self._accounts,
+            steps={step: _OUTCOMES[step] for step in Step},
+            states=LIVE_STATES,
+            operations=("create", "label", "track"),
+            request_outcomes=tuple(RequestOutcome),
+            transitions=[("state", state) for state in State]
+            + [("tracking_status", status) for status in TrackingStatus],
+        )
+
+
+_FAILURES = (StepOutcome.RETRYING, StepOutcome.WAITING, StepOutcome.NEEDS_ATTENTION)
+_OUTCOMES: Mapping[Step, tuple[str, ...]] = {
+    Step.CREATE: (StepOutcome.CREATED, StepOutcome.REJECTED, *_FAILURES),
+    Step.LABEL: (StepOutcome.STORED, *_FAILURES),
+    Step.TRACK: (StepOutcome.CHANGED, StepOutcome.UNCHANGED, StepOutcome.COMPLETED, *_FAILURES),
+    Step.CANCEL: (StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK),
+}
+
+
+async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[None]]) -> None:
+    """Call until the database answers, for at most `database.wait`; then raises `DatabaseUnavailable`."""
+    give_up_at = lease_clock() + settings.database.wait.total_seconds()
+    wait = 0.1
+    while True:
+        try:
+            return await call()
+        except DatabaseUnavailable as error:
+            if lease_clock() + wait > give_up_at:
+                raise
+            log.warning("database_unavailable", doing="start", error=str(error), retry_in=wait)
+        await asyncio.sleep(wait)
+        wait = min(wait * 2, 2.0)
+
+
+def open_account(settings: Settings, name: str, key: Callable[[], str], observe: Observer) -> Carrier:
+    """The adapter of one configured account; raises `ConfigurationError`."""
+    account = settings.accounts[name]
+    if account.carrier not in CARRIERS:
+        known = ", ".join(CARRIERS)
+        raise ConfigurationError([f"accounts.{name}.carrier: {account.carrier} is not supported yet; there is {known}"])
+    config = AccountConfig(
+        carrier=account.carrier,
+        key=key,
+        base_url=account.base_url,
+        timeout=account.timeout.total_seconds(),
+        proxy=account.proxy or None,
+        ca_file=str(account.ca_file) if account.ca_file else None,
+        label_hosts=account.label_hosts,
+        max_label_bytes=settings.labels.max_bytes,
+        receiver=account.receiver,
+        status_map={word: TrackingStatus(status) for word, status in account.status_map.items()},
+        reject_past_pickup=account.reject_past_pickup,
+    )
+    try:
+        return open_carrier(config, observe)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(
+            [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {error}"]
+        ) from error
+
+
+def policy_of(settings: Settings, account: str) -> Policy:
+    """What `decide` is told of an account's configuration."""
+    retry = settings.retry
+    return Policy(
+        ladders={status: _ladder(settings, account, status) for status in TrackingStatus if not status.is_terminal},
+        backoff=Backoff(retry.first, retry.factor, retry.cap, retry.max_attempts, retry.give_up_after),
+    )
+
+
+def _ladder(settings: Settings, account: str, status: TrackingStatus) -> Ladder:
+    ladder = settings.polling_for(account, status)
+    return Ladder(ladder.first, ladder.factor, ladder.cap, ladder.jitter, ladder.max_age)
+
+
+def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
+    known = ""
+
+    def current() -> str:
+        nonlocal known
+        value = key.current()
+        if value != known:
+            redactor.add(value)
+            known = value
+        return value
+
+    return current
+
+
+def _fingerprint(key: str) -> str:
+    """Tells a changed key from the refused one, and nothing else: 32 bits of a keyed hash."""
+    return hashlib.blake2b(key.encode(), key=b"returns-worker", digest_size=4).hexdigest()

@@ -1,0 +1,55 @@
+"""Puts the commands together and starts them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import worker
+from worker.cli import demo, inspect, intake, service
+
+application = typer.Typer(
+    name="returns-worker",
+    help="Creates a shop's return orders at the carrier, stores their labels and follows them to their end.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, and so keys
+)
+application.command("run")(service.run_worker)
+application.command("demo")(demo.demo)
+application.command("migrate")(service.migrate_schema)
+application.command("check")(service.check)
+application.command("add")(intake.add)
+application.command("list")(inspect.list_returns)
+application.command("show")(inspect.show)
+application.command("label")(inspect.label)
+application.command("simulate")(service.simulate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"returns-worker {worker.__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Configuration file; else RETURNS_WORKER_CONFIG, else returns-worker.toml if there is one.",
+            show_default=False,
+        ),
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and exit.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+    context.obj = config
+
+
+def main() -> None:
+    """The `returns-worker` command."""
+    application()

@@ -1,0 +1,105 @@
+"""What every command needs: the settings it was pointed at, the database, and exit codes for what goes wrong."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from worker.labels import LabelStoreError
+from worker.settings import ConfigurationError, Settings, load
+from worker.store.database import Database, DatabaseUnavailable
+from worker.store.queries import find_orders
+from worker.store.schema import SchemaMismatch, require_current
+from worker.store.tables import ReturnOrderRow
+from worker.telemetry.http import ListenError
+from worker.telemetry.logs import Redactor, configure_logs
+
+
+class Exit(IntEnum):
+    """Exit codes; 69 and 78 are sysexits.h's EX_UNAVAILABLE and EX_CONFIG."""
+
+    FAILED = 1
+    USAGE = 2
+    DATABASE_UNAVAILABLE = 69
+    BAD_CONFIGURATION = 78
+
+
+def say(message: str) -> None:
+    """A message for a person, on stderr."""
+    typer.echo(message, err=True)
+
+
+def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
+    """End the command with a message."""
+    say(message)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turns what can go wrong with the surroundings into a clear line and the right exit code."""
+    try:
+        yield
+    except ConfigurationError as error:
+        fail(str(error), Exit.BAD_CONFIGURATION)
+    except SchemaMismatch as error:
+        fail(f"error: {error}", Exit.BAD_CONFIGURATION)
+    except DatabaseUnavailable as error:
+        fail(f"error: the database cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
+    except (ListenError, LabelStoreError) as error:
+        fail(f"error: {error}")
+
+
+def settings_of(context: typer.Context, *, need_keys: bool = False, need_accounts: bool = False) -> Settings:
+    """The settings in force; `--config` names the file."""
+    file: Path | None = context.obj
+    return load(file, need_accounts=need_accounts, need_keys=need_keys)
+
+
+def logs_for(settings: Settings) -> Redactor:
+    """Logs as configured, with a redactor that knows the secrets in the settings."""
+    redactor = Redactor()
+    for account in settings.accounts.values():
+        if account.api_key is not None:
+            redactor.add(account.api_key.get_secret_value())
+    configure_logs(settings.log.format, settings.log.level, redactor)
+    return redactor
+
+
+@asynccontextmanager
+async def opened_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database, with the schema this version works with."""
+    database = Database(settings.database.url, pool_size=1)
+    try:
+        if database.path is not None and not database.path.is_file():
+            raise SchemaMismatch(f"there is no database at {database.path}; run: returns-worker migrate")
+        await require_current(database)
+        yield database
+    finally:
+        await database.close()
+
+
+async def the_order(database: Database, reference: str, account: str | None) -> ReturnOrderRow:
+    """The return with this reference; in two accounts it takes `--account` to say which."""
+    orders = await find_orders(database, reference=reference, account=account)
+    if not orders:
+        where = f" in account {account}" if account else ""
+        fail(f"error: there is no return with reference {reference!r}{where}")
+    if len(orders) > 1:
+        names = ", ".join(sorted(order.account for order in orders))
+        fail(f"error: {reference!r} exists in several accounts ({names}): say which with --account", Exit.USAGE)
+    return orders[0]
+
+
+def run(call: Callable[[], Awaitable[None]]) -> None:
+    """Run a command's coroutine to its end, with errors explained."""
+
+    async def main() -> None:
+        await call()
+
+    with explained():
+        asyncio.run(main())

@@ -1,0 +1,206 @@
+"""The commands that look at returns: list, show, label."""
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from worker.app import open_account
+from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, the_order
+from worker.domain.lifecycle import State
+from worker.domain.outcomes import LabelReady
+from worker.domain.returns import ReturnOrder
+from worker.labels import open_label_store
+from worker.settings import Settings, key_source
+from worker.steps.label import fetch_label
+from worker.store.database import Database
+from worker.store.queries import History, find_orders, read_history
+from worker.store.records import replace_label
+from worker.store.tables import LabelRow, ReturnOrderRow
+
+AccountOption = Annotated[str | None, typer.Option("--account", help="Which account's return it is.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def list_returns(
+    context: typer.Context,
+    state: Annotated[list[State] | None, typer.Option(help="Only these states; may be given several times.")] = None,
+    account: AccountOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List returns, newest first."""
+
+    async def work() -> None:
+        settings = settings_of(context)
+        logs_for(settings)
+        async with opened_database(settings) as database:
+            orders = await find_orders(database, account=account, states=state or (), limit=limit)
+        if as_json:
+            for order in orders:
+                typer.echo(json.dumps(_plain(order, without=("payload",))))
+            return
+        print_table(
+            ("reference", "account", "state", "tracking", "carrier says", "carrier ref", "due", "error"),
+            [
+                (
+                    order.reference,
+                    order.account,
+                    order.state,
+                    order.tracking_status,
+                    order.carrier_status,
+                    order.carrier_ref,
+                    order.due_at,
+                    order.error_code or order.label_error_code,
+                )
+                for order in orders
+            ],
+        )
+
+    run(work)
+
+
+def show(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(help="The shop's reference.")],
+    account: AccountOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one return with its whole history."""
+
+    async def work() -> None:
+        settings = settings_of(context)
+        logs_for(settings)
+        async with opened_database(settings) as database:
+            history = await read_history(database, await the_order(database, reference, account))
+        if as_json:
+            typer.echo(json.dumps(_history_as_json(history), indent=2))
+        else:
+            print_history(history)
+
+    run(work)
+
+
+def label(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(help="The shop's reference.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="File to write; - is stdout. Default: named after the return.")
+    ] = None,
+    position: Annotated[int, typer.Option(min=1, help="Which label, where there are several.")] = 1,
+    refetch: Annotated[bool, typer.Option("--refetch", help="Ask the carrier for it once more.")] = False,
+    account: AccountOption = None,
+) -> None:
+    """Write a return's stored label to a file or to stdout."""
+
+    async def work() -> None:
+        settings = settings_of(context, need_keys=refetch)
+        logs_for(settings)
+        async with opened_database(settings) as database:
+            order = await the_order(database, reference, account)
+            if refetch:
+                await _refetch(settings, database, order)
+            labels = {row.position: row for row in (await read_history(database, order)).labels}
+        if position not in labels:
+            reason = f": {order.label_error_code}" if order.label_error_code else ""
+            fail(f"error: there is no label {position} for {reference!r} yet{reason}")
+        content = await open_label_store(settings.labels.store).get(labels[position].location)
+        _write(content, output or _file_name(labels[position]))
+
+    run(work)
+
+
+async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow) -> None:
+    if order.carrier_ref is None:
+        fail(f"error: {order.reference!r} is not at the carrier, so there is no label to ask for")
+    if order.account not in settings.accounts:
+        fail(f"error: account {order.account!r} is not configured", Exit.BAD_CONFIGURATION)
+    key = key_source(settings, order.account)
+    carrier = open_account(settings, order.account, key.current, lambda operation, outcome, seconds: None)
+    try:
+        claimed = ReturnOrder(
+            id=order.id,
+            account=order.account,
+            reference=order.reference,
+            carrier_ref=order.carrier_ref,
+            payload=json.dumps(order.payload),
+        )
+        outcome = await fetch_label(claimed, carrier, open_label_store(settings.labels.store))
+    finally:
+        await carrier.close()
+    if not isinstance(outcome, LabelReady):
+        fail(f"error: the label could not be fetched: {getattr(outcome, 'message', outcome)}")
+    await replace_label(database, order.id, outcome.label)
+
+
+def _file_name(row: LabelRow) -> str:
+    return Path(row.location).name
+
+
+def _write(content: bytes, output: str) -> None:
+    if output == "-":
+        sys.stdout.buffer.write(content)
+        return
+    try:
+        Path(output).write_bytes(content)
+    except OSError as error:
+        fail(f"error: cannot write {output}: {error.strerror}")
+    say(f"written to {output}")
+
+
+def print_history(history: History, console: Console | None = None) -> None:
+    """One return for a reader: the row, its packages and labels, and every transition."""
+    console = console or Console()
+    order = _plain(history.order, without=("payload", "lease_token", "shop_changes", "claims"))
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in order.items():
+        if value not in (None, 0):
+            facts.add_row(Text(name, style="dim"), Text(str(value)))
+    console.print(facts)
+    for package in history.packages:
+        console.print(Text(f"package {package.position}: {package.label_code or ''} {package.description or ''}"))
+    for row in history.labels:
+        console.print(Text(f"label {row.position}: {row.location} ({row.byte_count} bytes, {row.page_count} pages)"))
+    print_table(
+        ("observed at", "what", "from", "to", "carrier says", "reason"),
+        [
+            (row.observed_at, row.field, row.old_value, row.new_value, row.carrier_status, row.reason)
+            for row in history.transitions
+        ],
+        console,
+    )
+
+
+def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:
+    """Rows for a reader; what a carrier or a shop wrote is never taken for markup."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if value is None else _text(value)) for value in row))
+    (console or Console()).print(table)
+
+
+def _text(value: Any) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+
+
+def _history_as_json(history: History) -> dict[str, Any]:
+    return {
+        **_plain(history.order),
+        "packages": [_plain(row) for row in history.packages],
+        "labels": [_plain(row) for row in history.labels],
+        "transitions": [_plain(row) for row in history.transitions],
+    }
+
+
+def _plain(row: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    columns = [column.name for column in row.__table__.c if column.name not in without]
+    values = {name: getattr(row, name) for name in columns}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}

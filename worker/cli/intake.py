@@ -1,0 +1,90 @@
+"""The command that inserts returns from files, for shops without a database client at hand and for tests."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worker.cli.context import fail, logs_for, opened_database, run, say, settings_of
+from worker.store.intake import AlreadyThere, NewReturn, insert_returns
+
+
+def add(
+    context: typer.Context,
+    files: Annotated[list[str], typer.Argument(help="JSON or JSON Lines; - is stdin.", metavar="FILE...")],
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave references alone that are there already.")
+    ] = False,
+) -> None:
+    """Insert returns: objects with "reference", "payload" and perhaps "account". All of them or none."""
+
+    async def work() -> None:
+        settings = settings_of(context)
+        logs_for(settings)
+        problems: list[str] = []
+        returns = [new for name in files for new in _read(name, problems)]
+        if problems:
+            fail("\n".join([*problems, "nothing was inserted"]))
+        for account in sorted({new.account for new in returns} - settings.accounts.keys()):
+            say(f"warning: account {account!r} is not configured here: its returns wait until it is")
+        async with opened_database(settings) as database:
+            try:
+                count = await insert_returns(database, returns, skip_existing=skip_existing)
+            except AlreadyThere as error:
+                fail(f"error: {error}; nothing was inserted (--skip-existing leaves them alone)")
+        typer.echo(f"{count} returns inserted")
+
+    run(work)
+
+
+def _read(name: str, problems: list[str]) -> list[NewReturn]:
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{name}: cannot be read: {error}")
+        return []
+    returns = []
+    for place, value in _values(name, text, problems):
+        new = _new_return(value, place, problems)
+        if new is not None:
+            returns.append(new)
+    return returns
+
+
+def _values(name: str, text: str, problems: list[str]) -> list[tuple[str, Any]]:
+    """Each object with its place: a JSON object, a JSON list, or one object a line."""
+    try:
+        whole = json.loads(text)
+    except ValueError as error:
+        lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        if len(lines) < 2:
+            problems.append(f"{name}: is not JSON: {error}")
+            return []
+        values = []
+        for number, line in lines:
+            try:
+                values.append((f"{name}:{number}", json.loads(line)))
+            except ValueError as line_error:
+                problems.append(f"{name}:{number}: is not JSON: {line_error}")
+        return values
+    if isinstance(whole, list):
+        return [(f"{name}[{index}]", value) for index, value in enumerate(whole)]
+    return [(name, whole)]
+
+
+def _new_return(value: Any, place: str, problems: list[str]) -> NewReturn | None:
+    if not isinstance(value, dict):
+        problems.append(f"{place}: must be an object")
+        return None
+    found = [f"{key[:60]}: is not known here" for key in value.keys() - {"reference", "payload", "account"}]
+    reference, payload, account = value.get("reference"), value.get("payload"), value.get("account", "default")
+    if not isinstance(reference, str) or not reference.strip():
+        found.append("reference: must be text, not empty")
+    if not isinstance(payload, dict):
+        found.append("payload: must be an object")
+    if not isinstance(account, str) or not account.strip():
+        found.append("account: must be text, not empty")
+    problems += [f"{place}: {problem}" for problem in found]
+    return None if found else NewReturn(account, str(reference), dict(payload or {}))

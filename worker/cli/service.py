@@ -1,0 +1,198 @@
+"""The commands an operator runs: run, migrate, check, simulate."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from worker.app import Application, open_account, wait_for_database
+from worker.carriers.port import CarrierError
+from worker.cli.context import Exit, fail, logs_for, run, say, settings_of
+from worker.labels import LabelStoreError, open_label_store
+from worker.runtime.shutdown import stop_requested
+from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
+from worker.simulator import MAGIC_WORDS, Simulator
+from worker.store.database import Database, DatabaseUnavailable
+from worker.store.queries import read_backlog
+from worker.store.schema import SchemaState, migrate, schema_state
+
+
+def run_worker(
+    context: typer.Context,
+    until_idle: Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is left to do now.")] = False,
+) -> None:
+    """Pick up returns and follow them, until told to stop by SIGTERM or SIGINT."""
+
+    async def work() -> None:
+        settings = settings_of(context, need_keys=True)
+        application = Application(settings, logs_for(settings))
+        with stop_requested() as stop:
+            try:
+                await application.start()
+                await application.run(stop, until_idle=until_idle)
+            finally:
+                await application.stop()
+
+    run(work)
+
+
+def migrate_schema(context: typer.Context) -> None:
+    """Bring the database's schema up to date; its data is kept."""
+
+    async def work() -> None:
+        settings = settings_of(context)
+        logs_for(settings)
+        database = Database(settings.database.url, pool_size=1)
+
+        async def upgrade() -> None:
+            before, after = await migrate(database)
+            say(
+                f"the schema is current ({after})"
+                if before == after
+                else f"migrated from {before or 'nothing'} to {after}"
+            )
+
+        try:
+            await wait_for_database(settings, upgrade)
+        finally:
+            await database.close()
+
+    run(work)
+
+
+def check(
+    context: typer.Context,
+    show_settings: Annotated[bool, typer.Option("--show", help="Print the settings in force, secrets masked.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Ask each carrier one harmless question.")] = False,
+) -> None:
+    """Say what is wrong before it matters."""
+
+    async def work() -> None:
+        settings = settings_of(context)
+        if show_settings:
+            typer.echo(show(settings))
+        logs_for(settings)
+        settings_of(context, need_keys=True)
+        findings = Findings()
+        await _check_database(settings, findings)
+        await _check_label_store(settings, findings)
+        for name in settings.accounts:
+            await _check_account(settings, name, online, findings)
+        for line in findings.lines:
+            say(line)
+        if findings.exit_code:
+            raise typer.Exit(findings.exit_code)
+
+    run(work)
+
+
+class Findings:
+    """What a check found, line by line, and the exit code it comes to."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.exit_code = 0
+
+    def good(self, line: str) -> None:
+        """All is well with this."""
+        self.lines.append(f"ok       {line}")
+
+    def warn(self, line: str) -> None:
+        """It works, but somebody should know."""
+        self.lines.append(f"warning  {line}")
+
+    def bad(self, line: str, code: Exit = Exit.FAILED) -> None:
+        """The worker would not start, or not work."""
+        self.lines.append(f"error    {line}")
+        self.exit_code = max(self.exit_code, code)
+
+
+async def _check_database(settings: Settings, findings: Findings) -> None:
+    database = Database(settings.database.url, pool_size=1)
+    try:
+        if database.path is not None and not database.path.is_file():
+            remedy = "run makes it" if settings.database.migrates_itself else "run: returns-worker migrate"
+            findings.warn(f"database: there is none at {database.path}; {remedy}")
+            return
+        state = await schema_state(database)
+        if state is SchemaState.NEWER:
+            findings.bad("database: made by a newer version of returns-worker", Exit.BAD_CONFIGURATION)
+        elif state is not SchemaState.CURRENT:
+            line = f"database: its schema is {state.value}; run: returns-worker migrate"
+            (findings.warn if settings.database.migrates_itself else findings.bad)(line)
+        else:
+            findings.good(f"database: {database.dialect}, schema current")
+            await _check_accounts_of_rows(settings, database, findings)
+    except DatabaseUnavailable as error:
+        findings.bad(f"database: cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
+    finally:
+        await database.close()
+
+
+async def _check_accounts_of_rows(settings: Settings, database: Database, findings: Findings) -> None:
+    lost: dict[str, int] = {}
+    for row in await read_backlog(database):
+        if row.account not in settings.accounts:
+            lost[row.account] = lost.get(row.account, 0) + row.count
+    for account, count in sorted(lost.items()):
+        findings.bad(f"returns: {count} wait for account {account[:100]!r}, which is not configured")
+
+
+async def _check_label_store(settings: Settings, findings: Findings) -> None:
+    try:
+        await open_label_store(settings.labels.store).check()
+    except LabelStoreError as error:
+        findings.bad(f"labels: {error}")
+    else:
+        findings.good("labels: the store can be written")
+
+
+async def _check_account(settings: Settings, name: str, online: bool, findings: Findings) -> None:
+    key = key_source(settings, name)
+    try:
+        carrier = open_account(settings, name, key.current, lambda operation, outcome, seconds: None)
+        key.current()
+    except (ConfigurationError, KeyUnavailableError) as error:
+        findings.bad(f"account {name}: {error}", Exit.BAD_CONFIGURATION)
+        return
+    for warning in carrier.warnings:
+        findings.warn(f"account {name}: {warning}")
+    base_url = settings.accounts[name].base_url or ""
+    if base_url.startswith("http://") and not base_url.startswith(("http://127.", "http://localhost", "http://[::1]")):
+        findings.warn(f"account {name}: base_url is not https: the key travels in the clear")
+    if online:
+        try:
+            await carrier.ping()
+        except CarrierError as error:
+            findings.bad(f"account {name}: {error.message[:200]}")
+        else:
+            findings.good(f"account {name}: the carrier answers and accepts the key")
+    else:
+        findings.good(f"account {name}: configured")
+    await carrier.close()
+
+
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 9480,
+    api_key: Annotated[str, typer.Option(help="The key it accepts.")] = "IZI-simulator",
+    stage_seconds: Annotated[float, typer.Option(help="How long a return stays in each status.")] = 5.0,
+    label_seconds: Annotated[float, typer.Option(help="How long after creation the label is ready.")] = 0.0,
+) -> None:
+    """Serve the simulated carriers, for one's own tests; what the carriers do not document is made up."""
+
+    async def work() -> None:
+        simulator = Simulator(host, port, api_key=api_key, stage_seconds=stage_seconds, label_seconds=label_seconds)
+        with stop_requested() as stop:
+            try:
+                await simulator.start()
+            except OSError as error:
+                fail(f"error: cannot listen on {host}:{port}: {error.strerror or error}")
+            say(f"izipack at {simulator.url}, key {api_key}; what it does can be scripted at {simulator.url}/simulator")
+            say("words in a return's description or reference that change its fate:")
+            for word, meaning in MAGIC_WORDS.items():
+                say(f"  {word:20} {meaning}")
+            await stop.wait()
+            await simulator.stop()
+
+    asyncio.run(work())

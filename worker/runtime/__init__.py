@@ -1,0 +1,1 @@
+"""When we do it: the ticks, and how the process ends."""

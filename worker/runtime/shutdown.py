@@ -1,0 +1,35 @@
+"""How the process is asked to end: the first signal drains, the second one ends it now."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def stop_requested() -> Iterator[asyncio.Event]:
+    """An event that is set by SIGTERM or SIGINT; a second signal ends the process at once."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def handle(number: int) -> None:
+        if event.is_set():
+            log.warning("stopped_at_once", signal=signal.Signals(number).name)
+            os._exit(128 + number)  # what is held is claimable again when its lease has run out
+        log.info("stopping", signal=signal.Signals(number).name)
+        event.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, handle, number)
+    try:
+        yield event
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)

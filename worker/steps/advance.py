@@ -1,0 +1,303 @@
+"""The loop: take what is due, do its step, decide what becomes of it, record that.
+
+Nothing is held across the network: the claim is committed before the carrier is called, and the record is a second,
+fenced statement.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from worker.domain.decide import decide
+from worker.domain.decision import Decision
+from worker.domain.lifecycle import SCHEDULED_STEPS, State, Step
+from worker.domain.outcomes import Outcome, Poisoned, RefTaken
+from worker.domain.pacing import TOKEN_LIFE
+from worker.domain.policy import MAX_CLAIMS
+from worker.domain.requests import settle_request
+from worker.domain.returns import ReturnOrder
+from worker.labels import LabelStore
+from worker.steps.accounts import Account
+from worker.steps.create import create
+from worker.steps.label import fetch_label
+from worker.steps.recorder import Recorder
+from worker.steps.track import track
+from worker.store.accounts import Agenda, hold_account, read_agendas, release_account, take_tokens
+from worker.store.claims import Claimed, Lane, claim
+from worker.store.database import Database, DatabaseUnavailable
+from worker.store.records import CarrierRefTaken
+from worker.telemetry.metrics import Metrics
+
+_MOST_MARGIN = 5.0  # seconds left on a lease, after a call, for recording its result
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The loop's times, in seconds: how long a lease lasts, and how long to sleep when nothing says otherwise."""
+
+    lease: float
+    tick: float
+
+    @property
+    def margin(self) -> float:
+        """What a call must leave of the lease: a fifth of it, at most 5 s."""
+        return min(self.lease / 5, _MOST_MARGIN)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A claimed row: when we asked for it and until when its request may be sent, on the lease clock."""
+
+    claimed: Claimed
+    asked_at: float
+    token_until: float | None
+
+
+class Advance:
+    """Moves every due return of the configured accounts one step further, again and again."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        accounts: Mapping[str, Account],
+        labels: LabelStore,
+        recorder: Recorder,
+        metrics: Metrics,
+        owner: str,
+        timing: Timing,
+        clock: Callable[[], float],
+        chance: Callable[[], float],
+    ) -> None:
+        """`clock` counts seconds and goes on while the machine sleeps; `chance` draws from [0, 1)."""
+        self._database, self._labels, self._recorder = database, labels, recorder
+        self._accounts, self._metrics, self._owner = accounts, metrics, owner
+        self._timing, self._clock, self._chance = timing, clock, chance
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake, self._stopping = asyncio.Event(), asyncio.Event()
+        self._backlog = False  # whether rows were left behind for want of a place
+        self._found = False  # whether the last turn found anything due
+        self.draining = False
+        self.turned_at = clock()
+        for account in accounts.values():
+            account.places = asyncio.Semaphore(account.max_in_flight)
+
+    def wake(self) -> None:
+        """Look for work now instead of at the end of the sleep."""
+        self._wake.set()
+
+    def wake_if_soon(self, due_at: datetime | None) -> None:
+        """A row was recorded that is due again before the next tick, as a label is after its creation."""
+        if due_at is not None and (due_at - datetime.now(UTC)).total_seconds() < self._timing.tick:
+            self.wake()
+
+    async def run(self, *, until_idle: bool = False) -> None:
+        """Turn until draining, or until there is nothing left to do now; a database that is away is waited out."""
+        failures = 0
+        while not self.draining:
+            try:
+                pause = await self.turn()
+                failures = 0
+            except DatabaseUnavailable as error:
+                failures += 1
+                pause = min(0.1 * 2 ** min(failures, 10), 5.0) * (0.5 + self._chance() / 2)
+                self._metrics.storage_errors.labels("claim").inc()
+                log.warning("database_unavailable", doing="claim", error=str(error), retry_in=round(pause, 1))
+            if failures:
+                await _wait_for(self._stopping, pause)
+                continue
+            if until_idle and await self._is_done():
+                return
+            await _wait_for(self._wake, pause)
+            self._wake.clear()
+
+    async def _is_done(self) -> bool:
+        """Whether the last turn found nothing to do and nothing it started can lead to more."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+            self.wake()
+            return False
+        await self._recorder.flush()
+        return not self._found
+
+    def begin_to_stop(self) -> None:
+        """Take no more; what was claimed and not started is handed back."""
+        self.draining = True
+        self._stopping.set()
+        self.wake()
+
+    async def drain(self) -> None:
+        """Take no more, hand back what was not started, let what was started finish and be recorded."""
+        self.begin_to_stop()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._recorder.flush()
+
+    async def turn(self) -> float:
+        """Claim what is due and start it; returns how many seconds until there is a reason to turn again."""
+        self.turned_at = self._clock()
+        self._metrics.last_tick.set_to_current_time()
+        open_accounts = {name: account for name, account in self._accounts.items() if account.room}
+        self._backlog = len(open_accounts) < len(self._accounts)
+        self._found = self._backlog
+        if not open_accounts:
+            return self._timing.tick
+        most = max(account.room for account in open_accounts.values()) + 1
+        agendas = await read_agendas(self._database, open_accounts, most)
+        pause = self._timing.tick
+        lanes: list[Lane] = []
+        for name, agenda in agendas.items():
+            account = open_accounts[name]
+            if await self._is_held(account, agenda):
+                continue
+            self._found = self._found or any(agenda.due.values())
+            shares, next_at = await self._shares(account, agenda)
+            lanes += shares
+            if next_at is not None:
+                pause = min(pause, max((next_at - agenda.now).total_seconds(), 0.0))
+        asked_at = self._clock()
+        for claimed in await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease)):
+            self._start(claimed, asked_at)
+        return pause
+
+    async def _is_held(self, account: Account, agenda: Agenda) -> bool:
+        account.paused = agenda.held_until is not None and agenda.held_until > agenda.now
+        if account.paused and agenda.refused_key and agenda.refused_key != account.key_fingerprint():
+            await release_account(self._database, account.name)
+            log.info("account_released", account=account.name, reason="its key has changed")
+            account.paused = False
+        return account.paused
+
+    async def _shares(self, account: Account, agenda: Agenda) -> tuple[list[Lane], datetime | None]:
+        """How much of each step to take, creations first, and when to look again."""
+        room, lanes = account.room, []
+        for step in SCHEDULED_STEPS:
+            places = min(room, account.room_to_create) if step is Step.CREATE else room
+            quota = min(agenda.due.get(step, 0), places)
+            room -= quota
+            lanes.append(Lane(account.name, step, quota))
+        wanted = sum(lane.quota for lane in lanes)
+        if sum(agenda.due.values()) > wanted:
+            self._backlog = True
+        if account.pace is None or not wanted:
+            return lanes, agenda.next_due_at
+        allowed, next_at = await self._allowed(account, wanted)
+        return _cut(lanes, allowed), next_at if allowed < wanted else agenda.next_due_at
+
+    async def _allowed(self, account: Account, wanted: int) -> tuple[int, datetime | None]:
+        """Requests that the account's pace lets us make now, up to `wanted`."""
+        assert account.pace is not None
+        now = self._clock()
+        account.tokens = [until for until in account.tokens if until > now]
+        missing = wanted - len(account.tokens)
+        if missing <= 0:
+            return wanted, None
+        grant = await take_tokens(self._database, account.name, account.pace, missing)
+        account.tokens += [now + TOKEN_LIFE.total_seconds()] * grant.tokens
+        return len(account.tokens), grant.next_at
+
+    def _start(self, claimed: Claimed, asked_at: float) -> None:
+        account = self._accounts[claimed.order.account]
+        account.in_hand += 1
+        token_until = account.tokens.pop(0) if account.pace is not None and account.tokens else None
+        delay = (claimed.claimed_at - claimed.due_at).total_seconds()
+        self._metrics.schedule_delay.labels(claimed.order.next_step).observe(max(delay, 0.0))
+        task = asyncio.create_task(self._advance(_Held(claimed, asked_at, token_until), account))
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A defect of ours: the lease runs out, the row is claimed again, and held after MAX_CLAIMS.
+            log.error("step_crashed", exc_info=error)
+
+    async def _advance(self, held: _Held, account: Account) -> None:
+        order = held.claimed.order
+        try:
+            async with account.places:
+                if not self._may_start(held, account):
+                    self._recorder.give_back(order)
+                    return
+                with self._metrics.in_flight.labels(account.name).track_inprogress():
+                    outcome = await self._perform(order, account)
+        finally:
+            account.in_hand -= 1
+            if self._backlog and account.in_hand <= account.max_in_flight:
+                self.wake()
+        if outcome is None:
+            self._recorder.give_back(order)
+            return
+        now = held.claimed.claimed_at + timedelta(seconds=self._clock() - held.asked_at)
+        await self._record(order, outcome, now, account)
+
+    def _may_start(self, held: _Held, account: Account) -> bool:
+        """No call may outlive its lease, overdraw the pace, or go to an account that was just held."""
+        now = self._clock()
+        left = held.asked_at + self._timing.lease - now
+        if self.draining or account.paused or left < account.timeout + self._timing.margin:
+            return False
+        return account.pace is None or (held.token_until is not None and now < held.token_until)
+
+    async def _perform(self, order: ReturnOrder, account: Account) -> Outcome | None:
+        requested = settle_request(order)
+        if requested is not None:
+            return requested
+        if order.claims > MAX_CLAIMS:
+            return Poisoned()
+        match order.next_step:
+            case Step.LABEL:
+                return await fetch_label(order, account.carrier, self._labels)
+            case Step.TRACK:
+                return await track(order, account.carrier)
+            case _:
+                try:
+                    return await create(order, account.carrier, self._database)
+                except DatabaseUnavailable:
+                    return None  # the intent may or may not be committed; nothing was sent, and handing back clears it
+
+    async def _record(self, order: ReturnOrder, outcome: Outcome, now: datetime, account: Account) -> None:
+        decision = decide(order, outcome, now, account.policy, self._chance())
+        if decision.hold is not None:
+            await self._hold(account, decision)
+        if order.state is not State.PENDING:
+            self._recorder.later(order, decision)
+            return
+        try:
+            await self._recorder.now(order, decision)
+        except CarrierRefTaken:
+            taken = RefTaken(decision.order.carrier_ref or "", decision.transitions[0].raw)
+            await self._recorder.now(order, decide(order, taken, now, account.policy, self._chance()))
+
+    async def _hold(self, account: Account, decision: Decision) -> None:
+        hold = decision.hold
+        assert hold is not None
+        account.paused = True
+        until_key_changes = account.key_fingerprint() if hold.until is None else None
+        log.warning("account_held", account=account.name, until=hold.until, code=hold.code, message=hold.message)
+        try:
+            await hold_account(self._database, account.name, hold, until_key_changes)
+        except DatabaseUnavailable:
+            # Its next call is turned away again, and holds it then.
+            self._metrics.storage_errors.labels("record").inc()
+
+
+async def _wait_for(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), max(seconds, 0.0))
+
+
+def _cut(lanes: list[Lane], allowed: int) -> list[Lane]:
+    """The lanes with their quotas cut to `allowed` in all, the first ones served first."""
+    cut = []
+    for lane in lanes:
+        quota = min(lane.quota, allowed)
+        allowed -= quota
+        cut.append(Lane(lane.account, lane.step, quota))
+    return cut

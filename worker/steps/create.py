@@ -1,0 +1,28 @@
+"""Creates a return at its carrier: check, commit the intent, send once."""
+
+from worker.carriers.port import Carrier, CarrierError
+from worker.domain.outcomes import Failed, Interrupted, Invalid, Outcome
+from worker.domain.payload import InvalidPayload
+from worker.domain.returns import ReturnOrder
+from worker.store.claims import start_creation
+from worker.store.database import Database
+
+
+async def create(order: ReturnOrder, carrier: Carrier, database: Database) -> Outcome | None:
+    """The outcome of a creation; None when the row changed under us and nothing was sent.
+
+    The intent is committed before the request leaves: whoever finds it without an answer knows that the return may
+    exist, and does not send it again.
+    """
+    if order.create_started_at is not None:
+        return Interrupted()
+    try:
+        creation = carrier.prepare(order)
+    except InvalidPayload as error:
+        return Invalid(error.problems)
+    if await start_creation(database, order) is None:
+        return None
+    try:
+        return await carrier.create(creation)
+    except CarrierError as error:
+        return Failed(error.kind, error.message, error.retry_after, error.raw)

@@ -1,0 +1,80 @@
+"""Tells logs and metrics what was recorded: one line and a few counters for each decision."""
+
+import structlog
+
+from worker.domain.decision import Decision, StepOutcome
+from worker.domain.lifecycle import Step
+from worker.domain.returns import ReturnOrder
+from worker.domain.tracking import TrackingStatus
+from worker.telemetry.metrics import Metrics
+
+_QUIET = frozenset({StepOutcome.UNCHANGED, StepOutcome.WAITING})
+_LOUD = frozenset({StepOutcome.REJECTED, StepOutcome.NEEDS_ATTENTION})
+_REQUESTS = frozenset({StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK})
+
+log = structlog.get_logger()
+
+
+class Report:
+    """The hooks that a recorder calls."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        """Counts go to `metrics`."""
+        self._metrics = metrics
+        self._unknown_words: set[tuple[str, str]] = set()
+
+    def recorded(self, before: ReturnOrder, decision: Decision) -> None:
+        """A decision was written."""
+        after = decision.order
+        step = Step.CANCEL if decision.outcome in _REQUESTS else before.next_step
+        self._metrics.steps.labels(before.account, step, decision.outcome).inc()
+        for transition in decision.transitions:
+            self._metrics.transitions.labels(before.account, transition.field, transition.new_value).inc()
+        self._note_unknown_word(before, decision)
+        label_failed = before.next_step is Step.LABEL and decision.outcome is StepOutcome.RETRYING
+        line = {
+            "order_id": before.id,
+            "reference": before.reference,
+            "account": before.account,
+            "step": step.value,
+            "outcome": decision.outcome.value,
+            "state": after.state.value,
+            "tracking_status": after.tracking_status.value if after.tracking_status else None,
+            "carrier_status": after.carrier_status,
+            "carrier_ref": after.carrier_ref,
+            "error_code": after.label_error_code if label_failed else after.error_code,
+            "due_at": after.due_at,
+        }
+        if decision.outcome in _QUIET:
+            log.debug("return_advanced", **line)
+        elif decision.outcome in _LOUD:
+            log.warning("return_advanced", **line)
+        else:
+            log.info("return_advanced", **line)
+        if after.error_message:
+            log.debug("return_error", order_id=before.id, message=after.error_message)  # may quote a customer
+
+    def lost(self, before: ReturnOrder) -> None:
+        """A decision was dropped: somebody else has the row."""
+        self._metrics.leases_lost.inc()
+        log.warning("lease_lost", order_id=before.id, reference=before.reference, lease_token=before.lease_token)
+
+    def storage_failed(self) -> None:
+        """A try to write failed."""
+        self._metrics.storage_errors.labels("record").inc()
+
+    def _note_unknown_word(self, before: ReturnOrder, decision: Decision) -> None:
+        after = decision.order
+        asked = before.next_step is Step.TRACK and decision.outcome in (StepOutcome.CHANGED, StepOutcome.UNCHANGED)
+        if not asked or after.tracking_status is not TrackingStatus.UNKNOWN or after.carrier_status is None:
+            return
+        self._metrics.unknown_carrier_status.labels(before.account).inc()
+        word = (before.account, after.carrier_status)
+        if word not in self._unknown_words and len(self._unknown_words) < 1000:
+            self._unknown_words.add(word)
+            log.warning(
+                "unknown_carrier_status",
+                account=before.account,
+                carrier_status=after.carrier_status,
+                hint="map it in the account's status_map",
+            )
