@@ -61,7 +61,7 @@ UPDATE return_order AS o
        lease_token = o.lease_token + 1, claims = o.claims + 1
   FROM taken WHERE o.id = taken.id
 RETURNING {", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))},
-  CASE WHEN o.next_step <> 'track' THEN o.payload END AS payload, now() AS claimed_at
+  CASE WHEN o.next_step <> 'track' THEN CAST(o.payload AS text) END AS payload, now() AS claimed_at
 """)
 
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"

@@ -101,7 +101,8 @@ WITH x AS MATERIALIZED (
 ), t AS (
   INSERT INTO status_transition (return_order_id, {_names(_TRANSITION)})
   SELECT u.id, {_names(_TRANSITION, "t.")}
-    FROM u CROSS JOIN LATERAL json_to_recordset(u.transitions) WITH ORDINALITY AS t({_typed(_TRANSITION)}, n)
+    FROM u CROSS JOIN LATERAL ROWS FROM (json_to_recordset(u.transitions) AS ({_typed(_TRANSITION)}))
+    WITH ORDINALITY AS t({_names(_TRANSITION)}, n)
    ORDER BY u.id, t.n
 ), p AS (
   INSERT INTO package (return_order_id, position, {_names(_PACKAGE)})

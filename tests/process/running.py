@@ -1,0 +1,158 @@
+"""Runs the real command as a process, against a real database and the simulated carrier."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+PAYLOAD = {
+    "customer": {
+        "name": "Sprookjeswonderland",
+        "email": "info@izipack.nl",
+        "phone": "0612345678",
+        "address": {
+            "street": "Kooizandweg",
+            "house_number": "9",
+            "postal_code": "1601 LK",
+            "city": "Enkhuizen",
+            "country": "NL",
+        },
+    },
+    "packages": [
+        {"height": "240", "width": 40, "depth": 40, "weight": 5000, "description": "package 1"},
+        {"height": 241, "width": 41, "depth": 41, "weight": 5001, "description": "package 2"},
+    ],
+    "pickup_date": "2023-06-04",
+    "description": "Webshop return",
+}
+KEY = "IZI-a-very-secret-key"
+
+CONFIG = """
+[database]
+url = "{database_url}"
+auto_migrate = true
+wait = "2s"
+[accounts.default]
+base_url = "{carrier_url}"
+api_key_file = "{folder}/izipack.key"
+rate_per_minute = 0
+timeout = "2s"
+[accounts.default.receiver]
+name = "Webshop"
+address.street = "Dokter de Grootlaan"
+address.house_number = "3"
+address.postal_code = "2071TG"
+address.city = "Santpoort"
+address.country = "NL"
+[accounts.default.status_map]
+PickedUp = "in_transit"
+InTransit = "in_transit"
+Delivered = "delivered"
+[polling]
+first = "200ms"
+factor = 1.0
+cap = "200ms"
+by_status.in_transit.first = "200ms"
+[retry]
+first = "100ms"
+cap = "500ms"
+[worker]
+tick = "200ms"
+lease = "5s"
+grace = "5s"
+gauges = "200ms"
+[labels]
+store = "file:{folder}/labels"
+[http]
+listen = "127.0.0.1:0"
+[log]
+level = "debug"
+"""
+
+
+class RunningWorker:
+    """One worker process; its log is read from a file as it is written."""
+
+    def __init__(self, config: Path, log: Path, environ: Mapping[str, str] | None = None) -> None:
+        self._log = log
+        self._stream = log.open("ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "worker", "--config", str(config), "run"],
+            stdout=subprocess.DEVNULL,
+            stderr=self._stream,
+            env={**os.environ, **(environ or {})},
+        )
+
+    @property
+    def log_text(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_text.splitlines() if line.startswith("{")]
+
+    def saw(self, event: str) -> dict[str, Any] | None:
+        return next((line for line in self.events if line["event"] == event), None)
+
+    async def ready(self) -> "RunningWorker":
+        await until(lambda: self.saw("ready") or self.process.poll() is not None, 20, lambda: self.log_text)
+        assert self.process.poll() is None, self.log_text
+        return self
+
+    async def ended(self, seconds: float = 15) -> int:
+        await until(lambda: self.process.poll() is not None, seconds, lambda: self.log_text)
+        return int(self.process.returncode)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def stopped(self) -> int:
+        self.send(signal.SIGTERM)
+        return await self.ended()
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._stream.close()
+
+    async def get(self, path: str) -> tuple[int, str]:
+        listening = self.saw("listening")
+        assert listening is not None
+
+        def fetch() -> tuple[int, str]:
+            try:
+                with urllib.request.urlopen(f"{listening['address']}{path}", timeout=5) as answer:
+                    return answer.status, answer.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
+        return await asyncio.to_thread(fetch)
+
+    async def metric(self, line: str) -> float:
+        """The value of the series that is spelled exactly like this."""
+        _, text = await self.get("/metrics")
+        values = [float(row.rsplit(" ", 1)[1]) for row in text.splitlines() if row.rsplit(" ", 1)[0] == line]
+        assert values, f"no series {line}"
+        return values[0]
+
+
+async def until(condition: Callable[[], Any], seconds: float, explain: Callable[[], object] = lambda: "") -> Any:
+    """Wait for a condition with a deadline; it is looked at often, so that a test takes as long as it must."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {seconds} s\n{explain()}"
+        await asyncio.sleep(0.02)
