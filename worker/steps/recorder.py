@@ -7,7 +7,6 @@ from functools import partial
 from typing import TypeVar
 
 import structlog
-from sqlalchemy.exc import DBAPIError
 
 from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder
@@ -57,7 +56,9 @@ class Recorder:
         """Write alone and at once; raises `CarrierRefTaken`."""
         try:
             await self._persist([(before, decision)])
-        except DBAPIError as error:
+        except CarrierRefTaken:
+            raise
+        except Exception as error:
             self._unwritable(before, decision, error)
 
     async def run(self) -> None:
@@ -83,7 +84,7 @@ class Recorder:
     async def _persist_batch(self, batch: Sequence[Made]) -> None:
         try:
             await self._persist(batch)
-        except (DBAPIError, CarrierRefTaken) as error:
+        except Exception as error:  # whatever it is about one row
             if len(batch) > 1:  # one bad row must not cost the others their results
                 for made in batch:
                     await self._persist_batch([made])

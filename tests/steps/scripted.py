@@ -1,0 +1,160 @@
+"""A carrier that does what a test says, call by call, behind the real port; and a loop around it on a real database."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from worker.carriers.port import Creation, LabelDocument, LabelNotReady
+from worker.domain.outcomes import Created
+from worker.domain.pacing import Pace
+from worker.domain.policy import Backoff, Ladder, Policy
+from worker.domain.returns import ReturnOrder
+from worker.domain.tracking import TrackingStatus, TrackingUpdate
+from worker.labels import FileLabelStore
+from worker.steps.accounts import Account
+from worker.steps.advance import Advance, Timing
+from worker.steps.recorder import Recorder
+from worker.steps.report import Report
+from worker.store.accounts import register_accounts
+from worker.store.database import POSTGRESQL, Database
+from worker.telemetry.metrics import Metrics
+
+POLICY = Policy(default_ladder=Ladder(first=timedelta(hours=1)), backoff=Backoff(first=timedelta(hours=1)))
+
+
+class ScriptedCarrier:
+    """Counts its calls; while `gate` is closed they wait in it."""
+
+    warnings = ()
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.calls: list[tuple[str, str]] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self.on_create: Callable[[str], Created] = lambda reference: Created(f"N{reference}", None, has_label=False)
+        self.on_track: Callable[[str], TrackingUpdate] = lambda _: TrackingUpdate(TrackingStatus.IN_TRANSIT, "OnItsWay")
+
+    def prepare(self, order: ReturnOrder) -> Creation:
+        return Creation({"reference": order.reference})
+
+    async def create(self, creation: Creation) -> Created:
+        await self._called("create", creation.body["reference"])
+        return self.on_create(creation.body["reference"])
+
+    async def label(self, order: ReturnOrder) -> LabelDocument:
+        await self._called("label", order.reference)
+        raise LabelNotReady("not yet")
+
+    async def track(self, order: ReturnOrder) -> TrackingUpdate:
+        await self._called("track", order.reference)
+        return self.on_track(order.reference)
+
+    async def ping(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def count(self, operation: str) -> int:
+        return sum(1 for name, _ in self.calls if name == operation)
+
+    async def _called(self, operation: str, reference: str) -> None:
+        self.calls.append((operation, reference))
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await self.gate.wait()
+        finally:
+            self._at_once -= 1
+
+
+@dataclass
+class Loop:
+    """A loop on a real database, with a clock that the test moves."""
+
+    database: Database
+    accounts: dict[str, Account]
+    advance: Advance
+    recorder: Recorder
+    metrics: Metrics
+    now: list[float] = field(default_factory=lambda: [1000.0])
+
+    async def settle(self) -> None:
+        """Let everything that was started end, and write it down."""
+        while self.advance._tasks:
+            await asyncio.wait(self.advance._tasks)
+        await self.recorder.flush()
+
+    async def turn(self) -> float:
+        """One turn, with everything it started."""
+        pause = await self.advance.turn()
+        await self.settle()
+        return pause
+
+    async def rows(self, columns: str = "*") -> list[dict[str, Any]]:
+        async with self.database.reading() as connection:
+            result = await connection.execute(text(f"SELECT {columns} FROM return_order ORDER BY id"))
+            return [dict(row) for row in result.mappings()]
+
+    async def insert(self, *references: str, account: str = "default", state: str = "pending") -> None:
+        cast = "CAST(:payload AS jsonb)" if self.database.dialect == POSTGRESQL else ":payload"
+        step, ref = ("track", ":reference") if state == "tracking" else ("create", "NULL")
+        async with self.database.transaction() as connection:
+            for reference in references:
+                await connection.execute(
+                    text(
+                        f"INSERT INTO return_order (account, reference, payload, state, next_step, carrier_ref)"
+                        f" VALUES (:account, :reference, {cast}, :state, '{step}', {ref})"
+                    ),
+                    {"account": account, "reference": reference, "payload": json.dumps({}), "state": state},
+                )
+
+    async def execute(self, statement: str) -> None:
+        async with self.database.transaction() as connection:
+            await connection.execute(text(statement))
+
+
+async def make_loop(
+    database: Database,
+    folder: Path,
+    carriers: dict[str, ScriptedCarrier],
+    *,
+    max_in_flight: int = 4,
+    pace: Pace | None = None,
+    timing: Timing | None = None,
+) -> Loop:
+    accounts = {
+        name: Account(
+            name=name,
+            carrier=carrier,
+            policy=POLICY,
+            timeout=20.0,
+            max_in_flight=max_in_flight,
+            pace=pace,
+            key_fingerprint=lambda: "key",
+        )
+        for name, carrier in carriers.items()
+    }
+    metrics = Metrics("test")
+    report = Report(metrics)
+    recorder = Recorder(database, report.recorded, report.lost, report.storage_failed)
+    now = [1000.0]
+    advance = Advance(
+        database=database,
+        accounts=accounts,
+        labels=FileLabelStore(folder),
+        recorder=recorder,
+        metrics=metrics,
+        owner="test",
+        timing=timing or Timing(lease=90.0, tick=3600.0),
+        clock=lambda: now[0],
+        chance=lambda: 0.5,
+    )
+    await register_accounts(database, list(accounts))
+    return Loop(database, accounts, advance, recorder, metrics, now)

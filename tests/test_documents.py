@@ -1,0 +1,176 @@
+"""The documents are true: every setting, command, metric, state and code is in its page, and every snippet runs."""
+
+import asyncio
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import asyncpg
+import pytest
+import typer.main
+from pydantic import BaseModel
+
+from tests.postgres import PostgresServer
+from worker.cli.commands import application
+from worker.domain.decision import StepOutcome
+from worker.domain.errors import MEANING, ErrorCode
+from worker.domain.lifecycle import State, Step
+from worker.domain.tracking import TrackingStatus
+from worker.settings import Settings, load
+from worker.store.database import Database
+from worker.store.schema import migrate
+from worker.store.tables import ReturnOrderRow, StatusTransitionRow
+from worker.telemetry.metrics import Metrics
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DATABASE = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "config" / "worker.toml").read_text(encoding="utf-8")
+CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def snippet(mark: str) -> str:
+    """The code block below `<!-- mark -->` in README.md."""
+    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    assert found, f"README.md has no snippet {mark}"
+    return found.group(1)
+
+
+@pytest.mark.parametrize("name", sorted(typer.main.get_command(application).commands))  # type: ignore[attr-defined]
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert f"`returns-worker {name}" in README
+
+
+def test_every_metric_is_in_the_readme_with_its_type_and_labels() -> None:
+    for family in Metrics("1").registry._collector_to_names:
+        name = getattr(family, "_name", None)
+        if name is None or not name.startswith("returns_worker_"):
+            continue
+        name = name.removeprefix("returns_worker_") + ("_total" if family._type == "counter" else "")
+        labels = ", ".join(family._labelnames)
+        assert f"| `{name}` | {family._type} | {labels}".rstrip() in README, name
+
+
+@pytest.mark.parametrize("value", [*State, *TrackingStatus, *StepOutcome, *Step], ids=str)
+def test_every_state_status_step_and_outcome_is_in_the_readme(value: str) -> None:
+    assert f"`{value}`" in README
+
+
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_every_error_code_is_explained_as_the_code_explains_it(code: ErrorCode) -> None:
+    assert f"| `{code}` | {MEANING[code]} |" in DATABASE
+
+
+@pytest.mark.parametrize("table", [ReturnOrderRow, StatusTransitionRow])
+def test_every_column_is_documented(table: type) -> None:
+    for column in table.__table__.c:  # type: ignore[attr-defined]
+        assert f"`{column.name}`" in DATABASE, column.name
+
+
+def test_every_setting_is_in_the_reference() -> None:
+    def names(model: type[BaseModel]) -> set[str]:
+        found = set()
+        for name, field in model.model_fields.items():
+            found.add(name)
+            annotation = str(field.annotation)
+            for other in BaseModel.__subclasses__():
+                found |= names(other) if f"{other.__name__}" in annotation and other is not model else set()
+        return found
+
+    for name in sorted(names(Settings)):
+        assert re.search(rf"\b{name}\b", REFERENCE), name
+
+
+def test_the_configuration_in_the_readme_is_a_good_one(tmp_path: Path) -> None:
+    file = tmp_path / "returns-worker.toml"
+    file.write_text(snippet("config"), encoding="utf-8")
+    settings = load(file, {}, need_accounts=True)
+    assert settings.accounts["default"].status_map == {"Delivered": "delivered"}
+
+
+@pytest.mark.parametrize("name", ["worker.toml", "local.toml"])
+def test_the_shipped_configurations_are_good(name: str) -> None:
+    assert load(ROOT / "config" / name, {}, need_accounts=True).accounts
+
+
+def test_ci_runs_the_readmes_test_command() -> None:
+    assert "<!-- tests -->" in CI
+    assert "pytest" in snippet("tests")
+
+
+def test_the_two_commands_need_nothing_but_python() -> None:
+    for mark in ("demo", "tests"):
+        assert snippet(mark).startswith("python3 -m venv .venv && .venv/bin/pip install -q")
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    import worker
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == worker.__version__
+    assert f"## {worker.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_sql_for_sqlite_runs_as_written(tmp_path: Path) -> None:
+    file = tmp_path / "returns.db"
+    asyncio.run(_migrated(f"sqlite:///{file}"))
+    connection = sqlite3.connect(file)
+    connection.executescript(snippet("sqlite"))
+    connection.executescript(snippet("both"))
+    (count,) = connection.execute("SELECT count(*) FROM return_order WHERE state = 'pending'").fetchone()
+    connection.close()
+    assert count == 1
+
+
+@pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs the sqlite3 shell (Debian: sqlite3)")
+def test_a_return_can_be_inserted_with_the_sqlite3_shell(tmp_path: Path) -> None:
+    file = tmp_path / "returns.db"
+    asyncio.run(_migrated(f"sqlite:///{file}"))
+    subprocess.run(["sqlite3", str(file)], input=snippet("sqlite"), text=True, check=True, capture_output=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "worker", "show", "RMA-1001"],
+        env={"RETURNS_WORKER_DATABASE__URL": f"sqlite:///{file}", "PATH": "/usr/bin"},
+        cwd=tmp_path,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    assert "RMA-1001" in shown.stdout
+
+
+async def test_the_sql_for_postgresql_runs_as_written(postgres_url: str) -> None:
+    await _migrated(postgres_url)
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(snippet("sqlite"))
+    await connection.execute(snippet("both"))
+    await connection.execute(snippet("postgresql"))
+    (row,) = await connection.fetch("SELECT cancel_requested_at, shop_changes FROM return_order")
+    await connection.close()
+    assert row["cancel_requested_at"] is not None
+    assert row["shop_changes"] == 2
+
+
+@pytest.mark.skipif(shutil.which("psql") is None, reason="needs the psql shell (Debian: postgresql-client)")
+def test_a_return_can_be_inserted_with_the_psql_shell(postgres_server: PostgresServer) -> None:
+    url = postgres_server.create_database()
+    asyncio.run(_migrated(url))
+    sql = snippet("sqlite") + "SELECT state FROM return_order;"
+    ran = subprocess.run(["psql", url, "-qtA"], input=sql, text=True, check=True, capture_output=True)
+    postgres_server.drop_database(url)
+    assert ran.stdout.strip() == "pending"
+
+
+def test_local_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+async def _migrated(url: str) -> None:
+    database = Database(url)
+    await migrate(database)
+    await database.close()
