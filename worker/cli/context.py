@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -61,11 +62,13 @@ def settings_of(context: typer.Context, *, need_keys: bool = False, need_account
 
 
 def logs_for(settings: Settings) -> Redactor:
-    """Logs as configured, with a redactor that knows the secrets in the settings."""
+    """Logs as configured, with a redactor that knows the secrets in the settings; keys from files join it when read."""
     redactor = Redactor()
     for account in settings.accounts.values():
         if account.api_key is not None:
             redactor.add(account.api_key.get_secret_value())
+        redactor.add(urlsplit(account.proxy).password or "")
+    redactor.add(unquote(urlsplit(settings.database.url).password or ""))
     configure_logs(settings.log.format, settings.log.level, redactor)
     return redactor
 

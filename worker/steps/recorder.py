@@ -99,7 +99,7 @@ class Recorder:
             order_id=before.id,
             reference=before.reference,
             carrier_ref=decision.order.carrier_ref,
-            error=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            error=f"{type(error).__name__}: {str(error)[:300]}",
         )
 
     async def _persist(self, batch: Sequence[Made]) -> None:
