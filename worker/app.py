@@ -133,7 +133,7 @@ class Application:
         except TimeoutError:
             log.warning("grace_time_over", hint="what is still held becomes claimable when its lease runs out")
         if self._writing is not None:
-            self._ticks.stop()
+            await self._ticks.stop()
             self._writing.cancel()
             with suppress(asyncio.CancelledError):
                 await self._writing

@@ -24,6 +24,9 @@ from worker.store.queries import History, find_orders, read_history
 from worker.store.records import replace_label
 from worker.store.tables import LabelRow, ReturnOrderRow
 
+_INTERNAL = ("payload", "next_step", "lease_token", "shop_changes", "claims")  # `--json` has them
+_WHOLE = ("observed at", "what", "from", "to")  # on a narrow terminal it is the others that wrap
+
 AccountOption = Annotated[str | None, typer.Option("--account", help="Which account's return it is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -157,16 +160,19 @@ def _write(content: bytes, output: str) -> None:
 def print_history(history: History, console: Console | None = None) -> None:
     """One return for a reader: the row, its packages and labels, and every transition."""
     console = console or Console()
-    order = _plain(history.order, without=("payload", "lease_token", "shop_changes", "claims"))
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in order.items():
-        if value not in (None, 0):
-            facts.add_row(Text(name, style="dim"), Text(str(value)))
+    for column in history.order.__table__.c:  # type: ignore[attr-defined]
+        value = getattr(history.order, column.name)
+        if column.name not in _INTERNAL and value not in (None, 0):
+            facts.add_row(Text(column.name, style="dim"), Text(_text(value)))
     console.print(facts)
     for package in history.packages:
         console.print(Text(f"package {package.position}: {package.label_code or ''} {package.description or ''}"))
     for row in history.labels:
-        console.print(Text(f"label {row.position}: {row.location} ({row.byte_count} bytes, {row.page_count} pages)"))
+        console.print(
+            Text(f"label {row.position}: {row.location} ({row.byte_count} bytes, {row.page_count} pages)"),
+            soft_wrap=True,
+        )
     print_table(
         ("observed at", "what", "from", "to", "carrier says", "reason"),
         [
@@ -179,12 +185,13 @@ def print_history(history: History, console: Console | None = None) -> None:
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:
     """Rows for a reader; what a carrier or a shop wrote is never taken for markup."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    console = console or Console()
+    table = Table(box=None, padding=(0, 2 if console.width >= 100 else 1, 0, 0))
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in _WHOLE)
     for row in rows:
         table.add_row(*(Text("" if value is None else _text(value)) for value in row))
-    (console or Console()).print(table)
+    console.print(table)
 
 
 def _text(value: Any) -> str:

@@ -1,5 +1,0 @@
-"""The demo."""
-
-
-def demo() -> None:
-    """The whole job."""
