@@ -2,10 +2,12 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 from worker.carriers.port import Unintelligible
@@ -13,6 +15,8 @@ from worker.carriers.port import Unintelligible
 EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
 MAX_RAW = 8192  # characters of an answer that are kept in the history
 _MASK = "********"
+_MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larger or not read as text
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONGEST = timedelta(days=3650)
 
 
@@ -53,18 +57,32 @@ class Reply:
 
 def without_secret(content: bytes, secret: str) -> bytes:
     """A carrier may echo the key it was sent; it must not reach a log, an error or the database."""
-    key = secret.encode()
-    return content.replace(key, _MASK.encode()) if key and key in content else content
+    if not secret:
+        return content
+    content = content.replace(secret.encode(), _MASK.encode())
+    if b"\\" in content and len(content) <= _MAX_ESCAPED:
+        content = _escaped(secret).sub(_MASK.encode(), content)
+    return content
+
+
+@lru_cache(maxsize=64)
+def _escaped(secret: str) -> re.Pattern[bytes]:
+    """The key as JSON may write it; .NET, for one, writes `+` as `\\u002B`."""
+    forms = (rf"(?:\\?{re.escape(char)}|\\u(?i:{ord(char):04x}))" for char in secret)
+    return re.compile("".join(forms).encode())
 
 
 def clean_text(text: str, limit: int = EXCERPT) -> str:
-    """Text that both databases can store: no NUL, no lone surrogate, at most `limit` characters."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:limit]
+    """Text that both databases can store and a terminal can show: no control characters, no lone surrogate, capped."""
+    return _CONTROL.sub("", text).encode("utf-8", "replace").decode("utf-8")[:limit]
 
 
 def as_document(value: Any) -> str:
     """JSON text of `value`, cleaned and capped; what is too long is kept as the beginning of its text."""
-    document = json.dumps(_cleaned(value), ensure_ascii=False, separators=(",", ":"))
+    try:
+        document = json.dumps(_cleaned(value), ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        document = '{"text":"nested too deeply to be kept"}'
     if len(document) <= MAX_RAW:
         return document
     return json.dumps({"truncated": document[:MAX_RAW]}, ensure_ascii=False)
@@ -82,14 +100,15 @@ def read_retry_after(value: str | None, date: str | None) -> timedelta | None:
 
 
 def read_moment(value: Any) -> datetime | None:
-    """An ISO 8601 moment; without a zone it is UTC; None when it is none."""
+    """An ISO 8601 moment; without a zone it is UTC; None when it is none, as .NET's year 1 is."""
     if not isinstance(value, str):
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment if moment.year >= 1900 else None
 
 
 def _http_date(value: str | None) -> datetime | None:
@@ -97,7 +116,7 @@ def _http_date(value: str | None) -> datetime | None:
         return None
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, OverflowError):
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 

@@ -13,12 +13,12 @@ def merge_carrier_fields(body: Mapping[str, Any], extra: Mapping[str, Any], prob
 
 
 def _merged(body: Mapping[str, Any], extra: Mapping[str, Any], path: str, problems: list[str]) -> dict[str, Any]:
-    merged = dict(body)
+    merged, known = dict(body), {name.casefold() for name in body}  # as carriers on ASP.NET compare them
     for name, value in extra.items():
         place = f"{path}.{name}"
-        if name not in body:
+        if name.casefold() not in known:
             merged[name] = value
-        elif isinstance(body[name], Mapping) and isinstance(value, Mapping):
+        elif isinstance(body.get(name), Mapping) and isinstance(value, Mapping):
             merged[name] = _merged(body[name], value, place, problems)
         else:
             problems.append(f"{place}: is set by the payload itself and cannot be overridden")

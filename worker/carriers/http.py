@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 import worker
-from worker.carriers.answers import Reply, without_secret
+from worker.carriers.answers import Reply, as_document, clean_text, without_secret
 from worker.carriers.port import (
     CarrierError,
     NotFound,
@@ -27,7 +27,7 @@ from worker.carriers.port import (
     Unavailable,
     Unintelligible,
 )
-from worker.carriers.transport import FRESH, MAX_BYTES, AnswerTooLarge
+from worker.carriers.transport import FRESH, MAX_BYTES, STARTED, AnswerTooLarge
 
 T = TypeVar("T")
 
@@ -74,12 +74,14 @@ class HttpEdge:
     async def ask(
         self, operation: str, path: str, read: Callable[[Reply], T], *, accept: str, max_bytes: int = MAX_JSON_BYTES
     ) -> T:
-        """GET `path` and `read` the answer; a redirect is followed within the same origin only."""
-        started = time.monotonic()
+        """GET `path` and `read` the answer; a redirect is followed within the same origin only, in the same time."""
+        started, key = time.monotonic(), self._key()
         try:
             url = self._base_url + path
             for _ in range(_MAX_REDIRECTS + 1):
-                reply = await self._send(httpx.Request("GET", url, headers=self._headers(accept)), max_bytes)
+                request = httpx.Request("GET", url, headers=self._headers(accept, key))
+                request.extensions = {STARTED: started}
+                reply = await self._send(request, max_bytes, key)
                 if not 300 <= reply.status < 400:
                     break
                 url = _followed(url, reply)
@@ -88,7 +90,7 @@ class HttpEdge:
             _check_question(reply)
             result = _read(reply, read)
         except httpx.TransportError as error:
-            raise self._failed(operation, started, _unanswered_question(error)) from error
+            raise self._failed(operation, started, _unanswered_question(error, _said(error, key))) from error
         except _Ended as ended:
             raise self._failed(operation, started, ended) from ended.error.__cause__
         self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
@@ -96,17 +98,17 @@ class HttpEdge:
 
     async def create(self, operation: str, path: str, body: Mapping[str, Any], read: Callable[[Reply], T]) -> T:
         """POST `body`, once, on a connection of its own: a stale one would look like a lost answer."""
-        started = time.monotonic()
+        started, key = time.monotonic(), self._key()
         content = json.dumps(body, ensure_ascii=False).encode()
-        headers = {**self._headers("application/json"), "Content-Type": "application/json"}
+        headers = {**self._headers("application/json", key), "Content-Type": "application/json"}
         request = httpx.Request("POST", self._base_url + path, headers=headers, content=content)
         request.extensions = {FRESH: True}
         try:
-            reply = await self._send(request, MAX_JSON_BYTES)
+            reply = await self._send(request, MAX_JSON_BYTES, key)
             _check_creation(reply)
             result = _read(reply, read)
         except httpx.TransportError as error:
-            raise self._failed(operation, started, _unanswered_creation(error)) from error
+            raise self._failed(operation, started, _unanswered_creation(error, _said(error, key))) from error
         except _Ended as ended:
             raise self._failed(operation, started, _in_doubt(ended)) from ended.error.__cause__
         self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
@@ -116,17 +118,17 @@ class HttpEdge:
         """Close the connections."""
         await self._transport.aclose()
 
-    async def _send(self, request: httpx.Request, max_bytes: int) -> Reply:
+    async def _send(self, request: httpx.Request, max_bytes: int, key: str) -> Reply:
         request.extensions = {**request.extensions, MAX_BYTES: max_bytes}
         response = await self._transport.handle_async_request(request)
         content = await response.aread()
-        return Reply(response.status_code, response.headers, without_secret(content, self._key()))
+        return Reply(response.status_code, response.headers, without_secret(content, key))
 
-    def _headers(self, accept: str) -> dict[str, str]:
+    def _headers(self, accept: str, key: str) -> dict[str, str]:
         return {
             "Accept": accept,
             "User-Agent": f"returns-worker/{worker.__version__}",
-            **self._authorization(self._key()),
+            **self._authorization(key),
         }
 
     def _failed(self, operation: str, started: float, ended: "_Ended") -> CarrierError:
@@ -175,7 +177,11 @@ def _check_creation(reply: Reply) -> None:
         raise _Ended(RequestOutcome.REFUSED, NotSent(f"{answered} to the creation: is base_url right?", raw=raw))
     if 400 <= status < 500 and status not in (408, 409):  # 409 may mean that it is there already
         raise _Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {_reason(reply)}", raw=raw))
-    raise _Ended(RequestOutcome.SERVER_ERROR, OutcomeUnknown(f"{answered}: {reply.excerpt()}", raw=raw))
+    outcome = RequestOutcome.UNINTELLIGIBLE if status < 400 else RequestOutcome.SERVER_ERROR
+    raise _Ended(
+        RequestOutcome.REFUSED if status == 409 else outcome,
+        OutcomeUnknown(f"{answered}: {reply.excerpt()}", raw=raw),
+    )
 
 
 def _check_turned_away(reply: Reply) -> None:
@@ -186,26 +192,29 @@ def _check_turned_away(reply: Reply) -> None:
         raise _Ended(RequestOutcome.THROTTLED, error)
 
 
-def _unanswered_question(error: httpx.TransportError) -> _Ended:
+def _said(error: httpx.TransportError, key: str) -> str:
+    """An error's text, which may quote the carrier's bytes."""
+    return clean_text(without_secret(str(error).encode("utf-8", "replace"), key).decode())
+
+
+def _unanswered_question(error: httpx.TransportError, said: str) -> _Ended:
     if isinstance(error, _NOT_SENT):
-        return _Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {error}"))
+        return _Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {said}"))
     if isinstance(error, httpx.TimeoutException):
         return _Ended(RequestOutcome.TIMEOUT, TimedOut("the carrier did not answer in time"))
     if isinstance(error, AnswerTooLarge):
         return _Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(str(error)))
-    return _Ended(RequestOutcome.NETWORK, Unavailable(f"the connection was cut: {error}"))
+    return _Ended(RequestOutcome.NETWORK, Unavailable(f"the connection was cut: {said}"))
 
 
-def _unanswered_creation(error: httpx.TransportError) -> _Ended:
+def _unanswered_creation(error: httpx.TransportError, said: str) -> _Ended:
     if isinstance(error, _NOT_SENT):
-        return _Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {error}"))
+        return _Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {said}"))
     if isinstance(error, httpx.TimeoutException):
         return _Ended(RequestOutcome.TIMEOUT, OutcomeUnknown("the creation was sent and not answered in time"))
     if isinstance(error, AnswerTooLarge):
         return _Ended(RequestOutcome.UNINTELLIGIBLE, OutcomeUnknown(str(error)))
-    return _Ended(
-        RequestOutcome.NETWORK, OutcomeUnknown(f"the connection was cut after the creation was sent: {error}")
-    )
+    return _Ended(RequestOutcome.NETWORK, OutcomeUnknown(f"the connection was cut after the creation was sent: {said}"))
 
 
 def _in_doubt(ended: _Ended) -> _Ended:
@@ -216,8 +225,15 @@ def _in_doubt(ended: _Ended) -> _Ended:
 
 
 def _followed(url: str, reply: Reply) -> str:
-    target = urljoin(url, reply.headers.get("location", ""))
-    here, there = urlsplit(url), urlsplit(target)
+    location = reply.headers.get("location")
+    if not location:
+        raise _Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(f"the carrier answered {reply.status} and no place"))
+    try:
+        target = str(httpx.URL(urljoin(url, location)))
+        here, there = urlsplit(url), urlsplit(target)
+    except (ValueError, httpx.InvalidURL):
+        error = Unintelligible("the carrier redirects to something that is no address")
+        raise _Ended(RequestOutcome.UNINTELLIGIBLE, error) from None
     if (here.scheme, here.netloc) != (there.scheme, there.netloc):
         error = Unintelligible("the carrier redirects to another host, which is not followed")
         raise _Ended(RequestOutcome.UNINTELLIGIBLE, error)
@@ -230,12 +246,13 @@ def _reason(reply: Reply) -> str:
         problem = reply.json_object()
     except Unintelligible:
         return reply.excerpt()
-    parts = [str(problem[name]) for name in ("title", "detail", "message") if problem.get(name)]
+    parts = [problem[name] for name in ("title", "detail", "message") if isinstance(problem.get(name), str)]
     errors = problem.get("errors")
     if isinstance(errors, dict):
         parts += [f"{path}: {_joined(messages)}" for path, messages in errors.items()]
-    return "; ".join(parts)[:1000] or reply.excerpt()
+    return clean_text("; ".join(filter(None, parts)), 1000) or reply.excerpt()
 
 
 def _joined(messages: Any) -> str:
-    return ", ".join(str(message) for message in messages) if isinstance(messages, list) else str(messages)
+    parts = messages if isinstance(messages, list) else [messages]
+    return ", ".join(part if isinstance(part, str) else as_document(part) for part in parts)

@@ -31,7 +31,8 @@ ZIP_CODE = "zipCode"
 """The documentation spells it `zipcode` and `zipCode` in one sample; the vendor's newer names are camelCase."""
 
 _TIME_ZONE = ZoneInfo("Europe/Amsterdam")  # pick-up days are the Netherlands'
-_ORDER_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # the documented ones are 13 to 16 letters and digits
+# The documented ones are 13 to 16 letters and digits; 0 is what a number that was never set looks like.
+_ORDER_NUMBER = re.compile(r"(?!0+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +206,8 @@ def _party(party: Party | None) -> dict[str, Any]:
 
 def _package(parcel: Parcel) -> dict[str, Any]:
     sides = {side: getattr(parcel, side) for side in ("height", "width", "depth", "weight")}
-    return {
-        "dimensions": {side: int(size) for side, size in sides.items() if size is not None},
-        "description": parcel.description,
-    }
+    dimensions = {side: int(size) for side, size in sides.items() if size is not None}
+    return _without_empty({"dimensions": dimensions, "description": parcel.description})
 
 
 def _description(description: str, reference: str) -> str:
@@ -236,4 +235,4 @@ def _packages(value: Any) -> tuple[PackageInfo, ...]:
 
 
 def _text(value: Any) -> str | None:
-    return clean_text(str(value)) if isinstance(value, (str, int)) and value != "" else None
+    return clean_text(str(value)) if isinstance(value, (str, int)) and value not in ("", True, False) else None

@@ -6,6 +6,7 @@ API is used and its pool is not. Nothing here retries, follows a redirect, or ke
 
 import asyncio
 import ssl
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,9 @@ MAX_BYTES = "max_bytes"
 
 FRESH = "fresh"
 """Request extension: true for a connection that no earlier request has used."""
+
+STARTED = "started"
+"""Request extension: when, by `time.monotonic`, the time limit began to run, if that was before this request."""
 
 
 class AnswerTooLarge(httpx.TransportError):
@@ -39,7 +43,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, *, timeout: float, proxy: str | None = None, ca_file: str | None = None) -> None:
         """`timeout` is in seconds for one request, all in all; `ca_file` adds to the trusted authorities."""
-        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=timeout, sock_read=timeout)
+        self._seconds = timeout
         self._proxy = proxy
         self._ssl = ssl.create_default_context()
         if ca_file is not None:
@@ -59,6 +63,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 headers=list(request.headers.multi_items()),
                 allow_redirects=False,
                 proxy=self._proxy,
+                timeout=self._limit(request.extensions.get(STARTED)),
                 trace_request_ctx=progress,
             ) as answer:
                 content = await _body(answer, request.extensions.get(MAX_BYTES))
@@ -72,6 +77,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             if session is not None:
                 await session.close()
 
+    def _limit(self, started: float | None) -> aiohttp.ClientTimeout:
+        left = self._seconds if started is None else self._seconds - (time.monotonic() - started)
+        left = max(left, 0.001)  # aiohttp takes 0 for no limit
+        return aiohttp.ClientTimeout(total=left, sock_connect=left, sock_read=left)
+
     def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
         if fresh:
             self._fresh = self._fresh or self._open(force_close=True)
@@ -82,7 +92,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     def _open(self, *, force_close: bool) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl, force_close=force_close),
-            timeout=self._timeout,
             trace_configs=[_tracing()],
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),

@@ -63,7 +63,9 @@ def decide(order: ReturnOrder, outcome: Outcome, now: datetime, policy: Policy, 
             )
         case RefTaken(carrier_ref, raw):
             message = f"the carrier answered with {carrier_ref}, which another return already has"
-            decision = _held(context, ErrorCode.CARRIER_REF_TAKEN, message, raw)
+            decision = _held(_with_intent(context), ErrorCode.CARRIER_REF_TAKEN, message, raw)
+        case Poisoned() if order.state is State.PENDING and order.create_started_at is not None:
+            decision = _held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, "workers stopped while it was being created")
         case Poisoned():
             decision = _held(
                 context,
@@ -85,6 +87,7 @@ def _created(context: _Context, created: Created) -> Decision:
     now = context.now
     status = created.update.status if created.update else TrackingStatus.PRE_TRANSIT
     carrier_status = created.update.carrier_status if created.update else None
+    ladder = context.policy.ladder(status)
     order = replace(
         _healthy(context.order),
         state=State.TRACKING,
@@ -95,7 +98,7 @@ def _created(context: _Context, created: Created) -> Decision:
         tracking_status=status,
         carrier_status=carrier_status,
         label_due_at=now if created.has_label else None,
-        track_due_at=now + context.policy.ladder(status).wait(0, context.chance),
+        track_due_at=now + min(ladder.wait(0, context.chance), ladder.max_age),
     )
     transitions = (
         Transition("state", context.order.state, State.TRACKING, reason="created at the carrier", raw=created.raw),
@@ -108,6 +111,7 @@ def _tracked(context: _Context, update: TrackingUpdate) -> Decision:
     before, now = context.order, context.now
     ladder = context.policy.ladder(update.status)
     changed = (update.status, update.carrier_status) != (before.tracking_status, before.carrier_status)
+    created_at = before.carrier_created_at or now  # not known of a return that a person resolved
     transitions: tuple[Transition, ...] = ()
     if changed:
         transitions = (_observation(before, update),)
@@ -116,10 +120,11 @@ def _tracked(context: _Context, update: TrackingUpdate) -> Decision:
         tracking_status=update.status,
         carrier_status=update.carrier_status,
         unchanged_polls=0 if changed else before.unchanged_polls + 1,
+        carrier_created_at=created_at,
     )
     if update.status.is_terminal:
         return _completed(order, transitions, f"the carrier says {update.carrier_status}")
-    oldest = (before.carrier_created_at or now) + ladder.max_age
+    oldest = created_at + ladder.max_age
     if update.status is not TrackingStatus.PENDING and now >= oldest:
         expired = Transition(
             "tracking_status",
@@ -208,7 +213,7 @@ def _not_created(context: _Context, failed: Failed, code: ErrorCode, message: st
         return _outage(context, code, message, failed)
     if failed.kind is FailureKind.REFUSED:
         return _rejected(context, code, message, failed.raw)
-    return _held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, message, failed.raw)
+    return _held(_with_intent(context), ErrorCode.CREATE_OUTCOME_UNKNOWN, message, failed.raw)
 
 
 def _outage(context: _Context, code: ErrorCode, message: str, failed: Failed) -> Decision:
@@ -228,11 +233,11 @@ def _retrying(context: _Context, code: ErrorCode, message: str, wait: timedelta)
 
 def _account_held(context: _Context, failed: Failed, code: ErrorCode) -> Decision:
     """Turned away for now, or the key refused: the account waits; the return is not to blame and stays as it is."""
-    order, policy = _cleared_intent(context.order), context.policy
+    order, policy = replace(_cleared_intent(context.order), failing_since=None), context.policy  # it did answer
     if failed.kind is FailureKind.UNAUTHORIZED:
         return Decision(order, StepOutcome.WAITING, hold=Hold(None, code, failed.message))
     asked = policy.busy_wait if failed.retry_after is None else failed.retry_after
-    until = context.now + min(max(asked, timedelta(0)), policy.max_busy_wait)
+    until = context.now + min(max(asked, policy.min_busy_wait), policy.max_busy_wait)
     return Decision(_due(order, until), StepOutcome.WAITING, hold=Hold(until, code, failed.message))
 
 
@@ -285,6 +290,12 @@ def _cleared_intent(order: ReturnOrder) -> ReturnOrder:
     return order if order.carrier_ref is not None else replace(order, create_started_at=None)
 
 
+def _with_intent(context: _Context) -> _Context:
+    """The row was claimed before the intent was committed, and recording it as claimed would take the intent back."""
+    started_at = context.order.create_started_at or context.now
+    return replace(context, order=replace(context.order, create_started_at=started_at))
+
+
 def _due(order: ReturnOrder, at: datetime) -> ReturnOrder:
     """The claimed step's own clock set to `at`."""
     if order.state is State.PENDING:
@@ -298,7 +309,7 @@ def _scheduled(order: ReturnOrder) -> ReturnOrder:
         return replace(order, next_step=Step.CREATE, claims=0)
     if order.state is not State.TRACKING:
         return replace(order, due_at=None, claims=0)
-    label, track = order.label_due_at, order.track_due_at
+    label, track = order.label_due_at, order.track_due_at or order.due_at
     if label is not None and (track is None or label <= track):
         return replace(order, next_step=Step.LABEL, due_at=label, claims=0)
     return replace(order, next_step=Step.TRACK, due_at=track, claims=0)

@@ -5,6 +5,7 @@ clock by one interval for each token taken. The burst is taken out of the refill
 one token each T seconds, a window of W seconds sees at most b + W/T tokens, so T follows from the limit.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,7 +39,8 @@ class Pace:
     @property
     def interval(self) -> timedelta:
         """Time for one token to grow back."""
-        return _WINDOW * 1.001 / (self.rate_per_minute - self.burst + 1)
+        tokens = self.rate_per_minute - self.burst + 1
+        return timedelta(microseconds=math.ceil(_WINDOW / timedelta(microseconds=1) * 1.001 / tokens))
 
     def take(self, spent_until: datetime | None, now: datetime, want: int) -> Grant:
         """Up to `want` tokens at `now`, given the moment remembered from the last call."""
@@ -46,4 +48,6 @@ class Pace:
         start = full if spent_until is None else max(spent_until, full)
         tokens = max(0, min(want, int((now - start) / self.interval)))
         spent = start + tokens * self.interval
+        if tokens:  # up to the next millisecond: SQLite keeps no more, and would round it down
+            spent += timedelta(microseconds=-spent.microsecond % 1000)
         return Grant(tokens, spent, spent + self.interval)

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -11,6 +12,7 @@ from typing import Any
 from worker.domain.returns import Address, Parcel, Party, ReturnRequest
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_MAX_DEPTH = 50  # of parts whose shape is the carrier's business
 _ADDRESS = ("street", "house_number", "line_2", "postal_code", "city", "region", "country")
 
 
@@ -28,7 +30,7 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
     The carrier adds what it misses to the problems, so that the shop sees all of them at once.
     """
     try:
-        data = json.loads(text, parse_float=Decimal, parse_constant=_no_constant)
+        data = json.loads(text, parse_float=_decimal, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return ReturnRequest(), ["payload: is not JSON"]
     if not isinstance(data, dict):
@@ -41,13 +43,13 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
         customer=_party(root.object("customer")),
         receiver=_party(root.object("receiver")),
         packages=tuple(_parcel(part) for part in root.objects("packages")),
-        items=tuple(part.rest() for part in root.objects("items")),
+        items=tuple(part.whole() for part in root.objects("items")),
         pickup_date=root.date("pickup_date"),
         description=root.text("description"),
         company_name=root.text("company_name"),
         attention_of=root.text("attention_of"),
         link_expires_in_days=root.integer("link_expires_in_days"),
-        carrier_fields=fields.rest() if (fields := root.object("carrier_fields")) else {},
+        carrier_fields=fields.whole() if (fields := root.object("carrier_fields")) else {},
     )
     root.refuse_others()
     return request, problems
@@ -57,6 +59,13 @@ def count_packages(text: str) -> int:
     """How many packages a payload that was accepted once has."""
     packages = json.loads(text).get("packages")
     return len(packages) if isinstance(packages, list) else 0
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent beyond any machine's
+        return Decimal("NaN")
 
 
 def _no_constant(name: str) -> None:
@@ -117,7 +126,8 @@ class _Object:
         self._known: set[str] = set()
 
     def problem(self, name: str, message: str) -> None:
-        self._problems.append(f"{self._path}{name}: {message}")
+        shown = "".join(char if char.isprintable() else "\ufffd" for char in name)
+        self._problems.append(f"{self._path}{shown}: {message}")
 
     def text(self, name: str) -> str:
         value = self._take(name)
@@ -141,8 +151,8 @@ class _Object:
                 number = Decimal(value)
             except InvalidOperation:
                 number = Decimal("NaN")
-            if number.is_finite() and abs(number) < Decimal(10) ** 12:
-                return number
+            if number.is_finite() and number.copy_abs() < Decimal(10) ** 12:
+                return number or Decimal(0)  # not 0E+999999999, which has a billion digits as a whole number
         self.problem(name, "must be a number")
         return None
 
@@ -189,13 +199,34 @@ class _Object:
                 self.problem(place, "must be an object")
         return parts
 
-    def rest(self) -> Mapping[str, Any]:
-        """Everything in it, for parts whose shape is the carrier's business."""
-        return self._data
+    def whole(self) -> dict[str, Any]:
+        """Everything in it, fit to be sent as JSON, for parts whose shape is the carrier's business."""
+        return {self._sendable(name, name[:60]): self._sendable(value, name[:60]) for name, value in self._data.items()}
+
+    def _sendable(self, value: Any, place: str, depth: int = 1) -> Any:
+        if depth > _MAX_DEPTH:
+            self.problem(place, "is nested too deeply")
+            return None
+        match value:
+            case str() if _CONTROL.search(value):
+                self.problem(place, "must not contain control characters")
+            case Decimal():
+                number = float(value)
+                if math.isfinite(number):
+                    return number
+                self.problem(place, "must be a number that fits")
+            case Mapping():
+                return {
+                    self._sendable(name, place, depth): self._sendable(member, f"{place}.{name[:60]}", depth + 1)
+                    for name, member in value.items()
+                }
+            case list():
+                return [self._sendable(part, f"{place}[{index}]", depth + 1) for index, part in enumerate(value)]
+        return value
 
     def refuse_others(self) -> None:
         """Call after reading: a member nobody asked for is a typing error that would otherwise be lost silently."""
-        for name in self._data.keys() - self._known:
+        for name in [name for name in self._data if name not in self._known]:
             near = difflib.get_close_matches(name, self._known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             self.problem(name[:60], f"is not known here{hint}")

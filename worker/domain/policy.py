@@ -44,7 +44,9 @@ class Backoff:
 
         Outages are not counted; waiting in proportion to the time already lost gives the same geometric growth.
         """
-        return min(max(failing_for * (self.factor - 1), self.first), self.cap) * chance
+        lost = max(failing_for, timedelta(0)).total_seconds()
+        grown = min(lost * min(self.factor - 1, _LARGEST_FACTOR), self.cap.total_seconds())
+        return min(max(timedelta(seconds=grown), self.first), self.cap) * chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Policy:
     default_ladder: Ladder = field(default_factory=Ladder)
     backoff: Backoff = field(default_factory=Backoff)
     busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
+    min_busy_wait: timedelta = timedelta(seconds=1)  # "Retry-After: 0" must not become a tight loop
     max_busy_wait: timedelta = timedelta(hours=1)  # whatever Retry-After says: a carrier's slip must not stop a shop
 
     def ladder(self, status: TrackingStatus | None) -> Ladder:
@@ -66,10 +69,12 @@ MAX_CLAIMS = 5
 """Claims without progress after which a row is held: something about it kills its workers."""
 
 
+_LARGEST_FACTOR = 1e9  # beyond it every wait is the cap, and the arithmetic would overflow
+
+
 def _grown(first: timedelta, factor: float, times: int, cap: timedelta) -> timedelta:
-    seconds, limit = first.total_seconds(), cap.total_seconds()
-    for _ in range(max(times, 0)):
-        if seconds >= limit or factor == 1:
-            break
-        seconds *= factor
-    return timedelta(seconds=min(seconds, limit))
+    try:
+        seconds = first.total_seconds() * factor ** max(times, 0)
+    except OverflowError:
+        return cap
+    return timedelta(seconds=min(seconds, cap.total_seconds()))

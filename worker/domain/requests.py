@@ -6,6 +6,7 @@ from worker.domain.outcomes import NothingToDo, Outcome, PutBack, RequestRefused
 from worker.domain.returns import ReturnOrder
 
 NEVER_SENT = "withdrawn before it was sent to the carrier"
+NOTHING_THERE = "withdrawn; the return was rejected and nothing exists at the carrier"
 NOT_TOLD = "withdrawn; the carrier offers no cancellation and was not told: it may still expect the parcel"
 
 
@@ -24,8 +25,10 @@ def _withdrawal(order: ReturnOrder) -> Outcome | None:
     match order.state:
         case State.PENDING if order.create_started_at is not None:
             return None  # the creation has to be settled first
-        case State.PENDING | State.REJECTED:
+        case State.PENDING:
             return Withdrawn(NEVER_SENT)
+        case State.REJECTED:
+            return Withdrawn(NOTHING_THERE)
         case State.TRACKING:
             return Withdrawn(NOT_TOLD)
         case State.NEEDS_ATTENTION:

@@ -1,0 +1,183 @@
+"""What holds for every row, every outcome and every policy."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.domain.cases import (
+    NOW,
+    OPEN_STATUSES,
+    chances,
+    every_meeting,
+    meetings,
+    pending,
+    policies,
+    problems,
+    tracking,
+    updates,
+)
+from worker.domain.decide import decide
+from worker.domain.decision import StepOutcome
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import MAY_BECOME, State, Step
+from worker.domain.outcomes import Created, Failed, FailureKind, Interrupted, Outcome, Tracked
+from worker.domain.policy import Ladder, Policy
+from worker.domain.returns import ReturnOrder
+from worker.domain.tracking import TrackingStatus, TrackingUpdate
+
+Meeting = tuple[ReturnOrder, Outcome]
+SAFE_TO_SEND_AGAIN = {FailureKind.NETWORK, FailureKind.THROTTLED, FailureKind.UNAUTHORIZED}
+
+
+@given(meetings(), policies, chances)
+@settings(max_examples=60)
+def test_no_decision_breaks_a_check_of_the_database(meeting: Meeting, policy: Policy, chance: float) -> None:
+    assert problems(decide(*meeting, NOW, policy, chance)) == []
+
+
+@given(meetings(), policies, chances)
+@settings(max_examples=60)
+def test_a_state_changes_only_as_the_lifecycle_says_and_the_history_says_so(
+    meeting: Meeting, policy: Policy, chance: float
+) -> None:
+    before, _ = meeting
+    decision = decide(*meeting, NOW, policy, chance)
+    after = decision.order
+    assert after.state is before.state or after.state in MAY_BECOME[before.state]
+    changes = [(t.old_value, t.new_value) for t in decision.transitions if t.field == "state"]
+    if after.state is before.state:
+        assert all(old == new for old, new in changes)
+    else:
+        assert changes == [(before.state, after.state)]
+
+
+@given(meetings(), policies, chances)
+@settings(max_examples=60)
+def test_the_history_of_the_tracking_status_has_no_gap(meeting: Meeting, policy: Policy, chance: float) -> None:
+    before, _ = meeting
+    decision = decide(*meeting, NOW, policy, chance)
+    value: str | None = before.tracking_status
+    for transition in decision.transitions:
+        if transition.field == "tracking_status":
+            assert transition.old_value == value
+            value = transition.new_value
+    assert value == decision.order.tracking_status
+
+
+@given(meetings(), policies, chances)
+@settings(max_examples=60)
+def test_a_creation_that_may_have_been_sent_is_never_sent_again(
+    meeting: Meeting, policy: Policy, chance: float
+) -> None:
+    """Pending with the intent cleared is what the loop sends; only an answer that proves nothing leads there."""
+    before, outcome = meeting
+    after = decide(*meeting, NOW, policy, chance).order
+    if before.state is not State.PENDING or after.state is not State.PENDING or after.create_started_at is not None:
+        return
+    harmless = isinstance(outcome, Failed) and outcome.kind in SAFE_TO_SEND_AGAIN
+    assert harmless or (before.create_started_at is None and before.retry_requested_at is not None)
+
+
+@given(meetings(), policies, chances)
+@settings(max_examples=60)
+def test_a_due_moment_never_goes_back(meeting: Meeting, policy: Policy, chance: float) -> None:
+    before, _ = meeting
+    decision = decide(*meeting, NOW, policy, chance)
+    if decision.outcome in (StepOutcome.RETRYING, StepOutcome.UNCHANGED, StepOutcome.CHANGED):
+        clock = "label_due_at" if before.next_step is Step.LABEL else "track_due_at"
+        moved = decision.order.due_at if before.state is State.PENDING else getattr(decision.order, clock)
+        assert moved is not None
+        assert before.due_at is not None
+        assert moved >= NOW >= before.due_at
+    elif decision.hold is not None and decision.hold.until is not None:
+        assert decision.hold.until > NOW
+
+
+@given(meetings(), policies, chances)
+@settings(max_examples=50)
+def test_every_decision_counts_as_progress(meeting: Meeting, policy: Policy, chance: float) -> None:
+    assert decide(*meeting, NOW, policy, chance).order.claims == 0
+
+
+@given(updates, policies, chances, st.timedeltas(timedelta(0), timedelta(days=3650)))
+@settings(max_examples=80)
+def test_a_poll_is_never_scheduled_beyond_max_age(
+    update: TrackingUpdate, policy: Policy, chance: float, age: timedelta
+) -> None:
+    order = tracking(carrier_created_at=NOW - age)
+    decision = decide(order, Tracked(update), NOW, policy, chance)
+    oldest = NOW - age + policy.ladder(update.status).max_age
+    if decision.order.state is State.TRACKING and update.status is not TrackingStatus.PENDING:
+        assert decision.order.track_due_at is not None
+        assert decision.order.track_due_at <= oldest
+    else:
+        assert update.status.is_terminal or update.status is TrackingStatus.PENDING or oldest <= NOW
+
+
+@given(policies, chances)
+@settings(max_examples=50)
+def test_the_first_poll_is_not_scheduled_beyond_max_age(policy: Policy, chance: float) -> None:
+    order = decide(pending(), Created("9RET2", None), NOW, policy, chance).order
+    assert order.track_due_at is not None
+    assert order.track_due_at <= NOW + policy.ladder(TrackingStatus.PRE_TRANSIT).max_age
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["creation known", "resolved by a person"])
+def test_a_return_of_which_nothing_is_heard_expires_exactly_once(known: bool) -> None:
+    policy = Policy(default_ladder=Ladder(max_age=timedelta(days=10)))
+    row, now, expired, polls = tracking(carrier_created_at=NOW if known else None), NOW, 0, 0
+    while row.state is State.TRACKING:
+        decision = decide(row, Tracked(TrackingUpdate(TrackingStatus.PRE_TRANSIT, "Created")), now, policy, 0.5)
+        expired += sum(t.new_value == TrackingStatus.EXPIRED for t in decision.transitions)
+        row, polls = decision.order, polls + 1
+        assert polls < 1000
+        now = row.due_at or now
+    assert (row.state, row.tracking_status, expired) == (State.COMPLETED, TrackingStatus.EXPIRED, 1)
+    assert now - NOW == timedelta(days=10)
+    assert row.due_at is row.label_due_at is row.track_due_at is None
+
+
+@pytest.mark.parametrize("status", OPEN_STATUSES)
+def test_a_cadence_walks_from_first_to_cap_and_starts_again_after_a_change(status: TrackingStatus) -> None:
+    row, waits, now = tracking(tracking_status=status, carrier_status="w"), [], NOW
+    for _ in range(12):
+        row = decide(row, Tracked(TrackingUpdate(status, "w")), now, Policy(), 0.5).order
+        assert row.track_due_at is not None
+        waits.append(row.track_due_at - now)
+        row = replace(row, carrier_created_at=NOW)
+    assert waits == sorted(waits)
+    assert waits[-1] == timedelta(hours=6)
+    row = decide(row, Tracked(TrackingUpdate(status, "another word")), now, Policy(), 0.5).order
+    assert row.unchanged_polls == 0
+    assert row.track_due_at == now + timedelta(minutes=15)
+
+
+def test_the_lifecycle_and_decide_agree() -> None:
+    """Everything decide does is in the picture, and everything in the picture that is not a person's, decide does."""
+    seen = set()
+    for before, outcome in every_meeting():
+        after = decide(before, outcome, NOW, Policy(), 0.5).order
+        assert after.state is before.state or after.state in MAY_BECOME[before.state], (before, outcome)
+        seen |= {(before.state, after.state)} if after.state is not before.state else set()
+    only_a_person = {(State.NEEDS_ATTENTION, State.PENDING), (State.NEEDS_ATTENTION, State.TRACKING)}
+    assert seen == {(old, new) for old, following in MAY_BECOME.items() for new in following} - only_a_person
+
+
+def test_the_picture_names_every_state_and_every_way_on() -> None:
+    from worker.domain import lifecycle
+
+    picture = lifecycle.__doc__ or ""
+    assert [state for state in State if state.value not in picture] == []
+    assert set(MAY_BECOME) == set(State)
+    stuck = {state for state, following in MAY_BECOME.items() if not following}
+    assert stuck == {State.COMPLETED, State.CANCELLED}  # every other state has an exit
+
+
+def test_an_interrupted_creation_keeps_its_intent() -> None:
+    started = NOW - timedelta(minutes=3)
+    order = decide(pending(create_started_at=started), Interrupted(), NOW, Policy(), 0.5).order
+    assert (order.state, order.error_code) == (State.NEEDS_ATTENTION, ErrorCode.CREATE_OUTCOME_UNKNOWN)
+    assert order.create_started_at == started

@@ -1,0 +1,99 @@
+"""What a shop's request comes to, for every state and every request."""
+
+from typing import Any
+
+import pytest
+
+from tests.domain.cases import NOW, PAST, labelling, pending, resting, sent, tracking
+from worker.domain.decide import decide
+from worker.domain.errors import MEANING, ErrorCode
+from worker.domain.lifecycle import State
+from worker.domain.outcomes import NothingToDo, Outcome, PutBack, RefTaken, RequestRefused, Withdrawn
+from worker.domain.policy import Policy
+from worker.domain.requests import NEVER_SENT, NOT_TOLD, NOTHING_THERE, settle_request
+from worker.domain.returns import ReturnOrder
+
+HELD = State.NEEDS_ATTENTION
+NONE: dict[str, Any] = {}
+CANCEL, RETRY = {"cancel_requested_at": PAST}, {"retry_requested_at": PAST}
+BOTH = CANCEL | RETRY
+
+
+def _too_late(state: State) -> RequestRefused:
+    return RequestRefused(f"a withdrawal was asked for, but the return is already {state}", cancel=True)
+
+
+def _not_rejected(state: State) -> RequestRefused:
+    return RequestRefused(f"a retry was asked for, but the return is {state}, not rejected", cancel=False)
+
+
+unsent = resting(HELD, create_started_at=None, error_code=ErrorCode.CARRIER_UNREACHABLE)
+crashed_while_sending = resting(HELD, error_code=ErrorCode.WORKER_CRASHED)
+number_taken = resting(HELD, error_code=ErrorCode.CARRIER_REF_TAKEN)
+in_doubt_without_intent = resting(HELD, create_started_at=None)
+at_carrier = resting(HELD, carrier_ref="9RET1", error_code=ErrorCode.CARRIER_LOST_IT)
+
+TABLE: list[tuple[str, ReturnOrder, dict[str, Any], Outcome | None]] = [
+    ("pending, nothing", pending(), NONE, None),
+    ("pending, cancel", pending(), CANCEL, Withdrawn(NEVER_SENT)),
+    ("pending, retry", pending(), RETRY, _not_rejected(State.PENDING)),
+    ("pending, both", pending(), BOTH, Withdrawn(NEVER_SENT)),
+    ("sent, nothing", sent(), NONE, None),
+    ("sent, cancel", sent(), CANCEL, None),
+    ("sent, retry", sent(), RETRY, _not_rejected(State.PENDING)),
+    ("sent, both", sent(), BOTH, None),
+    *(
+        row
+        for name, order in (("tracking", tracking()), ("labelling", labelling()))
+        for row in (
+            (f"{name}, nothing", order, NONE, None),
+            (f"{name}, cancel", order, CANCEL, Withdrawn(NOT_TOLD)),
+            (f"{name}, retry", order, RETRY, _not_rejected(State.TRACKING)),
+            (f"{name}, both", order, BOTH, Withdrawn(NOT_TOLD)),
+        )
+    ),
+    ("rejected, nothing", resting(State.REJECTED), NONE, NothingToDo()),
+    ("rejected, cancel", resting(State.REJECTED), CANCEL, Withdrawn(NOTHING_THERE)),
+    ("rejected, retry", resting(State.REJECTED), RETRY, PutBack()),
+    ("rejected, both", resting(State.REJECTED), BOTH, Withdrawn(NOTHING_THERE)),
+    *(
+        row
+        for state in (State.COMPLETED, State.CANCELLED)
+        for row in (
+            (f"{state}, nothing", resting(state), NONE, NothingToDo()),
+            (f"{state}, cancel", resting(state), CANCEL, _too_late(state)),
+            (f"{state}, retry", resting(state), RETRY, _not_rejected(state)),
+            (f"{state}, both", resting(state), BOTH, _too_late(state)),
+        )
+    ),
+    ("held, nothing", unsent, NONE, NothingToDo()),
+    ("held, retry", unsent, RETRY, _not_rejected(HELD)),
+    ("held unsent, cancel", unsent, CANCEL, Withdrawn(NEVER_SENT)),
+    ("held at the carrier, cancel", at_carrier, CANCEL, Withdrawn(NOT_TOLD)),
+    ("held in doubt, cancel", resting(HELD), CANCEL, NothingToDo()),
+    ("held in doubt without intent, cancel", in_doubt_without_intent, CANCEL, NothingToDo()),
+    ("held after a crash while sending, cancel", crashed_while_sending, CANCEL, NothingToDo()),
+    ("held with a taken number, cancel", number_taken, CANCEL, NothingToDo()),
+]
+
+
+@pytest.mark.parametrize(("order", "request_", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_a_request_comes_to_what_the_table_says(
+    order: ReturnOrder, request_: dict[str, Any], expected: Outcome | None
+) -> None:
+    from dataclasses import replace
+
+    assert settle_request(replace(order, **request_)) == expected
+
+
+def test_a_return_whose_creation_was_answered_is_never_called_never_sent() -> None:
+    """Not even when its number could not be kept, and the row was read before the intent was committed."""
+    from dataclasses import replace
+
+    held = decide(pending(), RefTaken("9RET1"), NOW, Policy(), 0.5).order
+    assert settle_request(replace(held, cancel_requested_at=NOW)) == NothingToDo()
+
+
+def test_every_error_code_has_its_meaning() -> None:
+    assert set(MEANING) == set(ErrorCode)
+    assert all(meaning and "\n" not in meaning for meaning in MEANING.values())
