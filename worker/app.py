@@ -13,7 +13,7 @@ import structlog
 
 import worker
 from worker.carriers.http import Observer, RequestOutcome
-from worker.carriers.port import Carrier
+from worker.carriers.port import Carrier, NotSent
 from worker.carriers.registry import CARRIERS, AccountConfig, open_carrier
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.lifecycle import LIVE_STATES, State, Step
@@ -24,7 +24,7 @@ from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.runtime.scheduler import Ticks
-from worker.settings import ConfigurationError, KeySource, Settings, key_source
+from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source
 from worker.steps.accounts import Account
 from worker.steps.advance import Advance, Timing
 from worker.steps.housekeeping import Housekeeping
@@ -274,7 +274,10 @@ def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
 
     def current() -> str:
         nonlocal known
-        value = key.current()
+        try:
+            value = key.current()
+        except KeyUnavailableError as error:  # there never was a key: nothing can have been sent
+            raise NotSent(f"no key: {error}") from error
         if value != known:
             redactor.add(value)
             known = value

@@ -251,6 +251,12 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
     ("key refused at a poll", tracking(), Failed(K.UNAUTHORIZED, "401"), (TRACKING, TRACK, PAST, 0, None, S.WAITING)),
     ("poisoned at a poll", tracking(claims=6), Poisoned(), (HELD, TRACK, None, 0, E.WORKER_CRASHED, S.NEEDS_ATTENTION)),
     # a label
+    (
+        "poisoned at a label: it is parked, the return is followed on",
+        labelling(claims=6),
+        Poisoned(),
+        (TRACKING, TRACK, NOW + HOUR, 0, None, S.NEEDS_ATTENTION),
+    ),
     ("label stored", labelling(), LabelReady(LABEL), (TRACKING, TRACK, NOW + HOUR, 0, None, S.STORED)),
     (
         "label stored, the poll's clock unset",

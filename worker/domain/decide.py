@@ -64,14 +64,8 @@ def decide(order: ReturnOrder, outcome: Outcome, now: datetime, policy: Policy, 
         case RefTaken(carrier_ref, raw):
             message = f"the carrier answered with {carrier_ref}, which another return already has"
             decision = _held(_with_intent(context), ErrorCode.CARRIER_REF_TAKEN, message, raw)
-        case Poisoned() if order.state is State.PENDING and order.create_started_at is not None:
-            decision = _held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, "workers stopped while it was being created")
         case Poisoned():
-            decision = _held(
-                context,
-                ErrorCode.WORKER_CRASHED,
-                f"{order.claims - 1} claims in a row ended without a result",
-            )
+            decision = _poisoned(context)
         case Withdrawn(reason):
             decision = _to_state(context, State.CANCELLED, StepOutcome.CANCELLED, reason=reason)
         case PutBack():
@@ -214,6 +208,19 @@ def _not_created(context: _Context, failed: Failed, code: ErrorCode, message: st
     if failed.kind is FailureKind.REFUSED:
         return _rejected(context, code, message, failed.raw)
     return _held(_with_intent(context), ErrorCode.CREATE_OUTCOME_UNKNOWN, message, failed.raw)
+
+
+def _poisoned(context: _Context) -> Decision:
+    """Whatever it is about this row that its workers do not come back from, it must not be tried for ever."""
+    order, message = context.order, f"{context.order.claims - 1} claims in a row ended without a result"
+    if order.state is State.PENDING and order.create_started_at is not None:
+        return _held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, message)
+    if order.next_step is not Step.LABEL:
+        return _held(context, ErrorCode.WORKER_CRASHED, message)
+    # A label never changes the state: it is no longer sought by itself, and the return is followed on.
+    code = ErrorCode.WORKER_CRASHED
+    order = replace(order, label_due_at=None, label_error_code=code, label_error_message=message)
+    return Decision(order, StepOutcome.NEEDS_ATTENTION)
 
 
 def _outage(context: _Context, code: ErrorCode, message: str, failed: Failed) -> Decision:

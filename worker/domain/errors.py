@@ -29,7 +29,7 @@ MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.CARRIER_REFUSED: "the carrier refused the request and said why; nothing exists there",
     ErrorCode.CREATE_OUTCOME_UNKNOWN: "a creation was sent and its answer lost or unreadable: look at the carrier's",
     ErrorCode.CARRIER_REF_TAKEN: "the carrier answered a creation with a number that another return already has",
-    ErrorCode.WORKER_CRASHED: "five workers in a row took this return and none came back",
+    ErrorCode.WORKER_CRASHED: "five claims in a row ended without a result: something about this row kills its workers",
     ErrorCode.CARRIER_UNREACHABLE: "no connection to the carrier; nothing was sent",
     ErrorCode.CARRIER_ERROR: "the carrier answered with a server error",
     ErrorCode.CARRIER_TIMEOUT: "the carrier did not answer in time",

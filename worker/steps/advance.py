@@ -246,11 +246,11 @@ class Advance:
         return account.pace is None or (held.token_until is not None and now < held.token_until)
 
     async def _perform(self, order: ReturnOrder, account: Account) -> Outcome | None:
+        if order.claims > MAX_CLAIMS and order.state in (State.PENDING, State.TRACKING):
+            return Poisoned()
         requested = settle_request(order)
         if requested is not None:
             return requested
-        if order.claims > MAX_CLAIMS:
-            return Poisoned()
         match order.next_step:
             case Step.LABEL:
                 return await fetch_label(order, account.carrier, self._labels)
