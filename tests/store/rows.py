@@ -11,6 +11,7 @@ from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.store.claims import Claimed, Lane, claim
 from worker.store.database import Database
+from worker.store.records import record
 
 LEASE = timedelta(seconds=90)
 OVER = timedelta(seconds=-1)
@@ -102,3 +103,8 @@ def settled(order: ReturnOrder, state: State = State.REJECTED, **changes: Any) -
     after = replace(order, state=state, due_at=None, label_due_at=None, track_due_at=None, claims=0)
     transition = Transition("state", order.state, state, reason="settled")
     return Decision(replace(after, **changes), StepOutcome.REJECTED, (transition,))
+
+
+async def record_one(database: Database, order: ReturnOrder, carrier_ref: str) -> None:
+    """Record a creation."""
+    assert await record(database, [(order, created(order, carrier_ref))]) == {order.id}

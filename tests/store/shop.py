@@ -1,5 +1,6 @@
 """The database as a program in another language sees it: the drivers themselves, nothing of ours in between."""
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -64,6 +65,14 @@ class Shop:
     async def transitions(self, order_id: int) -> list[dict[str, Any]]:
         """The history of one return."""
         return await self.fetch("SELECT * FROM status_transition WHERE return_order_id = $1 ORDER BY id", order_id)
+
+    async def see_waiting(self) -> None:
+        """Return once some statement in this database waits for a lock."""
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        while not await self.value(waiting):  # noqa: ASYNC110  the server says it to those who ask
+            await asyncio.sleep(0.005)
 
     def moment(self, seconds: float = 0) -> str:
         """SQL for the time so many seconds from now."""

@@ -33,6 +33,7 @@ _LANES = {
     " FROM json_each(:lanes)) AS lane",
 }
 
+# The counted rows need no order; without one PostgreSQL would read the whole table to find that few are due.
 _AGENDA = {
     dialect: text(f"""
 SELECT lane.account, lane.step, a.held_until, a.refused_key, {now} AS now,
@@ -40,7 +41,7 @@ SELECT lane.account, lane.step, a.held_until, a.refused_key, {now} AS now,
           SELECT 1 FROM return_order r
            WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {now}
              AND (r.lease_until IS NULL OR r.lease_until < {now})
-           LIMIT :most) AS due) AS due,
+           ORDER BY r.due_at, r.id LIMIT :most) AS due) AS due,
        (SELECT min(r.due_at) FROM return_order r
          WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at > {now}) AS next_due_at
   FROM {_LANES[dialect]} LEFT JOIN carrier_account a ON a.name = lane.account""")

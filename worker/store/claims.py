@@ -45,6 +45,7 @@ _COLUMNS = """id, account, reference, state, next_step, due_at, label_due_at, tr
   unchanged_polls, error_code, error_message, label_attempts, label_error_code, label_error_message,
   cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims"""
 
+# ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
 _POSTGRESQL_CLAIM = text(f"""
 WITH lane AS (
   SELECT l.account, l.step, l.quota
@@ -59,18 +60,19 @@ WITH lane AS (
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
-  FROM taken WHERE o.id = taken.id
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
 RETURNING {", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))},
   CASE WHEN o.next_step <> 'track' THEN CAST(o.payload AS text) END AS payload, now() AS claimed_at
 """)
 
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 
+# clock_timestamp(): now() is when the statement began, and it may have waited for a lock of the shop's since.
 _INTENT = {
     POSTGRESQL: text("""
 UPDATE return_order SET create_started_at = now()
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
-   AND state = 'pending' AND lease_until > now()
+   AND state = 'pending' AND lease_until > clock_timestamp()
 RETURNING create_started_at"""),
     SQLITE: text(f"""
 UPDATE return_order SET create_started_at = {_SQLITE_NOW}
@@ -84,13 +86,13 @@ _HAND_BACK = {
 UPDATE return_order o SET lease_owner = NULL, lease_until = NULL, claims = greatest(o.claims - 1, 0),
        create_started_at = CASE WHEN x.unsent THEN NULL ELSE o.create_started_at END
   FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, token bigint, unsent bool)
- WHERE o.id = x.id AND o.lease_token = x.token"""),
+ WHERE o.id = x.id AND o.lease_token = x.token AND o.lease_owner IS NOT NULL"""),
     SQLITE: text("""
 UPDATE return_order SET lease_owner = NULL, lease_until = NULL, claims = max(claims - 1, 0),
        create_started_at = CASE WHEN x.unsent THEN NULL ELSE create_started_at END
   FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.token') AS token,
                json_extract(value, '$.unsent') AS unsent FROM json_each(:rows)) x
- WHERE return_order.id = x.id AND return_order.lease_token = x.token"""),
+ WHERE return_order.id = x.id AND return_order.lease_token = x.token AND lease_owner IS NOT NULL"""),
 }
 
 
@@ -106,7 +108,8 @@ async def claim(database: Database, lanes: Sequence[Lane], owner: str, lease: ti
             result = await connection.execute(_POSTGRESQL_CLAIM, parameters)
         else:
             result = await connection.execute(*_sqlite_claim(wanted, owner, lease))
-        return [_claimed(row) for row in result.mappings()]
+        claimed = [_claimed(row) for row in result.mappings()]
+    return sorted(claimed, key=lambda row: (row.due_at, row.order.id))
 
 
 async def start_creation(database: Database, order: ReturnOrder) -> datetime | None:
@@ -134,7 +137,7 @@ async def hand_back(database: Database, orders: Sequence[ReturnOrder]) -> None:
 
 def _sqlite_claim(lanes: Sequence[Lane], owner: str, lease: timedelta) -> tuple[Any, Mapping[str, Any]]:
     """SQLite has no LATERAL: one sub-select for each lane, and one writer, so nothing needs to be skipped."""
-    parameters: dict[str, Any] = {"owner": owner, "lease": f"+{lease.total_seconds():.3f} seconds"}
+    parameters: dict[str, Any] = {"owner": owner, "lease": f"{lease.total_seconds():+.3f} seconds"}
     selects = []
     for index, lane in enumerate(lanes):
         selects.append(f"""SELECT id FROM (SELECT id FROM return_order
@@ -178,10 +181,10 @@ def _order(row: RowMapping, due_at: datetime) -> ReturnOrder:
         attempts=row["attempts"],
         failing_since=read_moment(row["failing_since"]),
         unchanged_polls=row["unchanged_polls"],
-        error_code=ErrorCode(row["error_code"]) if row["error_code"] else None,
+        error_code=_code(row["error_code"]),
         error_message=row["error_message"],
         label_attempts=row["label_attempts"],
-        label_error_code=ErrorCode(row["label_error_code"]) if row["label_error_code"] else None,
+        label_error_code=_code(row["label_error_code"]),
         label_error_message=row["label_error_message"],
         cancel_requested_at=read_moment(row["cancel_requested_at"]),
         retry_requested_at=read_moment(row["retry_requested_at"]),
@@ -189,3 +192,11 @@ def _order(row: RowMapping, due_at: datetime) -> ReturnOrder:
         lease_token=row["lease_token"],
         claims=row["claims"],
     )
+
+
+def _code(value: str | None) -> ErrorCode | None:
+    """None for a code of a newer version: a row that it left behind must not stop this one."""
+    return ErrorCode(value) if value in _CODES else None
+
+
+_CODES = frozenset(ErrorCode)

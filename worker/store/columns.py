@@ -52,7 +52,7 @@ class Document(TypeDecorator[Any]):
 
 def sqlite_text(moment: datetime) -> str:
     """The one form of a moment on SQLite; text is compared as text, so there must be only one."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "milliseconds")
 
 
 def read_moment(value: datetime | str | None) -> datetime | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
-from sqlalchemy import event, exc
+from sqlalchemy import URL, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 POSTGRESQL: Final = "postgresql"
@@ -17,7 +17,7 @@ SQLITE: Final = "sqlite"
 
 _COMMAND_TIMEOUT = 20.0  # seconds; a half-open connection would otherwise hold a worker for ever
 _CONNECT_TIMEOUT = 10.0
-_BUSY_TIMEOUT = 10_000  # milliseconds SQLite waits for another process' write to end
+_BUSY_TIMEOUT = 10.0  # seconds SQLite waits for another process' write to end
 _CLIENT_ONLY = {"channel_binding", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval"} | {
     "keepalives_count",
     "tcp_user_timeout",
@@ -32,6 +32,11 @@ _SQLITE_OUTAGES = tuple(
 )
 
 
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, roll-back, insufficient resources,
+# operator intervention, system error; and two codes: the server has become a standby, a lock was not had in time.
+_POSTGRESQL_OUTAGES = ("08", "40", "53", "57", "58", "25006", "55P03")
+
+
 class DatabaseUnavailable(Exception):
     """The database is away, locked, full or restarting: wait and try again."""
 
@@ -39,11 +44,11 @@ class DatabaseUnavailable(Exception):
 class Database:
     """One database, PostgreSQL or SQLite, told apart only by `dialect`."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 5, busy_timeout: float = _BUSY_TIMEOUT) -> None:
         """Open nothing yet; `url` is `sqlite:///PATH` or `postgresql://...` with libpq's parameters."""
         self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
         self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
-        self.engine = _sqlite(self.path, pool_size) if self.path else _postgresql(url, pool_size)
+        self.engine = _sqlite(self.path, pool_size, busy_timeout) if self.path else _postgresql(url, pool_size)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer at a time; queueing here is fair, its own busy wait is not.
         self._writer = asyncio.Lock()
@@ -104,10 +109,13 @@ def _is_outage(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return True  # raised outside a statement: while connecting
     if isinstance(error, exc.DBAPIError):
-        # PostgreSQL's classes of SQLSTATE: connection, insufficient resources, operator intervention, roll-back;
-        # 25006 is a write to a server that has become a standby.
+        # A plan that a migration of another worker made invalid: the driver forgets it, and the next try has a new one.
+        cause = getattr(error.orig, "__cause__", None)
+        if error.connection_invalidated or isinstance(cause, asyncpg.InvalidCachedStatementError):
+            return True
         state = getattr(error.orig, "sqlstate", None) or ""
-        return error.connection_invalidated or state[:2] in {"08", "40", "53", "57"} or state == "25006"
+        while_connecting = error.statement is None and state[:2] not in {"", "23"}  # 23: a commit that breaks a rule
+        return while_connecting or state.startswith(_POSTGRESQL_OUTAGES)
     return False
 
 
@@ -118,14 +126,17 @@ def _first_line(error: BaseException) -> str:
 
 
 def _postgresql(url: str, pool_size: int) -> AsyncEngine:
-    dsn = _without_client_only(url)
+    dsn, parameters = _without_client_only(url), dict(parse_qsl(urlsplit(url).query))
+    seconds = parameters.get("connect_timeout", "")
+    timeout = float(seconds) if seconds.isdecimal() and int(seconds) else _CONNECT_TIMEOUT
+    name = parameters.get("application_name", "returns-worker")
 
     async def connect() -> Any:
         return await asyncpg.connect(
             dsn,
-            timeout=_CONNECT_TIMEOUT,
+            timeout=timeout,
             command_timeout=_COMMAND_TIMEOUT,
-            server_settings={"application_name": "returns-worker", "timezone": "UTC"},
+            server_settings={"application_name": name, "timezone": "UTC"},
         )
 
     return create_async_engine(
@@ -144,9 +155,9 @@ def _without_client_only(url: str) -> str:
     return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(query)))
 
 
-def _sqlite(path: Path, pool_size: int) -> AsyncEngine:
+def _sqlite(path: Path, pool_size: int, busy_timeout: float) -> AsyncEngine:
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", pool_size=pool_size, max_overflow=0, hide_parameters=True
+        URL.create("sqlite+aiosqlite", database=str(path)), pool_size=pool_size, max_overflow=0, hide_parameters=True
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -155,7 +166,12 @@ def _sqlite(path: Path, pool_size: int) -> AsyncEngine:
         cursor = connection.cursor()
         # FULL: a creation that is recorded must survive a power cut, else it would be sent again
         # (https://sqlite.org/pragma.html#pragma_synchronous: NORMAL may lose the last commits in WAL mode).
-        for pragma in (f"busy_timeout={_BUSY_TIMEOUT}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in (
+            f"busy_timeout={busy_timeout * 1000:.0f}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -38,13 +38,17 @@ class History:
 def _backlog(now: str) -> Any:
     free = f"due_at <= {now} AND (lease_until IS NULL OR lease_until < {now})"
     return text(f"""
-SELECT account, state, count(*) AS rows, count(*) FILTER (WHERE {free}) AS due,
+SELECT account, state, CAST(sum(found) AS bigint) AS found, CAST(sum(due) AS bigint) AS due,
+       min(oldest_due_at) AS oldest_due_at, CAST(sum(labels_missing) AS bigint) AS labels_missing
+  FROM (
+SELECT account, state, count(*) AS found, count(*) FILTER (WHERE {free}) AS due,
        min(due_at) FILTER (WHERE {free}) AS oldest_due_at,
        count(*) FILTER (WHERE state = 'tracking' AND label_due_at IS NOT NULL) AS labels_missing
   FROM return_order WHERE due_at IS NOT NULL GROUP BY account, state
  UNION ALL
 SELECT account, state, count(*), 0, NULL, 0
-  FROM return_order WHERE state = 'needs_attention' AND due_at IS NULL GROUP BY account, state""")
+  FROM return_order WHERE state = 'needs_attention' AND due_at IS NULL GROUP BY account, state) AS live
+ GROUP BY account, state""")
 
 
 _POSTGRESQL_BACKLOG = _backlog("now()")
@@ -57,7 +61,7 @@ async def read_backlog(database: Database) -> list[Backlog]:
     async with database.reading() as connection:
         rows = (await connection.execute(statement)).all()
     return [
-        Backlog(row.account, row.state, row.rows, row.due, read_moment(row.oldest_due_at), row.labels_missing)
+        Backlog(row.account, row.state, row.found, row.due, read_moment(row.oldest_due_at), row.labels_missing)
         for row in rows
     ]
 

@@ -97,7 +97,7 @@ WITH x AS MATERIALIZED (
 ), u AS (
   UPDATE return_order AS o SET {_SET.format(now="now()")}
     FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND o.state = x.from_state
-  RETURNING o.id, x.transitions, x.packages, x.labels
+  RETURNING o.id, o.lease_token, x.transitions, x.packages, x.labels
 ), t AS (
   INSERT INTO status_transition (return_order_id, {_names(_TRANSITION)})
   SELECT u.id, {_names(_TRANSITION, "t.")}
@@ -115,14 +115,14 @@ WITH x AS MATERIALIZED (
     FROM u CROSS JOIN LATERAL json_to_recordset(u.labels) AS l(position int, {_typed(_LABEL)})
   {_upsert([*_LABEL, "fetched_at"])}
 )
-SELECT id FROM u""")
+SELECT id, lease_token FROM u""")
 
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 _SQLITE_RECORD = text(f"""
 UPDATE return_order AS o SET {_SET.format(now=_SQLITE_NOW)}
   FROM (SELECT {_extracted([*_FENCE, *_VALUES], "value")} FROM json_each(:rows)) AS x
  WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND o.state = x.from_state
-RETURNING id""")
+RETURNING id, lease_token""")
 
 
 def _sqlite_insert(table: str, member: str, columns: Sequence[str], conflict: str = "") -> Any:
@@ -175,14 +175,14 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
     try:
         if database.dialect == POSTGRESQL and not forgotten:
             async with database.statement() as connection:
-                return await _record_postgresql(connection, rows)
+                return _ids(await _record_postgresql(connection, rows))
         async with database.transaction() as connection:
             write = _record_postgresql if database.dialect == POSTGRESQL else _record_sqlite
             written = await write(connection, rows)
-            requests = [row for row in forgotten if row["id"] in written]
+            requests = [row for row in forgotten if _claim_of(row) in written]
             if requests:
                 await connection.execute(_FORGET_REQUESTS[database.dialect], {"rows": json.dumps(requests)})
-            return written
+            return _ids(written)
     except exc.IntegrityError as error:
         if "carrier_ref" in str(error.orig):
             raise CarrierRefTaken from error
@@ -218,14 +218,28 @@ async def replace_label(database: Database, order_id: int, label: StoredLabel) -
             await connection.execute(_SQLITE_INSERTS["labels"], {"rows": parts})
 
 
-async def _record_postgresql(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[int]:
-    return set((await connection.execute(_POSTGRESQL_RECORD, {"rows": json.dumps(rows)})).scalars())
+# A row may be in a batch twice, when its lease ran out and the same process took it again: only one claim is written.
+_Claim = tuple[int, int]
 
 
-async def _record_sqlite(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[int]:
-    written = set((await connection.execute(_SQLITE_RECORD, {"rows": json.dumps(rows)})).scalars())
+def _claim_of(row: Mapping[str, Any]) -> _Claim:
+    return row["id"], row["lease_token"]
+
+
+def _ids(written: Iterable[_Claim]) -> set[int]:
+    return {order_id for order_id, _ in written}
+
+
+async def _record_postgresql(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[_Claim]:
+    written = await connection.execute(_POSTGRESQL_RECORD, {"rows": json.dumps(rows)})
+    return {(row.id, row.lease_token) for row in written}
+
+
+async def _record_sqlite(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[_Claim]:
+    result = await connection.execute(_SQLITE_RECORD, {"rows": json.dumps(rows)})
+    written = {(row.id, row.lease_token) for row in result}
     for member, statement in _SQLITE_INSERTS.items():
-        parts = [{"id": row["id"], member: row[member]} for row in rows if row[member] and row["id"] in written]
+        parts = [{"id": row["id"], member: row[member]} for row in rows if row[member] and _claim_of(row) in written]
         if parts:
             await connection.execute(statement, {"rows": json.dumps(parts)})
     return written
@@ -257,6 +271,8 @@ def _part(value: Any, dialect: str) -> dict[str, Any]:
 def _value(value: Any, dialect: str) -> Any:
     if isinstance(value, datetime):
         return value.isoformat() if dialect == POSTGRESQL else sqlite_text(value)
+    if isinstance(value, str):  # neither database can give these back, and PostgreSQL refuses the whole batch
+        return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     return value
 
 
@@ -265,4 +281,10 @@ def _forgotten(before: ReturnOrder, after: ReturnOrder) -> dict[str, Any] | None
     retry = before.retry_requested_at is not None and after.retry_requested_at is None
     if not (cancel or retry):
         return None
-    return {"id": before.id, "shop_changes": before.shop_changes, "cancel": cancel, "retry": retry}
+    return {
+        "id": before.id,
+        "lease_token": before.lease_token,
+        "shop_changes": before.shop_changes,
+        "cancel": cancel,
+        "retry": retry,
+    }

@@ -45,6 +45,7 @@ def _return_order(sqlite: bool) -> None:
         if sqlite
         else "jsonb_typeof(payload) = 'object'"
     )
+    blanks = "char(9, 10, 13, 32)" if sqlite else "E' \\t\\n\\r'"
     op.create_table(
         "return_order",
         _key(),
@@ -71,8 +72,10 @@ def _return_order(sqlite: bool) -> None:
         _count("claims"),
         _count("shop_changes"),
         sa.UniqueConstraint("account", "reference", name="return_order_reference_key"),
-        sa.CheckConstraint("trim(account) <> ''", name="return_order_account_check"),
-        sa.CheckConstraint("trim(reference) <> ''", name="return_order_reference_check"),
+        *(
+            sa.CheckConstraint(f"trim({name}, {blanks}) <> ''", name=f"return_order_{name}_check")
+            for name in ("account", "reference")
+        ),
         sa.CheckConstraint(payload_check, name="return_order_payload_check"),
         sa.CheckConstraint(f"state IN {_STATES}", name="return_order_state_check"),
         sa.CheckConstraint(f"tracking_status IN {_STATUSES}", name="return_order_tracking_status_check"),
@@ -89,7 +92,7 @@ def _return_order(sqlite: bool) -> None:
         sa.CheckConstraint(
             "state NOT IN ('tracking', 'completed') OR carrier_ref IS NOT NULL", name="return_order_at_carrier_check"
         ),
-        *(_moment_checks("return_order", *moments, "created_at") if sqlite else ()),
+        *(_sqlite_moment_checks(*moments, "created_at") if sqlite else _postgresql_moment_checks(*moments[:3])),
         sqlite_autoincrement=True,
     )
     _index("return_order_due", "account", "next_step", "due_at", "id", where="due_at IS NOT NULL")
@@ -164,14 +167,24 @@ def _moment(name: str, *, now: bool | None = None, nullable: bool | None = None)
     return sa.Column(name, Moment, nullable=bool(nullable), server_default=default)
 
 
-def _moment_checks(table: str, *columns: str) -> list[sa.CheckConstraint]:
-    """Text is compared as text: any other form than `YYYY-MM-DD HH:MM:SS[.fff]` would never, or always, be due."""
+def _sqlite_moment_checks(*columns: str) -> list[sa.CheckConstraint]:
+    """Text is compared as text: any other form than `YYYY-MM-DD HH:MM:SS[.fff]` would never, or always, be due.
+
+    "+0 days" lets SQLite work the date out: 30 February becomes another text and is refused, as Python would refuse it.
+    """
     form = (
-        "{0} IS NULL OR (typeof({0}) = 'text' AND length({0}) IN (19, 23)"
-        " AND coalesce(strftime('%Y-%m-%d %H:%M:%S', {0}), '') = substr({0}, 1, 19)"
+        "{0} IS NULL OR (typeof({0}) = 'text' AND length({0}) IN (19, 23) AND {0} >= '0001'"
+        " AND length(CAST({0} AS blob)) = length({0})"
+        " AND coalesce(strftime('%Y-%m-%d %H:%M:%S', {0}, '+0 days'), '') = substr({0}, 1, 19)"
         " AND (length({0}) = 19 OR {0} GLOB '*.[0-9][0-9][0-9]'))"
     )
-    return [sa.CheckConstraint(form.format(name), name=f"{table}_{name}_form_check") for name in dict.fromkeys(columns)]
+    return [sa.CheckConstraint(form.format(name), name=f"return_order_{name}_form_check") for name in columns]
+
+
+def _postgresql_moment_checks(*columns: str) -> list[sa.CheckConstraint]:
+    """`infinity` and years that Python cannot say: reading one such row would stop every worker."""
+    form = "{0} >= '0001-01-01 00:00+00' AND {0} < '10000-01-01 00:00+00'"
+    return [sa.CheckConstraint(form.format(name), name=f"return_order_{name}_form_check") for name in columns]
 
 
 def _index(name: str, *columns: str, where: str, unique: bool = False) -> None:
@@ -256,6 +269,15 @@ _SQLITE_TRIGGERS = (
     CREATE TRIGGER status_transition_append_only BEFORE UPDATE ON status_transition
     BEGIN
       SELECT RAISE(ABORT, 'status_transition is append-only');
+    END
+    """,
+    # The foreign keys cascade only in connections that switched them on, and a shop's own need not have.
+    """
+    CREATE TRIGGER return_order_deleted AFTER DELETE ON return_order
+    BEGIN
+      DELETE FROM status_transition WHERE return_order_id = OLD.id;
+      DELETE FROM package WHERE return_order_id = OLD.id;
+      DELETE FROM label WHERE return_order_id = OLD.id;
     END
     """,
 )

@@ -1,0 +1,180 @@
+"""A large backlog: every hot statement finds its rows through an index, and nobody waits for somebody else's rows."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import event
+
+from tests.postgres import PostgresServer
+from tests.store.conftest import elsewhere
+from tests.store.rows import LEASE, OVER, created, polled
+from tests.store.shop import Shop
+from worker.domain.lifecycle import Step
+from worker.store.accounts import read_agendas
+from worker.store.claims import Lane, claim, hand_back, start_creation
+from worker.store.database import POSTGRESQL, Database
+from worker.store.queries import read_backlog
+from worker.store.records import record
+from worker.store.schema import migrate
+
+BUSY, FUTURE, DONE, QUIET = 100_000, 20_000, 30_000, 3
+
+
+async def _fill(url: str) -> None:
+    database = Database(url)
+    await migrate(database)
+    await database.close()
+    async with Shop.at(url) as shop:
+        many = (
+            "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {0}) SELECT n FROM s) AS s"
+            if shop.sqlite
+            else "generate_series(1, {0}) AS s(n)"
+        )
+        columns = "reference, account, payload, state, next_step, carrier_ref, due_at"
+        await shop.run("BEGIN")
+        for prefix, account, count, values in (
+            ("B", "busy", BUSY, f"'pending', 'create', NULL, {shop.moment(-60)}"),
+            ("F", "busy", FUTURE, f"'tracking', 'track', 'F' || n, {shop.moment(3600)}"),
+            ("D", "busy", DONE, "'completed', 'track', 'D' || n, NULL"),
+            ("Q", "quiet", QUIET, f"'pending', 'create', NULL, {shop.moment(-1)}"),
+            ("T", "quiet", QUIET, f"'tracking', 'track', 'T' || n, {shop.moment(-1)}"),
+        ):
+            await shop.run(
+                f"INSERT INTO return_order ({columns})"
+                f" SELECT '{prefix}' || n, '{account}', '{{}}', {values} FROM {many.format(count)}"
+            )
+        await shop.run("COMMIT")
+        if not shop.sqlite:
+            await shop.run("ANALYZE")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def big_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database with a backlog, filled once: a test leaves its rows as they were or does not mind."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('backlog') / 'returns.db'}"
+        elsewhere(_fill(url))
+        yield url
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    url = server.create_database()
+    elsewhere(_fill(url))
+    yield url
+    server.drop_database(url)
+
+
+@pytest.fixture
+async def big(big_url: str) -> AsyncIterator[Database]:
+    database = Database(big_url)
+    yield database
+    await database.close()
+
+
+def lanes(quota: int) -> list[Lane]:
+    return [Lane(account, step, quota) for account in ("busy", "quiet") for step in (Step.CREATE, Step.TRACK)]
+
+
+async def test_a_backlog_of_one_account_does_not_starve_another(big: Database) -> None:
+    taken = [row.order for row in await claim(big, lanes(5), "worker-1", LEASE)]
+    got = [(order.account, order.next_step) for order in taken]
+    assert {lane: got.count(lane) for lane in got} == {
+        ("busy", Step.CREATE): 5,
+        ("quiet", Step.CREATE): 3,
+        ("quiet", Step.TRACK): 3,
+    }
+    agendas = await read_agendas(big, ["busy", "quiet"], 9)
+    assert agendas["busy"].due == {Step.CREATE: 9, Step.LABEL: 0, Step.TRACK: 0}
+    assert sum(agendas["quiet"].due.values()) == 0
+    await hand_back(big, taken)
+
+
+async def test_the_backlog_is_counted_in_full(big: Database) -> None:
+    found = {(row.account, row.state): (row.count, row.due) for row in await read_backlog(big)}
+    assert found == {
+        ("busy", "pending"): (BUSY, BUSY),
+        ("busy", "tracking"): (FUTURE, 0),
+        ("quiet", "pending"): (QUIET, QUIET),
+        ("quiet", "tracking"): (QUIET, QUIET),
+    }
+
+
+async def test_claims_and_agendas_walk_the_index_of_due_rows(big: Database, big_url: str) -> None:
+    for quota in (1, 10, 500):
+        plans = await plans_of(big, big_url, lambda quota=quota: claim(big, lanes(quota), "worker-1", OVER))
+        assert plans
+        for plan in plans:
+            assert "return_order_due" in plan
+            _reads_no_table(plan)
+            _sorts_nothing(plan)
+    plans = await plans_of(big, big_url, lambda: read_agendas(big, ["busy", "quiet", "unknown"], 50))
+    for plan in plans:
+        assert plan.count("return_order_due") >= 2
+        _reads_no_table(plan)
+        _sorts_nothing(plan)
+
+
+async def test_what_is_written_is_found_by_its_key(big: Database, big_url: str) -> None:
+    taken = [row.order for row in await claim(big, lanes(3), "worker-1", LEASE)]
+    new = [order for order in taken if order.next_step is Step.CREATE]
+    old = [replace(order, lease_token=-1) for order in taken if order.next_step is Step.TRACK]
+    plans = await plans_of(big, big_url, lambda: start_creation(big, new[0]))
+    plans += await plans_of(big, big_url, lambda: hand_back(big, taken))
+    stale = [(order, created(order, f"X-{order.id}")) for order in new] + [(order, polled(order)) for order in old]
+    plans += await plans_of(big, big_url, lambda: record(big, stale))
+    assert len(plans) >= 3
+    for plan in plans:
+        _reads_no_table(plan)
+
+
+def _reads_no_table(plan: str) -> None:
+    for line in plan.splitlines():
+        assert "Seq Scan on return_order" not in line, plan
+        assert "Bitmap" not in line, plan
+        # SQLite says SCAN for a whole table or index, and SEARCH for a part of it; `lane` and `x` are our parameters.
+        assert not line.startswith(("SCAN return_order", "SCAN o", "SCAN r")), plan
+
+
+def _sorts_nothing(plan: str) -> None:
+    assert "Sort" not in plan, plan
+    assert "TEMP B-TREE" not in plan, plan
+
+
+async def plans_of(database: Database, url: str, call: Callable[[], Awaitable[Any]]) -> list[str]:
+    """The plans of every statement that `call` executes: on PostgreSQL both for these values and for any."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
+        statements.append((statement, values))
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    try:
+        await call()
+    finally:
+        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+    statements = [(statement, values) for statement, values in statements if "return_order" in statement]
+    async with Shop.at(url) as shop:
+        if database.dialect == POSTGRESQL:
+            return [
+                plan for statement, values in statements for plan in await _plans(shop.connection, statement, values)
+            ]
+        return [
+            "\n".join(row["detail"] for row in shop.connection.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+            for statement, values in statements
+        ]
+
+
+async def _plans(connection: asyncpg.Connection, statement: str, values: Any) -> list[str]:
+    literals = ", ".join(
+        str(value) if isinstance(value, int | float) else "'" + str(value).replace("'", "''") + "'" for value in values
+    )
+    await connection.execute(f"PREPARE hot AS {statement}")
+    plans = []
+    for mode in ("force_custom_plan", "force_generic_plan"):
+        await connection.execute(f"SET plan_cache_mode = {mode}")
+        rows = await connection.fetch(f"EXPLAIN (COSTS OFF) EXECUTE hot({literals})")
+        plans.append("\n".join(row[0] for row in rows))
+    await connection.execute("DEALLOCATE hot")
+    return plans

@@ -1,0 +1,144 @@
+"""The schema in the database and the schema in the code are one, and bringing one to the other is safe."""
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+from sqlmodel import SQLModel
+
+from tests.store.conftest import Open
+from tests.store.rows import insert, take_one
+from tests.store.shop import Shop
+from worker.store.database import Database
+from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
+
+MIGRATE = """
+import asyncio, sys
+from worker.store.database import Database
+from worker.store.schema import migrate
+
+async def main():
+    database = Database(sys.argv[1])
+    sys.stdin.readline()
+    await migrate(database)
+    await database.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_the_migrated_schema_is_the_one_in_the_code(database: Database) -> None:
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, SQLModel.metadata))
+
+    async with database.reading() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_tables_columns_and_their_nullability_are_those_of_the_code(database: Database) -> None:
+    def found(connection: Connection) -> dict[str, dict[str, bool]]:
+        inspector = inspect(connection)
+        return {
+            table: {column["name"]: column["nullable"] for column in inspector.get_columns(table)}
+            for table in inspector.get_table_names()
+            if table != "alembic_version"
+        }
+
+    async with database.reading() as connection:
+        tables = await connection.run_sync(found)
+    assert tables == {
+        name: {column.name: column.nullable for column in table.columns}
+        for name, table in SQLModel.metadata.tables.items()
+    }
+
+
+async def test_every_column_the_shop_does_not_write_has_a_default_or_may_be_null(database: Database) -> None:
+    def needed(connection: Connection) -> set[str]:
+        columns = inspect(connection).get_columns("return_order")
+        return {column["name"] for column in columns if not column["nullable"] and column["default"] is None} - {"id"}
+
+    async with database.reading() as connection:
+        assert await connection.run_sync(needed) == {"reference", "payload"}
+
+
+async def test_an_empty_database_is_migrated_once(empty_url: str, opened: Open) -> None:
+    database = opened(empty_url)
+    assert await schema_state(database) is SchemaState.MISSING
+    with pytest.raises(SchemaMismatch, match=r"^the database's schema is missing; run: returns-worker migrate$"):
+        await require_current(database)
+    assert await migrate(database) == (None, "0001")
+    assert await schema_state(database) is SchemaState.CURRENT
+    await require_current(database)
+    assert await migrate(database) == ("0001", "0001")
+
+
+async def test_migrating_again_keeps_the_data(database: Database, shop: Shop) -> None:
+    order_id = await insert(shop, "R-1")
+    await migrate(database)
+    assert (await take_one(database)).id == order_id
+
+
+async def test_two_tasks_that_migrate_at_once_both_succeed(empty_url: str, opened: Open) -> None:
+    databases = [opened(empty_url) for _ in range(4)]
+    done = await asyncio.gather(*(migrate(database) for database in databases))
+    assert sorted(done, key=str) == [("0001", "0001")] * 3 + [(None, "0001")]
+    await asyncio.gather(*(require_current(database) for database in databases))
+
+
+async def test_processes_that_migrate_at_once_all_succeed(empty_url: str, opened: Open) -> None:
+    command = (sys.executable, "-c", MIGRATE, empty_url)
+    processes = [await asyncio.create_subprocess_exec(*command, stdin=PIPE, stderr=PIPE) for _ in range(3)]
+    answers = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+    assert [process.returncode for process in processes] == [0] * 3, answers
+    await require_current(opened(empty_url))
+
+
+@pytest.mark.usefixtures("own_database")
+async def test_a_newer_database_is_refused(database: Database, shop: Shop) -> None:
+    await shop.run("UPDATE alembic_version SET version_num = '9999'")
+    assert await schema_state(database) is SchemaState.NEWER
+    for refuse in (require_current, migrate):
+        with pytest.raises(SchemaMismatch, match="made by a newer version of returns-worker; upgrade this worker"):
+            await refuse(database)
+    assert await shop.value("SELECT version_num FROM alembic_version") == "9999"
+
+
+async def test_an_older_database_says_to_migrate(
+    database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic.script import ScriptDirectory
+
+    monkeypatch.setattr(ScriptDirectory, "get_current_head", lambda script: "0002")
+    assert await schema_state(database) is SchemaState.OLDER
+    with pytest.raises(SchemaMismatch, match=r"^the database's schema is older; run: returns-worker migrate$"):
+        await require_current(database)
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(
+    empty_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic.operations import Operations
+
+    database = opened(empty_url)
+    with monkeypatch.context() as broken:
+        broken.setattr(Operations, "execute", property(lambda self: 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            await migrate(database)
+    async with database.reading() as connection:
+        assert await connection.run_sync(lambda connection: inspect(connection).get_table_names()) == []
+    assert await migrate(database) == (None, "0001")
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_the_schema_of_the_search_path_is_used(empty_url: str, opened: Open) -> None:
+    async with Shop.at(empty_url) as shop:
+        await shop.run("CREATE SCHEMA returns")
+        database = opened(f"{empty_url}?options=-csearch_path%3Dreturns")
+        await migrate(database)
+        await require_current(database)
+        assert await shop.value("SELECT count(*) FROM returns.return_order") == 0

@@ -1,0 +1,297 @@
+"""A database that is away is waited for; a mistake of ours is not mistaken for that."""
+
+import asyncio
+import contextlib
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import exc, text
+
+from tests.postgres import PostgresServer
+from tests.store.conftest import Open
+from tests.store.rows import created, insert, insert_tracked, polled, take, take_one
+from tests.store.shop import Shop
+from worker.domain.lifecycle import Step
+from worker.store.claims import start_creation
+from worker.store.database import Database, DatabaseUnavailable
+from worker.store.queries import find_orders, read_backlog
+from worker.store.records import record, recorded_before
+from worker.store.schema import schema_state
+
+sqlite_only = pytest.mark.parametrize("kind", ["sqlite"])
+postgresql_only = pytest.mark.parametrize("kind", ["postgresql"])
+
+
+@contextlib.contextmanager
+def long_write(file: Path | None) -> Iterator[sqlite3.Connection]:
+    """Another process' write that does not end by itself."""
+    assert file is not None
+    connection = sqlite3.connect(file, isolation_level=None, timeout=0, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@sqlite_only
+async def test_another_process_write_is_waited_for(opened: Open, shop: Shop) -> None:
+    database = opened(busy_timeout=20)
+    await insert(shop, "R-1")
+    with long_write(database.path) as writer:
+        claiming = asyncio.ensure_future(take(database))
+        done, _ = await asyncio.wait([claiming], timeout=0.1)
+        assert not done
+        writer.execute("COMMIT")
+        assert len(await claiming) == 1
+
+
+@sqlite_only
+async def test_a_write_that_never_ends_is_an_outage_after_the_busy_timeout(opened: Open, shop: Shop) -> None:
+    database = opened(busy_timeout=0.3)
+    await insert(shop, "R-1")
+    with long_write(database.path):
+        began = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="database is locked"):
+            await take(database)
+        assert time.monotonic() - began >= 0.25
+    assert len(await take(database)) == 1
+
+
+@sqlite_only
+async def test_reads_do_not_wait_for_a_write(opened: Open, shop: Shop) -> None:
+    database = opened(busy_timeout=0)
+    await insert(shop, "R-1")
+    with long_write(database.path):
+        assert len(await find_orders(database)) == 1
+        assert len(await read_backlog(database)) == 1
+
+
+@sqlite_only
+async def test_writes_of_one_process_queue_up_instead_of_failing(opened: Open, shop: Shop) -> None:
+    database = opened(busy_timeout=0)
+    for number in range(20):
+        await insert(shop, f"R-{number}")
+    got = await asyncio.gather(*(take(database, quota=1) for _ in range(20)))
+    assert len({row.order.id for rows in got for row in rows}) == 20
+
+
+async def test_a_write_that_is_cancelled_leaves_no_lock_behind(database: Database, opened: Open, shop: Shop) -> None:
+    for number in range(10):
+        await insert(shop, f"R-{number}")
+    for _ in range(10):
+        claiming = asyncio.ensure_future(take(database, quota=1))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        claiming.cancel()
+        await asyncio.wait([claiming])
+    other = opened(busy_timeout=5)
+    await shop.run(f"UPDATE return_order SET lease_until = {shop.moment(-1)} WHERE lease_owner IS NOT NULL")
+    assert len(await take(other)) == 10
+    assert await take(database) == []
+
+
+@sqlite_only
+async def test_a_write_that_is_cancelled_while_it_waits_leaves_no_lock_behind(opened: Open, shop: Shop) -> None:
+    database = opened(busy_timeout=5)
+    await insert(shop, "R-1")
+    with long_write(database.path) as writer:
+        claiming = asyncio.ensure_future(take(database))
+        await asyncio.wait([claiming], timeout=0.1)
+        claiming.cancel()
+        await asyncio.wait([claiming], timeout=0.1)
+        writer.execute("COMMIT")
+        await asyncio.wait([claiming])
+    await shop.run(f"UPDATE return_order SET lease_owner = NULL, lease_until = NULL, due_at = {shop.moment(-1)}")
+    assert len(await take(database)) == 1
+
+
+@sqlite_only
+async def test_a_file_that_cannot_be_opened_is_an_outage(opened: Open, tmp_path: Path) -> None:
+    database = opened(f"sqlite:///{tmp_path}/missing/returns.db")
+    with pytest.raises(DatabaseUnavailable, match="unable to open database file"):
+        await read_backlog(database)
+    (tmp_path / "missing").mkdir()
+    await schema_state(database)
+
+
+@sqlite_only
+async def test_a_file_that_is_no_database_is_not_an_outage(opened: Open, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear customer, " * 1000)
+    with pytest.raises(exc.DatabaseError, match="not a database"):
+        await read_backlog(opened(f"sqlite:///{tmp_path}/letter.txt"))
+
+
+@pytest.mark.parametrize("statement", ["SELECT * FROM no_such_table", "SELEKT 1", "SELECT no_such_column"])
+async def test_a_mistake_in_sql_is_not_an_outage(database: Database, statement: str) -> None:
+    for use in (database.reading, database.statement, database.transaction):
+        with pytest.raises(exc.DBAPIError) as caught:
+            async with use() as connection:
+                await connection.execute(text(statement))
+        assert not isinstance(caught.value, DatabaseUnavailable)
+
+
+async def test_a_missing_table_is_not_an_outage(empty_url: str, opened: Open) -> None:
+    with pytest.raises(exc.DBAPIError, match="return_order"):
+        await read_backlog(opened(empty_url))
+
+
+async def test_a_broken_rule_is_not_an_outage(database: Database) -> None:
+    with pytest.raises(exc.IntegrityError):
+        async with database.statement() as connection:
+            await connection.execute(text("INSERT INTO return_order (reference, payload) VALUES ('', '{}')"))
+
+
+async def test_text_that_cannot_be_encoded_is_not_an_outage(database: Database) -> None:
+    """A terminal in another encoding hands such an argument to `show`."""
+    with pytest.raises((exc.DBAPIError, UnicodeError)) as caught:
+        await find_orders(database, reference="R-\udcff")
+    assert not isinstance(caught.value, DatabaseUnavailable)
+
+
+async def test_an_error_never_quotes_a_customer(database: Database, shop: Shop) -> None:
+    await insert(shop, "R-1", payload='{"customer": {"name": "Anna Jansen"}}')
+    order = await take_one(database)
+    with pytest.raises(exc.IntegrityError) as caught:
+        await record(database, [(order, created(order, carrier_ref=None))])  # type: ignore[arg-type]
+    assert "Anna" not in str(caught.value)
+
+
+async def test_leaving_with_an_error_undoes_the_transaction(database: Database, shop: Shop) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as connection:
+            await connection.execute(text("INSERT INTO return_order (reference, payload) VALUES ('R-1', '{}')"))
+            raise ZeroDivisionError
+    assert await shop.value("SELECT count(*) FROM return_order") == 0
+    await insert(shop, "R-1")
+
+
+@postgresql_only
+async def test_a_server_that_crashes_is_an_outage_and_then_it_goes_on(
+    opened: Open, url: str, postgres_server: PostgresServer
+) -> None:
+    database = opened(pool_size=3)
+    async with Shop.at(url) as shop:
+        for number in range(6):
+            await insert_tracked(shop, f"R-{number}")
+    held = [
+        row.order
+        for rows in await asyncio.gather(*(take(database, Step.TRACK, quota=1) for _ in range(3)))
+        for row in rows
+    ]
+    await asyncio.to_thread(postgres_server.restart_immediately)
+
+    failures = 0
+
+    async def insist(work: object) -> object:
+        nonlocal failures
+        while True:
+            try:
+                return await work()  # type: ignore[operator]
+            except DatabaseUnavailable:
+                failures += 1
+                assert failures < 50
+
+    assert await insist(lambda: record(database, [(order, polled(order)) for order in held])) == {
+        order.id for order in held
+    }
+    assert failures >= 1
+    assert len(await insist(lambda: take(database, Step.TRACK))) == 3  # type: ignore[arg-type]
+
+
+@postgresql_only
+async def test_a_connection_that_is_killed_is_an_outage(database: Database, shop: Shop) -> None:
+    await insert(shop, "R-1")
+    kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'returns-worker'"
+    for use in (database.reading, database.statement, database.transaction):
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+        await shop.run(kill)
+        with pytest.raises(DatabaseUnavailable):
+            for _ in range(5):
+                async with use() as connection:
+                    await connection.execute(text("SELECT 1"))
+        async with use() as connection:
+            assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+    with pytest.raises(DatabaseUnavailable):
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+            await shop.run(kill)
+            await connection.execute(text("SELECT 1"))
+    assert len(await take(database)) == 1
+
+
+@postgresql_only
+async def test_a_result_whose_answer_got_lost_is_recognised(database: Database, shop: Shop) -> None:
+    await insert(shop, "R-1")
+    order = await take_one(database)
+    await record(database, [(order, created(order))])
+    await shop.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'returns-worker'")
+    with pytest.raises(DatabaseUnavailable):
+        await record(database, [(order, created(order))])
+    assert await record(database, [(order, created(order))]) == set()
+    assert await recorded_before(database, [order]) == {order.id}
+
+
+@postgresql_only
+async def test_a_server_that_is_not_there_is_an_outage(opened: Open) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        await read_backlog(opened("postgresql://nobody@127.0.0.1:1/nowhere"))
+
+
+@postgresql_only
+async def test_a_database_that_is_not_there_is_an_outage(opened: Open, url: str) -> None:
+    with pytest.raises(DatabaseUnavailable, match="does not exist"):
+        await read_backlog(opened(f"{url}_missing"))
+
+
+@postgresql_only
+async def test_a_full_pool_is_waited_for(opened: Open, shop: Shop) -> None:
+    database = opened(pool_size=1)
+    for number in range(10):
+        await insert(shop, f"R-{number}")
+    got = await asyncio.gather(*(take(database, quota=1) for _ in range(10)))
+    assert len({row.order.id for rows in got for row in rows}) == 10
+
+
+@postgresql_only
+async def test_what_passes_by_itself_is_an_outage(database: Database) -> None:
+    for state in ["08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03", "58030", "25006"]:
+        with pytest.raises(DatabaseUnavailable, match="for a while"):
+            async with database.statement() as connection:
+                await connection.execute(text(f"DO $$ BEGIN RAISE 'for a while' USING ERRCODE = '{state}'; END $$"))
+
+
+@postgresql_only
+async def test_what_does_not_pass_by_itself_is_no_outage(database: Database) -> None:
+    for state in ["22001", "23514", "42501", "42P01", "P0001", "XX000"]:
+        with pytest.raises(exc.DBAPIError, match="for ever"):
+            async with database.statement() as connection:
+                await connection.execute(text(f"DO $$ BEGIN RAISE 'for ever' USING ERRCODE = '{state}'; END $$"))
+
+
+@postgresql_only
+async def test_a_value_that_the_driver_refuses_is_no_outage(database: Database) -> None:
+    with pytest.raises((exc.DBAPIError, ValueError)):
+        await find_orders(database, limit=2**70)
+
+
+@postgresql_only
+@pytest.mark.usefixtures("own_database")
+async def test_a_worker_goes_on_while_a_newer_one_migrates(database: Database, shop: Shop) -> None:
+    """A prepared statement whose columns changed their type fails once; that is no reason to stop."""
+    await insert(shop, "R-1")
+    order = await take_one(database)
+    for _ in range(2):
+        assert len(await find_orders(database)) == 1
+    await shop.run("ALTER TABLE return_order ALTER COLUMN attempts TYPE bigint")
+    with contextlib.suppress(DatabaseUnavailable):
+        await find_orders(database)
+    assert len(await find_orders(database)) == 1
+    with contextlib.suppress(DatabaseUnavailable):
+        await take(database)
+    assert await take(database) == []
+    assert await start_creation(database, order) is not None
