@@ -14,6 +14,8 @@ from worker.store.database import Database
 from worker.store.records import record
 
 LEASE = timedelta(seconds=90)
+CALL = timedelta(seconds=25)
+"""What must be left of a lease for a creation to be sent."""
 OVER = timedelta(seconds=-1)
 """A lease that is over as soon as it is taken."""
 

@@ -88,15 +88,17 @@ async def test_many_workers_may_register_at_once(opened: Open) -> None:
 async def test_a_hold_shows_in_the_agenda_and_ends_when_released(database: Database, shop: Shop) -> None:
     await register_accounts(database, ["one", "two"])
     until = now(minutes=5)
-    await hold_account(database, "one", Hold(until, BUSY, "429 😀 'x'" + "y" * 1000), None)
+    await hold_account(database, "one", Hold(until, BUSY, "429 😀 'x'" + "y" * 1000), "key-1")
     agendas = await read_agendas(database, ["one", "two"], 1)
-    assert (agendas["one"].held_until, agendas["one"].refused_key) == (until, None)
+    assert (agendas["one"].held_until, agendas["one"].refused_key) == (until, "key-1")
     assert agendas["two"].held_until is None
     row = await shop.row("SELECT hold_code, hold_message FROM carrier_account WHERE name = 'one'")
     assert row["hold_code"] == "carrier_busy"
     assert row["hold_message"].startswith("429 😀 'x'")
     assert await read_holds(database) == {"one": until}
-    await release_account(database, "one")
+    await release_account(database, "one", "another key")
+    assert await read_holds(database) == {"one": until}
+    await release_account(database, "one", "key-1")
     assert (await read_agendas(database, ["one"], 1))["one"].held_until is None
     row = await shop.row("SELECT * FROM carrier_account WHERE name = 'one'")
     assert [row[name] for name in ("held_until", "hold_code", "hold_message", "refused_key")] == [None] * 4
@@ -131,7 +133,7 @@ async def test_a_hold_for_a_refused_key_lasts_until_a_person_acts(database: Data
 
 async def test_a_hold_of_an_account_without_a_row_is_no_error(database: Database) -> None:
     await hold_account(database, "unknown", Hold(None, BUSY, ""), None)
-    await release_account(database, "unknown")
+    await release_account(database, "unknown", "key-1")
 
 
 async def test_tokens_follow_the_pace(database: Database) -> None:
@@ -148,8 +150,8 @@ async def test_tokens_follow_the_pace(database: Database) -> None:
 async def test_a_hold_and_a_release_leave_the_pace_alone(database: Database) -> None:
     await register_accounts(database, ["one"])
     await take_tokens(database, "one", Pace(50), 100)
-    await hold_account(database, "one", Hold(None, BUSY, ""), None)
-    await release_account(database, "one")
+    await hold_account(database, "one", Hold(None, BUSY, ""), "key-1")
+    await release_account(database, "one", "key-1")
     assert (await take_tokens(database, "one", Pace(50), 100)).tokens == 0
 
 

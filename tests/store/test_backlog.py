@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from tests.postgres import PostgresServer
 from tests.store.conftest import elsewhere
-from tests.store.rows import LEASE, OVER, created, polled
+from tests.store.rows import CALL, LEASE, OVER, created, polled
 from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
 from worker.store.accounts import read_agendas
@@ -120,7 +120,7 @@ async def test_what_is_written_is_found_by_its_key(big: Database, big_url: str) 
     taken = [row.order for row in await claim(big, lanes(3), "worker-1", LEASE)]
     new = [order for order in taken if order.next_step is Step.CREATE]
     old = [replace(order, lease_token=-1) for order in taken if order.next_step is Step.TRACK]
-    plans = await plans_of(big, big_url, lambda: start_creation(big, new[0]))
+    plans = await plans_of(big, big_url, lambda: start_creation(big, new[0], CALL))
     plans += await plans_of(big, big_url, lambda: hand_back(big, taken))
     stale = [(order, created(order, f"X-{order.id}")) for order in new] + [(order, polled(order)) for order in old]
     plans += await plans_of(big, big_url, lambda: record(big, stale))

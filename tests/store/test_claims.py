@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.conftest import Open
-from tests.store.rows import LEASE, OVER, created, insert, insert_tracked, take, take_one
+from tests.store.rows import CALL, LEASE, OVER, created, insert, insert_tracked, take, take_one
 from tests.store.shop import Shop
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
@@ -187,23 +187,29 @@ async def test_a_row_the_shop_has_locked_is_passed_over(url: str, database: Data
 async def test_the_intent_to_create_is_committed_once(database: Database, shop: Shop) -> None:
     order_id = await insert(shop, "R-1")
     order = await take_one(database)
-    started = await start_creation(database, order)
+    started = await start_creation(database, order, CALL)
     assert started is not None
     assert abs(await shop.seconds("create_started_at", order_id)) < 5
-    assert await start_creation(database, order) is None
+    assert await start_creation(database, order, CALL) is None
 
 
 async def test_of_two_that_start_at_once_only_one_may_send(opened: Open, shop: Shop) -> None:
     await insert(shop, "R-1")
     databases = [opened(pool_size=1) for _ in range(4)]
     order = await take_one(databases[0])
-    started = await asyncio.gather(*(start_creation(database, order) for database in databases))
+    started = await asyncio.gather(*(start_creation(database, order, CALL) for database in databases))
     assert sum(moment is not None for moment in started) == 1
+
+
+async def test_nothing_is_sent_that_could_outlive_the_lease(database: Database, shop: Shop) -> None:
+    order_id = await insert(shop, "R-1")
+    assert await start_creation(database, await take_one(database, lease=CALL - timedelta(seconds=1)), CALL) is None
+    assert (await shop.order(order_id))["create_started_at"] is None
 
 
 async def test_nothing_is_sent_after_the_lease_is_over(database: Database, shop: Shop) -> None:
     order_id = await insert(shop, "R-1")
-    assert await start_creation(database, await take_one(database, lease=OVER)) is None
+    assert await start_creation(database, await take_one(database, lease=OVER), CALL) is None
     assert (await shop.order(order_id))["create_started_at"] is None
 
 
@@ -211,8 +217,8 @@ async def test_nothing_is_sent_by_a_holder_that_lost_its_lease(database: Databas
     await insert(shop, "R-1")
     stale = await take_one(database, lease=OVER)
     holder = await take_one(database)
-    assert await start_creation(database, stale) is None
-    assert await start_creation(database, holder) is not None
+    assert await start_creation(database, stale, CALL) is None
+    assert await start_creation(database, holder, CALL) is not None
 
 
 @pytest.mark.parametrize(
@@ -223,17 +229,17 @@ async def test_nothing_is_sent_once_the_shop_changed_its_mind(database: Database
     order_id = await insert(shop, "R-1")
     order = await take_one(database)
     await shop.run(f"UPDATE return_order SET {change} WHERE id = $1", order_id)
-    assert await start_creation(database, order) is None
+    assert await start_creation(database, order, CALL) is None
     await hand_back(database, [order])
     again = await take_one(database)
-    assert await start_creation(database, again) is not None
+    assert await start_creation(database, again, CALL) is not None
 
 
 async def test_nothing_is_sent_for_a_return_that_was_deleted(database: Database, shop: Shop) -> None:
     await insert(shop, "R-1")
     order = await take_one(database)
     await shop.run("DELETE FROM return_order")
-    assert await start_creation(database, order) is None
+    assert await start_creation(database, order, CALL) is None
     await hand_back(database, [order])
 
 
@@ -244,7 +250,7 @@ async def test_a_withdrawal_and_a_creation_at_once_have_one_winner(url: str, dat
     async with Shop.at(url) as other:
         await other.run("BEGIN")
         await other.run("UPDATE return_order SET cancel_requested_at = now()")
-        starting = asyncio.ensure_future(start_creation(database, order))
+        starting = asyncio.ensure_future(start_creation(database, order, CALL))
         await shop.see_waiting()
         await other.run("COMMIT")
     assert await starting is None
@@ -257,7 +263,7 @@ async def test_a_lease_that_ends_while_a_lock_is_waited_for_is_over(url: str, da
     async with Shop.at(url) as other:
         await other.run("BEGIN")
         await other.run("UPDATE return_order SET lease_until = clock_timestamp() + interval '50 ms'")
-        starting = asyncio.ensure_future(start_creation(database, order))
+        starting = asyncio.ensure_future(start_creation(database, order, CALL))
         await shop.see_waiting()
         await other.run("SELECT pg_sleep(0.1)")
         await other.run("COMMIT")
@@ -293,14 +299,14 @@ async def test_handing_back_twice_counts_once(database: Database, shop: Shop) ->
 async def test_an_intent_that_was_never_sent_is_taken_back(database: Database, shop: Shop) -> None:
     order_id = await insert(shop, "R-1")
     order = await take_one(database)
-    await start_creation(database, order)
+    await start_creation(database, order, CALL)
     await hand_back(database, [order])
     assert (await shop.order(order_id))["create_started_at"] is None
 
 
 async def test_an_earlier_holders_intent_is_kept(database: Database, shop: Shop) -> None:
     order_id = await insert(shop, "R-1")
-    await start_creation(database, await take_one(database))
+    await start_creation(database, await take_one(database), CALL)
     await shop.run(f"UPDATE return_order SET lease_until = {shop.moment(-1)}")
     order = await take_one(database)
     assert order.create_started_at is not None
@@ -312,7 +318,7 @@ async def test_a_stale_holder_hands_nothing_back(database: Database, shop: Shop)
     order_id = await insert(shop, "R-1")
     stale = await take_one(database, lease=OVER)
     holder = await take_one(database)
-    await start_creation(database, holder)
+    await start_creation(database, holder, CALL)
     before = await shop.order(order_id)
     await hand_back(database, [stale])
     assert await shop.order(order_id) == before

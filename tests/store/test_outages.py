@@ -12,7 +12,7 @@ from sqlalchemy import exc, text
 
 from tests.postgres import PostgresServer
 from tests.store.conftest import Open
-from tests.store.rows import created, insert, insert_tracked, polled, take, take_one
+from tests.store.rows import CALL, created, insert, insert_tracked, polled, take, take_one
 from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
 from worker.store.claims import start_creation
@@ -294,4 +294,4 @@ async def test_a_worker_goes_on_while_a_newer_one_migrates(database: Database, s
     with contextlib.suppress(DatabaseUnavailable):
         await take(database)
     assert await take(database) == []
-    assert await start_creation(database, order) is not None
+    assert await start_creation(database, order, CALL) is not None

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.store.rows import insert, insert_tracked, take_one
+from tests.store.rows import CALL, insert, insert_tracked, take_one
 from tests.store.shop import Refused, Shop
 from worker.store.claims import start_creation
 from worker.store.database import Database
@@ -219,7 +219,7 @@ async def test_a_payload_cannot_be_changed_once_it_was_sent(shop: Shop, state: s
 
 async def test_a_payload_cannot_be_changed_while_it_is_being_sent(shop: Shop, database: Database) -> None:
     order_id = await insert(shop, "R-1")
-    assert await start_creation(database, await take_one(database))
+    assert await start_creation(database, await take_one(database), CALL)
     with pytest.raises(Refused, match="not while it is being created"):
         await shop.run("UPDATE return_order SET payload = '{}' WHERE id = $1", order_id)
 

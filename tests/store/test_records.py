@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.store.rows import OVER, created, insert, insert_tracked, now, polled, settled, take, take_one
+from tests.store.rows import CALL, OVER, created, insert, insert_tracked, now, polled, settled, take, take_one
 from tests.store.shop import Shop
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.errors import ErrorCode
@@ -338,7 +338,7 @@ async def test_only_the_numbers_own_index_means_that_it_is_taken(database: Datab
 async def test_an_intent_is_kept_by_the_decision_that_keeps_it(database: Database, shop: Shop) -> None:
     order_id = await insert(shop, "R-1")
     order = await take_one(database)
-    started = await start_creation(database, order)
+    started = await start_creation(database, order, CALL)
     await record(database, [(order, settled(order, State.NEEDS_ATTENTION, create_started_at=started))])
     assert (await shop.order(order_id))["create_started_at"] is not None
 

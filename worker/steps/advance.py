@@ -169,7 +169,7 @@ class Advance:
     async def _is_held(self, account: Account, agenda: Agenda) -> bool:
         account.paused = agenda.held_until is not None and agenda.held_until > agenda.now
         if account.paused and agenda.refused_key and agenda.refused_key != account.key_fingerprint():
-            await release_account(self._database, account.name)
+            await release_account(self._database, account.name, agenda.refused_key)
             log.info("account_released", account=account.name, reason="its key has changed")
             account.paused = False
         return account.paused
@@ -258,7 +258,8 @@ class Advance:
                 return await track(order, account.carrier)
             case _:
                 try:
-                    return await create(order, account.carrier, self._database)
+                    call = timedelta(seconds=account.timeout + self._timing.margin)
+                    return await create(order, account.carrier, self._database, call)
                 except DatabaseUnavailable:
                     return None  # the intent may or may not be committed; nothing was sent, and handing back clears it
 

@@ -1,5 +1,7 @@
 """Creates a return at its carrier: check, commit the intent, send once."""
 
+from datetime import timedelta
+
 from worker.carriers.port import Carrier, CarrierError
 from worker.domain.outcomes import Failed, Interrupted, Invalid, Outcome
 from worker.domain.payload import InvalidPayload
@@ -8,8 +10,8 @@ from worker.store.claims import start_creation
 from worker.store.database import Database
 
 
-async def create(order: ReturnOrder, carrier: Carrier, database: Database) -> Outcome | None:
-    """The outcome of a creation; None when the row changed under us and nothing was sent.
+async def create(order: ReturnOrder, carrier: Carrier, database: Database, call: timedelta) -> Outcome | None:
+    """The outcome of a creation; None when the row changed under us, or the lease is too short for the `call`.
 
     The intent is committed before the request leaves: whoever finds it without an answer knows that the return may
     exist, and does not send it again.
@@ -20,7 +22,7 @@ async def create(order: ReturnOrder, carrier: Carrier, database: Database) -> Ou
         creation = carrier.prepare(order)
     except InvalidPayload as error:
         return Invalid(error.problems)
-    if await start_creation(database, order) is None:
+    if await start_creation(database, order, call) is None:
         return None
     try:
         return await carrier.create(creation)

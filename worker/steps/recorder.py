@@ -74,12 +74,22 @@ class Recorder:
         async with self._flushing:
             while self._made or self._given_back:
                 self._waiting.clear()
-                batch, self._made = self._made[:_BATCH], self._made[_BATCH:]
+                batch = self._next_batch()
                 given_back, self._given_back = self._given_back, []
                 if batch:
                     await self._persist_batch(batch)
                 if given_back:
                     await self._insist(partial(hand_back, self._database, given_back))
+
+    def _next_batch(self) -> list[Made]:
+        """At most one decision for each row: two are of two claims, and only the later one can still be written."""
+        ids: set[int] = set()
+        for before, _ in self._made[:_BATCH]:
+            if before.id in ids:
+                break
+            ids.add(before.id)
+        batch, self._made = self._made[: len(ids)], self._made[len(ids) :]
+        return batch
 
     async def _persist_batch(self, batch: Sequence[Made]) -> None:
         try:

@@ -125,13 +125,13 @@ async def hold_account(database: Database, account: str, hold: Hold, refused_key
         )
 
 
-async def release_account(database: Database, account: str) -> None:
-    """End the account's hold."""
+async def release_account(database: Database, account: str, refused_key: str) -> None:
+    """End the hold that this key's refusal made, and no newer one."""
     async with database.statement() as connection:
         await connection.execute(
             text(f"""UPDATE carrier_account SET held_until = NULL, hold_code = NULL, hold_message = NULL,
-              refused_key = NULL, updated_at = {_NOW[database.dialect]} WHERE name = :name"""),
-            {"name": account},
+              refused_key = NULL, updated_at = {_NOW[database.dialect]} WHERE name = :name AND refused_key = :key"""),
+            {"name": account, "key": refused_key},
         )
 
 

@@ -72,12 +72,12 @@ _INTENT = {
     POSTGRESQL: text("""
 UPDATE return_order SET create_started_at = now()
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
-   AND state = 'pending' AND lease_until > clock_timestamp()
+   AND state = 'pending' AND lease_until > clock_timestamp() + make_interval(secs => :call)
 RETURNING create_started_at"""),
     SQLITE: text(f"""
 UPDATE return_order SET create_started_at = {_SQLITE_NOW}
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
-   AND state = 'pending' AND lease_until > {_SQLITE_NOW}
+   AND state = 'pending' AND lease_until > strftime('%Y-%m-%d %H:%M:%f', 'now', :call)
 RETURNING create_started_at"""),
 }
 
@@ -112,12 +112,19 @@ async def claim(database: Database, lanes: Sequence[Lane], owner: str, lease: ti
     return sorted(claimed, key=lambda row: (row.due_at, row.order.id))
 
 
-async def start_creation(database: Database, order: ReturnOrder) -> datetime | None:
+async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:
     """Commit the intent to create, before anything is sent; returns its time.
 
-    None when the lease is lost or the shop changed the row meanwhile: nothing may be sent then.
+    None when the lease is lost or lasts no longer than the `call`, or the shop changed the row meanwhile: nothing may
+    be sent then.
     """
-    parameters = {"id": order.id, "token": order.lease_token, "shop_changes": order.shop_changes}
+    seconds = call.total_seconds()
+    parameters = {
+        "id": order.id,
+        "token": order.lease_token,
+        "shop_changes": order.shop_changes,
+        "call": seconds if database.dialect == POSTGRESQL else f"{seconds:+.3f} seconds",
+    }
     async with database.statement() as connection:
         started = (await connection.execute(_INTENT[database.dialect], parameters)).scalar()
     return read_moment(started)

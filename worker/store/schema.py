@@ -1,6 +1,7 @@
 """Brings the schema up to date, and says whether a database is older or newer than this code."""
 
 from enum import Enum
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -65,13 +66,18 @@ def _config() -> Config:
 
 def _state(connection: Connection) -> SchemaState:
     current = MigrationContext.configure(connection).get_current_revision()
-    script = ScriptDirectory.from_config(_config())
     if current is None:
         return SchemaState.MISSING
-    if current == script.get_current_head():
+    head, *older = _revisions()
+    if current == head:
         return SchemaState.CURRENT
-    known = {revision.revision for revision in script.walk_revisions()}
-    return SchemaState.OLDER if current in known else SchemaState.NEWER
+    return SchemaState.OLDER if current in older else SchemaState.NEWER
+
+
+@cache
+def _revisions() -> tuple[str, ...]:
+    """Every revision this code knows, the newest first; read once, since /readyz asks often."""
+    return tuple(revision.revision for revision in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def _upgrade(connection: Connection) -> tuple[str | None, str]:
