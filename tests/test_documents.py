@@ -121,9 +121,10 @@ def test_the_sql_for_sqlite_runs_as_written(tmp_path: Path) -> None:
     connection = sqlite3.connect(file)
     connection.executescript(snippet("sqlite"))
     connection.executescript(snippet("both"))
-    (count,) = connection.execute("SELECT count(*) FROM return_order WHERE state = 'pending'").fetchone()
+    connection.executescript(snippet("sqlite-requests"))
+    (count,) = connection.execute("SELECT shop_changes FROM return_order WHERE state = 'pending'").fetchone()
     connection.close()
-    assert count == 1
+    assert count == 2
 
 
 @pytest.mark.skipif(shutil.which("sqlite3") is None, reason="needs the sqlite3 shell (Debian: sqlite3)")

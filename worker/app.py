@@ -31,7 +31,7 @@ from worker.steps.housekeeping import Housekeeping
 from worker.steps.recorder import Recorder
 from worker.steps.report import Report
 from worker.store.accounts import register_accounts
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.schema import migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
 from worker.telemetry.logs import Redactor
@@ -214,12 +214,17 @@ _OUTCOMES: Mapping[Step, tuple[str, ...]] = {
 
 
 async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[None]]) -> None:
-    """Call until the database answers, for at most `database.wait`; then raises `DatabaseUnavailable`."""
+    """Call until the database answers, for at most `database.wait`.
+
+    Then raises `DatabaseUnavailable`; `DatabaseRefused` at once.
+    """
     give_up_at = lease_clock() + settings.database.wait.total_seconds()
     wait = 0.1
     while True:
         try:
             return await call()
+        except DatabaseRefused:
+            raise  # waiting does not help
         except DatabaseUnavailable as error:
             if lease_clock() + wait > give_up_at:
                 raise

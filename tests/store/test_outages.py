@@ -16,7 +16,7 @@ from tests.store.rows import CALL, created, insert, insert_tracked, polled, take
 from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
 from worker.store.claims import start_creation
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import find_orders, read_backlog
 from worker.store.records import record, recorded_before
 from worker.store.schema import schema_state
@@ -119,9 +119,9 @@ async def test_a_file_that_cannot_be_opened_is_an_outage(opened: Open, tmp_path:
 
 
 @sqlite_only
-async def test_a_file_that_is_no_database_is_not_an_outage(opened: Open, tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_refused(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear customer, " * 1000)
-    with pytest.raises(exc.DatabaseError, match="not a database"):
+    with pytest.raises(DatabaseRefused, match="not a database"):
         await read_backlog(opened(f"sqlite:///{tmp_path}/letter.txt"))
 
 
@@ -267,10 +267,18 @@ async def test_what_passes_by_itself_is_an_outage(database: Database) -> None:
 
 @postgresql_only
 async def test_what_does_not_pass_by_itself_is_no_outage(database: Database) -> None:
-    for state in ["22001", "23514", "42501", "42P01", "P0001", "XX000"]:
+    for state in ["22001", "23514", "42P01", "P0001", "XX000"]:
         with pytest.raises(exc.DBAPIError, match="for ever"):
             async with database.statement() as connection:
                 await connection.execute(text(f"DO $$ BEGIN RAISE 'for ever' USING ERRCODE = '{state}'; END $$"))
+
+
+@postgresql_only
+async def test_what_only_a_person_can_grant_is_a_refusal(database: Database) -> None:
+    for state in ["42501", "28000", "28P01", "3D000"]:
+        with pytest.raises(DatabaseRefused, match="not for you"):
+            async with database.statement() as connection:
+                await connection.execute(text(f"DO $$ BEGIN RAISE 'not for you' USING ERRCODE = '{state}'; END $$"))
 
 
 @postgresql_only

@@ -12,7 +12,7 @@ import typer
 
 from worker.labels import LabelStoreError
 from worker.settings import ConfigurationError, Settings, load
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
 from worker.store.tables import ReturnOrderRow
@@ -49,6 +49,8 @@ def explained() -> Iterator[None]:
         fail(str(error), Exit.BAD_CONFIGURATION)
     except SchemaMismatch as error:
         fail(f"error: {error}", Exit.BAD_CONFIGURATION)
+    except DatabaseRefused as error:
+        fail(f"error: the database refuses to be used: {error}", Exit.BAD_CONFIGURATION)
     except DatabaseUnavailable as error:
         fail(f"error: the database cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
     except (ListenError, LabelStoreError) as error:

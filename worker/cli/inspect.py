@@ -20,12 +20,15 @@ from worker.labels import open_label_store
 from worker.settings import Settings, key_source
 from worker.steps.label import fetch_label
 from worker.store.database import Database
-from worker.store.queries import History, find_orders, read_history
+from worker.store.queries import History, find_orders, read_history, read_holds
 from worker.store.records import replace_label
 from worker.store.tables import LabelRow, ReturnOrderRow
 
 _INTERNAL = ("payload", "next_step", "lease_token", "shop_changes", "claims")  # `--json` has them
-_WHOLE = ("observed at", "what", "from", "to")  # on a narrow terminal it is the others that wrap
+_SHORT = ("reference", "account", "carrier says", "carrier ref", "error")  # cut on a narrow terminal
+_WHOLE = ("observed at", "what", "from", "to", "state", "tracking", "due", *_SHORT[:2], *_SHORT[3:])  # never wrapped
+_LONGEST = 200  # characters of one field
+_PIPED_WIDTH = 1000
 
 AccountOption = Annotated[str | None, typer.Option("--account", help="Which account's return it is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -82,10 +85,15 @@ def show(
         logs_for(settings)
         async with opened_database(settings) as database:
             history = await read_history(database, await the_order(database, reference, account))
+            hold = (await read_holds(database)).get(history.order.account)
         if as_json:
             typer.echo(json.dumps(_history_as_json(history), indent=2))
-        else:
-            print_history(history)
+            return
+        print_history(history)
+        if settings.accounts and history.order.account not in settings.accounts:
+            say(f"it waits: account {history.order.account!r} is not configured here")
+        elif hold is not None and history.order.due_at is not None:
+            say(f"it waits: account {history.order.account!r} is {hold}")
 
     run(work)
 
@@ -94,7 +102,8 @@ def label(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(help="The shop's reference.")],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="File to write; - is stdout. Default: named after the return.")
+        str | None,
+        typer.Option("--output", "-o", help="File to write; - is stdout. Default: named after the carrier's number."),
     ] = None,
     position: Annotated[int, typer.Option(min=1, help="Which label, where there are several.")] = 1,
     refetch: Annotated[bool, typer.Option("--refetch", help="Ask the carrier for it once more.")] = False,
@@ -111,8 +120,9 @@ def label(
                 await _refetch(settings, database, order)
             labels = {row.position: row for row in (await read_history(database, order)).labels}
         if position not in labels:
-            reason = f": {order.label_error_code}" if order.label_error_code else ""
-            fail(f"error: there is no label {position} for {reference!r} yet{reason}")
+            seeking = order.state == State.TRACKING and order.label_due_at is not None
+            reason = f" ({order.label_error_code}: {order.label_error_message})" if order.label_error_code else ""
+            fail(f"error: {reference!r} ({order.state}) has no label {position}{' yet' if seeking else ''}{reason}")
         content = await open_label_store(settings.labels.store).get(labels[position].location)
         _write(content, output or _file_name(labels[position]))
 
@@ -184,18 +194,26 @@ def print_history(history: History, console: Console | None = None) -> None:
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:
-    """Rows for a reader; what a carrier or a shop wrote is never taken for markup."""
+    """Rows for a reader; what a carrier or a shop wrote is never taken for markup.
+
+    A terminal is never overrun; into a pipe each row is one whole line, for grep and awk.
+    """
     console = console or Console()
-    table = Table(box=None, padding=(0, 2 if console.width >= 100 else 1, 0, 0))
+    if not console.is_terminal:
+        console = Console(width=_PIPED_WIDTH, file=console.file)
+    table = Table(box=None, padding=(0, 2 if console.width >= 100 else 1, 0, 0), show_header=bool(rows))
     for name in header:
-        table.add_column(name, overflow="fold", no_wrap=name in _WHOLE)
+        table.add_column(name, overflow="ellipsis" if name in _SHORT else "fold", no_wrap=name in _WHOLE)
     for row in rows:
-        table.add_row(*(Text("" if value is None else _text(value)) for value in row))
+        table.add_row(*(Text("" if value is None else _text(value)[:_LONGEST]) for value in row))
     console.print(table)
 
 
 def _text(value: Any) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+    """One line that is safe on a terminal: what a shop or a carrier wrote may hold escape sequences."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return "".join(char if char.isprintable() else " " for char in str(value))
 
 
 def _history_as_json(history: History) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,10 @@ def add(
         logs_for(settings)
         problems: list[str] = []
         returns = [new for name in files for new in _read(name, problems)]
+        times = Counter((new.account, new.reference) for new in returns)
+        problems += [f"{reference}: is given {count} times" for (_, reference), count in times.items() if count > 1]
+        if not returns and not problems:
+            problems.append("there are no returns in it")
         if problems:
             fail("\n".join([*problems, "nothing was inserted"]))
         for account in sorted({new.account for new in returns} - settings.accounts.keys()):
@@ -34,7 +39,7 @@ def add(
                 count = await insert_returns(database, returns, skip_existing=skip_existing)
             except AlreadyThere as error:
                 fail(f"error: {error}; nothing was inserted (--skip-existing leaves them alone)")
-        typer.echo(f"{count} returns inserted")
+        typer.echo(f"{count} {'return' if count == 1 else 'returns'} inserted")
 
     run(work)
 
@@ -83,7 +88,7 @@ def _new_return(value: Any, place: str, problems: list[str]) -> NewReturn | None
     if not isinstance(reference, str) or not reference.strip():
         found.append("reference: must be text, not empty")
     if not isinstance(payload, dict):
-        found.append("payload: must be an object")
+        found.append("payload: is missing" if payload is None else "payload: must be an object")
     if not isinstance(account, str) or not account.strip():
         found.append("account: must be text, not empty")
     problems += [f"{place}: {problem}" for problem in found]

@@ -1,6 +1,7 @@
 """The commands an operator runs: run, migrate, check, simulate."""
 
 import asyncio
+import os
 from typing import Annotated
 
 import typer
@@ -12,8 +13,8 @@ from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.shutdown import stop_requested
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.simulator import MAGIC_WORDS, Simulator
-from worker.store.database import Database, DatabaseUnavailable
-from worker.store.queries import read_backlog
+from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.queries import read_backlog, read_holds
 from worker.store.schema import SchemaState, migrate, schema_state
 
 
@@ -111,8 +112,14 @@ async def _check_database(settings: Settings, findings: Findings) -> None:
     database = Database(settings.database.url, pool_size=1)
     try:
         if database.path is not None and not database.path.is_file():
+            if not os.access(database.path.parent, os.W_OK):
+                findings.bad(f"database: {database.path.parent} is no folder that can be written")
+                return
             remedy = "run makes it" if settings.database.migrates_itself else "run: returns-worker migrate"
             findings.warn(f"database: there is none at {database.path}; {remedy}")
+            return
+        if database.path is not None and not os.access(database.path, os.W_OK):
+            findings.bad(f"database: {database.path} cannot be written")
             return
         state = await schema_state(database)
         if state is SchemaState.NEWER:
@@ -123,6 +130,9 @@ async def _check_database(settings: Settings, findings: Findings) -> None:
         else:
             findings.good(f"database: {database.dialect}, schema current")
             await _check_accounts_of_rows(settings, database, findings)
+            await _check_holds(settings, database, findings)
+    except DatabaseRefused as error:
+        findings.bad(f"database: refuses to be used: {error}", Exit.BAD_CONFIGURATION)
     except DatabaseUnavailable as error:
         findings.bad(f"database: cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
     finally:
@@ -136,6 +146,12 @@ async def _check_accounts_of_rows(settings: Settings, database: Database, findin
             lost[row.account] = lost.get(row.account, 0) + row.count
     for account, count in sorted(lost.items()):
         findings.bad(f"returns: {count} wait for account {account[:100]!r}, which is not configured")
+
+
+async def _check_holds(settings: Settings, database: Database, findings: Findings) -> None:
+    for name, hold in (await read_holds(database)).items():
+        if name in settings.accounts:
+            findings.warn(f"account {name}: {hold}")
 
 
 async def _check_label_store(settings: Settings, findings: Findings) -> None:
@@ -174,10 +190,10 @@ async def _check_account(settings: Settings, name: str, online: bool, findings: 
 
 def simulate(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.")] = 9480,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 9480,
     api_key: Annotated[str, typer.Option(help="The key it accepts.")] = "IZI-simulator",
-    stage_seconds: Annotated[float, typer.Option(help="How long a return stays in each status.")] = 5.0,
-    label_seconds: Annotated[float, typer.Option(help="How long after creation the label is ready.")] = 0.0,
+    stage_seconds: Annotated[float, typer.Option(min=0, help="How long a return stays in each status.")] = 5.0,
+    label_seconds: Annotated[float, typer.Option(min=0, help="How long after creation the label is ready.")] = 0.0,
 ) -> None:
     """Serve the simulated carriers, for one's own tests; what the carriers do not document is made up."""
 

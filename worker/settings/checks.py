@@ -17,6 +17,11 @@ Problems = Iterator[tuple[Keys, str]]
 IsBad = Callable[[Keys], bool]
 """Whether something at or inside this place was bad already, so that only a default stands for it."""
 
+_NO_ACCOUNT = (
+    "no account is configured; at least one [accounts.NAME] is needed, in the file that --config or"
+    " RETURNS_WORKER_CONFIG names, else in returns-worker.toml in this folder"
+)
+
 
 def key_source(
     settings: Settings,
@@ -48,7 +53,7 @@ def cross_problems(settings: Settings, is_bad: IsBad) -> Problems:
 def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad, *, keys: bool) -> Problems:
     """Check that there is an account, that its files can be read, and with `keys` that each has its key."""
     if not settings.accounts and not is_bad(("accounts",)):
-        yield ("accounts",), "no account is configured; at least one [accounts.NAME] is needed"
+        yield ("accounts",), _NO_ACCOUNT
     for name, account in settings.accounts.items():
         if account.ca_file is not None:
             try:

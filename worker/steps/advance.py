@@ -279,9 +279,10 @@ class Advance:
     async def _hold(self, account: Account, decision: Decision) -> None:
         hold = decision.hold
         assert hold is not None
+        if not account.paused:  # calls that were under way are turned away too, and say nothing new
+            log.warning("account_held", account=account.name, until=hold.until, code=hold.code, message=hold.message)
         account.paused = True
         until_key_changes = account.key_fingerprint() if hold.until is None else None
-        log.warning("account_held", account=account.name, until=hold.until, code=hold.code, message=hold.message)
         try:
             await hold_account(self._database, account.name, hold, until_key_changes)
         except DatabaseUnavailable:

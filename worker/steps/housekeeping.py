@@ -1,7 +1,7 @@
 """What has to be done now and then: gauges from the database, abandoned files, and warnings about what is left over."""
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -9,7 +9,7 @@ from worker.domain.lifecycle import LIVE_STATES
 from worker.labels import LabelStore, LabelStoreError
 from worker.store.columns import FOREVER
 from worker.store.database import Database, DatabaseUnavailable
-from worker.store.queries import Backlog, read_backlog, read_holds
+from worker.store.queries import AccountHold, Backlog, read_backlog, read_holds
 from worker.telemetry.metrics import Metrics
 
 _ABANDONED = timedelta(hours=1)  # longer than any label takes to be written
@@ -33,6 +33,7 @@ class Housekeeping:
         self._accounts = tuple(accounts)
         self._key_problems = key_problems
         self._unroutable: frozenset[str] = frozenset()
+        self._waiting: set[str] = set()  # accounts that wait for a person, and were logged
 
     async def refresh_gauges(self) -> None:
         """Set every gauge that is read from the database; they are the same in every worker."""
@@ -45,9 +46,7 @@ class Housekeeping:
             return
         for account in self._accounts:
             self._set_gauges(account, [row for row in backlog if row.account == account])
-            until, now = holds.get(account), datetime.now(UTC)
-            held = 0.0 if until is None or until <= now else float("inf") if until >= FOREVER else until.timestamp()
-            self._metrics.account_held_until.labels(account).set(held)
+            self._note_hold(account, holds.get(account))
         self._note_unroutable([row for row in backlog if row.account not in self._accounts])
 
     async def tidy(self) -> None:
@@ -70,6 +69,15 @@ class Housekeeping:
         self._metrics.orders_due.labels(account).set(sum(row.due for row in rows))
         self._metrics.oldest_due.labels(account).set(min(oldest, default=0))
         self._metrics.labels_missing.labels(account).set(sum(row.labels_missing for row in rows))
+
+    def _note_hold(self, account: str, hold: AccountHold | None) -> None:
+        forever = hold is not None and hold.until >= FOREVER
+        seconds = 0.0 if hold is None else float("inf") if forever else hold.until.timestamp()
+        self._metrics.account_held_until.labels(account).set(seconds)
+        # Once more for whoever looks only at the newest log: after a restart the account may still wait for a person.
+        if forever and account not in self._waiting:
+            log.warning("account_waits", account=account, reason=str(hold))
+        (self._waiting.add if forever else self._waiting.discard)(account)
 
     def _note_unroutable(self, rows: list[Backlog]) -> None:
         self._metrics.orders_unroutable.set(sum(row.count for row in rows))

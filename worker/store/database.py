@@ -41,6 +41,15 @@ class DatabaseUnavailable(Exception):
     """The database is away, locked, full or restarting: wait and try again."""
 
 
+class DatabaseRefused(DatabaseUnavailable):
+    """The database is there and will not let us work: no rights, or no database at all. A person has to act."""
+
+
+# Not a database file; no rights on a table (42501), no such role or password, no such database.
+_SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
+_POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
+
+
 class Database:
     """One database, PostgreSQL or SQLite, told apart only by `dialect`."""
 
@@ -96,8 +105,19 @@ class _translated:  # noqa: N801  a context manager reads as a verb
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        if error is not None and _is_outage(error):
+        if error is None:
+            return
+        if _is_refusal(error):
+            raise DatabaseRefused(_first_line(error)) from error
+        if _is_outage(error):
             raise DatabaseUnavailable(_first_line(error)) from error
+
+
+def _is_refusal(error: BaseException) -> bool:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_REFUSALS)
+    return str(getattr(cause, "sqlstate", None) or "").startswith(_POSTGRESQL_REFUSALS)
 
 
 def _is_outage(error: BaseException) -> bool:
