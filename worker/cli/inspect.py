@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +27,7 @@ from worker.store.tables import LabelRow, ReturnOrderRow
 _INTERNAL = ("payload", "next_step", "lease_token", "shop_changes", "claims")  # `--json` has them
 _SHORT = ("reference", "account", "carrier says", "carrier ref", "error")  # cut on a narrow terminal
 _WHOLE = ("observed at", "what", "from", "to", "state", "tracking", "due", *_SHORT[:2], *_SHORT[3:])  # never wrapped
+_LEAST = {"state": 15, "tracking": 11, "carrier says": 9}  # columns a narrow terminal must not swallow
 _LONGEST = 200  # characters of one field
 _PIPED_WIDTH = 1000
 
@@ -203,7 +204,8 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: C
         console = Console(width=_PIPED_WIDTH, file=console.file)
     table = Table(box=None, padding=(0, 2 if console.width >= 100 else 1, 0, 0), show_header=bool(rows))
     for name in header:
-        table.add_column(name, overflow="ellipsis" if name in _SHORT else "fold", no_wrap=name in _WHOLE)
+        overflow: OverflowMethod = "ellipsis" if name in _SHORT else "fold"
+        table.add_column(name, overflow=overflow, no_wrap=name in _WHOLE, min_width=_LEAST.get(name))
     for row in rows:
         table.add_row(*(Text("" if value is None else _text(value)[:_LONGEST]) for value in row))
     console.print(table)
