@@ -128,6 +128,7 @@ async def make_loop(
     max_in_flight: int = 4,
     pace: Pace | None = None,
     timing: Timing | None = None,
+    chance: Callable[[], float] = lambda: 0.5,
 ) -> Loop:
     accounts = {
         name: Account(
@@ -154,7 +155,7 @@ async def make_loop(
         owner="test",
         timing=timing or Timing(lease=90.0, tick=3600.0),
         clock=lambda: now[0],
-        chance=lambda: 0.5,
+        chance=chance,
     )
     await register_accounts(database, list(accounts))
     return Loop(database, accounts, advance, recorder, metrics, now)

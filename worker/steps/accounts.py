@@ -29,16 +29,16 @@ class Account:
     tokens: list[float] = field(default_factory=list)  # when each token we hold becomes void, on the lease clock
 
     @property
-    def room_to_create(self) -> int:
-        """Creations that could be sent at once."""
+    def free(self) -> int:
+        """Calls that could be made at once."""
         return max(0, self.max_in_flight - self.in_hand)
 
     @property
-    def room(self) -> int:
-        """Rows that may be taken: free places and a small read-ahead, so that polls follow each other closely."""
-        return max(0, self.max_in_flight + self.read_ahead - self.in_hand)
+    def capacity(self) -> int:
+        """Rows that may be held: one for each place, and a quarter more for polls to wait in, close to their turn."""
+        return self.max_in_flight + max(1, self.max_in_flight // 4)
 
     @property
-    def read_ahead(self) -> int:
-        """Rows waiting for a place: a quarter of the places."""
-        return max(1, self.max_in_flight // 4)
+    def room(self) -> int:
+        """Rows that may be taken now."""
+        return max(0, self.capacity - self.in_hand)

@@ -32,6 +32,8 @@ from worker.store.database import Database, DatabaseUnavailable
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
 
+_OTHERS_FIRST = 0.25  # the share of turns in which labels and polls are served before creations
+_OTHER_STEPS_FIRST = (Step.LABEL, Step.TRACK, Step.CREATE)
 _MOST_MARGIN = 5.0  # seconds left on a lease, after a call, for recording its result
 
 log = structlog.get_logger()
@@ -148,7 +150,9 @@ class Advance:
         self._found = self._backlog
         if not open_accounts:
             return self._timing.tick
-        most = max(account.room for account in open_accounts.values()) + 1
+        # One more than could ever be taken: while we ask, places become free, and a count that was cut short must still
+        # tell that something is left behind.
+        most = max(account.capacity for account in open_accounts.values()) + 1
         agendas = await read_agendas(self._database, open_accounts, most)
         pause = self._timing.tick
         lanes: list[Lane] = []
@@ -175,12 +179,18 @@ class Advance:
         return account.paused
 
     async def _shares(self, account: Account, agenda: Agenda) -> tuple[list[Lane], datetime | None]:
-        """How much of each step to take, creations first, and when to look again."""
-        room, lanes = account.room, []
-        for step in SCHEDULED_STEPS:
-            places = min(room, account.room_to_create) if step is Step.CREATE else room
-            quota = min(agenda.due.get(step, 0), places)
-            room -= quota
+        """How much of each step to take, and when to look again.
+
+        Creations come first, then labels, then polls, but for one turn in four: no backlog of one can starve another.
+        """
+        free, ahead = account.free, account.room - account.free
+        if agenda.due.get(Step.CREATE, 0) > free:
+            ahead = 0  # creations wait for a place, so nobody else waits in front of them
+        lanes = []
+        for step in SCHEDULED_STEPS if self._chance() >= _OTHERS_FIRST else _OTHER_STEPS_FIRST:
+            quota = min(agenda.due.get(step, 0), free if step is Step.CREATE else free + ahead)
+            ahead -= max(0, quota - free)
+            free -= min(quota, free)
             lanes.append(Lane(account.name, step, quota))
         wanted = sum(lane.quota for lane in lanes)
         if sum(agenda.due.values()) > wanted:
