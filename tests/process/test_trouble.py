@@ -1,6 +1,7 @@
 """What goes wrong around a worker, with the real process: keys, accounts, configuration, databases."""
 
 import asyncio
+import json
 import signal
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import PostgresServer
-from tests.process.running import KEY, RunningWorker, until
+from tests.process.running import KEY, PAYLOAD, RunningWorker, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
 
@@ -143,3 +144,21 @@ async def _is(worker: RunningWorker, series: str, value: float) -> bool:
 
 async def _all_are(shop: Shop, state: str) -> bool:
     return all(row["state"] == state for row in await shop.execute("SELECT state FROM return_order"))
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_bytes_that_are_no_utf8_are_rejected_and_stop_nobody(
+    start: Start, shop: Shop, carrier: Simulator
+) -> None:
+    worker = await start().ready()
+    latin1 = json.dumps(PAYLOAD, ensure_ascii=False).replace("Sprookjeswonderland", "Jörg").encode("latin-1")
+    await shop.execute(f"INSERT INTO return_order (reference, payload) VALUES ('BAD', CAST(x'{latin1.hex()}' AS TEXT))")
+    await shop.execute("INSERT INTO return_order (reference, payload) VALUES (CAST(x'42e4' AS TEXT), ?1)", PAYLOAD)
+    await shop.insert("GOOD")
+    await until(lambda: shop.is_in("GOOD", "completed"), 15, lambda: worker.log_text)
+    rejected = await shop.execute("SELECT error_message FROM return_order WHERE state = 'rejected' ORDER BY id")
+    assert [row["error_message"] for row in rejected] == [
+        "customer.name: holds bytes that are not UTF-8; customer.name: is required",
+        "reference: holds bytes that are not UTF-8",
+    ]
+    assert len(carrier.requests("create")) == 1

@@ -105,6 +105,8 @@ def build_request(
     """
     request, problems = read_payload(payload, default_receiver)
     _check(request, problems, earliest_pickup)
+    if "\ufffd" in reference:
+        problems.append("reference: holds bytes that are not UTF-8")
     body: dict[str, Any] = {
         "sender": _party(request.customer),
         "receiver": _party(request.receiver),

@@ -137,6 +137,9 @@ class _Object:
             self.problem(name, "must be text")
             return ""
         text = str(value).strip()
+        if "\ufffd" in text:
+            self.problem(name, "holds bytes that are not UTF-8")
+            return ""
         if _CONTROL.search(text):
             self.problem(name, "must not contain control characters")
             return ""

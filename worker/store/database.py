@@ -182,6 +182,9 @@ def _sqlite(path: Path, pool_size: int, busy_timeout: float) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
+        # A shop may insert bytes that are no UTF-8, and reading them must not stop every worker; the payload's reader
+        # refuses the replacement character.
+        connection.driver_connection.text_factory = lambda content: content.decode("utf-8", "replace")
         connection.isolation_level = None  # the driver's own idea of transactions is older than RETURNING
         cursor = connection.cursor()
         # FULL: a creation that is recorded must survive a power cut, else it would be sent again

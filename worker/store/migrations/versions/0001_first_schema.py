@@ -39,7 +39,11 @@ def upgrade() -> None:
 
 
 def _return_order(sqlite: bool) -> None:
-    moments = ("due_at", "cancel_requested_at", "retry_requested_at", "lease_until", "label_due_at", "track_due_at")
+    moments = (
+        *("due_at", "cancel_requested_at", "retry_requested_at", "lease_until", "label_due_at", "track_due_at"),
+        *("create_started_at", "carrier_created_at", "failing_since"),
+    )
+    is_text = "typeof({0}) = 'text' AND " if sqlite else ""  # SQLite would keep a blob where it is given one
     payload_check = (
         "typeof(payload) = 'text' AND CASE WHEN json_valid(payload) THEN json_type(payload) = 'object' ELSE 0 END"
         if sqlite
@@ -73,7 +77,7 @@ def _return_order(sqlite: bool) -> None:
         _count("shop_changes"),
         sa.UniqueConstraint("account", "reference", name="return_order_reference_key"),
         *(
-            sa.CheckConstraint(f"trim({name}, {blanks}) <> ''", name=f"return_order_{name}_check")
+            sa.CheckConstraint(f"{is_text.format(name)}trim({name}, {blanks}) <> ''", name=f"return_order_{name}_check")
             for name in ("account", "reference")
         ),
         sa.CheckConstraint(payload_check, name="return_order_payload_check"),
@@ -92,7 +96,7 @@ def _return_order(sqlite: bool) -> None:
         sa.CheckConstraint(
             "state NOT IN ('tracking', 'completed') OR carrier_ref IS NOT NULL", name="return_order_at_carrier_check"
         ),
-        *(_sqlite_moment_checks(*moments, "created_at") if sqlite else _postgresql_moment_checks(*moments[:3])),
+        *(_sqlite_moment_checks(*moments, "created_at") if sqlite else _postgresql_moment_checks(*moments)),
         sqlite_autoincrement=True,
     )
     _index("return_order_due", "account", "next_step", "due_at", "id", where="due_at IS NOT NULL")
