@@ -184,6 +184,36 @@ async def test_a_refused_key_stops_the_account_and_leaves_its_returns_as_they_we
     assert {row["state"] for row in await loop.rows()} == {"tracking"}
 
 
+async def test_a_key_replaced_while_the_old_one_is_being_refused_is_tried(database: Database, tmp_path: Path) -> None:
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier})
+
+    def refuse(_: str) -> Created:
+        loop.accounts["default"].key_fingerprint = lambda: "the new key"
+        carrier.on_create = lambda reference: Created(f"N{reference}", None, has_label=False)
+        raise Unauthorized("the carrier refused the key (401)")
+
+    carrier.on_create = refuse
+    await loop.insert("R1")
+    await loop.turn()
+    await loop.turn()
+    assert {row["state"] for row in await loop.rows()} == {"tracking"}
+
+
+async def test_nothing_is_claimed_while_results_cannot_be_written(database: Database, tmp_path: Path) -> None:
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier})
+    await loop.insert("R1")
+    loop.recorder.behind = 1
+    running = asyncio.create_task(loop.advance.run())
+    await asyncio.sleep(0.3)  # three looks
+    assert not carrier.calls
+    loop.recorder.behind = 0
+    await until(lambda: carrier.calls, 5)
+    await loop.advance.drain()
+    await running
+
+
 async def test_being_told_to_wait_holds_the_account_and_counts_no_attempt(database: Database, tmp_path: Path) -> None:
     carrier = ScriptedCarrier()
     loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=1)

@@ -161,12 +161,13 @@ def _check(request: ReturnRequest, problems: list[str], earliest_pickup: date | 
         problems += _party_problems(name, party)
     if not request.packages:
         problems.append("packages: at least one is required")
+    known = {problem.split(":", 1)[0] for problem in problems}
     for index, parcel in enumerate(request.packages):
         for side in ("height", "width", "depth", "weight"):
             size: Decimal | None = getattr(parcel, side)
             if size is None or size <= 0 or size != size.to_integral_value():
                 path = f"packages[{index}].{side}"
-                if not any(problem.startswith(f"{path}:") for problem in problems):
+                if path not in known:
                     problems.append(f"{path}: must be a whole number above 0")
     if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
         problems.append(f"pickup_date: lies before today, {earliest_pickup}")

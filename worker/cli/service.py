@@ -29,7 +29,14 @@ def run_worker(
         application = Application(settings, logs_for(settings))
         with stop_requested() as stop:
             try:
-                await application.start()
+                starting = asyncio.ensure_future(application.start())
+                stopping = asyncio.ensure_future(stop.wait())
+                await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                if not starting.done():
+                    starting.cancel()  # told to stop while it waits for the database
+                    return
+                await starting
                 await application.run(stop, until_idle=until_idle)
             finally:
                 await application.stop()

@@ -13,6 +13,7 @@ from worker.domain.returns import Address, Parcel, Party, ReturnRequest
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _MAX_DEPTH = 50  # of parts whose shape is the carrier's business
+_MOST_UNKNOWN = 20  # unknown members that are named
 _ADDRESS = ("street", "house_number", "line_2", "postal_code", "city", "region", "country")
 
 
@@ -229,8 +230,9 @@ class _Object:
 
     def refuse_others(self) -> None:
         """Call after reading: a member nobody asked for is a typing error that would otherwise be lost silently."""
-        for name in [name for name in self._data if name not in self._known]:
-            near = difflib.get_close_matches(name, self._known, n=1)
+        unknown = [name for name in self._data if name not in self._known]
+        for name in unknown[:_MOST_UNKNOWN]:  # a hostile payload may have a million, and each comparison takes time
+            near = difflib.get_close_matches(name[:60], self._known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             self.problem(name[:60], f"is not known here{hint}")
 

@@ -34,6 +34,7 @@ from worker.telemetry.metrics import Metrics
 
 _OTHERS_FIRST = 0.25  # the share of turns in which labels and polls are served before creations
 _OTHER_STEPS_FIRST = (Step.LABEL, Step.TRACK, Step.CREATE)
+_CATCH_UP = 0.1  # seconds between looks at whether results can be written again
 _MOST_MARGIN = 5.0  # seconds left on a lease, after a call, for recording its result
 
 log = structlog.get_logger()
@@ -103,6 +104,11 @@ class Advance:
         """Turn until draining, or until there is nothing left to do now; a database that is away is waited out."""
         failures = 0
         while not self.draining:
+            if self._recorder.behind:
+                # Our own rows would be claimed again, with their results still in our hands.
+                self.turned_at = self._clock()
+                await _wait_for(self._stopping, _CATCH_UP)
+                continue
             try:
                 pause = await self.turn()
                 failures = 0
@@ -235,6 +241,7 @@ class Advance:
                 if not self._may_start(held, account):
                     self._recorder.give_back(order)
                     return
+                key = account.key_fingerprint()  # the one that is sent: it may be replaced before the answer comes
                 with self._metrics.in_flight.labels(account.name).track_inprogress():
                     outcome = await self._perform(order, account)
         finally:
@@ -245,7 +252,7 @@ class Advance:
             self._recorder.give_back(order)
             return
         now = held.claimed.claimed_at + timedelta(seconds=self._clock() - held.asked_at)
-        await self._record(order, outcome, now, account)
+        await self._record(order, outcome, now, account, key)
 
     def _may_start(self, held: _Held, account: Account) -> bool:
         """No call may outlive its lease, overdraw the pace, or go to an account that was just held."""
@@ -273,10 +280,10 @@ class Advance:
                 except DatabaseUnavailable:
                     return None  # the intent may or may not be committed; nothing was sent, and handing back clears it
 
-    async def _record(self, order: ReturnOrder, outcome: Outcome, now: datetime, account: Account) -> None:
+    async def _record(self, order: ReturnOrder, outcome: Outcome, now: datetime, account: Account, key: str) -> None:
         decision = decide(order, outcome, now, account.policy, self._chance())
         if decision.hold is not None:
-            await self._hold(account, decision)
+            await self._hold(account, decision, key)
         if order.state is not State.PENDING:
             self._recorder.later(order, decision)
             return
@@ -286,13 +293,13 @@ class Advance:
             taken = RefTaken(decision.order.carrier_ref or "", decision.transitions[0].raw)
             await self._recorder.now(order, decide(order, taken, now, account.policy, self._chance()))
 
-    async def _hold(self, account: Account, decision: Decision) -> None:
+    async def _hold(self, account: Account, decision: Decision, key: str) -> None:
         hold = decision.hold
         assert hold is not None
         if not account.paused:  # calls that were under way are turned away too, and say nothing new
             log.warning("account_held", account=account.name, until=hold.until, code=hold.code, message=hold.message)
         account.paused = True
-        until_key_changes = account.key_fingerprint() if hold.until is None else None
+        until_key_changes = key if hold.until is None else None
         try:
             await hold_account(self._database, account.name, hold, until_key_changes)
         except DatabaseUnavailable:

@@ -31,7 +31,7 @@ class Recorder:
         self,
         database: Database,
         on_recorded: Callable[[ReturnOrder, Decision], None],
-        on_lost: Callable[[ReturnOrder], None],
+        on_lost: Callable[[ReturnOrder, Decision], None],
         on_error: Callable[[], None],
     ) -> None:
         """The hooks are told of each decision that was written, each that was dropped, and each failed try."""
@@ -41,6 +41,8 @@ class Recorder:
         self._given_back: list[ReturnOrder] = []
         self._waiting = asyncio.Event()
         self._flushing = asyncio.Lock()
+        self.behind = 0
+        """Writes that failed and are being tried again: what they are about must not be claimed anew meanwhile."""
 
     def later(self, before: ReturnOrder, decision: Decision) -> None:
         """Write with the next batch."""
@@ -130,16 +132,20 @@ class Recorder:
             if before.id in written:
                 self._on_recorded(before, decision)
             else:
-                self._on_lost(before)
+                self._on_lost(before, decision)
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Try until the database takes it: a result that is lost would make the carrier be asked, or told, again."""
-        wait = _FIRST_RETRY
-        while True:
-            try:
-                return await write()
-            except DatabaseUnavailable as error:
-                self._on_error()
-                log.warning("database_unavailable", doing="record", error=str(error), retry_in=round(wait, 1))
-            await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-            wait = min(wait * 2, _LAST_RETRY)
+        wait, behind = _FIRST_RETRY, 0
+        try:
+            while True:
+                try:
+                    return await write()
+                except DatabaseUnavailable as error:
+                    self._on_error()
+                    log.warning("database_unavailable", doing="record", error=str(error), retry_in=round(wait, 1))
+                behind, self.behind = 1, self.behind + 1 - behind
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                wait = min(wait * 2, _LAST_RETRY)
+        finally:
+            self.behind -= behind

@@ -54,10 +54,17 @@ class Report:
         if after.error_message:
             log.debug("return_error", order_id=before.id, message=after.error_message)  # may quote a customer
 
-    def lost(self, before: ReturnOrder) -> None:
-        """A decision was dropped: somebody else has the row."""
+    def lost(self, before: ReturnOrder, decision: Decision) -> None:
+        """A decision was dropped: another has the row. A creation's number is said, for whoever has to settle it."""
         self._metrics.leases_lost.inc()
-        log.warning("lease_lost", order_id=before.id, reference=before.reference, lease_token=before.lease_token)
+        log.warning(
+            "lease_lost",
+            order_id=before.id,
+            reference=before.reference,
+            lease_token=before.lease_token,
+            outcome=decision.outcome.value,
+            carrier_ref=decision.order.carrier_ref,
+        )
 
     def storage_failed(self) -> None:
         """A try to write failed."""
