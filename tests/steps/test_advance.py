@@ -206,7 +206,9 @@ async def test_nothing_is_claimed_while_results_cannot_be_written(database: Data
     await loop.insert("R1")
     loop.recorder.behind = 1
     running = asyncio.create_task(loop.advance.run())
-    await asyncio.sleep(0.3)  # three looks
+    for _ in range(2):  # two looks; a turn would be followed by an hour's sleep
+        loop.now[0] += 1
+        await until(lambda: loop.advance.turned_at == loop.now[0], 5)
     assert not carrier.calls
     loop.recorder.behind = 0
     await until(lambda: carrier.calls, 5)

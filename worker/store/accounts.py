@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 
 from worker.domain.decision import Hold
-from worker.domain.lifecycle import Step
+from worker.domain.lifecycle import SCHEDULED_STEPS, Step
 from worker.domain.pacing import Grant, Pace
 from worker.store.columns import FOREVER, read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
@@ -51,7 +51,7 @@ SELECT lane.account, lane.step, a.held_until, a.refused_key, {now} AS now,
 
 async def read_agendas(database: Database, accounts: Iterable[str], most: int) -> dict[str, Agenda]:
     """What each account asks for now; counts stop at `most`."""
-    lanes = [{"account": name, "step": step} for name in accounts for step in _STEPS]
+    lanes = [{"account": name, "step": step} for name in accounts for step in SCHEDULED_STEPS]
     async with database.reading() as connection:
         parameters = {"lanes": json.dumps(lanes), "most": most}
         rows = (await connection.execute(_AGENDA[database.dialect], parameters)).mappings().all()
@@ -69,9 +69,6 @@ async def read_agendas(database: Database, accounts: Iterable[str], most: int) -
             now=now,
         )
     return agendas
-
-
-_STEPS = (Step.CREATE, Step.LABEL, Step.TRACK)
 
 
 async def register_accounts(database: Database, names: Sequence[str]) -> None:
