@@ -12,6 +12,10 @@ from typing import Any
 
 import aiohttp
 import httpx
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from worker.carriers.addresses import PublicResolver, check_host, is_numeric
 
 MAX_BYTES = "max_bytes"
 """Request extension: the largest body to accept, in bytes."""
@@ -21,6 +25,9 @@ FRESH = "fresh"
 
 STARTED = "started"
 """Request extension: when, by `time.monotonic`, the time limit began to run, if that was before this request."""
+
+PUBLIC_ONLY = "public_only"
+"""Request extension: true for a URL from outside, which may lead to public addresses only; see `ForbiddenAddress`."""
 
 
 class AnswerTooLarge(httpx.TransportError):
@@ -37,12 +44,22 @@ class _Progress:
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Sends requests of one account; raises httpx's exceptions.
 
-    `httpx.ConnectError`, `ConnectTimeout` and `ProxyError` mean that no byte of the request left; everything else may
-    have reached the carrier.
+    `httpx.ConnectError`, `ConnectTimeout`, `ProxyError` and `ForbiddenAddress` mean that no byte of the request
+    left; everything else may have reached the carrier.
     """
 
-    def __init__(self, *, timeout: float, proxy: str | None = None, ca_file: str | None = None) -> None:
-        """`timeout` is in seconds for one request, all in all; `ca_file` adds to the trusted authorities."""
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        proxy: str | None = None,
+        ca_file: str | None = None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
+        """`timeout` is in seconds for one request, all in all; `ca_file` adds to the trusted authorities.
+
+        `resolver` looks up every host name, aiohttp's own when None; it is closed with the transport.
+        """
         self._seconds = timeout
         self._proxy = proxy
         self._ssl = ssl.create_default_context()
@@ -50,20 +67,28 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             self._ssl.load_verify_locations(cafile=ca_file)
         self._kept: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
+        self._guarded: aiohttp.ClientSession | None = None
+        self._resolver = resolver
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` and read the whole answer."""
-        session = self._session(fresh=bool(request.extensions.get(FRESH)))
+        guarded = bool(request.extensions.get(PUBLIC_ONLY))
+        session = self._session(fresh=bool(request.extensions.get(FRESH)), guarded=guarded)
+        started = request.extensions.get(STARTED, time.monotonic())
         progress = _Progress()
         try:
+            url = URL(str(request.url))  # parsed once: what is checked is what is connected to
+            if guarded:
+                await self._check(url, started)
+            left = self._left(started)
             async with session.request(
                 request.method,
-                str(request.url),
+                url,
                 data=request.content or None,
                 headers=list(request.headers.multi_items()),
                 allow_redirects=False,
                 proxy=self._proxy,
-                timeout=self._limit(request.extensions.get(STARTED)),
+                timeout=aiohttp.ClientTimeout(total=left, sock_connect=left, sock_read=left),
                 trace_request_ctx=progress,
             ) as answer:
                 content = await _body(answer, request.extensions.get(MAX_BYTES))
@@ -73,25 +98,48 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for session in (self._kept, self._fresh):
+        for session in (self._kept, self._fresh, self._guarded):
             if session is not None:
                 await session.close()
+        if self._resolver is not None:
+            await self._resolver.close()
 
-    def _limit(self, started: float | None) -> aiohttp.ClientTimeout:
-        left = self._seconds if started is None else self._seconds - (time.monotonic() - started)
-        left = max(left, 0.001)  # aiohttp takes 0 for no limit
-        return aiohttp.ClientTimeout(total=left, sock_connect=left, sock_read=left)
+    def _left(self, started: float) -> float:
+        return max(self._seconds - (time.monotonic() - started), 0.001)  # aiohttp takes 0 for no limit
 
-    def _session(self, *, fresh: bool) -> aiohttp.ClientSession:
+    async def _check(self, url: URL, started: float) -> None:
+        """Refuse a URL whose address can be known beforehand; for a direct connection to a name that is later."""
+        host = url.raw_host or ""
+        if is_numeric(host):  # aiohttp asks no resolver about these
+            check_host(host, host)
+        elif self._proxy is not None:
+            # The proxy looks the name up once more, and an answer that changes in between is the proxy's to refuse.
+            async with asyncio.timeout(self._left(started)):
+                await self._public_resolver().resolve(host, url.port or 0)
+
+    def _session(self, *, fresh: bool, guarded: bool) -> aiohttp.ClientSession:
+        if guarded and self._proxy is None:
+            # Documents from elsewhere are rare, and a connection of its own serves a request that asks for a fresh one.
+            resolver = self._public_resolver()
+            self._guarded = self._guarded or self._open(force_close=True, resolver=resolver, use_dns_cache=False)
+            return self._guarded
         if fresh:
-            self._fresh = self._fresh or self._open(force_close=True)
+            self._fresh = self._fresh or self._open(force_close=True, resolver=self._resolver)
             return self._fresh
-        self._kept = self._kept or self._open(force_close=False)
+        self._kept = self._kept or self._open(force_close=False, resolver=self._resolver)
         return self._kept
 
-    def _open(self, *, force_close: bool) -> aiohttp.ClientSession:
+    def _public_resolver(self) -> PublicResolver:
+        self._resolver = self._resolver or aiohttp.DefaultResolver()
+        return PublicResolver(self._resolver)
+
+    def _open(
+        self, *, force_close: bool, resolver: AbstractResolver | None, use_dns_cache: bool = True
+    ) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl, force_close=force_close),
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=self._ssl, force_close=force_close, resolver=resolver, use_dns_cache=use_dns_cache
+            ),
             trace_configs=[_tracing()],
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),

@@ -1,5 +1,6 @@
 """Label files: outside bytes are checked (`verify`), then kept where the shop can find them (`store`)."""
 
+from worker.labels.errors import NotALabel
 from worker.labels.store import (
     FileLabelStore,
     LabelMissing,
@@ -8,7 +9,7 @@ from worker.labels.store import (
     LabelStoreError,
     open_label_store,
 )
-from worker.labels.verify import NotALabel, VerifiedLabel, verify_pdf
+from worker.labels.verify import VerifiedLabel, verify_label, verify_pdf
 
 __all__ = [
     "FileLabelStore",
@@ -19,5 +20,6 @@ __all__ = [
     "NotALabel",
     "VerifiedLabel",
     "open_label_store",
+    "verify_label",
     "verify_pdf",
 ]

@@ -1,8 +1,24 @@
-"""What can go wrong in a label store.
+"""What can go wrong with a label: with its bytes, or with the store that shall keep it.
 
+NotALabel            the bytes are not a label that may be stored
 LabelStoreError      the store cannot be used now: full, read-only, unreachable, a package not installed
 └── LabelMissing     the store works; this label is not in it
 """
+
+REASON_LIMIT = 200
+"""Longest `NotALabel.reason`, in characters."""
+
+
+class NotALabel(Exception):
+    """The bytes are not a label that may be stored.
+
+    `reason` is one short sentence for the operator. It holds no byte of the content and no message of
+    pypdf's (which quotes the file), so no customer data either; at most `REASON_LIMIT` characters.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason[:REASON_LIMIT]
+        super().__init__(self.reason)
 
 
 class LabelStoreError(Exception):

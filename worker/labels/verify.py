@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -10,9 +11,8 @@ from pypdf import PdfReader
 from pypdf.errors import DependencyError, FileNotDecryptedError
 
 from worker.labels.child import Answer, ChildDied, ChildPool, ChildTimedOut
-
-REASON_LIMIT = 200
-"""Longest `NotALabel.reason`, in characters."""
+from worker.labels.errors import NotALabel
+from worker.labels.images import PNG_START, ZPL_START, check_png, check_zpl, without_margin
 
 PARALLEL = 2
 """Labels read at the same time; a file that never ends costs the others one of these, for `timeout`."""
@@ -22,31 +22,26 @@ _TAIL = 1024
 
 _COUNT_IN_CHILD = "from worker.labels import child, verify; child.serve(verify.count_pages)"
 
+_PDF_START = b"%PDF-"
+_PDF = "application/pdf"
+_KINDS = {_PDF: "a PDF", "image/png": "a PNG image", "application/zpl": "a ZPL printer label"}
+"""What can be verified, by media type; how messages call it."""
+
+_CHECKS: dict[str, Callable[[bytes], None]] = {"image/png": check_png, "application/zpl": check_zpl}
+
 _STARTS: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (PNG_START, "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "gzip-compressed data"),
-    (b"^XA", "a ZPL printer label"),
+    (ZPL_START, "a ZPL printer label"),
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
     (b"<?xml", "an XML document"),
     (b"{", "JSON"),
     (b"[", "JSON"),
 )
-
-
-class NotALabel(Exception):
-    """The bytes are not a label that may be stored.
-
-    `reason` is one short sentence for the operator. It holds no byte of the content and no message of
-    pypdf's (which quotes the file), so no customer data either; at most `REASON_LIMIT` characters.
-    """
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason[:REASON_LIMIT]
-        super().__init__(self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +68,29 @@ _threads = ThreadPoolExecutor(max_workers=PARALLEL, thread_name_prefix="verify-l
 _children = ChildPool(_COUNT_IN_CHILD)
 
 
+async def verify_label(
+    content: bytes,
+    *,
+    pages: int | None,
+    media_types: Collection[str] = (_PDF,),
+    timeout: float = 5.0,  # noqa: ASYNC109 - see verify_pdf
+) -> VerifiedLabel:
+    """Return the content as a label of the kind that its bytes say it is, or raise `NotALabel`.
+
+    `media_types` are the kinds to accept, of `application/pdf`, `image/png` and `application/zpl`; no header is asked,
+    since carriers send labels as anything. `pages`, `timeout` and `OSError` are as in `verify_pdf`; the other two kinds
+    have no pages that could be counted.
+    """
+    media_type = _sniffed(content)
+    if media_type is None or media_type not in media_types:
+        accepted = " or ".join(_KINDS.get(each, each) for each in media_types)
+        raise NotALabel(f"not {accepted or 'of a kind that is accepted'} but {_describe(content)}")
+    if media_type == _PDF:
+        return await verify_pdf(content, pages=pages, timeout=timeout)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads, _verify_pageless, content, media_type)
+
+
 async def verify_pdf(
     content: bytes,
     *,
@@ -86,7 +104,7 @@ async def verify_pdf(
     a free thread is not counted. Raises `OSError` when no checking process can be started: that is this
     machine's trouble and says nothing about the label.
     """
-    if not content.startswith(b"%PDF-"):
+    if not content.startswith(_PDF_START):
         raise NotALabel(f"not a PDF but {_describe(content)}")
     if b"%%EOF" not in content[-_TAIL:]:
         raise NotALabel(f"the PDF is cut off: no end mark in its last {_TAIL} bytes ({len(content)} bytes)")
@@ -116,6 +134,11 @@ def count_pages(content: bytes) -> int:
         raise NotALabel(f"the PDF cannot be read ({type(error).__name__})") from None
 
 
+def _verify_pageless(content: bytes, media_type: str) -> VerifiedLabel:
+    _CHECKS[media_type](content)
+    return VerifiedLabel(content, media_type, None, hashlib.sha256(content).hexdigest())
+
+
 def _verify(content: bytes, pages: int | None, timeout: float) -> VerifiedLabel:
     answer = _ask(content, timeout)
     if answer.error:
@@ -125,7 +148,7 @@ def _verify(content: bytes, pages: int | None, timeout: float) -> VerifiedLabel:
         raise NotALabel("the PDF has no pages")
     if pages is not None and found != pages:
         raise NotALabel(f"the PDF has {found} page(s) where {pages} were expected, one per package")
-    return VerifiedLabel(content, "application/pdf", found, hashlib.sha256(content).hexdigest())
+    return VerifiedLabel(content, _PDF, found, hashlib.sha256(content).hexdigest())
 
 
 def _ask(content: bytes, timeout: float) -> Answer:
@@ -141,17 +164,30 @@ def _ask(content: bytes, timeout: float) -> Answer:
     raise NotALabel("reading the PDF crashes the PDF reader")
 
 
+def _sniffed(content: bytes) -> str | None:
+    """Return the media type that the first bytes tell, None when it is none that can be verified."""
+    if content.startswith(_PDF_START):
+        return _PDF
+    if content.startswith(PNG_START):
+        return "image/png"
+    if without_margin(content[:_TAIL]).startswith(ZPL_START):
+        return "application/zpl"
+    return None
+
+
 def _describe(content: bytes) -> str:
     """Say in words what the content seems to be, quoting none of it."""
-    head = content[:_TAIL].removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = without_margin(content[:_TAIL])
     if not content:
         return "empty"
+    if content.startswith(_PDF_START):
+        return f"a PDF ({len(content)} bytes)"
     if not head:
         return "white space"
     for start, name in _STARTS:
         if head.lower().startswith(start.lower()):
             return f"{name} ({len(content)} bytes)"
-    if (at := content[:_TAIL].find(b"%PDF-")) > 0:
+    if (at := content[:_TAIL].find(_PDF_START)) > 0:
         return f"{at} stray byte(s) with a PDF behind them"
     kind = "text" if all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in head) else "binary data"
     return f"unknown {kind} ({len(content)} bytes)"
