@@ -11,6 +11,8 @@ from worker.domain.decision import Decision
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import (
+    Absent,
+    Ambiguous,
     Created,
     Failed,
     FailureKind,
@@ -18,14 +20,16 @@ from worker.domain.outcomes import (
     Invalid,
     LabelReady,
     LabelTrouble,
+    NotCancelled,
     Outcome,
     Poisoned,
     RefTaken,
     StoredLabel,
     Tracked,
+    Withdrawn,
 )
 from worker.domain.policy import Backoff, Ladder, Policy
-from worker.domain.requests import settle_request
+from worker.domain.requests import TOLD, action_for
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
@@ -35,7 +39,13 @@ LABEL = StoredLabel(1, "file:labels/x.pdf", "application/pdf", 1000, 1, "ab" * 3
 POLICY = Policy()
 
 OPEN_STATUSES = [status for status in TrackingStatus if not status.is_terminal]
-LABEL_CODES = [ErrorCode.LABEL_NOT_READY, ErrorCode.LABEL_UNUSABLE, ErrorCode.LABEL_NOT_STORED]
+LABEL_CODES = [
+    ErrorCode.LABEL_NOT_READY,
+    ErrorCode.LABEL_UNREACHABLE,
+    ErrorCode.LABEL_UNUSABLE,
+    ErrorCode.LABEL_NOT_STORED,
+]
+SEARCHABLE = Policy(resend_after=timedelta(seconds=110))
 
 
 def pending(**changes: Any) -> ReturnOrder:
@@ -54,7 +64,7 @@ def tracking(**changes: Any) -> ReturnOrder:
         "state": State.TRACKING,
         "next_step": Step.TRACK,
         "carrier_ref": "9RET1",
-        "carrier_created_at": NOW - timedelta(days=2),
+        "followed_since": NOW - timedelta(days=2),
         "create_started_at": NOW - timedelta(days=2),
         "tracking_status": TrackingStatus.PRE_TRANSIT,
         "carrier_status": "Created",
@@ -89,7 +99,9 @@ def problems(decision: Decision) -> list[str]:
         "pending is to be created": row.state is not State.PENDING or row.next_step is Step.CREATE,
         "tracking is not to be created": row.state is not State.TRACKING or row.next_step in (Step.LABEL, Step.TRACK),
         "at the carrier with a number": row.state not in (State.TRACKING, State.COMPLETED) or bool(row.carrier_ref),
-        "nothing else is due": row.state in (State.PENDING, State.TRACKING) or row.due_at is None,
+        "nothing else is due": row.state in (State.PENDING, State.TRACKING)
+        or row.due_at is None
+        or (row.state is State.NEEDS_ATTENTION and row.cancel_requested_at is not None),
         "moments are aware": all(
             moment is None or moment.tzinfo is not None
             for moment in (row.due_at, row.label_due_at, row.track_due_at, row.create_started_at)
@@ -113,6 +125,7 @@ policies = st.one_of(
         ladders=st.dictionaries(st.sampled_from(OPEN_STATUSES), _ladders),
         default_ladder=_ladders,
         backoff=_backoffs,
+        resend_after=st.one_of(st.none(), _spans),
     ),
 )
 chances = st.floats(0, 1, exclude_max=True)
@@ -145,7 +158,8 @@ def orders(draw: st.DrawFn) -> ReturnOrder:
         carrier_status=draw(st.sampled_from(["Created", "InTransit"])) if has_ref else None,
         carrier_ref="9RET1" if has_ref else None,
         create_started_at=None if state is State.REJECTED else draw(_recent),
-        carrier_created_at=draw(_recent) if has_ref else None,
+        followed_since=draw(_recent) if has_ref else None,
+        lookups=draw(st.integers(0, 3)),
         attempts=draw(_counts),
         failing_since=draw(_recent),
         unchanged_polls=draw(_counts),
@@ -179,12 +193,19 @@ _QUESTION_FAILURES = [kind for kind in FailureKind if kind is not FailureKind.OU
 
 def met(order: ReturnOrder) -> st.SearchStrategy[Outcome]:
     """Every outcome that the loop can bring to `order`."""
-    requested = settle_request(order)
-    if requested is not None:
-        return st.just(requested)
+    action = action_for(order, can_cancel=False)
+    at_carrier = action_for(order, can_cancel=True)
+    if at_carrier is Step.CANCEL:
+        told: list[Outcome] = [Withdrawn(TOLD)]
+        refused = _failures(*_QUESTION_FAILURES).map(NotCancelled)
+        return st.one_of(st.sampled_from([action, *told]) if not isinstance(action, Step) else refused, refused)
+    if not isinstance(action, Step):
+        return st.just(action)
     poisoned: list[st.SearchStrategy[Outcome]] = [st.just(Poisoned())]
     if order.state is State.PENDING and order.create_started_at is not None:
-        return st.one_of(st.just(Interrupted()), *poisoned)
+        found = st.builds(Created, carrier_ref=st.just("9RET2"), update=updates, adopted=st.just(True))
+        looked_up = st.one_of(st.just(Absent()), st.builds(Ambiguous, _text), found, _failures(*_QUESTION_FAILURES))
+        return st.one_of(st.just(Interrupted()), looked_up, *poisoned)
     if order.state is State.PENDING:
         invalid = st.builds(Invalid, st.lists(_text, min_size=1, max_size=3).map(tuple))
         return st.one_of(_created, invalid, st.just(RefTaken("9RET2")), _failures(*FailureKind), *poisoned)
@@ -206,11 +227,7 @@ def every_meeting() -> Iterator[tuple[ReturnOrder, Outcome]]:
     young, old = NOW - timedelta(days=1), NOW - timedelta(days=400)
     rows = [
         *(pending(), pending(attempts=11, failing_since=old), sent()),
-        *(
-            track(carrier_created_at=at, attempts=n)
-            for track in (tracking, labelling)
-            for at, n in ((young, 0), (old, 99))
-        ),
+        *(track(followed_since=at, attempts=n) for track in (tracking, labelling) for at, n in ((young, 0), (old, 99))),
         tracking(failing_since=old),
         labelling(failing_since=old),
         *(resting(state) for state in State if state not in (State.PENDING, State.TRACKING)),
@@ -219,15 +236,19 @@ def every_meeting() -> Iterator[tuple[ReturnOrder, Outcome]]:
     ]
     asked: list[dict[str, Any]] = [{}, {"cancel_requested_at": PAST}, {"retry_requested_at": PAST}]
     for row in (replace(row, **request) for row in rows for request in asked):
-        requested = settle_request(row)
-        for outcome in [requested] if requested is not None else _all_for(row):
-            yield row, outcome
+        for can_cancel in (False, True):
+            action = action_for(row, can_cancel=can_cancel)
+            for outcome in _all_for(row, action) if isinstance(action, Step) else [action]:
+                yield row, outcome
 
 
-def _all_for(order: ReturnOrder) -> list[Outcome]:
+def _all_for(order: ReturnOrder, action: Step) -> list[Outcome]:
     failures: list[Outcome] = [Failed(kind, "no") for kind in FailureKind]
+    if action is Step.CANCEL:
+        return [Withdrawn(TOLD), *(NotCancelled(Failed(kind, "no")) for kind in FailureKind)]
     if order.state is State.PENDING and order.create_started_at is not None:
-        return [Interrupted(), Poisoned()]
+        found = Created("9RET2", None, adopted=True)
+        return [Interrupted(), Absent(), Ambiguous("two"), found, Poisoned(), *failures[:-1]]
     if order.state is State.PENDING:
         return [Created("9RET2", None), Invalid(("x: is wrong",)), RefTaken("9RET2"), Poisoned(), *failures]
     del failures[-1]  # OUTCOME_UNKNOWN is a creation's alone

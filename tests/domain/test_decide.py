@@ -32,7 +32,6 @@ from worker.domain.outcomes import (
     LabelTrouble,
     NothingToDo,
     Outcome,
-    PackageInfo,
     Poisoned,
     PutBack,
     RefTaken,
@@ -42,7 +41,7 @@ from worker.domain.outcomes import (
 )
 from worker.domain.policy import Backoff, Policy
 from worker.domain.requests import NOT_TOLD
-from worker.domain.returns import ReturnOrder
+from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
 K, E, S = FailureKind, ErrorCode, StepOutcome
@@ -180,13 +179,13 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
     ),
     (
         "too old",
-        tracking(carrier_created_at=NOW - 60 * DAY),
+        tracking(followed_since=NOW - 60 * DAY),
         update(TrackingStatus.PRE_TRANSIT, "Created"),
         (State.COMPLETED, TRACK, None, 0, None, S.COMPLETED),
     ),
     (
         "no shipment yet never grows too old",
-        tracking(carrier_created_at=NOW - 90 * DAY),
+        tracking(followed_since=NOW - 90 * DAY),
         update(TrackingStatus.PENDING),
         (TRACKING, TRACK, NOW + 15 * MINUTE, 0, None, S.CHANGED),
     ),
@@ -377,7 +376,7 @@ def test_a_number_that_another_return_has_never_takes_the_intent_back() -> None:
     "outcome", [Failed(K.NETWORK, ""), Failed(K.THROTTLED, ""), Failed(K.UNAUTHORIZED, ""), Failed(K.REFUSED, "")]
 )
 def test_an_answer_that_proves_nothing_was_made_takes_the_intent_back(outcome: Outcome) -> None:
-    assert after(sent(), outcome).order.create_started_at is None
+    assert after(pending(), outcome).order.create_started_at is None
 
 
 def test_a_creation_keeps_everything_the_carrier_said() -> None:
@@ -385,7 +384,7 @@ def test_a_creation_keeps_everything_the_carrier_said() -> None:
     decision = after(sent(), Created("9RET2", None, packages, return_url="https://x", raw='{"a":1}'))
     row = decision.order
     assert decision.packages == packages
-    assert (row.carrier_ref, row.return_url, row.carrier_created_at) == ("9RET2", "https://x", NOW)
+    assert (row.carrier_ref, row.return_url, row.followed_since) == ("9RET2", "https://x", NOW)
     assert (row.tracking_status, row.carrier_status) == (TrackingStatus.PRE_TRANSIT, None)
     assert row.create_started_at == STARTED
     assert decision.transitions == (
@@ -411,7 +410,7 @@ def test_another_word_with_the_same_meaning_is_recorded_too() -> None:
 
 
 def test_an_expiry_says_what_was_last_heard_first() -> None:
-    decision = after(tracking(carrier_created_at=NOW - 61 * DAY), update(TrackingStatus.IN_TRANSIT, "OnTheWay"))
+    decision = after(tracking(followed_since=NOW - 61 * DAY), update(TrackingStatus.IN_TRANSIT, "OnTheWay"))
     assert [(t.field, t.old_value, t.new_value) for t in decision.transitions] == [
         ("tracking_status", TrackingStatus.PRE_TRANSIT, TrackingStatus.IN_TRANSIT),
         ("tracking_status", TrackingStatus.IN_TRANSIT, TrackingStatus.EXPIRED),

@@ -23,7 +23,7 @@ from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State, Step
-from worker.domain.outcomes import Created, Failed, FailureKind, Interrupted, Outcome, Tracked
+from worker.domain.outcomes import Absent, Created, Failed, FailureKind, Interrupted, Outcome, Tracked
 from worker.domain.policy import Ladder, Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
@@ -77,8 +77,15 @@ def test_a_creation_that_may_have_been_sent_is_never_sent_again(
     after = decide(*meeting, NOW, policy, chance).order
     if before.state is not State.PENDING or after.state is not State.PENDING or after.create_started_at is not None:
         return
-    harmless = isinstance(outcome, Failed) and outcome.kind in SAFE_TO_SEND_AGAIN
-    assert harmless or (before.create_started_at is None and before.retry_requested_at is not None)
+    if before.create_started_at is None:
+        harmless = isinstance(outcome, Failed) and outcome.kind in SAFE_TO_SEND_AGAIN
+        assert harmless or before.retry_requested_at is not None
+        return
+    assert isinstance(outcome, Absent)
+    assert before.lookups >= 1
+    assert policy.resend_after is not None
+    assert before.due_at is not None
+    assert before.due_at >= before.create_started_at + policy.resend_after
 
 
 @given(meetings(), policies, chances)
@@ -107,7 +114,7 @@ def test_every_decision_counts_as_progress(meeting: Meeting, policy: Policy, cha
 def test_a_poll_is_never_scheduled_beyond_max_age(
     update: TrackingUpdate, policy: Policy, chance: float, age: timedelta
 ) -> None:
-    order = tracking(carrier_created_at=NOW - age)
+    order = tracking(followed_since=NOW - age)
     decision = decide(order, Tracked(update), NOW, policy, chance)
     oldest = NOW - age + policy.ladder(update.status).max_age
     if decision.order.state is State.TRACKING and update.status is not TrackingStatus.PENDING:
@@ -128,7 +135,7 @@ def test_the_first_poll_is_not_scheduled_beyond_max_age(policy: Policy, chance: 
 @pytest.mark.parametrize("known", [True, False], ids=["creation known", "resolved by a person"])
 def test_a_return_of_which_nothing_is_heard_expires_exactly_once(known: bool) -> None:
     policy = Policy(default_ladder=Ladder(max_age=timedelta(days=10)))
-    row, now, expired, polls = tracking(carrier_created_at=NOW if known else None), NOW, 0, 0
+    row, now, expired, polls = tracking(followed_since=NOW if known else None), NOW, 0, 0
     while row.state is State.TRACKING:
         decision = decide(row, Tracked(TrackingUpdate(TrackingStatus.PRE_TRANSIT, "Created")), now, policy, 0.5)
         expired += sum(t.new_value == TrackingStatus.EXPIRED for t in decision.transitions)
@@ -147,7 +154,8 @@ def test_a_cadence_walks_from_first_to_cap_and_starts_again_after_a_change(statu
         row = decide(row, Tracked(TrackingUpdate(status, "w")), now, Policy(), 0.5).order
         assert row.track_due_at is not None
         waits.append(row.track_due_at - now)
-        row = replace(row, carrier_created_at=NOW)
+        now = row.track_due_at
+        row = replace(row, followed_since=now)
     assert waits == sorted(waits)
     assert waits[-1] == timedelta(hours=6)
     row = decide(row, Tracked(TrackingUpdate(status, "another word")), now, Policy(), 0.5).order

@@ -125,3 +125,32 @@ def test_a_higher_limit_is_never_slower() -> None:
     rates = [Pace(rate).burst + WINDOW / Pace(rate).interval for rate in range(1, 10_001)]
     assert all(low <= high * 1.01 for low, high in pairwise(rates))
     assert min(intervals) > timedelta(milliseconds=5)
+
+
+def test_what_is_left_for_others_is_never_taken_and_costs_no_more_than_waiting() -> None:
+    pace = Pace(50)
+    full = pace.take(None, NOW, 100, leave=2)
+    assert full.tokens == pace.burst - 2
+    assert pace.take(full.spent_until, NOW, 100, leave=2).tokens == 0
+    assert pace.take(full.spent_until, NOW + 2 * MILLISECOND, 100).tokens == 2
+    later = pace.take(full.spent_until, NOW + full.wait, 1, leave=2)
+    assert later.tokens == 1
+
+
+@pytest.mark.parametrize("rate", [1, 5, 19])
+def test_an_account_with_a_small_rate_leaves_nothing_rather_than_stop(rate: int) -> None:
+    assert Pace(rate).take(None, NOW, 1, leave=2).tokens == 1
+
+
+@pytest.mark.parametrize(("remaining", "least", "most"), [(3, 14, 16), (1, 29, 31), (0, 59, 61)])
+def test_few_requests_left_are_spread_over_the_rest_of_the_minute(remaining: int, least: float, most: float) -> None:
+    pace = Pace(50)
+    spent = pace.slowed(None, NOW, remaining)
+    assert spent is not None
+    assert least <= pace.take(spent, NOW, 1).wait.total_seconds() <= most
+    assert pace.take(spent, NOW, 1).tokens == 0
+    assert pace.slowed(spent, NOW, remaining) is None  # said again, it does not add up
+
+
+def test_many_requests_left_slow_nobody_down() -> None:
+    assert Pace(50).slowed(None, NOW, 4) is None

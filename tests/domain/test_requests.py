@@ -7,10 +7,10 @@ import pytest
 from tests.domain.cases import NOW, PAST, labelling, pending, resting, sent, tracking
 from worker.domain.decide import decide
 from worker.domain.errors import MEANING, ErrorCode
-from worker.domain.lifecycle import State
+from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import NothingToDo, Outcome, PutBack, RefTaken, RequestRefused, Withdrawn
 from worker.domain.policy import Policy
-from worker.domain.requests import NEVER_SENT, NOT_TOLD, NOTHING_THERE, settle_request
+from worker.domain.requests import NEVER_SENT, NOT_TOLD, NOTHING_THERE, action_for
 from worker.domain.returns import ReturnOrder
 
 HELD = State.NEEDS_ATTENTION
@@ -33,20 +33,20 @@ number_taken = resting(HELD, error_code=ErrorCode.CARRIER_REF_TAKEN)
 in_doubt_without_intent = resting(HELD, create_started_at=None)
 at_carrier = resting(HELD, carrier_ref="9RET1", error_code=ErrorCode.CARRIER_LOST_IT)
 
-TABLE: list[tuple[str, ReturnOrder, dict[str, Any], Outcome | None]] = [
-    ("pending, nothing", pending(), NONE, None),
+TABLE: list[tuple[str, ReturnOrder, dict[str, Any], Outcome | Step]] = [
+    ("pending, nothing", pending(), NONE, Step.CREATE),
     ("pending, cancel", pending(), CANCEL, Withdrawn(NEVER_SENT)),
     ("pending, retry", pending(), RETRY, _not_rejected(State.PENDING)),
     ("pending, both", pending(), BOTH, Withdrawn(NEVER_SENT)),
-    ("sent, nothing", sent(), NONE, None),
-    ("sent, cancel", sent(), CANCEL, None),
+    ("sent, nothing", sent(), NONE, Step.CREATE),
+    ("sent, cancel", sent(), CANCEL, Step.CREATE),
     ("sent, retry", sent(), RETRY, _not_rejected(State.PENDING)),
-    ("sent, both", sent(), BOTH, None),
+    ("sent, both", sent(), BOTH, Step.CREATE),
     *(
         row
         for name, order in (("tracking", tracking()), ("labelling", labelling()))
         for row in (
-            (f"{name}, nothing", order, NONE, None),
+            (f"{name}, nothing", order, NONE, order.next_step),
             (f"{name}, cancel", order, CANCEL, Withdrawn(NOT_TOLD)),
             (f"{name}, retry", order, RETRY, _not_rejected(State.TRACKING)),
             (f"{name}, both", order, BOTH, Withdrawn(NOT_TOLD)),
@@ -79,11 +79,26 @@ TABLE: list[tuple[str, ReturnOrder, dict[str, Any], Outcome | None]] = [
 
 @pytest.mark.parametrize(("order", "request_", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_a_request_comes_to_what_the_table_says(
-    order: ReturnOrder, request_: dict[str, Any], expected: Outcome | None
+    order: ReturnOrder, request_: dict[str, Any], expected: Outcome | Step
 ) -> None:
     from dataclasses import replace
 
-    assert settle_request(replace(order, **request_)) == expected
+    assert action_for(replace(order, **request_), can_cancel=False) == expected
+
+
+@pytest.mark.parametrize("request_", [CANCEL, BOTH], ids=["cancel", "both"])
+@pytest.mark.parametrize("order", [tracking(), labelling(), at_carrier], ids=["tracking", "labelling", "held"])
+def test_a_carrier_that_takes_withdrawals_is_told_of_each(order: ReturnOrder, request_: dict[str, Any]) -> None:
+    from dataclasses import replace
+
+    assert action_for(replace(order, **request_), can_cancel=True) is Step.CANCEL
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if "held at" not in row[0] and "ing, " not in row[0]])
+def test_nobody_is_told_of_what_the_carrier_does_not_have(row: tuple[Any, ...]) -> None:
+    from dataclasses import replace
+
+    assert action_for(replace(row[1], **row[2]), can_cancel=True) == row[3]
 
 
 def test_a_return_whose_creation_was_answered_is_never_called_never_sent() -> None:
@@ -91,7 +106,7 @@ def test_a_return_whose_creation_was_answered_is_never_called_never_sent() -> No
     from dataclasses import replace
 
     held = decide(pending(), RefTaken("9RET1"), NOW, Policy(), 0.5).order
-    assert settle_request(replace(held, cancel_requested_at=NOW)) == NothingToDo()
+    assert action_for(replace(held, cancel_requested_at=NOW), can_cancel=True) == NothingToDo()
 
 
 def test_every_error_code_has_its_meaning() -> None:

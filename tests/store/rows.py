@@ -73,7 +73,7 @@ def created(order: ReturnOrder, carrier_ref: str = "NR-1", **changes: Any) -> De
         next_step=Step.TRACK,
         carrier_ref=carrier_ref,
         tracking_status=TrackingStatus.PRE_TRANSIT,
-        carrier_created_at=now(),
+        followed_since=now(),
         create_started_at=order.create_started_at or now(),
         due_at=now(minutes=15),
         track_due_at=now(minutes=15),

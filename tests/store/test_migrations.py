@@ -11,12 +11,13 @@ from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
 from tests.store.conftest import Open
-from tests.store.rows import insert, take_one
+from tests.store.rows import insert, insert_tracked, take_one
 from tests.store.shop import Shop
 from worker.store import schema
 from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
 
+HEAD = "0002"
 MIGRATE = """
 import asyncio, sys
 from worker.store.database import Database
@@ -72,10 +73,10 @@ async def test_an_empty_database_is_migrated_once(empty_url: str, opened: Open) 
     assert await schema_state(database) is SchemaState.MISSING
     with pytest.raises(SchemaMismatch, match=r"^the database's schema is missing; run: returns-worker migrate$"):
         await require_current(database)
-    assert await migrate(database) == (None, "0001")
+    assert await migrate(database) == (None, HEAD)
     assert await schema_state(database) is SchemaState.CURRENT
     await require_current(database)
-    assert await migrate(database) == ("0001", "0001")
+    assert await migrate(database) == (HEAD, HEAD)
 
 
 async def test_migrating_again_keeps_the_data(database: Database, shop: Shop) -> None:
@@ -87,7 +88,7 @@ async def test_migrating_again_keeps_the_data(database: Database, shop: Shop) ->
 async def test_two_tasks_that_migrate_at_once_both_succeed(empty_url: str, opened: Open) -> None:
     databases = [opened(empty_url) for _ in range(4)]
     done = await asyncio.gather(*(migrate(database) for database in databases))
-    assert sorted(done, key=str) == [("0001", "0001")] * 3 + [(None, "0001")]
+    assert sorted(done, key=str) == [(HEAD, HEAD)] * 3 + [(None, HEAD)]
     await asyncio.gather(*(require_current(database) for database in databases))
 
 
@@ -112,7 +113,7 @@ async def test_a_newer_database_is_refused(database: Database, shop: Shop) -> No
 async def test_an_older_database_says_to_migrate(
     database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schema, "_revisions", lambda: ("0002", "0001"))
+    monkeypatch.setattr(schema, "_revisions", lambda: ("9999", HEAD))
     assert await schema_state(database) is SchemaState.OLDER
     with pytest.raises(SchemaMismatch, match=r"^the database's schema is older; run: returns-worker migrate$"):
         await require_current(database)
@@ -130,7 +131,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(
             await migrate(database)
     async with database.reading() as connection:
         assert await connection.run_sync(lambda connection: inspect(connection).get_table_names()) == []
-    assert await migrate(database) == (None, "0001")
+    assert await migrate(database) == (None, HEAD)
 
 
 @pytest.mark.parametrize("kind", ["postgresql"])
@@ -141,3 +142,26 @@ async def test_the_schema_of_the_search_path_is_used(empty_url: str, opened: Ope
         await migrate(database)
         await require_current(database)
         assert await shop.value("SELECT count(*) FROM returns.return_order") == 0
+
+
+async def test_the_second_schema_keeps_what_the_first_one_held(
+    empty_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A creation in doubt keeps its first attempt, and a followed return its age."""
+    database = opened(empty_url)
+    with monkeypatch.context() as old:
+        old.setattr(schema, "_HEAD", "0001")
+        assert await migrate(database) == (None, "0001")
+    async with Shop.at(empty_url) as shop:
+        await insert(shop, "IN-DOUBT")
+        await insert_tracked(shop, "FOLLOWED")
+        await insert(shop, "NEW")
+        for reference, columns in (("IN-DOUBT", "create_started_at"), ("FOLLOWED", "carrier_created_at")):
+            await shop.run(f"UPDATE return_order SET {columns} = {shop.moment(-60)} WHERE reference = '{reference}'")
+        assert await migrate(database) == ("0001", HEAD)
+        await require_current(database)
+        in_doubt = "SELECT first_attempt_at = create_started_at FROM return_order WHERE reference = 'IN-DOUBT'"
+        assert await shop.value(in_doubt)
+        assert await shop.value("SELECT followed_since IS NOT NULL FROM return_order WHERE reference = 'FOLLOWED'")
+        assert await shop.value("SELECT first_attempt_at IS NULL FROM return_order WHERE reference = 'NEW'")
+        assert await shop.value("SELECT sum(lookups) FROM return_order") == 0

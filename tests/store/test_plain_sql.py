@@ -22,7 +22,7 @@ async def test_the_smallest_insert_gets_every_default(shop: Shop) -> None:
     given = {name: value for name, value in row.items() if value is not None}
     assert given.keys() == {
         *("id", "account", "reference", "payload", "due_at", "state", "attempts", "lease_token", "created_at"),
-        *("updated_at", "next_step", "unchanged_polls", "label_attempts", "claims", "shop_changes"),
+        *("updated_at", "next_step", "unchanged_polls", "label_attempts", "claims", "shop_changes", "lookups"),
     }
     assert (row["account"], row["state"], row["next_step"]) == ("default", "pending", "create")
     assert [row[name] for name in ("attempts", "lease_token", "unchanged_polls", "claims", "shop_changes")] == [0] * 5

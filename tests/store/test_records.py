@@ -50,7 +50,7 @@ async def test_a_decision_is_written_in_full_and_the_lease_ends(database: Databa
         carrier_ref="NR-7",
         return_url="https://example.com/r/7",
         create_started_at=now(seconds=-30),
-        carrier_created_at=now(seconds=-20),
+        followed_since=now(seconds=-20),
         attempts=1,
         failing_since=now(hours=-1),
         unchanged_polls=2,
@@ -432,9 +432,9 @@ async def test_moments_keep_their_milliseconds_and_their_zone_does_not_matter(da
     order = await take_one(database)
     moment = datetime(2026, 3, 29, 3, 30, 0, 7_000, tzinfo=UTC)
     abroad = moment.astimezone(__import__("zoneinfo").ZoneInfo("Asia/Kathmandu"))
-    await record(database, [(order, created(order, carrier_created_at=abroad, due_at=now(seconds=-1)))])
+    await record(database, [(order, created(order, followed_since=abroad, due_at=now(seconds=-1)))])
     (claimed,) = await take(database, Step.TRACK)
-    assert claimed.order.carrier_created_at == moment
+    assert claimed.order.followed_since == moment
     assert claimed.order.id == order_id
 
 

@@ -5,14 +5,17 @@ from datetime import datetime
 from enum import StrEnum
 
 from worker.domain.errors import ErrorCode
-from worker.domain.outcomes import PackageInfo, StoredLabel
-from worker.domain.returns import ReturnOrder
+from worker.domain.lifecycle import Step
+from worker.domain.outcomes import StoredLabel
+from worker.domain.returns import PackageInfo, ReturnOrder
 
 
 class StepOutcome(StrEnum):
     """The `outcome` label of `returns_worker_steps_total`."""
 
     CREATED = "created"
+    ADOPTED = "adopted"
+    ABSENT = "absent"
     STORED = "stored"
     CHANGED = "changed"
     UNCHANGED = "unchanged"
@@ -50,7 +53,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The row as it shall be, what history it makes, and what else follows."""
+    """The row as it shall be, what history it makes, and what else follows; `step` is what was done to come to it."""
 
     order: ReturnOrder
     outcome: StepOutcome
@@ -58,3 +61,4 @@ class Decision:
     packages: tuple[PackageInfo, ...] = ()
     labels: tuple[StoredLabel, ...] = ()
     hold: Hold | None = None
+    step: Step | None = None

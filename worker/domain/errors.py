@@ -11,6 +11,7 @@ class ErrorCode(StrEnum):
     CARRIER_REFUSED = "carrier_refused"
     CREATE_OUTCOME_UNKNOWN = "create_outcome_unknown"
     CARRIER_REF_TAKEN = "carrier_ref_taken"
+    REFERENCE_NOT_UNIQUE = "reference_not_unique"
     WORKER_CRASHED = "worker_crashed"
     CARRIER_UNREACHABLE = "carrier_unreachable"
     CARRIER_ERROR = "carrier_error"
@@ -20,6 +21,7 @@ class ErrorCode(StrEnum):
     CARRIER_LOST_IT = "carrier_lost_it"
     UNINTELLIGIBLE_ANSWER = "unintelligible_answer"
     LABEL_NOT_READY = "label_not_ready"
+    LABEL_UNREACHABLE = "label_unreachable"
     LABEL_UNUSABLE = "label_unusable"
     LABEL_NOT_STORED = "label_not_stored"
 
@@ -27,8 +29,11 @@ class ErrorCode(StrEnum):
 MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.INVALID_PAYLOAD: "the payload breaks a rule; every wrong path is named; nothing was sent",
     ErrorCode.CARRIER_REFUSED: "the carrier refused the request and said why; nothing exists there",
-    ErrorCode.CREATE_OUTCOME_UNKNOWN: "a creation was sent and its answer lost or unreadable: look at the carrier's",
+    ErrorCode.CREATE_OUTCOME_UNKNOWN: "a creation was sent and its answer lost or unreadable: look at the carrier's;"
+    " while still `pending` the worker looks itself",
     ErrorCode.CARRIER_REF_TAKEN: "the carrier answered a creation with a number that another return already has",
+    ErrorCode.REFERENCE_NOT_UNIQUE: "a lost creation was looked up, and what bears its reference at the carrier is not"
+    " surely it: several orders, an older one, or one that is spelled otherwise",
     ErrorCode.WORKER_CRASHED: "five claims in a row ended without a result: something about this row kills its workers",
     ErrorCode.CARRIER_UNREACHABLE: "no connection to the carrier; nothing was sent",
     ErrorCode.CARRIER_ERROR: "the carrier answered with a server error",
@@ -38,7 +43,8 @@ MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.CARRIER_LOST_IT: "the carrier says it does not know this return (404)",
     ErrorCode.UNINTELLIGIBLE_ANSWER: "the carrier's answer has not the documented shape",
     ErrorCode.LABEL_NOT_READY: "the carrier has no label for this return yet",
-    ErrorCode.LABEL_UNUSABLE: "what the carrier sent as label is no readable PDF of the right length",
+    ErrorCode.LABEL_UNREACHABLE: "the label's address is dead, gives no answer, or is one that may not be asked",
+    ErrorCode.LABEL_UNUSABLE: "what the carrier sent as label is no whole PDF (PNG, ZPL) of the right length",
     ErrorCode.LABEL_NOT_STORED: "the label is good but the label store could not take it",
 }
 """One line an operator understands, for each code; the documentation repeats it and a test compares them."""

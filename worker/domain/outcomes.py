@@ -4,18 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingUpdate
-
-
-@dataclass(frozen=True, slots=True)
-class PackageInfo:
-    """A row of `package`: what the carrier says of one package or shipment."""
-
-    position: int
-    label_code: str | None = None
-    description: str | None = None
-    tracking_number: str | None = None
-    tracking_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +36,7 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The carrier made the return and said its number."""
+    """The carrier made the return and said its number; `adopted` when that was found out by a look-up."""
 
     carrier_ref: str
     update: TrackingUpdate | None
@@ -54,6 +44,7 @@ class Created:
     return_url: str | None = None
     has_label: bool = True  # whether a label can be asked for now
     raw: str | None = None
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +60,19 @@ class Interrupted:
 
 
 @dataclass(frozen=True, slots=True)
+class Absent:
+    """A creation without an answer was looked up at the carrier: nothing there bears the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """A creation without an answer was looked up, and what was found is not surely, or not only, it."""
+
+    message: str
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RefTaken:
     """The carrier's number for this creation already belongs to another return."""
 
@@ -78,9 +82,10 @@ class RefTaken:
 
 @dataclass(frozen=True, slots=True)
 class LabelReady:
-    """The label is verified and stored."""
+    """The label is verified and stored; `more`: another one of the same return can be asked for now."""
 
     label: StoredLabel
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +98,14 @@ class LabelTrouble:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """The carrier said where the return is."""
+    """The carrier said where the return is, its packages as far as it names them, and which labels there are.
+
+    `labels` holds the positions of labels that can be asked for now; empty where labels do not come with the status.
+    """
 
     update: TrackingUpdate
+    packages: tuple[PackageInfo, ...] = ()
+    labels: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,13 @@ class Failed:
     message: str
     retry_after: timedelta | None = None
     raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotCancelled:
+    """The carrier was asked to cancel and did not say that it has."""
+
+    failed: Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +159,14 @@ Outcome = (
     Created
     | Invalid
     | Interrupted
+    | Absent
+    | Ambiguous
     | RefTaken
     | LabelReady
     | LabelTrouble
     | Tracked
     | Failed
+    | NotCancelled
     | Withdrawn
     | RequestRefused
     | NothingToDo

@@ -12,17 +12,21 @@ from datetime import datetime, timedelta
 TOKEN_LIFE = timedelta(seconds=3)
 """A token not used within this is void: tokens kept back would be a second burst."""
 
+FEW_LEFT = 3
+"""So few requests left, by the carrier's word, slow an account down; by its own pace alone nobody comes there."""
+
 _TRANSIT = timedelta(seconds=2)  # a request may reach the carrier so much later than the one after it
 _WINDOW = timedelta(seconds=60) + TOKEN_LIFE + _TRANSIT
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Tokens taken, the account's moment to remember, and when the next token will be there."""
+    """Tokens taken, the account's moment to remember, when the next token will be there, and how long that is."""
 
     tokens: int
     spent_until: datetime
     next_at: datetime
+    wait: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,31 @@ class Pace:
         tokens = self.rate_per_minute - self.burst + 1
         return timedelta(microseconds=math.ceil(_WINDOW / timedelta(microseconds=1) * 1.001 / tokens))
 
-    def take(self, spent_until: datetime | None, now: datetime, want: int) -> Grant:
-        """Up to `want` tokens at `now`, given the moment remembered from the last call."""
+    def take(self, spent_until: datetime | None, now: datetime, want: int, leave: int = 0) -> Grant:
+        """Up to `want` tokens at `now`, given the moment remembered from the last call; `leave` stay for others."""
+        leave = min(leave, self.burst - 1)
         full = now - self.burst * self.interval
         start = full if spent_until is None else max(spent_until, full)
-        tokens = max(0, min(want, int((now - start) / self.interval)))
+        tokens = max(0, min(want, int((now - start) / self.interval) - leave))
         spent = start + tokens * self.interval
-        if tokens:  # up to the next millisecond: SQLite keeps no more, and would round it down
-            spent += timedelta(microseconds=-spent.microsecond % 1000)
-        return Grant(tokens, spent, spent + self.interval)
+        if tokens:
+            spent = _whole_milliseconds(spent)
+        next_at = spent + (1 + leave) * self.interval
+        return Grant(tokens, spent, next_at, max(next_at - now, timedelta(0)))
+
+    def slowed(self, spent_until: datetime | None, now: datetime, remaining: int) -> datetime | None:
+        """The moment to remember when the carrier says that only `remaining` requests are left; None: go on as it is.
+
+        The carrier's window ends within a minute; what remains is spread over that, and with nothing left it is waited
+        out. Others may use the same key, or the carrier count otherwise than its documentation says.
+        """
+        if remaining > FEW_LEFT:
+            return None
+        wait = timedelta(seconds=60) / (max(remaining, 0) + 1)
+        slowed = _whole_milliseconds(now + wait - self.interval)
+        return slowed if spent_until is None or slowed > spent_until else None
+
+
+def _whole_milliseconds(moment: datetime) -> datetime:
+    """Up to the next millisecond: SQLite keeps no more, and would round it down."""
+    return moment + timedelta(microseconds=-moment.microsecond % 1000)

@@ -51,11 +51,16 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything `decide` needs to know of one account's configuration."""
+    """Everything `decide` needs to know of one account's configuration.
+
+    `resend_after` is a lease plus the time limit of a request, where the carrier can be searched: so long after a
+    creation was begun its worker, even one that was stopped meanwhile, cannot send it any more. None where it cannot.
+    """
 
     ladders: Mapping[TrackingStatus, Ladder] = field(default_factory=dict)
     default_ladder: Ladder = field(default_factory=Ladder)
     backoff: Backoff = field(default_factory=Backoff)
+    resend_after: timedelta | None = None
     busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
     min_busy_wait: timedelta = timedelta(seconds=1)  # "Retry-After: 0" must not become a tight loop
     max_busy_wait: timedelta = timedelta(hours=1)  # whatever Retry-After says: a carrier's slip must not stop a shop

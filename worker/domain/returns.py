@@ -11,12 +11,26 @@ from worker.domain.lifecycle import State, Step
 from worker.domain.tracking import TrackingStatus
 
 
+@dataclass(frozen=True, slots=True)
+class PackageInfo:
+    """A row of `package`: what the carrier says of one package or shipment."""
+
+    position: int
+    label_code: str | None = None
+    description: str | None = None
+    tracking_number: str | None = None
+    tracking_url: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReturnOrder:
     """One row of `return_order` as claimed; times are aware and UTC, on the database's clock.
 
     `payload` is JSON text, present only when the claimed step needs it. `create_started_at` is the durable intent: set
-    and committed before a creation is sent, cleared only by an answer that proves nothing was created.
+    and committed before a creation is sent, cleared only by what proves that nothing was created; a row that is claimed
+    with one has a creation without an answer, looked up `lookups` times since. `first_attempt_at` is the first intent
+    of all. `followed_since` is when the return came to the carrier, or its first shipment where those come later.
+    `packages` and `labels` (the positions of stored ones) are what has been recorded so far.
     """
 
     id: int
@@ -33,7 +47,9 @@ class ReturnOrder:
     carrier_ref: str | None = None
     return_url: str | None = None
     create_started_at: datetime | None = None
-    carrier_created_at: datetime | None = None
+    first_attempt_at: datetime | None = None
+    lookups: int = 0
+    followed_since: datetime | None = None
     attempts: int = 0
     failing_since: datetime | None = None
     unchanged_polls: int = 0
@@ -47,6 +63,8 @@ class ReturnOrder:
     shop_changes: int = 0
     lease_token: int = 0
     claims: int = 0
+    packages: tuple[PackageInfo, ...] = ()
+    labels: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,16 @@ _TERMINAL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class TrackingUpdate:
-    """One observation: our status, the carrier's own word, when it says it happened (UTC), its answer as JSON text."""
+    """One observation: our status, the carrier's own word, when it says it happened (UTC), its answer as JSON text.
+
+    `carrier_status` is None where the carrier has said nothing yet; `reason` explains a status that is not its word.
+    """
 
     status: TrackingStatus
-    carrier_status: str
+    carrier_status: str | None
     carrier_time: datetime | None = None
     raw: str | None = None
+    reason: str | None = None
 
 
 class StatusMap:

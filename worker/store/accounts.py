@@ -1,12 +1,14 @@
 """What all workers share about an account, in its one row: its pace, and whether and until when it waits."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.decision import Hold
 from worker.domain.lifecycle import SCHEDULED_STEPS, Step
@@ -80,8 +82,37 @@ async def register_accounts(database: Database, names: Sequence[str]) -> None:
             )
 
 
-async def take_tokens(database: Database, account: str, pace: Pace, want: int) -> Grant:
-    """Take up to `want` requests from the account's allowance, which all workers share."""
+async def database_now(database: Database) -> datetime:
+    """The database's time."""
+    async with database.reading() as connection:
+        now = read_moment((await connection.execute(text(f"SELECT {_NOW[database.dialect]}"))).scalar_one())
+    assert now is not None
+    return now
+
+
+async def take_tokens(database: Database, account: str, pace: Pace, want: int, leave: int = 0) -> Grant:
+    """Take up to `want` requests from the account's allowance, which all workers share; `leave` stay for others."""
+    async with _allowance(database, account) as (connection, spent_until, now):
+        grant = pace.take(spent_until, now, want, leave)
+        if grant.tokens:
+            await _spend_until(database, connection, account, grant.spent_until)
+    return grant
+
+
+async def slow_down(database: Database, account: str, pace: Pace, remaining: int) -> bool:
+    """Let every worker of the account go slower, since the carrier says how few requests remain; whether it does."""
+    async with _allowance(database, account) as (connection, spent_until, now):
+        slowed = pace.slowed(spent_until, now, remaining)
+        if slowed is not None:
+            await _spend_until(database, connection, account, slowed)
+    return slowed is not None
+
+
+@asynccontextmanager
+async def _allowance(
+    database: Database, account: str
+) -> AsyncIterator[tuple[AsyncConnection, datetime | None, datetime]]:
+    """The account's row, locked: until when its allowance is spent, and the database's time."""
     locking = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
     clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
     async with database.transaction() as connection:
@@ -92,13 +123,14 @@ async def take_tokens(database: Database, account: str, pace: Pace, want: int) -
         spent_until = read_moment(lock.scalar_one())
         now = read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
         assert now is not None
-        grant = pace.take(spent_until, now, want)
-        if grant.tokens:
-            await connection.execute(
-                text("UPDATE carrier_account SET spent_until = :spent WHERE name = :name"),
-                {"spent": _bound(database, grant.spent_until), "name": account},
-            )
-    return grant
+        yield connection, spent_until, now
+
+
+async def _spend_until(database: Database, connection: AsyncConnection, account: str, moment: datetime) -> None:
+    await connection.execute(
+        text("UPDATE carrier_account SET spent_until = :spent WHERE name = :name"),
+        {"spent": _bound(database, moment), "name": account},
+    )
 
 
 async def hold_account(database: Database, account: str, hold: Hold, refused_key: str | None) -> None:

@@ -6,7 +6,7 @@ only un-indexed columns; and it raises `lease_token`, the fence that every later
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from sqlalchemy.engine import RowMapping
 
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
-from worker.domain.returns import ReturnOrder
+from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import read_moment
 from worker.store.database import POSTGRESQL, SQLITE, Database
@@ -41,9 +41,27 @@ class Claimed:
 
 # What a claim brings back: what `decide` and the steps look at. The payload stays behind for a poll, which needs none.
 _COLUMNS = """id, account, reference, state, next_step, due_at, label_due_at, track_due_at, tracking_status,
-  carrier_status, carrier_ref, return_url, create_started_at, carrier_created_at, attempts, failing_since,
-  unchanged_polls, error_code, error_message, label_attempts, label_error_code, label_error_message,
+  carrier_status, carrier_ref, return_url, create_started_at, first_attempt_at, lookups, followed_since, attempts,
+  failing_since, unchanged_polls, error_code, error_message, label_attempts, label_error_code, label_error_message,
   cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims"""
+
+_PACKAGE = tuple(field.name for field in fields(PackageInfo))
+
+
+def _belongings(order: str, dialect: str) -> str:
+    """The packages and labels recorded so far, for the steps that look at them."""
+    members = ", ".join(f"'{name}', p.{name}" for name in _PACKAGE)
+    if dialect == POSTGRESQL:
+        packages, labels = f"json_agg(json_build_object({members}))", "json_agg(l.position)"
+    else:
+        packages, labels = f"json_group_array(json_object({members}))", "json_group_array(l.position)"
+    return f"""CASE WHEN {order}.next_step <> 'create' THEN
+    (SELECT CAST({packages} AS text) FROM package p WHERE p.return_order_id = {order}.id) END AS packages,
+  CASE WHEN {order}.next_step <> 'create' THEN
+    (SELECT CAST({labels} AS text) FROM label l WHERE l.return_order_id = {order}.id) END AS labels"""
+
+
+_RETURNED = f"""{", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))}, {_belongings("o", POSTGRESQL)}"""
 
 # ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
 _POSTGRESQL_CLAIM = text(f"""
@@ -61,21 +79,49 @@ UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
  WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
-RETURNING {", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))},
+RETURNING {_RETURNED},
   CASE WHEN o.next_step <> 'track' THEN CAST(o.payload AS text) END AS payload, now() AS claimed_at
 """)
 
+# Rows with a claim that came to nothing are left out: what killed that worker must be tried alone. `updated_at`: a row
+# that was recorded after the carrier was asked is known better than the answer knows it.
+_SEEN = """{0}.account = :account AND {0}.state = 'tracking' AND {0}.claims = 0 AND {0}.cancel_requested_at IS NULL
+     AND {0}.retry_requested_at IS NULL AND {0}.lease_owner IS NULL"""
+
+_POSTGRESQL_CLAIM_SEEN = text(f"""
+WITH taken AS MATERIALIZED (
+  SELECT r.id FROM return_order r
+   WHERE {_SEEN.format("r")} AND r.updated_at < now() - make_interval(secs => :age)
+     AND r.carrier_ref = ANY (ARRAY(SELECT json_array_elements_text(CAST(:refs AS json))))
+   ORDER BY r.id FOR UPDATE SKIP LOCKED
+)
+UPDATE return_order AS o
+   SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
+       lease_token = o.lease_token + 1, claims = o.claims + 1
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
+RETURNING {_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed_at
+""")
+
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+_SQLITE_RETURNED = f"{_COLUMNS}, {_belongings('return_order', SQLITE)}"
+_SQLITE_CLAIM_SEEN = text(f"""
+UPDATE return_order
+   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
+       lease_token = lease_token + 1, claims = claims + 1
+ WHERE {_SEEN.format("return_order")} AND updated_at < strftime('%Y-%m-%d %H:%M:%f', 'now', :age)
+   AND carrier_ref IN (SELECT value FROM json_each(:refs))
+RETURNING {_SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at""")
 
 # clock_timestamp(): now() is when the statement began, and it may have waited for a lock of the shop's since.
 _INTENT = {
     POSTGRESQL: text("""
-UPDATE return_order SET create_started_at = now()
+UPDATE return_order SET create_started_at = now(), first_attempt_at = coalesce(first_attempt_at, now())
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
    AND state = 'pending' AND lease_until > clock_timestamp() + make_interval(secs => :call)
 RETURNING create_started_at"""),
     SQLITE: text(f"""
-UPDATE return_order SET create_started_at = {_SQLITE_NOW}
+UPDATE return_order
+   SET create_started_at = {_SQLITE_NOW}, first_attempt_at = coalesce(first_attempt_at, {_SQLITE_NOW})
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
    AND state = 'pending' AND lease_until > strftime('%Y-%m-%d %H:%M:%f', 'now', :call)
 RETURNING create_started_at"""),
@@ -110,6 +156,25 @@ async def claim(database: Database, lanes: Sequence[Lane], owner: str, lease: ti
             result = await connection.execute(*_sqlite_claim(wanted, owner, lease))
         claimed = [_claimed(row) for row in result.mappings()]
     return sorted(claimed, key=lambda row: (row.due_at, row.order.id))
+
+
+async def claim_seen(
+    database: Database, account: str, refs: Sequence[str], age: timedelta, owner: str, lease: timedelta
+) -> list[Claimed]:
+    """Take the followed returns that a carrier's list just showed, due or not; `age` is how long ago it was asked for.
+
+    Left out are rows that somebody holds, asked something of, or recorded since. They come as `track` steps.
+    """
+    seconds, held = age.total_seconds(), lease.total_seconds()
+    parameters: dict[str, Any] = {"account": account, "refs": json.dumps(list(refs)), "owner": owner}
+    if database.dialect == POSTGRESQL:
+        statement, parameters = _POSTGRESQL_CLAIM_SEEN, parameters | {"age": seconds, "lease": held}
+    else:
+        times = {"age": f"{-seconds:+.3f} seconds", "lease": f"{held:+.3f} seconds"}
+        statement, parameters = _SQLITE_CLAIM_SEEN, parameters | times
+    async with database.statement() as connection:
+        claimed = [_claimed(row) for row in (await connection.execute(statement, parameters)).mappings()]
+    return [replace(each, order=replace(each.order, next_step=Step.TRACK)) for each in claimed]
 
 
 async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:
@@ -157,7 +222,7 @@ def _sqlite_claim(lanes: Sequence[Lane], owner: str, lease: timedelta) -> tuple[
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
  WHERE id IN ({union})
-RETURNING {_COLUMNS}, CASE WHEN next_step <> 'track' THEN payload END AS payload, {_SQLITE_NOW} AS claimed_at"""
+RETURNING {_SQLITE_RETURNED}, CASE WHEN next_step <> 'track' THEN payload END AS payload, {_SQLITE_NOW} AS claimed_at"""
     return text(statement), parameters
 
 
@@ -184,7 +249,9 @@ def _order(row: RowMapping, due_at: datetime) -> ReturnOrder:
         carrier_ref=row["carrier_ref"],
         return_url=row["return_url"],
         create_started_at=read_moment(row["create_started_at"]),
-        carrier_created_at=read_moment(row["carrier_created_at"]),
+        first_attempt_at=read_moment(row["first_attempt_at"]),
+        lookups=row["lookups"],
+        followed_since=read_moment(row["followed_since"]),
         attempts=row["attempts"],
         failing_since=read_moment(row["failing_since"]),
         unchanged_polls=row["unchanged_polls"],
@@ -198,6 +265,8 @@ def _order(row: RowMapping, due_at: datetime) -> ReturnOrder:
         shop_changes=row["shop_changes"],
         lease_token=row["lease_token"],
         claims=row["claims"],
+        packages=tuple(PackageInfo(**package) for package in json.loads(row["packages"] or "[]")),
+        labels=frozenset(json.loads(row["labels"] or "[]")),
     )
 
 

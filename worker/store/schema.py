@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from worker.store.database import POSTGRESQL, Database
 
+_HEAD = "head"  # what to migrate to; tests begin with an older one
 _LOCK = 7_203_655_001  # any number that no other program on this database uses as advisory lock
 
 
@@ -86,6 +87,6 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
     before = MigrationContext.configure(connection).get_current_revision()
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, _HEAD)
     after = MigrationContext.configure(connection).get_current_revision()
     return before, str(after)

@@ -62,7 +62,7 @@ class ReturnOrderRow(SQLModel, table=True):
     label_due_at: datetime | None = Field(sa_column=Column(Moment))
     track_due_at: datetime | None = Field(sa_column=Column(Moment))
     create_started_at: datetime | None = Field(sa_column=Column(Moment))
-    carrier_created_at: datetime | None = Field(sa_column=Column(Moment))
+    followed_since: datetime | None = Field(sa_column=Column(Moment))
     failing_since: datetime | None = Field(sa_column=Column(Moment))
     unchanged_polls: int = Field(sa_column=Column(Integer, nullable=False))
     label_attempts: int = Field(sa_column=Column(Integer, nullable=False))
@@ -70,6 +70,8 @@ class ReturnOrderRow(SQLModel, table=True):
     label_error_message: str | None = Field(sa_column=Column(Text))
     claims: int = Field(sa_column=Column(Integer, nullable=False))
     shop_changes: int = Field(sa_column=Column(Integer, nullable=False))
+    first_attempt_at: datetime | None = Field(sa_column=Column(Moment))
+    lookups: int = Field(sa_column=Column(Integer, nullable=False))
 
 
 class StatusTransitionRow(SQLModel, table=True):

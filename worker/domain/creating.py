@@ -1,0 +1,119 @@
+"""What follows from a creation, and from looking one up whose answer was lost: at most one may ever exist."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from worker.domain.decision import Decision, StepOutcome, Transition
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import State
+from worker.domain.outcomes import Ambiguous, Created, Failed, FailureKind
+from worker.domain.tracking import TrackingStatus
+from worker.domain.verdicts import (
+    CODES,
+    MAX_MESSAGE,
+    OUTAGES,
+    Context,
+    counted,
+    healthy,
+    held,
+    outage,
+    rejected,
+    remark,
+)
+
+_ROUNDING = timedelta(seconds=1)  # SQLite keeps milliseconds; a look-up that is due must not count as too early
+
+
+def created(context: Context, created: Created) -> Decision:
+    """The carrier has it: its label and its status are followed from now on."""
+    now, before = context.now, context.order
+    status = created.update.status if created.update else TrackingStatus.PRE_TRANSIT
+    carrier_status = created.update.carrier_status if created.update else None
+    ladder = context.policy.ladder(status)
+    wait = min(ladder.wait(0, context.chance), ladder.max_age)
+    # What is known of an adopted one is only its number; and a withdrawal has waited for just this.
+    at_once = created.adopted or before.cancel_requested_at is not None
+    order = replace(
+        healthy(before),
+        state=State.TRACKING,
+        carrier_ref=created.carrier_ref,
+        return_url=created.return_url,
+        followed_since=now,
+        create_started_at=before.create_started_at or now,
+        lookups=0,
+        unchanged_polls=0,
+        tracking_status=status,
+        carrier_status=carrier_status,
+        label_due_at=now if created.has_label else None,
+        track_due_at=now if at_once else now + wait,
+    )
+    reason = "found at the carrier by its reference, and adopted" if created.adopted else "created at the carrier"
+    transitions = (
+        Transition("state", before.state, State.TRACKING, reason=reason, raw=created.raw),
+        Transition("tracking_status", before.tracking_status, status, carrier_status),
+    )
+    outcome = StepOutcome.ADOPTED if created.adopted else StepOutcome.CREATED
+    return Decision(order, outcome, transitions, created.packages)
+
+
+def not_created(context: Context, failed: Failed) -> Decision:
+    """A creation failed: it is sent again only when nothing can have reached the carrier; every doubt is settled first.
+
+    It is settled by a look-up where the carrier can be searched, else by a person.
+    """
+    code, message = CODES[failed.kind], failed.message
+    if failed.kind is FailureKind.NETWORK:
+        return outage(context, code, message, failed.raw)
+    if failed.kind is FailureKind.REFUSED:
+        return rejected(context, code, message, failed.raw)
+    context, code = with_intent(context), ErrorCode.CREATE_OUTCOME_UNKNOWN
+    if context.policy.resend_after is None:
+        return held(context, code, message, failed.raw)
+    decision = counted(context, code, message, failed.raw)
+    if decision.order.state is not State.PENDING:
+        return decision
+    line = remark(context.order, "the creation was sent and its answer is lost: it is looked up", failed.raw)
+    return replace(decision, order=replace(decision.order, lookups=0), transitions=(line,))
+
+
+def not_looked_up(context: Context, failed: Failed) -> Decision:
+    """The look-up itself failed; the creation stays in doubt, and nothing is sent."""
+    code, message = ErrorCode.CREATE_OUTCOME_UNKNOWN, f"the look-up failed: {failed.message}"
+    return (outage if failed.kind in OUTAGES else counted)(context, code, message, failed.raw)
+
+
+def absent(context: Context) -> Decision:
+    """Not found. Only a second look-up, made when nobody can send that creation any more, lets it be sent again.
+
+    A worker that was stopped between committing its intent and sending may wake up and send, but not after its lease
+    and one time limit; the carrier may list an order a little later than it makes it.
+    """
+    order, now, resend_after = context.order, context.now, context.policy.resend_after
+    if resend_after is None or order.create_started_at is None:
+        return held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, "not found, but this carrier cannot be searched")
+    nobody_sends_from = order.create_started_at + resend_after
+    looked_late = order.due_at is not None and order.due_at >= nobody_sends_from
+    if order.lookups >= 1 and looked_late:
+        line = remark(order, "looked up twice and not there: it is sent again")
+        order = replace(order, create_started_at=None, lookups=0, failing_since=None, due_at=now)
+        return Decision(order, StepOutcome.ABSENT, (line,))
+    order = replace(
+        order,
+        lookups=order.lookups + 1,
+        failing_since=None,
+        error_code=ErrorCode.CREATE_OUTCOME_UNKNOWN,
+        error_message="looked up and not there yet; it is looked up again before it may be sent again",
+        due_at=max(now + resend_after / 2, nobody_sends_from + _ROUNDING),
+    )
+    return Decision(order, StepOutcome.ABSENT)
+
+
+def ambiguous(context: Context, found: Ambiguous) -> Decision:
+    """Something bears the reference and is not surely it: only a person can tell."""
+    return held(context, ErrorCode.REFERENCE_NOT_UNIQUE, found.message[:MAX_MESSAGE], found.raw)
+
+
+def with_intent(context: Context) -> Context:
+    """The row was claimed before the intent was committed, and recording it as claimed would take the intent back."""
+    started_at = context.order.create_started_at or context.now
+    return replace(context, order=replace(context.order, create_started_at=started_at))

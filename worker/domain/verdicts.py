@@ -1,0 +1,120 @@
+"""The turns a row can take in any step: tried again, held for a person, rejected, its account made to wait."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from worker.domain.decision import Decision, Hold, StepOutcome, Transition
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import State, Step
+from worker.domain.outcomes import Failed, FailureKind
+from worker.domain.policy import Policy
+from worker.domain.returns import ReturnOrder
+
+MAX_MESSAGE = 2000  # characters of error_message; a payload may break many rules at once
+
+CODES = {
+    FailureKind.NETWORK: ErrorCode.CARRIER_UNREACHABLE,
+    FailureKind.TIMEOUT: ErrorCode.CARRIER_TIMEOUT,
+    FailureKind.SERVER_ERROR: ErrorCode.CARRIER_ERROR,
+    FailureKind.THROTTLED: ErrorCode.CARRIER_BUSY,
+    FailureKind.UNAUTHORIZED: ErrorCode.CARRIER_KEY_REFUSED,
+    FailureKind.REFUSED: ErrorCode.CARRIER_REFUSED,
+    FailureKind.NOT_FOUND: ErrorCode.CARRIER_LOST_IT,
+    FailureKind.UNINTELLIGIBLE: ErrorCode.UNINTELLIGIBLE_ANSWER,
+    FailureKind.OUTCOME_UNKNOWN: ErrorCode.CREATE_OUTCOME_UNKNOWN,
+}
+OUTAGES = frozenset({FailureKind.NETWORK, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR})
+TURNED_AWAY = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a decision is made on; `now` is on the database's clock, `chance` in [0, 1)."""
+
+    order: ReturnOrder
+    now: datetime
+    policy: Policy
+    chance: float
+
+
+def outage(context: Context, code: ErrorCode, message: str, raw: str | None) -> Decision:
+    """The carrier's or the network's own trouble: tried again uncounted, for `give_up_after`."""
+    since = context.order.failing_since or context.now
+    context = replace(context, order=replace(context.order, failing_since=since))
+    failing_for = context.now - since
+    if failing_for >= context.policy.backoff.give_up_after:
+        return held(context, code, f"since {since:%Y-%m-%d %H:%M} UTC: {message}", raw)
+    return retrying(context, code, message, context.policy.backoff.outage_wait(failing_for, context.chance))
+
+
+def counted(context: Context, code: ErrorCode, message: str, raw: str | None) -> Decision:
+    """A failure that is this row's own: tried again, `max_attempts` times in all."""
+    attempts = context.order.attempts + 1
+    context = replace(context, order=replace(context.order, attempts=attempts))
+    if attempts >= context.policy.backoff.max_attempts:
+        return held(context, code, f"{attempts} tries: {message}", raw)
+    return retrying(context, code, message, context.policy.backoff.wait(attempts, context.chance))
+
+
+def retrying(context: Context, code: ErrorCode, message: str, wait: timedelta) -> Decision:
+    """The step is done again after `wait`."""
+    order = replace(context.order, error_code=code, error_message=message[:MAX_MESSAGE])
+    return Decision(due(order, context.now + wait), StepOutcome.RETRYING)
+
+
+def account_waits(context: Context, failed: Failed) -> Decision:
+    """Turned away for now, or the key refused: the account waits; the return is not to blame and stays as it is."""
+    order = replace(context.order, failing_since=None)  # it did answer
+    hold = hold_after(failed, context.now, context.policy)
+    if hold.until is not None:
+        order = due(order, hold.until)
+    return Decision(order, StepOutcome.WAITING, hold=hold)
+
+
+def hold_after(failed: Failed, now: datetime, policy: Policy) -> Hold:
+    """How long an account waits: as the carrier asks, within reason; with a refused key until a person acts."""
+    code = CODES[failed.kind]
+    if failed.kind is FailureKind.UNAUTHORIZED:
+        return Hold(None, code, failed.message)
+    asked = policy.busy_wait if failed.retry_after is None else failed.retry_after
+    return Hold(now + min(max(asked, policy.min_busy_wait), policy.max_busy_wait), code, failed.message)
+
+
+def held(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
+    """A person decides."""
+    order = replace(context.order, error_code=code, error_message=message[:MAX_MESSAGE])
+    context = replace(context, order=order)
+    return to_state(context, State.NEEDS_ATTENTION, StepOutcome.NEEDS_ATTENTION, reason=code, raw=raw)
+
+
+def rejected(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
+    """Nothing exists at the carrier, and sending the same again would not help."""
+    order = replace(context.order, error_code=code, error_message=message[:MAX_MESSAGE])
+    return to_state(replace(context, order=order), State.REJECTED, StepOutcome.REJECTED, reason=code, raw=raw)
+
+
+def to_state(context: Context, state: State, outcome: StepOutcome, *, reason: str, raw: str | None = None) -> Decision:
+    """The row in another state, with the line that says why."""
+    before = context.order
+    order = replace(before, state=state, label_due_at=None, track_due_at=None)
+    if state is State.CANCELLED:
+        order = replace(order, error_code=None, error_message=None, retry_requested_at=None)
+    line = Transition("state", before.state, state, before.carrier_status, reason=reason, raw=raw)
+    return Decision(order, outcome, (line,))
+
+
+def remark(order: ReturnOrder, reason: str, raw: str | None = None) -> Transition:
+    """A line of the history that changes no state."""
+    return Transition("state", order.state, order.state, order.carrier_status, reason=reason, raw=raw)
+
+
+def healthy(order: ReturnOrder) -> ReturnOrder:
+    """Nothing is wrong with it any more."""
+    return replace(order, attempts=0, failing_since=None, error_code=None, error_message=None)
+
+
+def due(order: ReturnOrder, at: datetime) -> ReturnOrder:
+    """The claimed step's own clock set to `at`."""
+    if order.state is State.PENDING:
+        return replace(order, due_at=at)
+    return replace(order, label_due_at=at) if order.next_step is Step.LABEL else replace(order, track_due_at=at)
