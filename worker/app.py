@@ -12,8 +12,9 @@ from contextlib import suppress
 import structlog
 
 import worker
-from worker.carriers.http import Observer, RequestOutcome
-from worker.carriers.port import Carrier, NotSent
+from worker.carriers.endings import RequestOutcome
+from worker.carriers.http import Observer
+from worker.carriers.port import Carrier, NotSent, Pacer, Searchable
 from worker.carriers.registry import CARRIERS, AccountConfig, open_carrier
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.lifecycle import LIVE_STATES, State, Step
@@ -28,6 +29,7 @@ from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, 
 from worker.steps.accounts import Account
 from worker.steps.advance import Advance, Timing
 from worker.steps.housekeeping import Housekeeping
+from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
 from worker.steps.report import Report
 from worker.store.accounts import register_accounts
@@ -151,13 +153,15 @@ class Application:
         settings, key = self.settings.accounts[name], self._keys[name]
         current = _redacted(key, redactor)
         rate = settings.requests_per_minute
+        meter = Meter(self.database, name, Pace(rate) if rate else None, lease_clock)
+        carrier = open_account(self.settings, name, current, self._observer(name), meter)
         return Account(
             name=name,
-            carrier=open_account(self.settings, name, current, self._observer(name)),
-            policy=policy_of(self.settings, name),
+            carrier=carrier,
+            policy=policy_of(self.settings, name, searchable=isinstance(carrier, Searchable)),
             timeout=settings.timeout.total_seconds(),
             max_in_flight=settings.max_in_flight,
-            pace=Pace(rate) if rate else None,
+            meter=meter,
             key_fingerprint=lambda: _fingerprint(current()),
         )
 
@@ -194,10 +198,9 @@ class Application:
 
     def _expect_series(self) -> None:
         self.metrics.expect(
-            self._accounts,
+            {name: CARRIERS[account.carrier].operations for name, account in self.settings.accounts.items()},
             steps={step: _OUTCOMES[step] for step in Step},
             states=LIVE_STATES,
-            operations=("create", "label", "track"),
             request_outcomes=tuple(RequestOutcome),
             transitions=[("state", state) for state in State]
             + [("tracking_status", status) for status in TrackingStatus],
@@ -206,10 +209,13 @@ class Application:
 
 _FAILURES = (StepOutcome.RETRYING, StepOutcome.WAITING, StepOutcome.NEEDS_ATTENTION)
 _OUTCOMES: Mapping[Step, tuple[str, ...]] = {
-    Step.CREATE: (StepOutcome.CREATED, StepOutcome.REJECTED, *_FAILURES),
+    Step.CREATE: (
+        *(StepOutcome.CREATED, StepOutcome.ADOPTED, StepOutcome.ABSENT, StepOutcome.REJECTED),
+        *_FAILURES,
+    ),
     Step.LABEL: (StepOutcome.STORED, *_FAILURES),
     Step.TRACK: (StepOutcome.CHANGED, StepOutcome.UNCHANGED, StepOutcome.COMPLETED, *_FAILURES),
-    Step.CANCEL: (StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK),
+    Step.CANCEL: (StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK, *_FAILURES),
 }
 
 
@@ -233,12 +239,11 @@ async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[Non
         wait = min(wait * 2, 2.0)
 
 
-def open_account(settings: Settings, name: str, key: Callable[[], str], observe: Observer) -> Carrier:
+def open_account(
+    settings: Settings, name: str, key: Callable[[], str], observe: Observer, pacer: Pacer | None = None
+) -> Carrier:
     """The adapter of one configured account; raises `ConfigurationError`."""
     account = settings.accounts[name]
-    if account.carrier not in CARRIERS:
-        known = ", ".join(CARRIERS)
-        raise ConfigurationError([f"accounts.{name}.carrier: {account.carrier} is not supported yet; there is {known}"])
     config = AccountConfig(
         carrier=account.carrier,
         key=key,
@@ -251,21 +256,24 @@ def open_account(settings: Settings, name: str, key: Callable[[], str], observe:
         receiver=account.receiver,
         status_map={word: TrackingStatus(status) for word, status in account.status_map.items()},
         reject_past_pickup=account.reject_past_pickup,
+        link_grace=account.link_grace,
     )
     try:
-        return open_carrier(config, observe)
+        return open_carrier(config, observe, pacer=pacer)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(
             [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {error}"]
         ) from error
 
 
-def policy_of(settings: Settings, account: str) -> Policy:
-    """What `decide` is told of an account's configuration."""
+def policy_of(settings: Settings, account: str, *, searchable: bool) -> Policy:
+    """What `decide` is told of an account's configuration; `searchable`: a lost creation can be looked up there."""
     retry = settings.retry
+    resend_after = settings.worker.lease + settings.accounts[account].timeout if searchable else None
     return Policy(
         ladders={status: _ladder(settings, account, status) for status in TrackingStatus if not status.is_terminal},
         backoff=Backoff(retry.first, retry.factor, retry.cap, retry.max_attempts, retry.give_up_after),
+        resend_after=resend_after,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from worker.carriers import open_carrier
-from worker.carriers.http import RequestOutcome
+from worker.carriers.endings import RequestOutcome
 from worker.carriers.izipack import Izipack
 from worker.carriers.port import CarrierError, Creation
 from worker.carriers.registry import AccountConfig
@@ -79,7 +79,7 @@ class Account:
         return await self.carrier.create(self.creation)
 
     async def track(self, number: str = "9RET326720205706") -> Any:
-        return await self.carrier.track(at_carrier(number))
+        return (await self.carrier.track(at_carrier(number))).update
 
     async def label(self, number: str = "9RET326720205706") -> Any:
         return await self.carrier.label(at_carrier(number))

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from worker.carriers.port import Creation, LabelDocument, LabelNotReady
-from worker.domain.outcomes import Created
+from worker.carriers.port import Creation, LabelDocument, LabelNotReady, Pacer, Unpaced
+from worker.domain.outcomes import Created, Tracked
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Ladder, Policy
 from worker.domain.returns import ReturnOrder
@@ -19,6 +19,7 @@ from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.labels import FileLabelStore
 from worker.steps.accounts import Account
 from worker.steps.advance import Advance, Timing
+from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
 from worker.steps.report import Report
 from worker.store.accounts import register_accounts
@@ -38,6 +39,7 @@ class ScriptedCarrier:
         self.gate.set()
         self.calls: list[tuple[str, str]] = []
         self.most_at_once = 0
+        self.pacer: Pacer = Unpaced()
         self._at_once = 0
         self.on_create: Callable[[str], Created] = lambda reference: Created(f"N{reference}", None, has_label=False)
         self.on_track: Callable[[str], TrackingUpdate] = lambda _: TrackingUpdate(TrackingStatus.IN_TRANSIT, "OnItsWay")
@@ -53,9 +55,9 @@ class ScriptedCarrier:
         await self._called("label", order.reference)
         raise LabelNotReady("not yet")
 
-    async def track(self, order: ReturnOrder) -> TrackingUpdate:
+    async def track(self, order: ReturnOrder) -> Tracked:
         await self._called("track", order.reference)
-        return self.on_track(order.reference)
+        return Tracked(self.on_track(order.reference))
 
     async def ping(self) -> None: ...
 
@@ -65,6 +67,7 @@ class ScriptedCarrier:
         return sum(1 for name, _ in self.calls if name == operation)
 
     async def _called(self, operation: str, reference: str) -> None:
+        await self.pacer.permit()
         self.calls.append((operation, reference))
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
@@ -130,6 +133,7 @@ async def make_loop(
     timing: Timing | None = None,
     chance: Callable[[], float] = lambda: 0.5,
 ) -> Loop:
+    now = [1000.0]
     accounts = {
         name: Account(
             name=name,
@@ -137,15 +141,16 @@ async def make_loop(
             policy=POLICY,
             timeout=20.0,
             max_in_flight=max_in_flight,
-            pace=pace,
+            meter=Meter(database, name, pace, lambda: now[0]),
             key_fingerprint=lambda: "key",
         )
         for name, carrier in carriers.items()
     }
+    for name, carrier in carriers.items():
+        carrier.pacer = accounts[name].meter
     metrics = Metrics("test")
     report = Report(metrics)
     recorder = Recorder(database, report.recorded, report.lost, report.storage_failed)
-    now = [1000.0]
     advance = Advance(
         database=database,
         accounts=accounts,

@@ -54,6 +54,19 @@ class Reply:
         """The Retry-After header in either of its forms (RFC 9110, 10.2.3); None when absent or nonsense."""
         return read_retry_after(self.headers.get("retry-after"), self.headers.get("date"))
 
+    @property
+    def requests_left(self) -> int | None:
+        """X-RateLimit-Remaining: how many more requests the carrier takes for now; None when it does not say."""
+        value = self.headers.get("x-ratelimit-remaining", "").strip()
+        return int(value[:9]) if value.isascii() and value.isdigit() else None
+
+    @property
+    def wait_asked(self) -> timedelta | None:
+        """How long a 429 asks to wait: Retry-After, else until X-RateLimit-Reset (a Unix time); None: not said."""
+        if self.retry_after is not None:
+            return self.retry_after
+        return read_reset(self.headers.get("x-ratelimit-reset"), self.headers.get("date"))
+
 
 def without_secret(content: bytes, secret: str) -> bytes:
     """A carrier may echo the key it was sent; it must not reach a log, an error or the database."""
@@ -97,6 +110,15 @@ def read_retry_after(value: str | None, date: str | None) -> timedelta | None:
         return timedelta(seconds=min(int(value[:12]), _LONGEST.total_seconds()))
     until, now = _http_date(value), _http_date(date) or datetime.now(UTC)
     return None if until is None else min(max(until - now, timedelta(0)), _LONGEST)
+
+
+def read_reset(value: str | None, date: str | None) -> timedelta | None:
+    """A Unix time in seconds, compared with the carrier's own `Date`; None for what is no time of these years."""
+    value = (value or "").strip()
+    if not (value.isascii() and value.isdigit() and 9 <= len(value) <= 11):
+        return None
+    now = _http_date(date) or datetime.now(UTC)
+    return min(max(datetime.fromtimestamp(int(value), UTC) - now, timedelta(0)), _LONGEST)
 
 
 def read_moment(value: Any) -> datetime | None:

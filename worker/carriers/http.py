@@ -1,60 +1,39 @@
-"""The one HTTP edge: sends a request once, and turns every way it can end into an answer or a `CarrierError`.
-
-Two tables, because the same event means different things. A question may be asked again whenever it went wrong; a
-creation may not, unless nothing can have reached the carrier or it said that it did nothing.
-"""
+"""The one HTTP edge: sends a request once, and turns every way it can end into an answer or an error of the port."""
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpx
 
 import worker
-from worker.carriers.answers import Reply, as_document, clean_text, without_secret
-from worker.carriers.port import (
-    CarrierError,
-    NotFound,
-    NotSent,
-    OutcomeUnknown,
-    Refused,
-    Throttled,
-    TimedOut,
-    Unauthorized,
-    Unavailable,
-    Unintelligible,
+from worker.carriers.addresses import ForbiddenAddress
+from worker.carriers.answers import Reply, clean_text, without_secret
+from worker.carriers.endings import (
+    Ended,
+    RequestOutcome,
+    check_creation,
+    check_question,
+    in_doubt,
+    unanswered_creation,
+    unanswered_question,
 )
-from worker.carriers.transport import FRESH, MAX_BYTES, STARTED, AnswerTooLarge
+from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, Unintelligible
+from worker.carriers.transport import FRESH, MAX_BYTES, PUBLIC_ONLY, STARTED
 
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 1_000_000
 _MAX_REDIRECTS = 3
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-
-
-class RequestOutcome(StrEnum):
-    """The `outcome` label of `returns_worker_carrier_requests_total`."""
-
-    OK = "ok"
-    REFUSED = "refused"
-    UNAUTHORIZED = "unauthorized"
-    THROTTLED = "throttled"
-    SERVER_ERROR = "server_error"
-    TIMEOUT = "timeout"
-    NETWORK = "network"
-    UNINTELLIGIBLE = "unintelligible"
-
 
 Observer = Callable[[str, RequestOutcome, float], None]
 """Told of every request that was made: which operation, how it ended, how many seconds it took."""
 
 
 class HttpEdge:
-    """Requests to one account's carrier."""
+    """Requests to one account's carrier; each passes its pacer first, whose `NoTimeLeft` goes through."""
 
     def __init__(
         self,
@@ -63,6 +42,7 @@ class HttpEdge:
         authorization: Callable[[str], Mapping[str, str]],
         key: Callable[[], str],
         observe: Observer,
+        pacer: Pacer,
     ) -> None:
         """`authorization` makes the headers that carry the key; `key` is asked at every request, since keys rotate."""
         self._base_url = base_url
@@ -70,34 +50,55 @@ class HttpEdge:
         self._authorization = authorization
         self._key = key
         self._observe = observe
+        self._pacer = pacer
 
     async def ask(
         self, operation: str, path: str, read: Callable[[Reply], T], *, accept: str, max_bytes: int = MAX_JSON_BYTES
     ) -> T:
         """GET `path` and `read` the answer; a redirect is followed within the same origin only, in the same time."""
+        return await self._question("GET", operation, path, read, accept=accept, max_bytes=max_bytes)
+
+    async def delete(self, operation: str, path: str) -> None:
+        """DELETE `path`. Doing that twice is doing it once, so it may be repeated like a question."""
+        await self._question("DELETE", operation, path, lambda reply: None, accept="application/json")
+
+    async def _question(
+        self,
+        method: str,
+        operation: str,
+        path: str,
+        read: Callable[[Reply], T],
+        *,
+        accept: str,
+        max_bytes: int = MAX_JSON_BYTES,
+    ) -> T:
+        await self._pacer.permit()
         started, key = time.monotonic(), self._key()
         try:
             url = self._base_url + path
-            for _ in range(_MAX_REDIRECTS + 1):
-                request = httpx.Request("GET", url, headers=self._headers(accept, key))
-                request.extensions = {STARTED: started}
-                reply = await self._send(request, max_bytes, key)
+            reply = await self._send(self._request(method, url, accept, key, started), max_bytes, key)
+            for _ in range(_MAX_REDIRECTS):
                 if not 300 <= reply.status < 400:
                     break
                 url = _followed(url, reply)
-            else:
-                raise _Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible("the carrier redirects without end"))
-            _check_question(reply)
+                if _origin(url) != _origin(self._base_url):
+                    raise _unintelligible("the carrier redirects to another host, which is not followed")
+                await self._pacer.permit()
+                reply = await self._send(self._request(method, url, accept, key, started), max_bytes, key)
+            if 300 <= reply.status < 400:
+                raise _unintelligible("the carrier redirects without end")
+            check_question(reply)
             result = _read(reply, read)
         except httpx.TransportError as error:
-            raise self._failed(operation, started, _unanswered_question(error, _said(error, key))) from error
-        except _Ended as ended:
+            raise self._failed(operation, started, unanswered_question(error, _said(error, key))) from error
+        except Ended as ended:
             raise self._failed(operation, started, ended) from ended.error.__cause__
         self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
         return result
 
     async def create(self, operation: str, path: str, body: Mapping[str, Any], read: Callable[[Reply], T]) -> T:
         """POST `body`, once, on a connection of its own: a stale one would look like a lost answer."""
+        await self._pacer.permit()
         started, key = time.monotonic(), self._key()
         content = json.dumps(body, ensure_ascii=False).encode()
         headers = {**self._headers("application/json", key), "Content-Type": "application/json"}
@@ -105,91 +106,134 @@ class HttpEdge:
         request.extensions = {FRESH: True}
         try:
             reply = await self._send(request, MAX_JSON_BYTES, key)
-            _check_creation(reply)
+            check_creation(reply)
             result = _read(reply, read)
         except httpx.TransportError as error:
-            raise self._failed(operation, started, _unanswered_creation(error, _said(error, key))) from error
-        except _Ended as ended:
-            raise self._failed(operation, started, _in_doubt(ended)) from ended.error.__cause__
+            raise self._failed(operation, started, unanswered_creation(error, _said(error, key))) from error
+        except Ended as ended:
+            raise self._failed(operation, started, in_doubt(ended)) from ended.error.__cause__
         self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
         return result
+
+    async def fetch_link(
+        self, operation: str, url: str, *, accept: str, max_bytes: int, trusted_hosts: Collection[str]
+    ) -> Reply:
+        """GET an address that the carrier named for a label, hostile until checked; follows a few redirects.
+
+        It must be https and lead to a public address, unless it has the API's own origin or its host is one of
+        `trusted_hosts`. Only the own origin gets the key, and only its refusals are the account's; raises
+        `LabelUnreachable` for everything that is wrong with another, else as `ask` does.
+        """
+        started, key = time.monotonic(), self._key()
+        try:
+            for _ in range(_MAX_REDIRECTS + 1):
+                request, own = self._link(url, accept, key, started, trusted_hosts)
+                await self._pacer.permit(counted=own)
+                reply = await self._send_link(request, max_bytes, key, own=own)
+                if not 300 <= reply.status < 400:
+                    break
+                url = _followed(url, reply)
+            else:
+                raise _unreachable(RequestOutcome.UNINTELLIGIBLE, "its address redirects without end")
+            if own:
+                check_question(reply)
+            elif not 200 <= reply.status < 300:
+                outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
+                raise _unreachable(outcome, f"{request.url.host} answered {reply.status}")
+        except httpx.TransportError as error:
+            raise self._failed(operation, started, unanswered_question(error, _said(error, key))) from error
+        except Ended as ended:
+            raise self._failed(operation, started, ended) from ended.error.__cause__
+        except _NoLabelThere as ended:
+            self._observe(operation, ended.outcome, time.monotonic() - started)
+            raise LabelUnreachable(f"the label cannot be had: {ended}") from ended
+        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
+        return reply
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
+    def _request(self, method: str, url: str, accept: str, key: str, started: float) -> httpx.Request:
+        request = httpx.Request(method, url, headers=self._headers(accept, key))
+        request.extensions = {STARTED: started}
+        return request
+
+    def _link(
+        self, url: str, accept: str, key: str, started: float, trusted_hosts: Collection[str]
+    ) -> tuple[httpx.Request, bool]:
+        """The request for one hop, and whether it goes to the API's own origin."""
+        try:
+            target = httpx.URL(url)
+            own = _origin(url) == _origin(self._base_url)
+            trusted = own or target.host in trusted_hosts
+            if target.scheme not in (("https", "http") if trusted else ("https",)) or not target.host:
+                raise _unreachable(RequestOutcome.REFUSED, "its address is not https")
+            if target.userinfo:
+                raise _unreachable(RequestOutcome.REFUSED, "its address holds a user name")
+            if own:
+                return self._request("GET", url, accept, key, started), True
+            request = httpx.Request("GET", url, headers={"Accept": accept, "User-Agent": _USER_AGENT})
+        except (httpx.InvalidURL, ValueError):
+            raise _unreachable(RequestOutcome.REFUSED, "its address is none") from None
+        request.extensions = {STARTED: started, PUBLIC_ONLY: not trusted}
+        return request, False
+
+    async def _send_link(self, request: httpx.Request, max_bytes: int, key: str, *, own: bool) -> Reply:
+        if own:
+            return await self._send(request, max_bytes, key)
+        try:
+            return await self._receive(request, max_bytes, key)
+        except ForbiddenAddress as error:
+            raise _unreachable(RequestOutcome.REFUSED, str(error)) from error
+        except httpx.TransportError as error:
+            ended = unanswered_question(error, _said(error, key))
+            raise _unreachable(ended.outcome, f"{request.url.host}: {ended.error.message}") from error
+
     async def _send(self, request: httpx.Request, max_bytes: int, key: str) -> Reply:
+        reply = await self._receive(request, max_bytes, key)
+        if reply.requests_left is not None:
+            self._pacer.slow_down(reply.requests_left)
+        return reply
+
+    async def _receive(self, request: httpx.Request, max_bytes: int, key: str) -> Reply:
         request.extensions = {**request.extensions, MAX_BYTES: max_bytes}
         response = await self._transport.handle_async_request(request)
         content = await response.aread()
         return Reply(response.status_code, response.headers, without_secret(content, key))
 
     def _headers(self, accept: str, key: str) -> dict[str, str]:
-        return {
-            "Accept": accept,
-            "User-Agent": f"returns-worker/{worker.__version__}",
-            **self._authorization(key),
-        }
+        return {"Accept": accept, "User-Agent": _USER_AGENT, **self._authorization(key)}
 
-    def _failed(self, operation: str, started: float, ended: "_Ended") -> CarrierError:
+    def _failed(self, operation: str, started: float, ended: Ended) -> CarrierError:
         self._observe(operation, ended.outcome, time.monotonic() - started)
         return ended.error
 
 
-class _Ended(Exception):
-    """A request that ended badly: what the metric says, and what the step is told."""
+_USER_AGENT = f"returns-worker/{worker.__version__}"
 
-    def __init__(self, outcome: RequestOutcome, error: CarrierError) -> None:
-        super().__init__(str(error))
+
+class _NoLabelThere(Exception):
+    """An address of a label that brings none: what the metric says, and why."""
+
+    def __init__(self, outcome: RequestOutcome, reason: str) -> None:
+        super().__init__(reason)
         self.outcome = outcome
-        self.error = error
+
+
+def _unreachable(outcome: RequestOutcome, reason: str) -> _NoLabelThere:
+    return _NoLabelThere(outcome, clean_text(reason, 300))
+
+
+def _unintelligible(message: str) -> Ended:
+    return Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(message))
 
 
 def _read(reply: Reply, read: Callable[[Reply], T]) -> T:
     try:
         return read(reply)
     except CarrierError as error:
-        raise _Ended(RequestOutcome.UNINTELLIGIBLE, error) from error
-
-
-def _check_question(reply: Reply) -> None:
-    """Raise for an answer to a GET that is not a success."""
-    status = reply.status
-    if 200 <= status < 300:
-        return
-    _check_turned_away(reply)
-    answered = f"the carrier answered {status}"
-    if status in (404, 410):
-        raise _Ended(RequestOutcome.REFUSED, NotFound(f"{answered}: it does not know this return"))
-    if status >= 500 or status in (408, 425):
-        raise _Ended(RequestOutcome.SERVER_ERROR, Unavailable(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
-    raise _Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
-
-
-def _check_creation(reply: Reply) -> None:
-    """Raise for an answer to a creation that is not a success; what proves nothing is in doubt."""
-    status = reply.status
-    if 200 <= status < 300:
-        return
-    _check_turned_away(reply)
-    answered, raw = f"the carrier answered {status}", reply.raw()
-    if status in (404, 405, 407, 410):  # the address, or a proxy on the way, is wrong: not this return's fault
-        raise _Ended(RequestOutcome.REFUSED, NotSent(f"{answered} to the creation: is base_url right?", raw=raw))
-    if 400 <= status < 500 and status not in (408, 409):  # 409 may mean that it is there already
-        raise _Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {_reason(reply)}", raw=raw))
-    outcome = RequestOutcome.UNINTELLIGIBLE if status < 400 else RequestOutcome.SERVER_ERROR
-    raise _Ended(
-        RequestOutcome.REFUSED if status == 409 else outcome,
-        OutcomeUnknown(f"{answered}: {reply.excerpt()}", raw=raw),
-    )
-
-
-def _check_turned_away(reply: Reply) -> None:
-    if reply.status in (401, 403):
-        raise _Ended(RequestOutcome.UNAUTHORIZED, Unauthorized(f"the carrier refused the key ({reply.status})"))
-    if reply.status == 429 or (reply.status == 503 and reply.retry_after is not None):
-        error = Throttled(f"the carrier asks to wait ({reply.status})", retry_after=reply.retry_after)
-        raise _Ended(RequestOutcome.THROTTLED, error)
+        raise Ended(RequestOutcome.UNINTELLIGIBLE, error) from error
 
 
 def _said(error: httpx.TransportError, key: str) -> str:
@@ -197,62 +241,20 @@ def _said(error: httpx.TransportError, key: str) -> str:
     return clean_text(without_secret(str(error).encode("utf-8", "replace"), key).decode())
 
 
-def _unanswered_question(error: httpx.TransportError, said: str) -> _Ended:
-    if isinstance(error, _NOT_SENT):
-        return _Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {said}"))
-    if isinstance(error, httpx.TimeoutException):
-        return _Ended(RequestOutcome.TIMEOUT, TimedOut("the carrier did not answer in time"))
-    if isinstance(error, AnswerTooLarge):
-        return _Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(str(error)))
-    return _Ended(RequestOutcome.NETWORK, Unavailable(f"the connection was cut: {said}"))
-
-
-def _unanswered_creation(error: httpx.TransportError, said: str) -> _Ended:
-    if isinstance(error, _NOT_SENT):
-        return _Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {said}"))
-    if isinstance(error, httpx.TimeoutException):
-        return _Ended(RequestOutcome.TIMEOUT, OutcomeUnknown("the creation was sent and not answered in time"))
-    if isinstance(error, AnswerTooLarge):
-        return _Ended(RequestOutcome.UNINTELLIGIBLE, OutcomeUnknown(str(error)))
-    return _Ended(RequestOutcome.NETWORK, OutcomeUnknown(f"the connection was cut after the creation was sent: {said}"))
-
-
-def _in_doubt(ended: _Ended) -> _Ended:
-    """A success that cannot be read may still have created the return."""
-    if isinstance(ended.error, Unintelligible):
-        return _Ended(ended.outcome, OutcomeUnknown(ended.error.message, raw=ended.error.raw))
-    return ended
-
-
 def _followed(url: str, reply: Reply) -> str:
+    """Where a redirect leads; it is the caller's to say whether it may."""
     location = reply.headers.get("location")
     if not location:
-        raise _Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(f"the carrier answered {reply.status} and no place"))
+        raise _unintelligible(f"the carrier answered {reply.status} and no place")
     try:
         target = str(httpx.URL(urljoin(url, location)))
-        here, there = urlsplit(url), urlsplit(target)
+        _origin(target)
     except (ValueError, httpx.InvalidURL):
-        error = Unintelligible("the carrier redirects to something that is no address")
-        raise _Ended(RequestOutcome.UNINTELLIGIBLE, error) from None
-    if (here.scheme, here.netloc) != (there.scheme, there.netloc):
-        error = Unintelligible("the carrier redirects to another host, which is not followed")
-        raise _Ended(RequestOutcome.UNINTELLIGIBLE, error)
+        raise _unintelligible("the carrier redirects to something that is no address") from None
     return target
 
 
-def _reason(reply: Reply) -> str:
-    """What a refusal says: ASP.NET's problem+json (RFC 9457) when it is that, else its beginning."""
-    try:
-        problem = reply.json_object()
-    except Unintelligible:
-        return reply.excerpt()
-    parts = [problem[name] for name in ("title", "detail", "message") if isinstance(problem.get(name), str)]
-    errors = problem.get("errors")
-    if isinstance(errors, dict):
-        parts += [f"{path}: {_joined(messages)}" for path, messages in errors.items()]
-    return clean_text("; ".join(filter(None, parts)), 1000) or reply.excerpt()
-
-
-def _joined(messages: Any) -> str:
-    parts = messages if isinstance(messages, list) else [messages]
-    return ", ".join(part if isinstance(part, str) else as_document(part) for part in parts)
+def _origin(url: str) -> tuple[str, str, int | None]:
+    """Scheme, host and port (RFC 6454); raises `httpx.InvalidURL`."""
+    parts = httpx.URL(url)
+    return parts.scheme, parts.host, parts.port or {"https": 443, "http": 80}.get(parts.scheme)

@@ -18,12 +18,13 @@ from worker.carriers.answers import Reply, as_document, clean_text, read_moment
 from worker.carriers.fields import merge_carrier_fields
 from worker.carriers.http import HttpEdge
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
-from worker.domain.outcomes import Created, PackageInfo
+from worker.domain.outcomes import Created, Tracked
 from worker.domain.payload import InvalidPayload, count_packages, read_payload
-from worker.domain.returns import Parcel, Party, ReturnOrder, ReturnRequest
+from worker.domain.returns import PackageInfo, Parcel, Party, ReturnOrder, ReturnRequest
 from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
 BASE_URL = "https://shipping-api.izipack.nl"
+OPERATIONS = ("create", "label", "track")
 RATE_PER_MINUTE = 60  # no limit is published; one request a second is what a polite client would send
 BUILT_IN_STATUSES = StatusMap({"Created": TrackingStatus.PRE_TRANSIT})
 
@@ -66,10 +67,10 @@ class Izipack:
             raise LabelNotReady(f"the carrier answered {reply.status} instead of a label")
         return LabelDocument(1, reply.content, count_packages(order.payload or "{}"))
 
-    async def track(self, order: ReturnOrder) -> TrackingUpdate:
+    async def track(self, order: ReturnOrder) -> Tracked:
         """Ask for the status."""
         return await self.edge.ask(
-            "track", _path(order), lambda reply: read_status(reply, self.statuses), accept="application/json"
+            "track", _path(order), lambda reply: Tracked(read_status(reply, self.statuses)), accept="application/json"
         )
 
     async def ping(self) -> None:

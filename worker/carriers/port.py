@@ -13,14 +13,13 @@
     `-- OutcomeUnknown  a creation that may have happened        stop and ask a person
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
-from worker.domain.outcomes import Created, FailureKind
+from worker.domain.outcomes import Absent, Ambiguous, Created, FailureKind, Tracked
 from worker.domain.returns import ReturnOrder
-from worker.domain.tracking import TrackingUpdate
 
 
 class CarrierError(Exception):
@@ -96,13 +95,58 @@ class LabelNotReady(Exception):
     """The carrier has no usable label yet; the message says what it sent instead."""
 
 
+class LabelUnreachable(Exception):
+    """The address that a carrier named for a label brings none: the label's trouble, never the account's or return's.
+
+    The message holds no more of the address than its host: the rest may be as good as a key.
+    """
+
+
+class NoTimeLeft(Exception):
+    """Nothing was sent: the account's pace, or the lease, leaves no time for another request. Hand the row back."""
+
+
+class Pacer(Protocol):
+    """Lets the requests of one account out; every one of them, wherever it is made, passes here first."""
+
+    async def permit(self, *, counted: bool = True) -> None:
+        """Return when a request may be sent now; raises `NoTimeLeft`.
+
+        Not `counted` is one that does not go to the carrier, and so is none of those it allows in a minute.
+        """
+        ...
+
+    def slow_down(self, remaining: int) -> None:
+        """The carrier says that so many requests are left to the account; takes no time and cannot fail.
+
+        It is called with an answer in hand that has still to be recorded.
+        """
+        ...
+
+
+class Unpaced:
+    """A pacer for single requests that a person makes."""
+
+    async def permit(self, *, counted: bool = True) -> None:
+        """Always."""
+
+    def slow_down(self, remaining: int) -> None:
+        """There is nothing to slow down."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelDocument:
-    """The bytes the carrier sent as label number `position`, not yet verified; `pages` as it should have."""
+    """The bytes the carrier sent as label number `position`, not yet verified.
+
+    `pages` as it should have; None: any number. `media_types` are the kinds it may be. `more`: another label of the
+    same return can be asked for now.
+    """
 
     position: int
     content: bytes
     pages: int | None
+    media_types: Collection[str] = ("application/pdf",)
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +168,10 @@ class Carrier(Protocol):
         ...
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
-        """Fetch the label; raises `LabelNotReady` when there is none yet."""
+        """Fetch a label that is not in `order.labels`; raises `LabelNotReady` and `LabelUnreachable`."""
         ...
 
-    async def track(self, order: ReturnOrder) -> TrackingUpdate:
+    async def track(self, order: ReturnOrder) -> Tracked:
         """Ask where the return is."""
         ...
 
@@ -142,4 +186,46 @@ class Carrier(Protocol):
 
     async def close(self) -> None:
         """Close its connections."""
+        ...
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """A carrier at which a creation whose answer was lost can be looked up."""
+
+    async def look_up(self, order: ReturnOrder) -> Created | Absent | Ambiguous:
+        """Search for the order's reference among all that was made since its first attempt."""
+        ...
+
+
+@runtime_checkable
+class Cancelling(Protocol):
+    """A carrier that takes a withdrawal."""
+
+    async def cancel(self, order: ReturnOrder) -> None:
+        """Withdraw it; raises `NotFound` when it is not there any more, `Refused` when it is too late."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a carrier's list: what it says of each return, by `carrier_ref`; for `Listing.read`."""
+
+    sightings: Mapping[str, Any]
+    is_last: bool
+
+
+@runtime_checkable
+class Listing(Protocol):
+    """A carrier that lists whole returns, many in one request, the newest first.
+
+    Pages shift while they are read: what a page does not show is neither gone nor unchanged.
+    """
+
+    async def page(self, number: int) -> Page:
+        """Ask for a page, from 1."""
+        ...
+
+    def read(self, order: ReturnOrder, sighting: Any) -> Tracked:
+        """What a sighting says of `order`; raises `CarrierError` when it is misshapen. Asks nothing."""
         ...

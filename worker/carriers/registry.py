@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
-from worker.carriers import izipack
+from worker.carriers import izipack, returnpilot
 from worker.carriers.http import HttpEdge, Observer
-from worker.carriers.port import Carrier
+from worker.carriers.port import Carrier, Pacer, Unpaced
 from worker.carriers.transport import AiohttpTransport
 from worker.domain.tracking import StatusMap, TrackingStatus
 
@@ -28,14 +29,16 @@ class AccountConfig:
     receiver: Mapping[str, Any] | None = None
     status_map: Mapping[str, TrackingStatus] = field(default_factory=dict)
     reject_past_pickup: bool = False
+    link_grace: timedelta = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierKind:
-    """One carrier's defaults and how to open an account there."""
+    """One carrier's defaults and how to open an account there; `operations` are those its requests are counted by."""
 
     base_url: str
     rate_per_minute: int
+    operations: tuple[str, ...]
     statuses: StatusMap
     authorization: Callable[[str], Mapping[str, str]]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
@@ -45,23 +48,47 @@ def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) ->
     return izipack.Izipack(edge, statuses, config.receiver, config.reject_past_pickup, config.max_label_bytes)
 
 
+def _open_returnpilot(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
+    return returnpilot.ReturnPilot(
+        edge,
+        statuses,
+        label_hosts=config.label_hosts,
+        max_label_bytes=config.max_label_bytes,
+        link_grace=config.link_grace,
+    )
+
+
 CARRIERS: Mapping[str, CarrierKind] = {
     "izipack": CarrierKind(
         izipack.BASE_URL,
         izipack.RATE_PER_MINUTE,
+        izipack.OPERATIONS,
         izipack.BUILT_IN_STATUSES,
         izipack.authorization,
         _open_izipack,
+    ),
+    "returnpilot": CarrierKind(
+        returnpilot.BASE_URL,
+        returnpilot.RATE_PER_MINUTE,
+        returnpilot.OPERATIONS,
+        returnpilot.BUILT_IN_STATUSES,
+        returnpilot.authorization,
+        _open_returnpilot,
     ),
 }
 
 
 def open_carrier(
-    config: AccountConfig, observe: Observer, transport: httpx.AsyncBaseTransport | None = None
+    config: AccountConfig,
+    observe: Observer,
+    transport: httpx.AsyncBaseTransport | None = None,
+    pacer: Pacer | None = None,
 ) -> Carrier:
     """An adapter for one account; opens no connection yet. `KeyError` for a carrier that is not in `CARRIERS`."""
     kind = CARRIERS[config.carrier]
     if transport is None:
         transport = AiohttpTransport(timeout=config.timeout, proxy=config.proxy, ca_file=config.ca_file)
-    edge = HttpEdge(config.base_url or kind.base_url, transport, kind.authorization, config.key, observe)
+    edge = HttpEdge(
+        config.base_url or kind.base_url, transport, kind.authorization, config.key, observe, pacer or Unpaced()
+    )
     return kind.open(config, edge, kind.statuses.overridden_by(config.status_map))

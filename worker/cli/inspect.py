@@ -15,10 +15,14 @@ from worker.app import open_account
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, the_order
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import LabelReady
-from worker.domain.returns import ReturnOrder
+from worker.domain.pacing import Pace
+from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.labels import open_label_store
+from worker.runtime.clock import lease_clock
 from worker.settings import Settings, key_source
 from worker.steps.label import fetch_label
+from worker.steps.meter import Meter
+from worker.store.accounts import register_accounts
 from worker.store.database import Database
 from worker.store.queries import History, find_orders, read_history, read_holds
 from worker.store.records import replace_label
@@ -118,7 +122,7 @@ def label(
         async with opened_database(settings) as database:
             order = await the_order(database, reference, account)
             if refetch:
-                await _refetch(settings, database, order)
+                await _refetch(settings, database, order, position)
             labels = {row.position: row for row in (await read_history(database, order)).labels}
         if position not in labels:
             seeking = order.state == State.TRACKING and order.label_due_at is not None
@@ -130,13 +134,16 @@ def label(
     run(work)
 
 
-async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow) -> None:
+async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow, position: int) -> None:
     if order.carrier_ref is None:
         fail(f"error: {order.reference!r} is not at the carrier, so there is no label to ask for")
     if order.account not in settings.accounts:
         fail(f"error: account {order.account!r} is not configured", Exit.BAD_CONFIGURATION)
-    key = key_source(settings, order.account)
-    carrier = open_account(settings, order.account, key.current, lambda operation, outcome, seconds: None)
+    key, rate = key_source(settings, order.account), settings.accounts[order.account].requests_per_minute
+    meter = Meter(database, order.account, Pace(rate) if rate else None, lease_clock)
+    carrier = open_account(settings, order.account, key.current, lambda operation, outcome, seconds: None, meter)
+    history = await read_history(database, order)
+    await register_accounts(database, [order.account])
     try:
         claimed = ReturnOrder(
             id=order.id,
@@ -144,6 +151,11 @@ async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow
             reference=order.reference,
             carrier_ref=order.carrier_ref,
             payload=json.dumps(order.payload),
+            packages=tuple(
+                PackageInfo(row.position, row.label_code, row.description, row.tracking_number, row.tracking_url)
+                for row in history.packages
+            ),
+            labels=frozenset(row.position for row in history.packages if row.position != position),
         )
         outcome = await fetch_label(claimed, carrier, open_label_store(settings.labels.store))
     finally:

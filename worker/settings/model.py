@@ -146,6 +146,8 @@ class AccountSettings(Table):
     ] = Field(default_factory=dict)
     """A carrier's word (compared as `carrier_word` gives it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
+    link_grace: Duration = timedelta(hours=24)
+    """How long after a customer's link has run out a shipment may still appear."""
     reject_past_pickup: bool = False
     """Whether a pickup date in the past is refused here rather than left to the carrier."""
 

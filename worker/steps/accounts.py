@@ -4,9 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from worker.carriers.port import Carrier
-from worker.domain.pacing import Pace
+from worker.domain.decision import Hold
 from worker.domain.policy import Policy
+from worker.steps.meter import Meter
+from worker.store.accounts import hold_account
+from worker.store.database import Database, DatabaseUnavailable
+from worker.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -14,6 +22,7 @@ class Account:
     """An account and what this process holds of it; `timeout` is one request's, in seconds.
 
     `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
+    `sweeping`: its due polls are being answered by the carrier's list.
     """
 
     name: str
@@ -21,12 +30,12 @@ class Account:
     policy: Policy
     timeout: float
     max_in_flight: int
-    pace: Pace | None
+    meter: Meter
     key_fingerprint: Callable[[], str]
     places: Any = field(init=False)  # asyncio.Semaphore, made on the running loop
     in_hand: int = 0
     paused: bool = False
-    tokens: list[float] = field(default_factory=list)  # when each token we hold becomes void, on the lease clock
+    sweeping: bool = False
 
     @property
     def free(self) -> int:
@@ -42,3 +51,14 @@ class Account:
     def room(self) -> int:
         """Rows that may be taken now."""
         return max(0, self.capacity - self.in_hand)
+
+    async def wait(self, hold: Hold, key: str, database: Database, metrics: Metrics) -> None:
+        """Let the account wait, for every worker; `key` is the fingerprint of the one that was sent."""
+        if not self.paused:  # calls that were under way are turned away too, and say nothing new
+            log.warning("account_held", account=self.name, until=hold.until, code=hold.code, message=hold.message)
+        self.paused = True
+        try:
+            await hold_account(database, self.name, hold, key if hold.until is None else None)
+        except DatabaseUnavailable:
+            # Its next call is turned away again, and holds it then.
+            metrics.storage_errors.labels("record").inc()

@@ -5,35 +5,37 @@ fenced statement.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from worker.carriers.port import NoTimeLeft
 from worker.domain.decide import decide
-from worker.domain.decision import Decision
-from worker.domain.lifecycle import SCHEDULED_STEPS, State, Step
+from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Outcome, Poisoned, RefTaken
-from worker.domain.pacing import TOKEN_LIFE
 from worker.domain.policy import MAX_CLAIMS
-from worker.domain.requests import settle_request
+from worker.domain.requests import action_for
 from worker.domain.returns import ReturnOrder
 from worker.labels import LabelStore
 from worker.steps.accounts import Account
+from worker.steps.cancel import cancel, takes_withdrawals
 from worker.steps.create import create
 from worker.steps.label import fetch_label
+from worker.steps.lanes import cut, share
+from worker.steps.meter import Allowance
 from worker.steps.recorder import Recorder
+from worker.steps.sweep import MANY, Sweeps, Tools
 from worker.steps.track import track
-from worker.store.accounts import Agenda, hold_account, read_agendas, release_account, take_tokens
+from worker.store.accounts import Agenda, read_agendas, release_account
 from worker.store.claims import Claimed, Lane, claim
 from worker.store.database import Database, DatabaseUnavailable
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
 
 _OTHERS_FIRST = 0.25  # the share of turns in which labels and polls are served before creations
-_OTHER_STEPS_FIRST = (Step.LABEL, Step.TRACK, Step.CREATE)
 _CATCH_UP = 0.1  # seconds between looks at whether results can be written again
 _MOST_MARGIN = 5.0  # seconds left on a lease, after a call, for recording its result
 
@@ -82,6 +84,7 @@ class Advance:
         self._database, self._labels, self._recorder = database, labels, recorder
         self._accounts, self._metrics, self._owner = accounts, metrics, owner
         self._timing, self._clock, self._chance = timing, clock, chance
+        self._sweeps = Sweeps(Tools(database, recorder, metrics, owner, timing.lease, clock, chance))
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._backlog = False  # whether rows were left behind for want of a place
@@ -158,7 +161,7 @@ class Advance:
             return self._timing.tick
         # One more than could ever be taken: while we ask, places become free, and a count that was cut short must still
         # tell that something is left behind.
-        most = max(account.capacity for account in open_accounts.values()) + 1
+        most = max(MANY, *(account.capacity for account in open_accounts.values())) + 1
         agendas = await read_agendas(self._database, open_accounts, most)
         pause = self._timing.tick
         lanes: list[Lane] = []
@@ -185,46 +188,38 @@ class Advance:
         return account.paused
 
     async def _shares(self, account: Account, agenda: Agenda) -> tuple[list[Lane], datetime | None]:
-        """How much of each step to take, and when to look again.
-
-        Creations come first, then labels, then polls, but for one turn in four: no backlog of one can starve another.
-        """
+        """How much of each step to take, and when to look again."""
+        if self._sweeps.wanted(account, agenda):
+            account.sweeping = True
+            self._run(self._sweep(account))
+        due = {**agenda.due, Step.TRACK: 0} if account.sweeping else agenda.due
         free, ahead = account.free, account.room - account.free
-        if agenda.due.get(Step.CREATE, 0) > free:
-            ahead = 0  # creations wait for a place, so nobody else waits in front of them
-        lanes = []
-        for step in SCHEDULED_STEPS if self._chance() >= _OTHERS_FIRST else _OTHER_STEPS_FIRST:
-            quota = min(agenda.due.get(step, 0), free if step is Step.CREATE else free + ahead)
-            ahead -= max(0, quota - free)
-            free -= min(quota, free)
-            lanes.append(Lane(account.name, step, quota))
+        others_first = self._chance() < _OTHERS_FIRST
+        lanes = share(account.name, due, free=free, ahead=ahead, others_first=others_first)
         wanted = sum(lane.quota for lane in lanes)
-        if sum(agenda.due.values()) > wanted:
+        if sum(due.values()) > wanted:
             self._backlog = True
-        if account.pace is None or not wanted:
+        if not wanted:
             return lanes, agenda.next_due_at
-        allowed, next_at = await self._allowed(account, wanted)
-        return _cut(lanes, allowed), next_at if allowed < wanted else agenda.next_due_at
+        allowed, next_at = await account.meter.prepare(wanted)
+        return cut(lanes, allowed), next_at if allowed < wanted else agenda.next_due_at
 
-    async def _allowed(self, account: Account, wanted: int) -> tuple[int, datetime | None]:
-        """Requests that the account's pace lets us make now, up to `wanted`."""
-        assert account.pace is not None
-        now = self._clock()
-        account.tokens = [until for until in account.tokens if until > now]
-        missing = wanted - len(account.tokens)
-        if missing <= 0:
-            return wanted, None
-        grant = await take_tokens(self._database, account.name, account.pace, missing)
-        account.tokens += [now + TOKEN_LIFE.total_seconds()] * grant.tokens
-        return len(account.tokens), grant.next_at
+    async def _sweep(self, account: Account) -> None:
+        try:
+            await self._sweeps.sweep(account, lambda: self.draining)
+        finally:
+            account.sweeping = False
+            self.wake()
 
     def _start(self, claimed: Claimed, asked_at: float) -> None:
         account = self._accounts[claimed.order.account]
         account.in_hand += 1
-        token_until = account.tokens.pop(0) if account.pace is not None and account.tokens else None
         delay = (claimed.claimed_at - claimed.due_at).total_seconds()
         self._metrics.schedule_delay.labels(claimed.order.next_step).observe(max(delay, 0.0))
-        task = asyncio.create_task(self._advance(_Held(claimed, asked_at, token_until), account))
+        self._run(self._advance(_Held(claimed, asked_at, account.meter.take()), account))
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
 
@@ -242,8 +237,15 @@ class Advance:
                     self._recorder.give_back(order)
                     return
                 key = account.key_fingerprint()  # the one that is sent: it may be replaced before the answer comes
-                with self._metrics.in_flight.labels(account.name).track_inprogress():
+                allowance = Allowance(self._begin_until(held, account), held.token_until)
+                with (
+                    account.meter.spending(allowance),
+                    self._metrics.in_flight.labels(account.name).track_inprogress(),
+                ):
                     outcome = await self._perform(order, account)
+        except (NoTimeLeft, DatabaseUnavailable):
+            # Nothing was sent that changes anything: an intent may or may not be committed, and handing back clears it.
+            outcome = None
         finally:
             account.in_hand -= 1
             if self._backlog and account.in_hand <= account.max_in_flight:
@@ -257,33 +259,35 @@ class Advance:
     def _may_start(self, held: _Held, account: Account) -> bool:
         """No call may outlive its lease, overdraw the pace, or go to an account that was just held."""
         now = self._clock()
-        left = held.asked_at + self._timing.lease - now
-        if self.draining or account.paused or left < account.timeout + self._timing.margin:
+        if self.draining or account.paused or now > self._begin_until(held, account):
             return False
-        return account.pace is None or (held.token_until is not None and now < held.token_until)
+        return not account.meter.limited or (held.token_until is not None and now < held.token_until)
+
+    def _begin_until(self, held: _Held, account: Account) -> float:
+        """The last moment, on the lease clock, at which a request can begin and be recorded within the lease."""
+        return held.asked_at + self._timing.lease - self._timing.margin - account.timeout
 
     async def _perform(self, order: ReturnOrder, account: Account) -> Outcome | None:
         if order.claims > MAX_CLAIMS and order.state in (State.PENDING, State.TRACKING):
             return Poisoned()
-        requested = settle_request(order)
-        if requested is not None:
-            return requested
-        match order.next_step:
+        action = action_for(order, can_cancel=takes_withdrawals(account.carrier))
+        match action:
+            case Step.CREATE:
+                call = timedelta(seconds=account.timeout + self._timing.margin)
+                return await create(order, account.carrier, self._database, call)
             case Step.LABEL:
                 return await fetch_label(order, account.carrier, self._labels)
             case Step.TRACK:
                 return await track(order, account.carrier)
+            case Step.CANCEL:
+                return await cancel(order, account.carrier)
             case _:
-                try:
-                    call = timedelta(seconds=account.timeout + self._timing.margin)
-                    return await create(order, account.carrier, self._database, call)
-                except DatabaseUnavailable:
-                    return None  # the intent may or may not be committed; nothing was sent, and handing back clears it
+                return action
 
     async def _record(self, order: ReturnOrder, outcome: Outcome, now: datetime, account: Account, key: str) -> None:
         decision = decide(order, outcome, now, account.policy, self._chance())
         if decision.hold is not None:
-            await self._hold(account, decision, key)
+            await account.wait(decision.hold, key, self._database, self._metrics)
         if order.state is not State.PENDING:
             self._recorder.later(order, decision)
             return
@@ -293,30 +297,7 @@ class Advance:
             taken = RefTaken(decision.order.carrier_ref or "", decision.transitions[0].raw)
             await self._recorder.now(order, decide(order, taken, now, account.policy, self._chance()))
 
-    async def _hold(self, account: Account, decision: Decision, key: str) -> None:
-        hold = decision.hold
-        assert hold is not None
-        if not account.paused:  # calls that were under way are turned away too, and say nothing new
-            log.warning("account_held", account=account.name, until=hold.until, code=hold.code, message=hold.message)
-        account.paused = True
-        until_key_changes = key if hold.until is None else None
-        try:
-            await hold_account(self._database, account.name, hold, until_key_changes)
-        except DatabaseUnavailable:
-            # Its next call is turned away again, and holds it then.
-            self._metrics.storage_errors.labels("record").inc()
-
 
 async def _wait_for(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), max(seconds, 0.0))
-
-
-def _cut(lanes: list[Lane], allowed: int) -> list[Lane]:
-    """The lanes with their quotas cut to `allowed` in all, the first ones served first."""
-    cut = []
-    for lane in lanes:
-        quota = min(lane.quota, allowed)
-        allowed -= quota
-        cut.append(Lane(lane.account, lane.step, quota))
-    return cut

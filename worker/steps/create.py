@@ -1,8 +1,8 @@
-"""Creates a return at its carrier: check, commit the intent, send once."""
+"""Creates a return at its carrier: check, commit the intent, send once; and looks up what became of a lost answer."""
 
 from datetime import timedelta
 
-from worker.carriers.port import Carrier, CarrierError
+from worker.carriers.port import Carrier, CarrierError, Searchable
 from worker.domain.outcomes import Failed, Interrupted, Invalid, Outcome
 from worker.domain.payload import InvalidPayload
 from worker.domain.returns import ReturnOrder
@@ -14,10 +14,10 @@ async def create(order: ReturnOrder, carrier: Carrier, database: Database, call:
     """The outcome of a creation; None when the row changed under us, or the lease is too short for the `call`.
 
     The intent is committed before the request leaves: whoever finds it without an answer knows that the return may
-    exist, and does not send it again.
+    exist, and does not send it again, but looks for it where the carrier can be searched.
     """
     if order.create_started_at is not None:
-        return Interrupted()
+        return await _look_up(order, carrier) if isinstance(carrier, Searchable) else Interrupted()
     try:
         creation = carrier.prepare(order)
     except InvalidPayload as error:
@@ -26,5 +26,12 @@ async def create(order: ReturnOrder, carrier: Carrier, database: Database, call:
         return None
     try:
         return await carrier.create(creation)
+    except CarrierError as error:
+        return Failed(error.kind, error.message, error.retry_after, error.raw)
+
+
+async def _look_up(order: ReturnOrder, carrier: Searchable) -> Outcome:
+    try:
+        return await carrier.look_up(order)
     except CarrierError as error:
         return Failed(error.kind, error.message, error.retry_after, error.raw)

@@ -10,7 +10,6 @@ from worker.telemetry.metrics import Metrics
 
 _QUIET = frozenset({StepOutcome.UNCHANGED, StepOutcome.WAITING})
 _LOUD = frozenset({StepOutcome.REJECTED, StepOutcome.NEEDS_ATTENTION})
-_REQUESTS = frozenset({StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK})
 
 log = structlog.get_logger()
 
@@ -26,12 +25,12 @@ class Report:
     def recorded(self, before: ReturnOrder, decision: Decision) -> None:
         """A decision was written."""
         after = decision.order
-        step = Step.CANCEL if decision.outcome in _REQUESTS else before.next_step
+        step = decision.step or before.next_step
         self._metrics.steps.labels(before.account, step, decision.outcome).inc()
         for transition in decision.transitions:
             self._metrics.transitions.labels(before.account, transition.field, transition.new_value).inc()
         self._note_unknown_word(before, decision)
-        label_failed = before.next_step is Step.LABEL and decision.outcome is StepOutcome.RETRYING
+        label_failed = step is Step.LABEL and decision.outcome is StepOutcome.RETRYING
         line = {
             "order_id": before.id,
             "reference": before.reference,

@@ -1,6 +1,6 @@
 """Every metric, declared once; series exist at 0 from the start; no label ever holds an order's id or free text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -66,22 +66,21 @@ class Metrics:
 
     def expect(
         self,
-        accounts: Iterable[str],
+        accounts: Mapping[str, Iterable[str]],
         *,
         steps: dict[str, tuple[str, ...]],
         states: Iterable[str],
-        operations: Iterable[str],
         request_outcomes: Iterable[str],
         transitions: Iterable[tuple[str, str]],
     ) -> None:
-        """Create every series at 0: an absent series makes alerts silent."""
-        states, operations = tuple(states), tuple(operations)
+        """Create every series at 0, for each account those of its operations: an absent one makes alerts silent."""
+        states = tuple(states)
         request_outcomes, transitions = tuple(request_outcomes), tuple(transitions)
         for step in steps:
             self.schedule_delay.labels(step)
         for operation in ("claim", "record", "gauges"):
             self.storage_errors.labels(operation)
-        for account in accounts:
+        for account, operations in accounts.items():
             for gauge in (
                 self.orders_due,
                 self.oldest_due,

@@ -1,0 +1,136 @@
+"""Every way a request can end badly, as two tables: for a question and for a creation.
+
+The same event means different things. A question may be asked again whenever it went wrong; a creation may not, unless
+nothing can have reached the carrier or it said that it did nothing.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from worker.carriers.answers import Reply, as_document, clean_text
+from worker.carriers.port import (
+    CarrierError,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    Throttled,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+    Unintelligible,
+)
+from worker.carriers.transport import AnswerTooLarge
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+class RequestOutcome(StrEnum):
+    """The `outcome` label of `returns_worker_carrier_requests_total`."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    UNAUTHORIZED = "unauthorized"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    UNINTELLIGIBLE = "unintelligible"
+
+
+class Ended(Exception):
+    """A request that ended badly: what the metric says, and what the step is told."""
+
+    def __init__(self, outcome: RequestOutcome, error: CarrierError) -> None:
+        super().__init__(str(error))
+        self.outcome = outcome
+        self.error = error
+
+
+def check_question(reply: Reply) -> None:
+    """Raise for an answer to a GET that is not a success."""
+    status = reply.status
+    if 200 <= status < 300:
+        return
+    _check_turned_away(reply)
+    answered = f"the carrier answered {status}"
+    if status in (404, 410):
+        raise Ended(RequestOutcome.REFUSED, NotFound(f"{answered}: it does not know this return"))
+    if status >= 500 or status in (408, 425):
+        raise Ended(RequestOutcome.SERVER_ERROR, Unavailable(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
+    raise Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
+
+
+def check_creation(reply: Reply) -> None:
+    """Raise for an answer to a creation that is not a success; what proves nothing is in doubt."""
+    status = reply.status
+    if 200 <= status < 300:
+        return
+    _check_turned_away(reply)
+    answered, raw = f"the carrier answered {status}", reply.raw()
+    if status in (404, 405, 407, 410):  # the address, or a proxy on the way, is wrong: not this return's fault
+        raise Ended(RequestOutcome.REFUSED, NotSent(f"{answered} to the creation: is base_url right?", raw=raw))
+    if 400 <= status < 500 and status not in (408, 409):  # 409 may mean that it is there already
+        raise Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {_reason(reply)}", raw=raw))
+    outcome = RequestOutcome.UNINTELLIGIBLE if status < 400 else RequestOutcome.SERVER_ERROR
+    raise Ended(
+        RequestOutcome.REFUSED if status == 409 else outcome,
+        OutcomeUnknown(f"{answered}: {reply.excerpt()}", raw=raw),
+    )
+
+
+def _check_turned_away(reply: Reply) -> None:
+    if reply.status in (401, 403):
+        raise Ended(RequestOutcome.UNAUTHORIZED, Unauthorized(f"the carrier refused the key ({reply.status})"))
+    if reply.status == 429 or (reply.status == 503 and reply.retry_after is not None):
+        error = Throttled(f"the carrier asks to wait ({reply.status})", retry_after=reply.wait_asked)
+        raise Ended(RequestOutcome.THROTTLED, error)
+
+
+def unanswered_question(error: httpx.TransportError, said: str) -> Ended:
+    """What it means for a question that no answer came; `said` is the error's text without our key."""
+    if isinstance(error, _NOT_SENT):
+        return Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {said}"))
+    if isinstance(error, httpx.TimeoutException):
+        return Ended(RequestOutcome.TIMEOUT, TimedOut("the carrier did not answer in time"))
+    if isinstance(error, AnswerTooLarge):
+        return Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(str(error)))
+    return Ended(RequestOutcome.NETWORK, Unavailable(f"the connection was cut: {said}"))
+
+
+def unanswered_creation(error: httpx.TransportError, said: str) -> Ended:
+    """What it means for a creation: not sent, or in doubt."""
+    if isinstance(error, _NOT_SENT):
+        return Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {said}"))
+    if isinstance(error, httpx.TimeoutException):
+        return Ended(RequestOutcome.TIMEOUT, OutcomeUnknown("the creation was sent and not answered in time"))
+    if isinstance(error, AnswerTooLarge):
+        return Ended(RequestOutcome.UNINTELLIGIBLE, OutcomeUnknown(str(error)))
+    return Ended(RequestOutcome.NETWORK, OutcomeUnknown(f"the connection was cut after the creation was sent: {said}"))
+
+
+def in_doubt(ended: Ended) -> Ended:
+    """A success that cannot be read may still have created the return."""
+    if isinstance(ended.error, Unintelligible):
+        return Ended(ended.outcome, OutcomeUnknown(ended.error.message, raw=ended.error.raw))
+    return ended
+
+
+def _reason(reply: Reply) -> str:
+    """What a refusal says: ASP.NET's problem+json (RFC 9457) when it is that, else its beginning."""
+    try:
+        problem = reply.json_object()
+    except Unintelligible:
+        return reply.excerpt()
+    parts = [problem[name] for name in ("title", "detail", "message") if isinstance(problem.get(name), str)]
+    errors = problem.get("errors")
+    if isinstance(errors, dict):
+        parts += [f"{path}: {_joined(messages)}" for path, messages in errors.items()]
+    return clean_text("; ".join(filter(None, parts)), 1000) or reply.excerpt()
+
+
+def _joined(messages: Any) -> str:
+    parts = messages if isinstance(messages, list) else [messages]
+    return ", ".join(part if isinstance(part, str) else as_document(part) for part in parts)

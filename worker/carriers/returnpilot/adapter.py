@@ -1,0 +1,172 @@
+"""One ReturnPilot account: its requests, and what each answer means to the worker."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from worker.carriers.http import HttpEdge
+from worker.carriers.port import (
+    Creation,
+    LabelDocument,
+    LabelNotReady,
+    OutcomeUnknown,
+    Page,
+    Refused,
+    Unintelligible,
+)
+from worker.carriers.returnpilot.answers import (
+    read_created,
+    read_id,
+    read_listed,
+    read_order,
+    read_shipments,
+    read_shown,
+)
+from worker.carriers.returnpilot.request import build_request
+from worker.carriers.returnpilot.search import Search
+from worker.domain.outcomes import Absent, Ambiguous, Created, Tracked
+from worker.domain.returns import ReturnOrder
+from worker.domain.tracking import StatusMap, TrackingStatus
+
+BASE_URL = "https://app.returnpilot.co/api/v1"
+OPERATIONS = ("create", "lookup", "label", "track", "sweep", "cancel")
+RATE_PER_MINUTE = 50  # of the 60 it allows (page guide/concepts/rate-limiting), whose scope it does not say
+# Page guide/enums/shipment-statuses since 2025-07-20: Pending, Transit, Arrived, Refunded. The numbers have been given
+# new meanings three times, so they are data, and `status_map` overrides them.
+BUILT_IN_STATUSES = StatusMap(
+    {
+        "1": TrackingStatus.PRE_TRANSIT,
+        "2": TrackingStatus.IN_TRANSIT,
+        "3": TrackingStatus.DELIVERED,
+        "4": TrackingStatus.CANCELLED,
+    }
+)
+PAGE_SIZE = 50  # the most it gives (page guide/concepts/pagination)
+
+_JSON = "application/json"
+_LABELS = ("application/pdf", "image/png", "application/zpl")  # nothing documents which of them it is
+_MOST_PAGES = 200  # of a look-up: 10,000 orders in the time of one creation are not the list we know
+_LISTED_BYTES = 10_000_000  # 50 orders of 100 items each
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnPilot:
+    """One organisation's account; `clock` tells when a link, with `link_grace` on top, has run out."""
+
+    edge: HttpEdge
+    statuses: StatusMap
+    label_hosts: tuple[str, ...] = ()
+    max_label_bytes: int = 20_000_000
+    link_grace: timedelta = timedelta(hours=24)
+    clock: Callable[[], datetime] = field(default=_utc_now)
+
+    def prepare(self, order: ReturnOrder) -> Creation:
+        """Check the payload and build the request; raises `InvalidPayload`."""
+        return Creation(build_request(order.payload or "", order.reference))
+
+    async def create(self, creation: Creation) -> Created:
+        """Create the order, which mails the customer; whatever leaves room for doubt is `OutcomeUnknown`."""
+        try:
+            return await self.edge.create("create", "/orders", creation.body, read_created)
+        except Refused as error:
+            if _is_about_the_reference(error.raw):
+                # Nothing says whether references must be unique: it may be there from an attempt before.
+                raise OutcomeUnknown(error.message, raw=error.raw) from error
+            raise
+
+    async def look_up(self, order: ReturnOrder) -> Created | Absent | Ambiguous:
+        """Search the list for the reference, back to the first attempt."""
+        first_attempt_at = order.first_attempt_at or order.create_started_at
+        assert first_attempt_at is not None  # there is nothing to look up before an attempt
+        search = Search(order.reference, first_attempt_at)
+        for number in range(1, _MOST_PAGES + 1):
+            documents, is_last = await self._list("lookup", number)
+            if search.look_at(documents) or is_last:
+                return search.result()
+        raise Unintelligible(f"{_MOST_PAGES} pages of the list go back less far than the creation looked for")
+
+    async def track(self, order: ReturnOrder) -> Tracked:
+        """Ask for one order."""
+        return self.read(order, await self._show(order, "track"))
+
+    async def page(self, number: int) -> Page:
+        """A page of the list, whole orders."""
+        documents, is_last = await self._list("sweep", number)
+        numbered = ((read_id(each.get("id")), each) for each in documents if isinstance(each, dict))
+        return Page({number: each for number, each in numbered if number is not None}, is_last)
+
+    def read(self, order: ReturnOrder, sighting: Any) -> Tracked:
+        """Where `order` is, by what the carrier shows of it."""
+        return read_order(order, sighting, self.statuses, self.link_grace, self.clock())
+
+    async def label(self, order: ReturnOrder) -> LabelDocument:
+        """Fetch one of the labels that are missing, by an address that is as fresh as the order is read."""
+        shipments = read_shipments(order, await self._show(order, "label"))
+        missing = [each for each in shipments if each.label_url and each.position not in order.labels]
+        if not missing:
+            raise LabelNotReady("no shipment has a label that is not stored")
+        chosen = missing[order.label_attempts % len(missing)]  # a dead one must not stand before the others
+        reply = await self.edge.fetch_link(
+            "label",
+            chosen.label_url or "",
+            accept=", ".join(_LABELS),
+            max_bytes=self.max_label_bytes,
+            trusted_hosts=self.label_hosts,
+        )
+        return LabelDocument(chosen.position, reply.content, None, _LABELS, more=len(missing) > 1)
+
+    async def cancel(self, order: ReturnOrder) -> None:
+        """Delete the order; the carrier refuses that once the customer has scheduled a return."""
+        await self.edge.delete("cancel", _path(order))
+
+    async def ping(self) -> None:
+        """Ask for one order of the list."""
+        await self.edge.ask("ping", "/orders?page=1&limit=1", read_listed, accept=_JSON)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """Whether a shipment's arrival can be read at all, since numbers can be mapped away."""
+        if self.statuses.has_terminal:
+            return ()
+        return ("status_map leaves no terminal status: returns are polled until polling.max_age and then expire",)
+
+    async def close(self) -> None:
+        """Close its connections."""
+        await self.edge.close()
+
+    async def _show(self, order: ReturnOrder, operation: str) -> Mapping[str, Any]:
+        return await self.edge.ask(operation, _path(order), read_shown, accept=_JSON)
+
+    async def _list(self, operation: str, number: int) -> tuple[list[Any], bool]:
+        path = f"/orders?page={number}&limit={PAGE_SIZE}"  # `links.next` does not carry the limit on
+        return await self.edge.ask(operation, path, read_listed, accept=_JSON, max_bytes=_LISTED_BYTES)
+
+
+def authorization(key: str) -> Mapping[str, str]:
+    """The header that carries the key (page guide/concepts/requests)."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def _path(order: ReturnOrder) -> str:
+    return f"/orders/{quote(order.carrier_ref or '', safe='')}"
+
+
+def _is_about_the_reference(raw: str | None) -> bool:
+    """Whether a refusal names the reference, as Laravel's `errors` or `message` would; its shape is not documented."""
+    try:
+        answer = json.loads(raw or "")
+    except ValueError:
+        return False
+    if not isinstance(answer, dict):
+        return False
+    errors = answer.get("errors")
+    names = list(errors) if isinstance(errors, dict) else []
+    said = [answer.get(name) for name in ("message", "text")]
+    return any("reference" in str(part).casefold() for part in (*names, *said))

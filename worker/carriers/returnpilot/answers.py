@@ -1,0 +1,184 @@
+"""Reads ReturnPilot's orders: how far one is, what shipments and labels it has; hostile until checked.
+
+Source: pages guide/schemas/{order,shipment,order-line-item}, guide/enums/shipment-statuses and
+guide/concepts/pagination of the developer portal. An order has no status of its own, and nothing documents when no more
+can come to it: that is told from its shipments, its items and its link.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from worker.carriers.answers import Reply, as_document, clean_text, read_moment
+from worker.carriers.port import Unintelligible
+from worker.domain.outcomes import Created, Tracked
+from worker.domain.returns import PackageInfo, ReturnOrder
+from worker.domain.shipments import order_status
+from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
+
+_LONGEST_LINK = timedelta(days=365)
+_MOST_SHIPMENTS = 1000
+_NO_STATUS = "none"  # what stands for the word of a shipment that has none
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """One shipment as the carrier describes it; `position` is ours and stays the same."""
+
+    position: int
+    word: str
+    label_url: str | None
+    info: PackageInfo
+
+
+def read_created(reply: Reply) -> Created:
+    """The answer to a creation, which is not wrapped in `data`; raises `Unintelligible` without a usable id."""
+    body = reply.json_object()
+    number = read_id(body.get("id"))
+    if number is None:
+        raise Unintelligible(f"the answer has no usable id: {reply.excerpt()}", raw=reply.raw())
+    update = TrackingUpdate(TrackingStatus.PENDING, None)
+    return Created(number, update, return_url=_url(body.get("return_url")), has_label=False, raw=as_document(body))
+
+
+def adopted(document: Document) -> Created:
+    """An order that was found in the list, as its creation would have been answered."""
+    number = read_id(document.get("id"))
+    if number is None:
+        raise Unintelligible("an order in the list has no usable id", raw=as_document(document))
+    update = TrackingUpdate(TrackingStatus.PENDING, None)
+    url, raw = _url(document.get("return_url")), as_document(document)
+    return Created(number, update, return_url=url, has_label=False, raw=raw, adopted=True)
+
+
+def read_shown(reply: Reply) -> Document:
+    """One order, wrapped in `data`; raises `Unintelligible`."""
+    data = reply.json_object().get("data")
+    if isinstance(data, list) and len(data) == 1:  # the page's text says array, its sample shows an object
+        data = data[0]
+    if not isinstance(data, dict):
+        raise Unintelligible(f"the answer has no order in data: {reply.excerpt()}", raw=reply.raw())
+    return data
+
+
+def read_listed(reply: Reply) -> tuple[list[Any], bool]:
+    """A page of the list, the newest first, and whether it is the last; raises `Unintelligible`.
+
+    Only `links.next` tells the end: `links.last` is always null.
+    """
+    body = reply.json_object()
+    data, links = body.get("data"), body.get("links")
+    if not isinstance(data, list) or not isinstance(links, dict):
+        raise Unintelligible(f"the answer is no page of a list: {reply.excerpt()}", raw=reply.raw())
+    return data, not data or links.get("next") is None
+
+
+def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grace: timedelta, now: datetime) -> Tracked:
+    """Where `order` is, by what the carrier shows of it; raises `Unintelligible`."""
+    document = _own(order, document)
+    shipments = read_shipments(order, document)
+    link = _link_end(document)
+    link_over = link is not None and now >= link + link_grace
+    found = [statuses.read(shipment.word) for shipment in shipments]
+    status = order_status(found, all_returned=_all_returned(document), link_over=link_over)
+    words = ", ".join(shipment.word for shipment in shipments)[:200] or None
+    moved = [moment for part in document.get("shipments") or [] if (moment := read_moment(part.get("updated_at")))]
+    reason = None
+    if link_over and status in (TrackingStatus.EXPIRED, TrackingStatus.CANCELLED):
+        reason = f"the customer's link ran out at {link:%Y-%m-%d %H:%M} UTC with nothing under way"
+    update = TrackingUpdate(status, words, max(moved, default=None), as_document(document), reason)
+    labels = frozenset(shipment.position for shipment in shipments if shipment.label_url)
+    return Tracked(update, tuple(shipment.info for shipment in shipments), labels)
+
+
+def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:
+    """The order's shipments by position: one recorded before keeps its own, new ones follow by their number."""
+    parts = document.get("shipments") or []
+    if not isinstance(parts, list) or len(parts) > _MOST_SHIPMENTS:
+        raise Unintelligible("the order's shipments are no list", raw=as_document(document))
+    numbered: dict[str, Document] = {}
+    for part in parts:
+        number = read_id(part.get("id")) if isinstance(part, dict) else None
+        if number is None:
+            raise Unintelligible("a shipment of the order has no usable id", raw=as_document(document))
+        numbered[number] = part
+    positions = {package.label_code: package.position for package in order.packages if package.label_code}
+    following = max(positions.values(), default=0)
+    for number in sorted(numbered, key=int):
+        if number not in positions:
+            following += 1
+            positions[number] = following
+    shipments = [_shipment(positions[number], number, part) for number, part in numbered.items()]
+    return sorted(shipments, key=lambda shipment: shipment.position)
+
+
+def read_id(value: Any) -> str | None:
+    """A number of the carrier's as text; a JSON number or a numeric string above 0, None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        return None
+    text = str(value).strip()
+    return str(int(text)) if text.isascii() and text.isdigit() and len(text) <= 18 and int(text) else None
+
+
+def _own(order: ReturnOrder, document: Any) -> Document:
+    """A cache on the way, or a slip, must not make one return's news another's."""
+    if not isinstance(document, dict):
+        raise Unintelligible("the answer is no order")
+    if read_id(document.get("id")) != order.carrier_ref:
+        raise Unintelligible("the answer is about another order", raw=as_document(document))
+    return document
+
+
+def _shipment(position: int, number: str, part: Document) -> Shipment:
+    word = part.get("status")
+    is_word = isinstance(word, (int, str)) and not isinstance(word, bool)
+    info = PackageInfo(
+        position,
+        label_code=number,
+        description=_text(part.get("package")),
+        tracking_number=_text(part.get("tracking_number")),
+        tracking_url=_url(part.get("tracking_url")),
+    )
+    label_url = part.get("label_url")
+    return Shipment(
+        position,
+        clean_text(str(word), 50).strip() or _NO_STATUS if is_word else _NO_STATUS,
+        label_url if isinstance(label_url, str) and label_url.strip() else None,
+        info,
+    )
+
+
+def _all_returned(document: Document) -> bool:
+    """Whether each item that may be returned has a reason, which is null as long as it is not returned."""
+    items = document.get("line_items")
+    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+        return False
+    return all(item.get("reason") is not None for item in items if _is_returnable(item))
+
+
+def _is_returnable(item: Document) -> bool:
+    product = item.get("product")
+    return not isinstance(product, dict) or product.get("returnable") is not False
+
+
+def _link_end(document: Document) -> datetime | None:
+    """When the customer's link runs out (here a timestamp, in the request a number of days); at most a year on."""
+    end = read_moment(document.get("link_expires_at"))
+    if end is not None:
+        return end
+    made = read_moment(document.get("created_at"))
+    return None if made is None else made + _LONGEST_LINK
+
+
+def _text(value: Any) -> str | None:
+    return clean_text(str(value), 200) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+
+
+def _url(value: Any) -> str | None:
+    """An address to show to a person; anything else than http(s) is left out."""
+    if not isinstance(value, str) or not value.startswith(("https://", "http://")):
+        return None
+    return value if value.isprintable() and " " not in value and len(value) <= 2000 else None

@@ -1,0 +1,116 @@
+"""Meters an account's requests: one at a time out of the pace that all workers share, and none without time for it."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.carriers.port import NoTimeLeft
+from worker.domain.pacing import FEW_LEFT, TOKEN_LIFE, Grant, Pace
+from worker.store.accounts import slow_down, take_tokens
+from worker.store.database import Database
+
+_ROUNDING = 0.002  # seconds; a database that keeps milliseconds may find a token not there yet
+
+
+@dataclass(slots=True)
+class Allowance:
+    """What a step may spend: a token it was given, until when requests may begin, tokens to `leave` for others.
+
+    Times are in seconds on the lease clock; `begin_until` None: no limit. `token_until` None: no token in hand.
+    """
+
+    begin_until: float | None
+    token_until: float | None = None
+    leave: int = 0
+
+
+class Meter:
+    """The pacer of one account in this process; the pace itself is in the account's row, for every process.
+
+    A step's first request uses the token that its claim was given; further ones wait here for one. `begin_until` is the
+    last moment at which a request can begin and still be recorded within the lease.
+    """
+
+    def __init__(self, database: Database, account: str, pace: Pace | None, clock: Callable[[], float]) -> None:
+        """`pace` None: the account has no limit; `clock` is the one that leases are measured by."""
+        self._database, self._account, self._pace, self._clock = database, account, pace, clock
+        self._tokens: list[float] = []  # when each token we hold becomes void
+        self._remaining: int | None = None  # what the carrier said last, not yet written down
+        self._allowance: ContextVar[Allowance | None] = ContextVar(f"allowance_{account}", default=None)
+
+    @property
+    def limited(self) -> bool:
+        """Whether the account has a pace."""
+        return self._pace is not None
+
+    async def prepare(self, wanted: int) -> tuple[int, datetime | None]:
+        """Tokens in hand for steps about to be claimed, `wanted` at most; and when there will be more, if too few."""
+        if self._pace is None:
+            return wanted, None
+        now = self._clock()
+        self._tokens = [until for until in self._tokens if until > now]
+        missing = wanted - len(self._tokens)
+        if missing <= 0:
+            return wanted, None
+        grant = await self._draw(self._pace, missing, 0)
+        self._tokens += [now + TOKEN_LIFE.total_seconds()] * grant.tokens
+        return len(self._tokens), grant.next_at
+
+    def take(self) -> float | None:
+        """A token for a step that was claimed: until when it is good, on the lease clock."""
+        return self._tokens.pop(0) if self._tokens else None
+
+    @contextmanager
+    def spending(self, allowance: Allowance) -> Iterator[None]:
+        """The requests of the current task are made out of `allowance`; a token it does not need goes back."""
+        reset = self._allowance.set(allowance)
+        try:
+            yield
+        finally:
+            self._allowance.reset(reset)
+            if allowance.token_until is not None:
+                self._tokens.append(allowance.token_until)
+
+    async def permit(self, *, counted: bool = True) -> None:
+        """Return when a request may begin; raises `NoTimeLeft`, and `DatabaseUnavailable` where there is a pace."""
+        allowance = self._allowance.get() or Allowance(None)
+        self._check_time(allowance, 0.0)
+        if self._pace is None or not counted or self._spend(allowance):
+            return
+        await self._wait(self._pace, allowance)
+        self._check_time(allowance, 0.0)
+
+    async def reserve(self, allowance: Allowance) -> None:
+        """Wait for a token and put it into `allowance`; raises as `permit` does."""
+        if self._pace is not None:
+            await self._wait(self._pace, allowance)
+            allowance.token_until = self._clock() + TOKEN_LIFE.total_seconds()
+
+    def slow_down(self, remaining: int) -> None:
+        """The carrier says that so few requests are left: tokens in hand are void, and the next ones come slower."""
+        if self._pace is not None and remaining <= FEW_LEFT:
+            self._remaining = remaining
+            self._tokens.clear()
+
+    async def _wait(self, pace: Pace, allowance: Allowance) -> None:
+        """Draw one token, when there is one."""
+        while not (grant := await self._draw(pace, 1, allowance.leave)).tokens:
+            self._check_time(allowance, grant.wait.total_seconds())
+            await asyncio.sleep(grant.wait.total_seconds() + _ROUNDING)
+
+    def _check_time(self, allowance: Allowance, wait: float) -> None:
+        if allowance.begin_until is not None and self._clock() + wait > allowance.begin_until:
+            raise NoTimeLeft
+
+    def _spend(self, allowance: Allowance) -> bool:
+        until, allowance.token_until = allowance.token_until, None
+        return until is not None and until > self._clock()
+
+    async def _draw(self, pace: Pace, want: int, leave: int) -> Grant:
+        remaining, self._remaining = self._remaining, None
+        if remaining is not None:
+            await slow_down(self._database, self._account, pace, remaining)
+        return await take_tokens(self._database, self._account, pace, want, leave)
