@@ -21,14 +21,14 @@ class Search:
         self._reference = reference
         self._since = first_attempt_at - CLOCK_SLACK
         self._found: dict[str, dict[str, Any]] = {}
-        self._unreadable: Any = None
+        self._unreadable: list[Any] = []
 
     def look_at(self, documents: Sequence[Any]) -> bool:
         """Take in a page; whether the search may end there, since all that follows is older than the first attempt."""
         for document in documents:
             reference = _reference(document)
             if reference is None or read_id(document.get("id")) is None:
-                self._unreadable = document
+                self._unreadable.append(document)
             elif _folded(reference) == _folded(self._reference):
                 self._found[str(read_id(document["id"]))] = document  # pages shift: one may be seen twice
         made = [_made_at(document) for document in documents]
@@ -39,8 +39,8 @@ class Search:
     def result(self) -> Created | Absent | Ambiguous:
         """What the pages come to; raises `Unintelligible` when an order among them could be the one."""
         found = list(self._found.values())
-        if not found and self._unreadable is not None:
-            raise Unintelligible("an order in the list has no readable reference", raw=as_document(self._unreadable))
+        if not found and self._unreadable:
+            raise Unintelligible("an order in the list has no readable reference", raw=as_document(self._unreadable[0]))
         if not found:
             return Absent()
         if len(found) == 1 and _reference(found[0]) == self._reference and not self._is_older(found[0]):

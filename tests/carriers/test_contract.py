@@ -1,0 +1,292 @@
+"""One contract for every adapter: the same kind of answer comes to the same outcome, whoever the carrier is."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.carriers import pilot, wire
+from worker.carriers import open_carrier
+from worker.carriers.endings import RequestOutcome
+from worker.carriers.port import (
+    Cancelling,
+    Carrier,
+    CarrierError,
+    Listing,
+    NotFound,
+    NoTimeLeft,
+    NotSent,
+    OutcomeUnknown,
+    Refused,
+    Searchable,
+    Throttled,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+    Unintelligible,
+)
+from worker.carriers.registry import CARRIERS, AccountConfig
+from worker.carriers.transport import AnswerTooLarge
+from worker.domain.payload import InvalidPayload
+from worker.domain.returns import ReturnOrder
+from worker.domain.tracking import TrackingStatus
+
+KEY = "a-s3cret-key"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One carrier: a return of its own, and what it answers when all is well."""
+
+    name: str
+    order: ReturnOrder
+    followed: ReturnOrder
+    created: dict[str, Any]
+    status: Callable[[str], dict[str, Any]]
+    known_word: str
+
+
+KINDS = [
+    Kind(
+        "izipack",
+        wire.order(),
+        wire.at_carrier(),
+        {"orderNumber": "9RET326720205706", "packages": []},
+        lambda word: {"status": word},
+        "Created",
+    ),
+    Kind(
+        "returnpilot",
+        pilot.order(),
+        pilot.at_carrier(),
+        {"id": 10011, "return_url": "https://app.returnpilot.co/x"},
+        lambda word: {"data": pilot.document(shipments=[pilot.shipment(status=word)])},
+        "1",
+    ),
+]
+
+
+class CountingPacer:
+    """Says yes so many times."""
+
+    def __init__(self, permits: int = 1000) -> None:
+        self.permits = permits
+        self.asked = 0
+        self.remaining: list[int] = []
+
+    async def permit(self, *, counted: bool = True) -> None:
+        self.asked += 1
+        if self.asked > self.permits:
+            raise NoTimeLeft
+
+    def slow_down(self, remaining: int) -> None:
+        self.remaining.append(remaining)
+
+
+@dataclass
+class Opened:
+    kind: Kind
+    carrier: Carrier
+    requests: list[httpx.Request]
+    observed: list[tuple[str, RequestOutcome]]
+    pacer: CountingPacer
+
+    async def create(self) -> Any:
+        return await self.carrier.create(self.carrier.prepare(self.kind.order))
+
+    async def track(self) -> Any:
+        return await self.carrier.track(self.kind.followed)
+
+    async def failure(self, operation: str) -> CarrierError:
+        with pytest.raises(CarrierError) as caught:
+            await getattr(self, operation)()
+        return caught.value
+
+
+Answer = httpx.Response | Exception
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+def opened(request: pytest.FixtureRequest) -> Callable[..., Opened]:
+    def open_with(answer: Answer | Callable[[Kind], Answer], permits: int = 1000) -> Opened:
+        kind: Kind = request.param
+        requests: list[httpx.Request] = []
+        observed: list[tuple[str, RequestOutcome]] = []
+
+        def handle(sent: httpx.Request) -> httpx.Response:
+            requests.append(sent)
+            result = answer(kind) if callable(answer) and not isinstance(answer, httpx.Response) else answer
+            if isinstance(result, Exception):
+                raise result
+            assert isinstance(result, httpx.Response)
+            return result
+
+        pacer = CountingPacer(permits)
+        carrier = open_carrier(
+            AccountConfig(carrier=kind.name, key=lambda: KEY, base_url="https://carrier.test/base"),
+            lambda operation, outcome, seconds: observed.append((operation, outcome)),
+            httpx.MockTransport(handle),
+            pacer,
+        )
+        return Opened(kind, carrier, requests, observed, pacer)
+
+    return open_with
+
+
+Open = Callable[..., Opened]
+
+QUESTIONS: list[tuple[str, Answer, type[CarrierError], RequestOutcome]] = [
+    ("400", httpx.Response(400), Refused, RequestOutcome.REFUSED),
+    ("401", httpx.Response(401), Unauthorized, RequestOutcome.UNAUTHORIZED),
+    ("403", httpx.Response(403), Unauthorized, RequestOutcome.UNAUTHORIZED),
+    ("404", httpx.Response(404), NotFound, RequestOutcome.REFUSED),
+    ("410", httpx.Response(410), NotFound, RequestOutcome.REFUSED),
+    ("429", httpx.Response(429, headers={"Retry-After": "7"}), Throttled, RequestOutcome.THROTTLED),
+    ("500", httpx.Response(500), Unavailable, RequestOutcome.SERVER_ERROR),
+    ("503", httpx.Response(503), Unavailable, RequestOutcome.SERVER_ERROR),
+    ("503, wait", httpx.Response(503, headers={"Retry-After": "7"}), Throttled, RequestOutcome.THROTTLED),
+    ("no JSON", httpx.Response(200, content=b"<html>"), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
+    ("empty", httpx.Response(200), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
+    ("a list", httpx.Response(200, json=[]), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
+    ("an empty object", httpx.Response(200, json={}), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
+    (
+        "elsewhere",
+        httpx.Response(302, headers={"Location": "https://x.test/"}),
+        Unintelligible,
+        RequestOutcome.UNINTELLIGIBLE,
+    ),
+    ("not reached", httpx.ConnectError("refused"), NotSent, RequestOutcome.NETWORK),
+    ("not reached in time", httpx.ConnectTimeout("slow"), NotSent, RequestOutcome.NETWORK),
+    ("no answer in time", httpx.ReadTimeout("slow"), TimedOut, RequestOutcome.TIMEOUT),
+    ("cut", httpx.ReadError("reset"), Unavailable, RequestOutcome.NETWORK),
+    ("too large", AnswerTooLarge("too large"), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
+]
+
+
+@pytest.mark.parametrize(("answer", "error", "outcome"), [r[1:] for r in QUESTIONS], ids=[r[0] for r in QUESTIONS])
+async def test_a_question_ends_the_same_at_every_carrier(
+    opened: Open, answer: Answer, error: type[CarrierError], outcome: RequestOutcome
+) -> None:
+    account = opened(answer)
+    failure = await account.failure("track")
+    assert type(failure) is error
+    assert account.observed == [("track", outcome)]
+    if error is Throttled:
+        assert failure.retry_after == timedelta(seconds=7)
+
+
+CREATIONS: list[tuple[str, Answer, type[CarrierError]]] = [
+    ("400", httpx.Response(400), Refused),
+    ("422", httpx.Response(422), Refused),
+    ("401", httpx.Response(401), Unauthorized),
+    ("403", httpx.Response(403), Unauthorized),
+    ("404", httpx.Response(404), NotSent),
+    ("405", httpx.Response(405), NotSent),
+    ("409", httpx.Response(409), OutcomeUnknown),
+    ("408", httpx.Response(408), OutcomeUnknown),
+    ("429", httpx.Response(429), Throttled),
+    ("503, wait", httpx.Response(503, headers={"Retry-After": "7"}), Throttled),
+    ("500", httpx.Response(500), OutcomeUnknown),
+    ("502", httpx.Response(502), OutcomeUnknown),
+    ("503", httpx.Response(503), OutcomeUnknown),
+    ("redirect", httpx.Response(307, headers={"Location": "https://carrier.test/x"}), OutcomeUnknown),
+    ("success without JSON", httpx.Response(201, content=b"ok"), OutcomeUnknown),
+    ("success without a number", httpx.Response(201, json={}), OutcomeUnknown),
+    ("not reached", httpx.ConnectError("refused"), NotSent),
+    ("not reached in time", httpx.ConnectTimeout("slow"), NotSent),
+    ("no answer in time", httpx.ReadTimeout("slow"), OutcomeUnknown),
+    ("cut", httpx.ReadError("reset"), OutcomeUnknown),
+    ("broken answer", httpx.RemoteProtocolError("broken"), OutcomeUnknown),
+    ("too large", AnswerTooLarge("too large"), OutcomeUnknown),
+]
+
+
+@pytest.mark.parametrize(("answer", "error"), [row[1:] for row in CREATIONS], ids=[row[0] for row in CREATIONS])
+async def test_a_creation_ends_the_same_at_every_carrier_and_is_sent_once(
+    opened: Open, answer: Answer, error: type[CarrierError]
+) -> None:
+    account = opened(answer)
+    assert type(await account.failure("create")) is error
+    assert [request.method for request in account.requests] == ["POST"]
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_any_success_with_a_number_is_a_creation(opened: Open, status: int) -> None:
+    account = opened(lambda kind: httpx.Response(status, json=kind.created))
+    created = await account.create()
+    assert created.carrier_ref in json.dumps(account.kind.created)
+    assert account.observed == [("create", RequestOutcome.OK)]
+
+
+async def test_a_known_word_is_read_and_an_unknown_one_is_kept(opened: Open) -> None:
+    known = opened(lambda kind: httpx.Response(200, json=kind.status(kind.known_word)))
+    assert (await known.track()).update.status is TrackingStatus.PRE_TRANSIT
+    unknown = opened(lambda kind: httpx.Response(200, json=kind.status("AtDepot7")))
+    update = (await unknown.track()).update
+    assert (update.status, update.carrier_status) == (TrackingStatus.UNKNOWN, "AtDepot7")
+
+
+@pytest.mark.parametrize("payload", ["", "{}", "[]", "null", '{"customer": []}', '{"items": 7, "packages": 7}'])
+async def test_a_payload_without_sense_is_refused_with_its_paths_and_nothing_is_sent(
+    opened: Open, payload: str
+) -> None:
+    account = opened(httpx.Response(500))
+    order = wire.order() if account.kind.name == "izipack" else pilot.order()
+    with pytest.raises(InvalidPayload) as caught:
+        account.carrier.prepare(ReturnOrder(id=order.id, account="a", reference="345", payload=payload))
+    assert all(": " in problem for problem in caught.value.problems)
+    assert account.requests == []
+
+
+async def test_the_key_is_in_a_header_and_nowhere_else(opened: Open) -> None:
+    account = opened(httpx.Response(400, json={"message": f"bad key {KEY}"}))
+    failure = await account.failure("track")
+    (request,) = account.requests
+    assert any(KEY in value for value in request.headers.values())
+    assert KEY not in str(request.url)
+    assert KEY not in failure.message + (failure.raw or "")
+
+
+async def test_nothing_is_sent_without_a_permit(opened: Open) -> None:
+    account = opened(httpx.Response(200), permits=0)
+    for call in (
+        account.create,
+        account.track,
+        account.carrier.ping,
+        lambda: account.carrier.label(account.kind.followed),
+    ):
+        with pytest.raises(NoTimeLeft):
+            await call()
+    assert account.requests == []
+    assert account.observed == []
+
+
+async def test_a_redirect_needs_a_permit_of_its_own(opened: Open) -> None:
+    account = opened(httpx.Response(302, headers={"Location": "/elsewhere"}), permits=2)
+    with pytest.raises(NoTimeLeft):
+        await account.track()
+    assert len(account.requests) == 2
+
+
+async def test_every_answer_says_how_many_requests_are_left(opened: Open) -> None:
+    account = opened(lambda kind: httpx.Response(200, headers={"X-RateLimit-Remaining": "2"}, json=kind.status("1")))
+    await account.track()
+    assert account.pacer.remaining == [2]
+    silent = opened(lambda kind: httpx.Response(200, headers={"X-RateLimit-Remaining": "-"}, json=kind.status("1")))
+    await silent.track()
+    assert silent.pacer.remaining == []
+
+
+async def test_each_carrier_says_what_else_it_can(opened: Open) -> None:
+    account = opened(httpx.Response(500))
+    carrier, can = account.carrier, account.kind.name == "returnpilot"
+    assert isinstance(carrier, Searchable) == isinstance(carrier, Listing) == isinstance(carrier, Cancelling) == can
+    assert {"create", "label", "track"} <= set(CARRIERS[account.kind.name].operations)
+
+
+def test_every_carrier_stands_in_the_contract() -> None:
+    assert {kind.name for kind in KINDS} == set(CARRIERS)
