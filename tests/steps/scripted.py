@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
-from worker.carriers.port import Creation, LabelDocument, LabelNotReady, Pacer, Unpaced
+from worker.carriers.port import Carrier, Creation, LabelDocument, LabelNotReady, Pacer, Unpaced
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Ladder, Policy
@@ -23,6 +23,7 @@ from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
 from worker.steps.report import Report
 from worker.store.accounts import register_accounts
+from worker.store.columns import sqlite_text
 from worker.store.database import POSTGRESQL, Database
 from worker.telemetry.metrics import Metrics
 
@@ -118,15 +119,51 @@ class Loop:
                     {"account": account, "reference": reference, "payload": json.dumps({}), "state": state},
                 )
 
+    async def insert_followed(self, references: Sequence[str], due_at: datetime) -> None:
+        """Rows that the carrier has, each with its reference as its number, due at a moment."""
+        moment = due_at if self.database.dialect == POSTGRESQL else sqlite_text(due_at)
+        cast = "CAST(:payload AS jsonb)" if self.database.dialect == POSTGRESQL else ":payload"
+        statement = text(
+            "INSERT INTO return_order (reference, carrier_ref, payload, state, next_step, tracking_status, due_at,"
+            f" track_due_at) VALUES (:reference, :reference, {cast}, 'tracking', 'track', 'pending', :due, :due)"
+        )
+        rows = [{"reference": reference, "payload": "{}", "due": moment} for reference in references]
+        async with self.database.transaction() as connection:
+            await connection.execute(statement, rows)
+            await connection.execute(
+                text(
+                    "INSERT INTO label (return_order_id, position, location, media_type, byte_count, sha256)"
+                    " SELECT id, 1, 'file:x', 'application/pdf', 1, 'x' FROM return_order o"
+                    " WHERE NOT EXISTS (SELECT 1 FROM label l WHERE l.return_order_id = o.id)"
+                )
+            )
+
+    async def due_now(self) -> int:
+        """How many rows are due and not worked on."""
+        now = "now()" if self.database.dialect == POSTGRESQL else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+        async with self.database.reading() as connection:
+            return int(
+                (
+                    await connection.execute(text(f"SELECT count(*) FROM return_order WHERE due_at <= {now}"))
+                ).scalar_one()
+            )
+
     async def execute(self, statement: str) -> None:
         async with self.database.transaction() as connection:
             await connection.execute(text(statement))
 
 
+def _paced(carrier: "ScriptedCarrier | Callable[[Meter], Carrier]", meter: Meter) -> Carrier:
+    if not isinstance(carrier, ScriptedCarrier):
+        return carrier(meter)
+    carrier.pacer = meter
+    return carrier
+
+
 async def make_loop(
     database: Database,
     folder: Path,
-    carriers: dict[str, ScriptedCarrier],
+    carriers: "Mapping[str, ScriptedCarrier | Callable[[Meter], Carrier]]",
     *,
     max_in_flight: int = 4,
     pace: Pace | None = None,
@@ -134,20 +171,19 @@ async def make_loop(
     chance: Callable[[], float] = lambda: 0.5,
 ) -> Loop:
     now = [1000.0]
+    meters = {name: Meter(database, name, pace, lambda: now[0]) for name in carriers}
     accounts = {
         name: Account(
             name=name,
-            carrier=carrier,
+            carrier=_paced(carrier, meters[name]),
             policy=POLICY,
             timeout=20.0,
             max_in_flight=max_in_flight,
-            meter=Meter(database, name, pace, lambda: now[0]),
+            meter=meters[name],
             key_fingerprint=lambda: "key",
         )
         for name, carrier in carriers.items()
     }
-    for name, carrier in carriers.items():
-        carrier.pacer = accounts[name].meter
     metrics = Metrics("test")
     report = Report(metrics)
     recorder = Recorder(database, report.recorded, report.lost, report.storage_failed)

@@ -4,6 +4,7 @@ from worker.simulator.carrier import Order, Package
 from worker.simulator.faults import FAULTS, Fault
 from worker.simulator.journeys import DEFAULT_JOURNEY, MAGIC_WORDS
 from worker.simulator.ledger import Request
+from worker.simulator.returnpilot import PilotOrder
 from worker.simulator.server import Simulator
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Fault",
     "Order",
     "Package",
+    "PilotOrder",
     "Request",
     "Simulator",
 ]

@@ -17,6 +17,7 @@ class Call:
     operation: str
     method: str
     path: str
+    query: Mapping[str, str]
     headers: Mapping[str, str]
     body: dict[str, object] | None
 
@@ -53,7 +54,6 @@ class Carrier(Protocol):
     """A carrier's API without HTTP: pure memory, never waits, never fails."""
 
     operations: Sequence[str]
-    orders: dict[str, Order]
 
     def operation(self, method: str, path: str) -> str:
         """Which of `operations` a request asks for, else "unknown"."""
@@ -61,8 +61,8 @@ class Carrier(Protocol):
     def answer(self, call: Call) -> Delivery:
         """Do what `call` asks and say what to send for it."""
 
-    def status(self, order: Order) -> str:
-        """The order's status word now."""
+    def describe(self, limit: int) -> tuple[int, dict[str, object]]:
+        """How many orders there are, and the newest `limit` of them by number, for a person."""
 
     def reset(self) -> None:
         """Forget all orders."""

@@ -2,11 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping
-from itertools import islice
 
 from aiohttp import web
 
-from worker.simulator.carrier import Carrier, Order
+from worker.simulator.carrier import Carrier
 from worker.simulator.delivery import Reply, json_reply
 from worker.simulator.faults import FAULTS, FaultPlan, build_fault
 from worker.simulator.journeys import MAGIC_WORDS
@@ -19,10 +18,13 @@ _DEFAULT_LIMIT, _LARGEST_LIMIT = 1000, 10_000  # encoding more at once would hol
 class Control:
     """Answers what is asked under `/simulator`; bad input is 400 with `{"error": ...}`."""
 
-    def __init__(self, faults: FaultPlan, ledger: Ledger, carrier: Carrier, reset: Callable[[], None]) -> None:
+    def __init__(
+        self, faults: FaultPlan, ledger: Ledger, carriers: Mapping[str, Carrier], reset: Callable[[], None]
+    ) -> None:
+        """`carriers` by name, the first one where none is named."""
         self._faults = faults
         self._ledger = ledger
-        self._carrier = carrier
+        self._carriers = carriers
         self._reset = reset
 
     async def answer(self, request: web.BaseRequest) -> Reply:
@@ -66,29 +68,11 @@ class Control:
         return json_reply({"total": len(chosen), "requests": [_request_document(entry) for entry in shown]})
 
     def _orders(self, query: Mapping[str, str]) -> Reply:
-        orders = self._carrier.orders
-        newest = list(islice(reversed(orders.values()), _limit(query)))
-        shown = {order.number: self._order_document(order) for order in reversed(newest)}
-        return json_reply({"total": len(orders), "orders": shown})
-
-    def _order_document(self, order: Order) -> dict[str, object]:
-        return {
-            "description": order.description,
-            "status": self._carrier.status(order),
-            "journey": list(order.journey),
-            "created_at": order.created_at,
-            "created_utc": order.created_utc.isoformat(),
-            "label_requests": order.label_requests,
-            "packages": [
-                {
-                    "labelCode": package.label_code,
-                    "description": package.description,
-                    "dimensions": dict(package.dimensions),
-                }
-                for package in order.packages
-            ],
-            "body": order.body,
-        }
+        name = query.get("carrier", next(iter(self._carriers)))
+        if name not in self._carriers:
+            raise ValueError(f"carrier must be one of {', '.join(self._carriers)}, not {name!r}")
+        total, shown = self._carriers[name].describe(_limit(query))
+        return json_reply({"total": total, "orders": shown})
 
 
 def json_object(raw: bytes) -> dict[str, object] | None:
@@ -113,6 +97,7 @@ def _request_document(entry: Request) -> dict[str, object]:
         "operation": entry.operation,
         "method": entry.method,
         "path": entry.path,
+        "query": entry.query,
         "headers": dict(entry.headers),
         "body": entry.body,
         "reply_status": entry.reply_status,

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call, Order, Package
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply, problem
@@ -77,10 +78,34 @@ class Izipack:
         """The order's status word now."""
         return stage_at(order.journey, self._clock() - order.created_at, self._stage_seconds)
 
+    def describe(self, limit: int) -> tuple[int, dict[str, object]]:
+        """How many orders there are, and the newest ones by their number."""
+        newest = list(islice(reversed(self.orders.values()), limit))
+        return len(self.orders), {order.number: self._description(order) for order in reversed(newest)}
+
     def reset(self) -> None:
         """Forget all orders; numbers once given are not given again."""
         self.orders.clear()
         self._turned_away.clear()
+
+    def _description(self, order: Order) -> dict[str, object]:
+        return {
+            "description": order.description,
+            "status": self.status(order),
+            "journey": list(order.journey),
+            "created_at": order.created_at,
+            "created_utc": order.created_utc.isoformat(),
+            "label_requests": order.label_requests,
+            "packages": [
+                {
+                    "labelCode": package.label_code,
+                    "description": package.description,
+                    "dimensions": dict(package.dimensions),
+                }
+                for package in order.packages
+            ],
+            "body": order.body,
+        }
 
     def _create(self, call: Call) -> Delivery:
         if call.body is None:

@@ -16,15 +16,21 @@ MAGIC_WORDS: Mapping[str, str] = MappingProxyType(
         "sim:refuse": "create is refused: 400 with a problem document; nothing is made",
         "sim:server-error": "create is answered 500; nothing is made",
         "sim:lost-answer": "create makes the order, then cuts the connection without an answer",
-        "sim:no-number": "create makes the order and answers 200, but without an orderNumber",
-        "sim:slow-label": "the label is first 404, then 200 with JSON, and the PDF from the third request on",
+        "sim:no-number": "create makes the order and answers with success, but without its number",
+        "sim:slow-label": "the label is first 404, then 200 with JSON, and the PDF from the third request on"
+        " (ReturnPilot: no label_url at the first two looks)",
         "sim:bad-label": "the label is 200 and application/pdf, but its bytes are HTML, for ever",
         "sim:unknown-status": "the journey passes through AtDepot7, a word that nobody maps, then goes on",
-        "sim:stuck": "the status stays Created for ever",
-        "sim:cancelled": "the journey ends in Cancelled",
+        "sim:stuck": "the status stays Created for ever (ReturnPilot: no shipment ever)",
+        "sim:cancelled": "the journey ends in Cancelled (ReturnPilot: Refunded, the link run out)",
+        "sim:expired-link": "ReturnPilot: the customer's link ran out two days ago, and there is no shipment ever",
+        "sim:two-parcels": "ReturnPilot: a second shipment, with a label of its own, appears one stage later",
+        "sim:png": "ReturnPilot: the label is a PNG",
+        "sim:zpl": "ReturnPilot: the label is ZPL",
+        "sim:dead-label": "ReturnPilot: the label's address is 404 for ever",
     }
 )
-"""Magic word -> what it does. Put one, or several, anywhere in a request's description."""
+"""Magic word -> what it does. Put one, or several, anywhere in a description, or in a reference at ReturnPilot."""
 
 _JOURNEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

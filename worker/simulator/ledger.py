@@ -25,6 +25,7 @@ class Request:
     operation: str
     method: str
     path: str
+    query: str
     headers: Mapping[str, str]
     body: dict[str, object] | None
     reply_status: int | None

@@ -1,8 +1,8 @@
-"""The simulated carrier as a real HTTP server: start, stop, faults in, ledger out."""
+"""The simulated carriers as one real HTTP server: start, stop, faults in, ledger out."""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -16,17 +16,19 @@ from worker.simulator.faults import Fault, FaultPlan
 from worker.simulator.izipack import Izipack
 from worker.simulator.journeys import DEFAULT_JOURNEY
 from worker.simulator.ledger import Ledger, Request, masked_headers, new_ledger
+from worker.simulator.returnpilot import PREFIX, PilotOrder, ReturnPilot
 
 _BACKLOG = 1024  # benchmarks open hundreds of connections at once
 
 
 class Simulator:
-    """A simulated Izipack on a real port, for demos and for tests of an integration.
+    """A simulated Izipack and a simulated ReturnPilot on a real port, for demos and for tests of an integration.
 
     Port 0 takes any free one. `stage_seconds` is the time between two words of the journey and `label_seconds`
     the time from creation to the label, both measured by `clock`. Only the status word `Created` is documented by
     Izipack; the other words are made up. Magic words in a request's description ask for trouble, see
-    `worker.simulator.MAGIC_WORDS`; faults can be injected here and over HTTP (`POST /simulator/faults`).
+    `worker.simulator.MAGIC_WORDS`; ReturnPilot, below `/api/v1`, answers `rate_limit` requests a minute (0: no limit).
+    Faults can be injected here and over HTTP (`POST /simulator/faults`).
 
     A stopped simulator can be started again: on the same port, with the same orders, as after an outage.
     """
@@ -41,12 +43,16 @@ class Simulator:
         label_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         journey: Sequence[str] = DEFAULT_JOURNEY,
+        token: str = "RP-simulator",  # noqa: S107  nobody's but the simulator's
+        rate_limit: int = 60,
     ) -> None:
         self._host, self._port = host, port
-        self._carrier: Carrier = Izipack(api_key, stage_seconds, label_seconds, clock, journey)
-        self._faults = FaultPlan(self._carrier.operations)
+        self._izipack = Izipack(api_key, stage_seconds, label_seconds, clock, journey)
+        self._pilot = ReturnPilot(token, stage_seconds, rate_limit, clock)
+        self._carriers: Mapping[str, Carrier] = {"izipack": self._izipack, "returnpilot": self._pilot}
+        self._faults = FaultPlan([name for carrier in self._carriers.values() for name in carrier.operations])
         self._ledger = new_ledger()
-        self._control = Control(self._faults, self._ledger, self._carrier, self.reset)
+        self._control = Control(self._faults, self._ledger, self._carriers, self.reset)
         self._runner: web.ServerRunner | None = None
         self._open: set[asyncio.WriteTransport] = set()  # connections with a request in hand
 
@@ -68,21 +74,35 @@ class Simulator:
         return f"http://{host}:{self._port}"
 
     @property
+    def returnpilot_url(self) -> str:
+        """The base URL of ReturnPilot's API."""
+        return self.url + PREFIX
+
+    @property
     def ledger(self) -> Ledger:
         """Every request in the order it was read, the oldest first; the last 100,000 are kept."""
         return self._ledger
 
     @property
     def orders(self) -> dict[str, Order]:
-        """Order number -> order, the oldest first."""
-        return self._carrier.orders
+        """Izipack's orders: order number -> order, the oldest first."""
+        return self._izipack.orders
+
+    @property
+    def pilot_orders(self) -> dict[int, PilotOrder]:
+        """ReturnPilot's orders: id -> order, the oldest first; a test may take some away."""
+        return self._pilot.orders
+
+    def add_pilot_order(self, reference: str, body: dict[str, object] | None = None) -> PilotOrder:
+        """Make an order at ReturnPilot that nobody asked for over HTTP."""
+        return self._pilot.add(reference, body)
 
     def requests(self, operation: str) -> list[Request]:
-        """The ledger's requests of one operation: create, label, status or unknown."""
+        """The ledger's requests of one operation, such as create or rp_create, or unknown."""
         return [request for request in self._ledger if request.operation == operation]
 
     def inject(self, operation: str, fault: Fault, times: int | None = 1) -> None:
-        """Let the next `times` requests of create, label or status meet `fault` (None: all, until cleared).
+        """Let the next `times` requests of an operation meet `fault` (None: all, until cleared).
 
         Faults of one operation queue up. Raises ValueError for an unknown operation or times below 1.
         """
@@ -96,7 +116,8 @@ class Simulator:
         """Forget orders, ledger and injected faults; open connections stay."""
         self._faults.clear()
         self._ledger.clear()
-        self._carrier.reset()
+        for carrier in self._carriers.values():
+            carrier.reset()
 
     async def start(self) -> None:
         """Listen; OSError if the port cannot be had, RuntimeError if it is running already."""
@@ -141,14 +162,15 @@ class Simulator:
 
     async def _exchange(self, request: web.BaseRequest) -> Delivery:
         """Read one request, let the carrier or a fault answer it, and enter both in the ledger."""
-        operation = self._carrier.operation(request.method, request.path)
+        carrier = self._pilot if request.path.startswith((PREFIX, "/labels/")) else self._izipack
+        operation = carrier.operation(request.method, request.path)
         body: dict[str, object] | None = None
         delivery: Delivery | None = None
         try:
             if request.can_read_body:
                 body = json_object(await request.read())
-            call = Call(operation, request.method, request.path, request.headers, body)
-            delivery = self._answer(call)
+            call = Call(operation, request.method, request.path, request.query, request.headers, body)
+            delivery = self._answer(carrier, call)
         except web.HTTPRequestEntityTooLarge:
             delivery = problem(413, "Content Too Large")
         except (web.RequestPayloadError, HttpProcessingError):
@@ -157,13 +179,22 @@ class Simulator:
             headers = masked_headers(request.raw_headers)
             status = None if delivery is None else status_of(delivery)
             self._ledger.append(
-                Request(time.monotonic(), operation, request.method, request.path, headers, body, status)
+                Request(
+                    time.monotonic(),
+                    operation,
+                    request.method,
+                    request.path,
+                    request.query_string,
+                    headers,
+                    body,
+                    status,
+                )
             )
         return delivery
 
-    def _answer(self, call: Call) -> Delivery:
+    def _answer(self, carrier: Carrier, call: Call) -> Delivery:
         fault = self._faults.take(call.operation)
-        answer = self._carrier.answer(call) if fault is None or fault.process else None
+        answer = carrier.answer(call) if fault is None or fault.process else None
         if fault is None:
             assert answer is not None
             return answer
