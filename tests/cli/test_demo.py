@@ -16,8 +16,9 @@ from worker.cli.demo.fates import Ending, Observed, broken_promises, sample_retu
 COMMAND = [sys.executable, "-m", "worker", "demo"]
 # Nothing of the surroundings: no key, no proxy, no settings, no terminal.
 SURROUNDINGS = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[2]), "LANG": "C.UTF-8"}
-EVERYTHING = 43  # returns
-LABELS = 34
+EVERYTHING = 56  # returns, 13 of them at ReturnPilot
+IZIPACK_LABELS, PILOT_LABELS = 34, 10
+LABELS = IZIPACK_LABELS + PILOT_LABELS
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +58,15 @@ def test_it_ends_by_itself_and_everything_happened_as_promised(played):
 
 def test_every_return_reached_the_end_its_fate_promised(played):
     _, folder = played
-    assert dict(rows(folder, "SELECT state, count(*) FROM return_order GROUP BY state")) == {
+    by_state = "SELECT state, count(*) FROM return_order WHERE account {} 'pilot' GROUP BY state"
+    assert dict(rows(folder, by_state.format("<>"))) == {
         "completed": 34,
         "rejected": 4,
         "needs_attention": 2,
         "cancelled": 1,
         "pending": 2,
     }
+    assert dict(rows(folder, by_state.format("="))) == {"completed": 11, "rejected": 1, "cancelled": 1}
     untouched = rows(folder, "SELECT account, lease_token FROM return_order WHERE state = 'pending' ORDER BY account")
     assert untouched == [("closed_last_year", 0), ("default", 0)]
 
@@ -74,25 +77,29 @@ def test_the_special_fates_really_took_their_detours(played):
         rows(
             folder,
             "SELECT new_value, count(DISTINCT return_order_id) FROM status_transition"
-            " WHERE new_value IN ('unknown', 'cancelled', 'rejected') GROUP BY new_value",
+            " WHERE new_value IN ('unknown', 'cancelled', 'rejected', 'expired') GROUP BY new_value",
         )
     )
-    assert passed == {"unknown": 2, "cancelled": 2, "rejected": 5}
+    assert passed == {"unknown": 2, "cancelled": 3, "rejected": 6, "expired": 1}
     (problems,) = rows(folder, "SELECT error_message FROM return_order WHERE error_code = 'invalid_payload' LIMIT 1")[0]
     assert problems.count(";") >= 4
-    assert rows(folder, "SELECT count(*) FROM return_order WHERE label_error_code = 'label_unusable'") == [(1,)]
+    trouble = "SELECT label_error_code, count(*) FROM return_order WHERE label_error_code IS NOT NULL GROUP BY 1"
+    assert dict(rows(folder, trouble)) == {"label_unusable": 1, "label_unreachable": 1}
+    adopted = "SELECT count(*) FROM status_transition WHERE reason LIKE 'found at the carrier%adopted'"
+    assert rows(folder, adopted) == [(1,)]
     taken_over = "SELECT count(*) FROM status_transition WHERE reason = 'created at the carrier'"
-    assert rows(folder, taken_over) == [(35,)]
+    assert rows(folder, taken_over) == [(46,)]
 
 
-def test_every_recorded_label_is_a_pdf_on_disk_and_there_is_no_other_file(played):
+def test_every_recorded_label_is_a_whole_file_on_disk_and_there_is_no_other_file(played):
     done, folder = played
     files = {path.as_uri(): path.read_bytes() for path in (folder / "labels").glob("*/*")}
     recorded = dict(rows(folder, "SELECT location, byte_count FROM label"))
     assert len(recorded) == LABELS
     assert {location: len(content) for location, content in files.items()} == recorded
-    assert all(content.startswith(b"%PDF-") for content in files.values())
-    assert f"{LABELS} PDF files in {folder}/labels" in done.stdout
+    assert sum(content.startswith(b"%PDF-") for content in files.values()) == LABELS - 1
+    assert sum(content.startswith(b"\x89PNG") for content in files.values()) == 1
+    assert f"{LABELS} files in {folder}/labels" in done.stdout
 
 
 def test_izipacks_own_sample_has_one_label_with_a_page_for_each_package(played):
@@ -108,10 +115,13 @@ def test_izipacks_own_sample_has_one_label_with_a_page_for_each_package(played):
 
 def test_the_carrier_and_the_metrics_tell_the_same_story(played):
     done, _ = played
-    assert "39 asked for, 40 requests seen; 37 made, none twice" in done.stdout
+    for counted in ("39 asked for, 40 requests seen *12 asked for, 12 requests seen", "37 there, none twice *11 there"):
+        assert re.search(counted, done.stdout), counted
     for line in (
         r'35  \{account="default",outcome="created",step="create"\}',
-        rf'{LABELS}  \{{account="default",outcome="stored",step="label"\}}',
+        rf'{IZIPACK_LABELS}  \{{account="default",outcome="stored",step="label"\}}',
+        rf'{PILOT_LABELS}  \{{account="pilot",outcome="stored",step="label"\}}',
+        r'1  \{account="pilot",outcome="adopted",step="create"\}',
         r"returns_worker_orders_unroutable\n +1 ",
     ):
         assert re.search(line, done.stdout), line

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.running import CONFIG, KEY, RunningWorker
+from tests.process.running import CONFIG, KEY, TOKEN, RunningWorker
 from tests.process.shop import Shop
 from worker.simulator import Simulator
 
@@ -24,13 +24,14 @@ def shop(database_url: str) -> Shop:
 
 @pytest.fixture
 async def carrier() -> AsyncIterator[Simulator]:
-    async with Simulator(api_key=KEY, stage_seconds=0.5) as simulator:
+    async with Simulator(api_key=KEY, stage_seconds=0.5, token=TOKEN, rate_limit=0) as simulator:
         yield simulator
 
 
 @pytest.fixture
 def config(tmp_path: Path, database_url: str, carrier: Simulator) -> Path:
     (tmp_path / "izipack.key").write_text(KEY + "\n")
+    (tmp_path / "pilot.key").write_text(TOKEN + "\n")
     file = tmp_path / "worker.toml"
     file.write_text(CONFIG.format(database_url=database_url, carrier_url=carrier.url, folder=tmp_path))
     return file

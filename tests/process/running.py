@@ -34,6 +34,23 @@ PAYLOAD = {
     "description": "Webshop return",
 }
 KEY = "IZI-a-very-secret-key"
+TOKEN = "RP-a-very-secret-token"
+PILOT_PAYLOAD = {
+    "customer": {
+        "name": "Schaefer, Nolan and Wehner",
+        "email": "dave45@gmail.com",
+        "phone": "+12069536978",
+        "address": {
+            "street": "492 Quitzon Avenue",
+            "postal_code": "17594-7013",
+            "city": "Gustside",
+            "region": "Massachusetts",
+            "country": "US",
+        },
+    },
+    "items": [{"product_id": 1}],
+    "link_expires_in_days": 30,
+}
 
 CONFIG = """
 [database]
@@ -56,6 +73,12 @@ address.country = "NL"
 PickedUp = "in_transit"
 InTransit = "in_transit"
 Delivered = "delivered"
+[accounts.pilot]
+carrier = "returnpilot"
+base_url = "{carrier_url}/api/v1"
+api_key_file = "{folder}/pilot.key"
+rate_per_minute = 0
+timeout = "2s"
 [polling]
 first = "200ms"
 factor = 1.0

@@ -54,7 +54,7 @@ def check_question(reply: Reply) -> None:
     status = reply.status
     if 200 <= status < 300:
         return
-    _check_turned_away(reply)
+    check_turned_away(reply)
     answered = f"the carrier answered {status}"
     if status in (404, 410):
         raise Ended(RequestOutcome.REFUSED, NotFound(f"{answered}: it does not know this return"))
@@ -68,7 +68,7 @@ def check_creation(reply: Reply) -> None:
     status = reply.status
     if 200 <= status < 300:
         return
-    _check_turned_away(reply)
+    check_turned_away(reply)
     answered, raw = f"the carrier answered {status}", reply.raw()
     if status in (404, 405, 407, 410):  # the address, or a proxy on the way, is wrong: not this return's fault
         raise Ended(RequestOutcome.REFUSED, NotSent(f"{answered} to the creation: is base_url right?", raw=raw))
@@ -81,7 +81,8 @@ def check_creation(reply: Reply) -> None:
     )
 
 
-def _check_turned_away(reply: Reply) -> None:
+def check_turned_away(reply: Reply) -> None:
+    """Raise for an answer that is about the account: its key, or how often it asks."""
     if reply.status in (401, 403):
         raise Ended(RequestOutcome.UNAUTHORIZED, Unauthorized(f"the carrier refused the key ({reply.status})"))
     if reply.status == 429 or (reply.status == 503 and reply.retry_after is not None):

@@ -16,6 +16,7 @@ from worker.carriers.endings import (
     RequestOutcome,
     check_creation,
     check_question,
+    check_turned_away,
     in_doubt,
     unanswered_creation,
     unanswered_question,
@@ -136,8 +137,8 @@ class HttpEdge:
             else:
                 raise _unreachable(RequestOutcome.UNINTELLIGIBLE, "its address redirects without end")
             if own:
-                check_question(reply)
-            elif not 200 <= reply.status < 300:
+                check_turned_away(reply)
+            if not 200 <= reply.status < 300:
                 outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
                 raise _unreachable(outcome, f"{request.url.host} answered {reply.status}")
         except httpx.TransportError as error:

@@ -1,15 +1,15 @@
 """What the demo promises: every kind of return it sends in, how each must end, and whether it did."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from worker.cli.demo.samples import SAMPLE_REFERENCE, broken, made_up, sample
+from worker.cli.demo.samples import SAMPLE_REFERENCE, broken, broken_pilot, made_up, made_up_pilot, sample
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a return came to: three columns of its row, the pages of its label, its creations that were sent."""
+    """What a return came to: three columns of its row, the pages of its labels, its creations that were sent."""
 
     state: str
     tracking_status: str | None = None
@@ -19,7 +19,7 @@ class Ending:
 
     def __str__(self) -> str:
         parts = [self.state, self.tracking_status or "", self.error_code or ""]
-        parts.append(f"label of {self.label_pages} page(s)" if self.label_pages else "no label")
+        parts.append(f"labels of {self.label_pages} page(s)" if self.label_pages else "no label")
         return ", ".join([*filter(None, parts), f"sent {self.creations_sent} time(s)"])
 
 
@@ -38,13 +38,15 @@ class Fate:
     magic_word: str = ""
     passes: str | None = None
     rests: bool = False
+    account: str = "default"
 
 
 _DELIVERED = Ending("completed", "delivered", label_pages=1)
 _IN_DOUBT = Ending("needs_attention", error_code="create_outcome_unknown")
+_EXPIRED = Ending("completed", "expired")
 _UNTOUCHED = Ending("pending", creations_sent=0)
 
-FATES: Sequence[Fate] = (
+IZIPACK_FATES: Sequence[Fate] = (
     Fate(
         "sample",
         1,
@@ -140,6 +142,63 @@ FATES: Sequence[Fate] = (
     Fate("unroutable", 1, "an account nobody configured", "left alone, and counted", _UNTOUCHED, rests=True),
 )
 
+PILOT_FATES: Sequence[Fate] = tuple(
+    replace(fate, account="pilot")
+    for fate in (
+        Fate(
+            "pilot",
+            6,
+            "a link; scheduled a while later",
+            "pending at first; delivered",
+            _DELIVERED,
+            passes="pending",
+        ),
+        Fate(
+            "pilot_two",
+            1,
+            "two parcels, one after the other",
+            "delivered; a label for each",
+            Ending("completed", "delivered", label_pages=2),
+            "sim:two-parcels",
+        ),
+        Fate("pilot_png", 1, "a label that is a PNG", "delivered; label stored", _DELIVERED, "sim:png"),
+        Fate(
+            "pilot_dead_label",
+            1,
+            "a label_url that is dead",
+            "delivered; no label stored",
+            Ending("completed", "delivered", error_code="label_unreachable"),
+            "sim:dead-label",
+        ),
+        Fate(
+            "pilot_lost",
+            1,
+            "created, the answer was lost",
+            "found again, not sent twice",
+            _DELIVERED,
+            "sim:lost-answer",
+        ),
+        Fate("pilot_expired", 1, "a link that ran out", "completed, as expired", _EXPIRED, "sim:expired-link"),
+        Fate(
+            "pilot_withdrawn",
+            1,
+            "withdrawn by the shop in SQL",
+            "deleted at the carrier",
+            Ending("cancelled", "pending"),
+            "sim:stuck",
+            passes="tracking",
+        ),
+        Fate(
+            "pilot_invalid",
+            1,
+            "limits broken",
+            "rejected unsent, all named",
+            Ending("rejected", error_code="invalid_payload", creations_sent=0),
+        ),
+    )
+)
+FATES: Sequence[Fate] = (*IZIPACK_FATES, *PILOT_FATES)
+
 
 @dataclass(frozen=True, slots=True)
 class SampleReturn:
@@ -166,7 +225,8 @@ def sample_returns() -> list[SampleReturn]:
     for fate in FATES:
         for _ in range(fate.count):
             number += 1
-            new = SampleReturn(fate, f"R-{number}", _payload(fate, number))
+            letter = "P" if fate.account == "pilot" else "R"
+            new = SampleReturn(fate, f"{letter}-{number}", _payload(fate, number))
             if fate.name == "sample":
                 new = SampleReturn(fate, SAMPLE_REFERENCE, sample())
             (ordinary if fate.name == "ordinary" else special).append(new)
@@ -189,4 +249,6 @@ def broken_promises(returns: Sequence[SampleReturn], observed: dict[str, Observe
 
 
 def _payload(fate: Fate, number: int) -> dict[str, Any]:
+    if fate.account == "pilot":
+        return broken_pilot(number) if fate.name == "pilot_invalid" else made_up_pilot(number, fate.magic_word)
     return broken(number) if fate.name in ("invalid", "mended") else made_up(number, fate.magic_word)

@@ -12,8 +12,8 @@ LABELS = "labels"
 _SETTINGS = "returns-worker.toml"
 
 _TOML = """\
-# Written by `returns-worker demo`. To go on with it, in this folder: `returns-worker simulate` in one terminal,
-# `returns-worker run` in another. Never point it at a real carrier: it asks twice a second.
+# Written by `returns-worker demo`. To go on with it, in this folder: `returns-worker simulate --rate-limit 0` in one
+# terminal, `returns-worker run` in another. Never point it at a real carrier: it asks twice a second.
 
 [database]
 url = "sqlite:///returns.db"
@@ -35,6 +35,13 @@ house_number = "1"
 postal_code = "1234 AB"
 city = "Voorbeeldstad"
 country = "NL"
+
+[accounts.pilot]
+carrier = "returnpilot"
+base_url = "http://127.0.0.1:9480/api/v1"
+api_key = "RP-simulator"                # the simulator's own too
+rate_per_minute = 1500
+timeout = "5s"
 
 [accounts.default.status_map]           # the simulator's words; AtDepot7 is left out on purpose
 PickedUp = "in_transit"
@@ -82,14 +89,15 @@ def make_folder(wanted: Path | None) -> Path:
     return folder
 
 
-def write_settings(folder: Path, base_url: str) -> Settings:
+def write_settings(folder: Path, izipack_url: str, returnpilot_url: str) -> Settings:
     """Write the settings into the folder; returns them as the demo itself uses them: from anywhere, on free ports."""
     file = folder / _SETTINGS
     file.write_text(_TOML, encoding="utf-8")
     here = {
         "RETURNS_WORKER_DATABASE__URL": f"sqlite:///{folder / DATABASE}",
         "RETURNS_WORKER_LABELS__STORE": (folder / LABELS).as_uri(),
-        "RETURNS_WORKER_ACCOUNTS__DEFAULT__BASE_URL": base_url,
+        "RETURNS_WORKER_ACCOUNTS__DEFAULT__BASE_URL": izipack_url,
+        "RETURNS_WORKER_ACCOUNTS__PILOT__BASE_URL": returnpilot_url,
         "RETURNS_WORKER_HTTP__LISTEN": "127.0.0.1:0",
         "RETURNS_WORKER_LOG__FORMAT": "json",
     }

@@ -55,6 +55,12 @@ _CITIES = (
     ("Goes", "4461"),
     ("Assen", "9401"),
 )
+_AMERICAN_CITIES = (
+    ("Spokane", "Washington", "99201"),
+    ("Duluth", "Minnesota", "55802"),
+    ("Macon", "Georgia", "31201"),
+    ("Tulsa", "Oklahoma", "74103"),
+)
 _GOODS = ("a raincoat", "walking boots", "a teapot", "two cushions", "a desk lamp", "a kite", "jeans", "a board game")
 
 
@@ -84,6 +90,35 @@ def made_up(number: int, magic_word: str = "") -> Payload:
         "packages": [{"height": 10 + number % 30, "width": 30, "depth": 40, "weight": 500 + 37 * (number % 50)}],
         "description": f"Return of {_GOODS[number % len(_GOODS)]} {magic_word}".strip(),
     }
+
+
+def made_up_pilot(number: int, magic_word: str = "") -> Payload:
+    """A plausible return for ReturnPilot, whose customer gets a link; the same for the same number."""
+    city, region, code = _AMERICAN_CITIES[number % len(_AMERICAN_CITIES)]
+    name = f"{_FIRST_NAMES[number % len(_FIRST_NAMES)]} {_LAST_NAMES[number % len(_LAST_NAMES)]}"
+    return {
+        "customer": {
+            "name": f"{name} {magic_word}".strip(),
+            "email": f"customer{number}@post.example",
+            "phone": f"+1206555{number % 10_000:04}",
+            "address": {
+                "street": f"{1 + number * 13 % 180} Cardboard Avenue",
+                "postal_code": code,
+                "city": city,
+                "region": region,
+                "country": "US",
+            },
+        },
+        "items": [{"product_id": 1 + number % 9}],
+        "link_expires_in_days": 30,
+    }
+
+
+def broken_pilot(number: int) -> Payload:
+    """A return that breaks several of ReturnPilot's limits."""
+    payload = made_up_pilot(number)
+    payload["customer"] |= {"phone": "0612345678", "name": "X"}
+    return payload | {"items": [{"product_id": 1, "product": {}}], "link_expires_in_days": 5}
 
 
 def broken(number: int) -> Payload:

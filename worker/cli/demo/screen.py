@@ -16,7 +16,7 @@ from worker.domain.lifecycle import State
 from worker.domain.tracking import TrackingStatus
 
 _LINE_EVERY = 2.0  # seconds between lines where nothing can be redrawn
-_STATUSES = tuple(status for status in TrackingStatus if status.value not in ("pending", "failed", "expired"))
+_STATUSES = tuple(status for status in TrackingStatus if status is not TrackingStatus.FAILED)
 _COLOURS = {
     "completed": "green",
     "delivered": "green",
@@ -24,6 +24,7 @@ _COLOURS = {
     "needs_attention": "yellow",
     "unknown": "yellow",
     "cancelled": "yellow",
+    "expired": "yellow",
 }
 
 Show = Callable[[Progress], None]

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.demo.fates import FATES, SampleReturn
+from worker.cli.demo.fates import IZIPACK_FATES, PILOT_FATES, SampleReturn
 from worker.cli.demo.folder import DATABASE, LABELS, LOG
 from worker.cli.demo.samples import SAMPLE_REFERENCE
 from worker.cli.inspect import print_history
@@ -46,7 +46,10 @@ class Findings:
 
     returns: Sequence[SampleReturn]
     broken: dict[str, str]
-    creations: Creations
+    izipack: Creations
+    returnpilot: Creations
+    polls: int
+    pilot_polls: int
     labels_recorded: int
     labels_on_disk: int
     history: History | None
@@ -61,7 +64,8 @@ class Findings:
         return (
             self.in_time
             and not self.broken
-            and not self.creations.made_twice
+            and not self.izipack.made_twice
+            and not self.returnpilot.made_twice
             and self.labels_recorded == self.labels_on_disk
         )
 
@@ -81,30 +85,42 @@ def print_summary(findings: Findings, folder: Path, console: Console) -> None:
 
 def _print_fates(findings: Findings, console: Console) -> None:
     _print_heading(f"What became of {len(findings.returns)} returns in {findings.seconds:.0f} seconds", console)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("")
-    table.add_column("what happens to them")
-    table.add_column("what is promised")
-    table.add_column("kept")
-    for fate in FATES:
-        broken = sum(each.reference in findings.broken for each in findings.returns if each.fate is fate)
-        kept = Text(f"{fate.count - broken} of {fate.count}", style="red" if broken else "green")
-        table.add_row(f"{fate.count:4}", fate.happening, fate.promise, kept)
-    console.print(table)
+    for carrier, fates in (("Izipack", IZIPACK_FATES), ("ReturnPilot", PILOT_FATES)):
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+        for header, width in (("", 4), (f"at {carrier}", 32), ("what is promised", 32), ("kept", 8)):
+            table.add_column(header, min_width=width)
+        for fate in fates:
+            broken = sum(each.reference in findings.broken for each in findings.returns if each.fate is fate)
+            kept = Text(f"{fate.count - broken} of {fate.count}", style="red" if broken else "green")
+            table.add_row(f"{fate.count:4}", fate.happening, fate.promise, kept)
+        console.print(table)
 
 
 def _print_counts(findings: Findings, folder: Path, console: Console) -> None:
-    counted = findings.creations
-    twice = f"{counted.made_twice} TWICE" if counted.made_twice else "none twice"
     _print_heading("What there is now", console)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for header in ("", "Izipack", "ReturnPilot"):
+        table.add_column(header)
+    both = (findings.izipack, findings.returnpilot)
     for name, told in (
-        ("creations", f"{counted.asked_for} asked for, {counted.requests} requests seen; {counted.made} made, {twice}"),
-        ("", f"({counted.turned_away} turned away by a 503 and sent again, {counted.refused} refused)"),
-        ("labels", f"{findings.labels_on_disk} PDF files in {folder / LABELS}"),
+        ("  creations", [f"{each.asked_for} asked for, {each.requests} requests seen" for each in both]),
+        ("", [f"{each.made} there, {_twice(each)}" for each in both]),
+        ("", [f"{each.turned_away} turned away and sent again" for each in both]),
+        ("", [f"{each.refused} refused" for each in both]),
+        ("  polls", [f"{findings.polls}, one for each look", f"{findings.pilot_polls}, pages of the list too"]),
+    ):
+        table.add_row(Text(name, style="dim"), *told)
+    console.print(table)
+    for name, place in (
+        ("labels", f"{findings.labels_on_disk} files in {folder / LABELS}"),
         ("database", str(folder / DATABASE)),
         ("log", str(folder / LOG)),
     ):
-        console.print(Text.assemble((f"  {name:11}", "dim"), told), soft_wrap=True)
+        console.print(Text.assemble((f"  {name:11}", "dim"), place), soft_wrap=True)
+
+
+def _twice(creations: Creations) -> str:
+    return f"{creations.made_twice} TWICE" if creations.made_twice else "none twice"
 
 
 def _print_metrics(exposition: str, console: Console) -> None:
@@ -125,7 +141,7 @@ def _print_next_steps(folder: Path, console: Console) -> None:
         (f"cd {shlex.quote(str(folder))}", ""),
         ("returns-worker list --state needs_attention", "what a person has to decide"),
         (f"returns-worker label {SAMPLE_REFERENCE} -o label.pdf", "the sample's label"),
-        ("returns-worker simulate", "a carrier that stays"),
+        ("returns-worker simulate --rate-limit 0", "carriers that stay"),
         ("returns-worker run", "the worker, in a 2nd terminal"),
         (f'sqlite3 {DATABASE} "{_INSERT_AGAIN}"', ""),
         ("returns-worker show my-first", "again and again: it moves"),
