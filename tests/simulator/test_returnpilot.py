@@ -1,5 +1,6 @@
 """The simulated ReturnPilot keeps to its documentation, limits and headers included."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import pytest
 
 from tests.simulator.conftest import Clock
 from worker.simulator import Simulator
-from worker.simulator.faults import cut
+from worker.simulator.faults import cut, throttled, truncated
 
 ORDER: dict[str, Any] = {
     "reference": "ORD-12345",
@@ -183,3 +184,72 @@ async def test_faults_and_controls_reach_it_too(caller: Caller) -> None:
     assert (await caller.call("GET", "/simulator/orders?carrier=other"))[0] == 400
     (request,) = caller.sim.requests("rp_create")
     assert request.headers["authorization"] == "***"
+
+
+async def test_an_injected_fault_counts_against_the_limit_and_its_own_headers_win(caller: Caller) -> None:
+    caller.sim.inject("rp_orders", throttled(7))
+    status, _, headers = await caller.call("GET", "/api/v1/orders")
+    assert (status, headers["Retry-After"], headers["X-RateLimit-Remaining"]) == (429, "7", "59")
+    caller.sim.inject("rp_orders", truncated())
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await caller.call("GET", "/api/v1/orders")
+    assert (await caller.call("GET", "/api/v1/orders"))[2]["X-RateLimit-Remaining"] == "57"
+
+
+async def test_a_wait_is_never_longer_than_the_window(caller: Caller, clock: Clock) -> None:
+    clock.now = 1200.0  # a multiple of 60
+    answers = [await caller.call("GET", "/api/v1/orders") for _ in range(61)]
+    assert answers[-1][2]["Retry-After"] == "60"
+
+
+async def test_neither_izipack_nor_the_controls_know_a_limit_and_zero_is_none(caller: Caller) -> None:
+    for path in ("/shipment/9RET1", "/simulator"):
+        assert "X-RateLimit-Limit" not in (await caller.call("GET", path))[2]
+    async with Simulator(rate_limit=0) as unlimited:
+        caller.sim = unlimited
+        answers = [await caller.call("GET", "/api/v1/orders") for _ in range(61)]
+    assert {status for status, _, _ in answers} == {200}
+    assert not any("X-RateLimit-Limit" in headers for _, _, headers in answers)
+
+
+async def test_a_word_counts_in_any_field_of_the_body(caller: Caller) -> None:
+    assert (await caller.create(city="sim:refuse-3"))[0] == 422
+    number = (await caller.create(line_2="sim:bad-label"))[1]["id"]
+    caller.sim.pilot_orders[number].stage = 1
+    _, content, headers = await caller.call("GET", f"/labels/{number}/{number}1")
+    assert (headers["Content-Type"], content[:5]) == ("application/pdf", b"<!DOC")
+
+
+async def test_there_is_no_label_without_its_shipment(caller: Caller) -> None:
+    order = caller.sim.add_pilot_order("R-1", stage=0)
+    assert (await caller.call("GET", f"/labels/{order.id}/{order.id}1"))[0] == 404
+    order.stage = 1
+    assert (await caller.call("GET", f"/labels/{order.id}/{order.id}1"))[0] == 200
+    assert (await caller.call("GET", f"/labels/{order.id}/{order.id}2"))[0] == 404
+
+
+async def test_an_order_made_by_a_test_is_as_the_test_wants_it(caller: Caller) -> None:
+    made = datetime(2024, 12, 9, 15, 39, 37, tzinfo=UTC)
+    end = datetime(2025, 1, 8, 15, 39, 37, tzinfo=UTC)
+    made_order = caller.sim.add_pilot_order("R-1", stage=2, created_utc=made, link_expires_at=end, city="Gustside")
+    order = await caller.order(made_order.id)
+    assert (order["created_at"], order["link_expires_at"]) == ("2024-12-09 15:39:37", "2025-01-08 15:39:37")
+    assert (order["origin_address"]["city"], order["shipments"][0]["status"]) == ("Gustside", 2)
+
+
+async def test_a_document_has_the_fields_of_the_documented_sample_and_stays_the_same(caller: Caller) -> None:
+    number = caller.sim.add_pilot_order("R-1", stage=3).id
+    order = await caller.order(number)
+    times = {"created_at", "updated_at"}
+    measures = {"length", "width", "height", "weight"}
+    (item,), (shipment,) = order["line_items"], order["shipments"]
+    assert item["product"].keys() == {"id", "sku", "description", "category", "price", "returnable"} | measures | times
+    links = {"tracking_number", "tracking_url", "label_url"}
+    assert shipment.keys() == {"id", "status", "package"} | links | measures | times
+    assert await caller.order(number) == order
+
+
+async def test_a_body_too_large_is_refused_in_its_own_words(caller: Caller) -> None:
+    status, body, headers = await caller.call("POST", "/api/v1/orders", data=io.BytesIO(b" " * 1_100_000))
+    assert (status, body) == (413, {"message": "Content Too Large"})
+    assert "X-RateLimit-Limit" in headers

@@ -4,7 +4,7 @@ from worker.simulator.carrier import Order, Package
 from worker.simulator.faults import FAULTS, Fault
 from worker.simulator.journeys import DEFAULT_JOURNEY, MAGIC_WORDS
 from worker.simulator.ledger import Request
-from worker.simulator.returnpilot import PilotOrder
+from worker.simulator.returnpilot_order import PilotOrder
 from worker.simulator.server import Simulator
 
 __all__ = [

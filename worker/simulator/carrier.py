@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from worker.simulator.delivery import Delivery
+from worker.simulator.delivery import Delivery, Reply
+from worker.simulator.throttle import Throttle
 
 UNKNOWN_OPERATION = "unknown"
 
@@ -54,9 +55,13 @@ class Carrier(Protocol):
     """A carrier's API without HTTP: pure memory, never waits, never fails."""
 
     operations: Sequence[str]
+    throttle: Throttle
 
     def operation(self, method: str, path: str) -> str:
         """Which of `operations` a request asks for, else "unknown"."""
+
+    def error(self, status: int, text: str) -> Reply:
+        """An error that the server found, shaped as this carrier shapes its own."""
 
     def answer(self, call: Call) -> Delivery:
         """Do what `call` asks and say what to send for it."""

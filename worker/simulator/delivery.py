@@ -80,6 +80,23 @@ def shaped(fault: Delivery, answer: Delivery | None) -> Delivery:
     return fault
 
 
+def with_headers(delivery: Delivery, headers: Mapping[str, str]) -> Delivery:
+    """`delivery` with `headers` too, wherever it sends a reply; the reply's own win."""
+    match delivery:
+        case Reply():
+            return _reply_with(delivery, headers)
+        case Truncated(reply=Reply() as reply) | Trickle(reply=Reply() as reply):
+            return replace(delivery, reply=_reply_with(reply, headers))
+        case _:
+            return delivery
+
+
+def _reply_with(reply: Reply, headers: Mapping[str, str]) -> Reply:
+    own = {name.lower() for name in reply.headers}
+    added = {name: value for name, value in headers.items() if name.lower() not in own}
+    return replace(reply, headers={**added, **reply.headers})
+
+
 def status_of(delivery: Delivery) -> int | None:
     """The HTTP status that the client will see; None when it sees no answer."""
     match delivery:

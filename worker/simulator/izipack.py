@@ -17,6 +17,7 @@ from worker.simulator.faults import busy, server_error
 from worker.simulator.izipack_request import DIMENSIONS, request_errors, whole_number
 from worker.simulator.journeys import DEFAULT_JOURNEY, journey_for, magic_words, stage_at
 from worker.simulator.pdf import text_pdf
+from worker.simulator.throttle import Throttle
 
 _CREATE_PATH = "/shipment/retour"
 _ORDER_PATH = re.compile(r"/shipment/([^/]+)(/label)?")
@@ -41,6 +42,7 @@ class Izipack:
         journey: Sequence[str] = DEFAULT_JOURNEY,
     ) -> None:
         self.orders: dict[str, Order] = {}
+        self.throttle = Throttle()  # Izipack documents no limit
         self._api_key = api_key
         self._stage_seconds = stage_seconds
         self._label_seconds = label_seconds
@@ -58,6 +60,10 @@ class Izipack:
         if match is None:
             return UNKNOWN_OPERATION
         return "label" if match[2] else "status"
+
+    def error(self, status: int, text: str) -> Reply:
+        """An error that the server found, as a problem document."""
+        return problem(status, text)
 
     def answer(self, call: Call) -> Delivery:
         """Do what `call` asks and say what to send for it."""

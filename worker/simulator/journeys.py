@@ -30,7 +30,7 @@ MAGIC_WORDS: Mapping[str, str] = MappingProxyType(
         "sim:dead-label": "ReturnPilot: the label's address is 404 for ever",
     }
 )
-"""Magic word -> what it does. Put one, or several, anywhere in a description, or in a reference at ReturnPilot."""
+"""Magic word -> what it does. Put one, or several, anywhere in a description; at ReturnPilot, in any field."""
 
 _JOURNEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

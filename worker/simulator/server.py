@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Self
 
@@ -11,12 +12,13 @@ from aiohttp.http import HttpProcessingError
 
 from worker.simulator.carrier import Call, Carrier, Order
 from worker.simulator.control import CONTROL_PREFIX, Control, json_object
-from worker.simulator.delivery import Cut, Delivery, deliver, problem, shaped, status_of
+from worker.simulator.delivery import Cut, Delivery, deliver, shaped, status_of, with_headers
 from worker.simulator.faults import Fault, FaultPlan
 from worker.simulator.izipack import Izipack
 from worker.simulator.journeys import DEFAULT_JOURNEY
 from worker.simulator.ledger import Ledger, Request, masked_headers, new_ledger
-from worker.simulator.returnpilot import PREFIX, PilotOrder, ReturnPilot
+from worker.simulator.returnpilot import PREFIX, ReturnPilot
+from worker.simulator.returnpilot_order import PilotOrder
 
 _BACKLOG = 1024  # benchmarks open hundreds of connections at once
 
@@ -93,9 +95,25 @@ class Simulator:
         """ReturnPilot's orders: id -> order, the oldest first; a test may take some away."""
         return self._pilot.orders
 
-    def add_pilot_order(self, reference: str, body: dict[str, object] | None = None) -> PilotOrder:
-        """Make an order at ReturnPilot that nobody asked for over HTTP."""
-        return self._pilot.add(reference, body)
+    def add_pilot_order(
+        self,
+        reference: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        stage: int | None = None,
+        created_utc: datetime | None = None,
+        link_expires_at: datetime | None = None,
+        **fields: object,
+    ) -> PilotOrder:
+        """Make an order at ReturnPilot that nobody asked for over HTTP; nothing of it is checked.
+
+        `fields` are fields of the creation's body and win over `body`; the rest is set on the order itself.
+        """
+        order = self._pilot.add(reference, {**(body or {}), **fields})
+        order.stage = stage
+        order.created_utc = created_utc or order.created_utc
+        order.link_expires_at = link_expires_at or order.link_expires_at
+        return order
 
     def requests(self, operation: str) -> list[Request]:
         """The ledger's requests of one operation, such as create or rp_create, or unknown."""
@@ -172,7 +190,7 @@ class Simulator:
             call = Call(operation, request.method, request.path, request.query, request.headers, body)
             delivery = self._answer(carrier, call)
         except web.HTTPRequestEntityTooLarge:
-            delivery = problem(413, "Content Too Large")
+            delivery = with_headers(carrier.error(413, "Content Too Large"), carrier.throttle.headers())
         except (web.RequestPayloadError, HttpProcessingError):
             delivery = Cut()  # broken framing or compression: where the next request begins is unknown
         finally:  # also when the client goes away while it is still sending
@@ -193,9 +211,11 @@ class Simulator:
         return delivery
 
     def _answer(self, carrier: Carrier, call: Call) -> Delivery:
+        if not carrier.throttle.admit():
+            refusal = carrier.error(429, "Too Many Attempts.")
+            return with_headers(refusal, {**carrier.throttle.headers(), **carrier.throttle.refusal_headers()})
         fault = self._faults.take(call.operation)
         answer = carrier.answer(call) if fault is None or fault.process else None
-        if fault is None:
-            assert answer is not None
-            return answer
-        return shaped(fault.delivery, answer)
+        delivery = answer if fault is None else shaped(fault.delivery, answer)
+        assert delivery is not None
+        return with_headers(delivery, carrier.throttle.headers())
