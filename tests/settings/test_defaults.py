@@ -36,6 +36,7 @@ max_in_flight = 8
 timeout = "20s"
 proxy = ""
 label_hosts = []
+link_grace = "1d"
 reject_past_pickup = false
 [polling]
 first = "15m"
