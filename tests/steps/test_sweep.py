@@ -1,7 +1,7 @@
 """What a sweep promises: few requests for many returns, none missed, none taken for gone, and creations before all."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,13 @@ class ListedCarrier:
         self.orders = [document(id=number, reference=f"R{number}") for number in reversed(numbers)]  # newest first
         self.requests: list[httpx.Request] = []
         self.before_page: Callable[[int], None] = lambda page: None
+        self.while_answering: Callable[[], Awaitable[None]] | None = None
         self.answer: Callable[[httpx.Request], httpx.Response | None] = lambda request: None
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        if self.while_answering is not None:
+            await self.while_answering()
         if (answer := self.answer(request)) is not None:
             return answer
         if request.method == "POST":
@@ -241,17 +244,27 @@ async def test_rows_that_are_held_asked_something_of_or_recorded_since_are_left_
     held = f"lease_owner = 'another', lease_until = {later}, lease_token = 7"
     await loop.execute(f"UPDATE return_order SET {held} WHERE reference = '1'")
     await loop.execute("UPDATE return_order SET claims = 1 WHERE reference = '2'")
+    await loop.execute("UPDATE return_order SET cancel_requested_at = created_at WHERE reference = '5'")
+    now = "strftime('%Y-%m-%d %H:%M:%f', 'now')" if database.dialect == "sqlite" else "now()"
 
-    def recorded_meanwhile(page: int) -> None:
-        carrier.orders[0]["shipments"][0]["status"] = 1
+    async def record_meanwhile() -> None:
+        """Another worker asks for this one alone, a moment after the page was made, and hears of its arrival."""
+        carrier.while_answering = None
+        loop.now[0] += 5
+        news = f"carrier_status = '3', updated_at = {now}"
+        await loop.execute(f"UPDATE return_order SET {news} WHERE reference = '4'")
 
-    carrier.before_page = recorded_meanwhile
-    await loop.turn()
+    carrier.while_answering = record_meanwhile
+    await loop.advance.turn()
+    await until(lambda: not loop.accounts["default"].sweeping, 10)
+    await loop.recorder.flush()
     rows = {row["reference"]: row for row in await loop.rows("reference, carrier_status, lease_token, claims")}
     assert rows["1"]["lease_token"] == 7
     assert rows["1"]["carrier_status"] is None
     assert (rows["2"]["carrier_status"], rows["2"]["claims"]) == (None, 1)  # what killed a worker is tried alone
     assert rows["3"]["carrier_status"] == "2"
+    assert rows["4"]["carrier_status"] == "3"  # the page is older than that
+    assert rows["5"]["carrier_status"] is None  # a withdrawal is not for a sweep to settle
 
 
 async def test_a_sweep_leaves_requests_for_creations(database: Database, tmp_path: Path) -> None:

@@ -3,15 +3,19 @@
 import asyncio
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.domain.cases import SEARCHABLE
 from tests.store.conftest import Open
 from tests.store.rows import CALL, LEASE, OVER, created, insert, insert_tracked, take, take_one
 from tests.store.shop import Shop
+from worker.domain.decide import decide
+from worker.domain.decision import Decision, StepOutcome
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
+from worker.domain.outcomes import Absent, Failed, FailureKind
 from worker.domain.tracking import TrackingStatus
 from worker.store.claims import Lane, claim, hand_back, start_creation
 from worker.store.database import Database
@@ -341,6 +345,35 @@ async def test_many_are_handed_back_at_once_and_only_ones_own(database: Database
     await hand_back(database, [*others, *mine])
     free = await shop.fetch("SELECT id FROM return_order WHERE lease_owner IS NULL ORDER BY id")
     assert [row["id"] for row in free] == sorted(order.id for order in mine)
+
+
+async def test_the_first_attempt_is_kept_while_something_may_exist_and_forgotten_when_nothing_was_sent(
+    database: Database, shop: Shop
+) -> None:
+    """A look-up goes back to it: too late and it misses the order, too early and it reads the whole list."""
+    order_id = await insert(shop, "R-1")
+    order = await take_one(database)
+    await start_creation(database, order, CALL)
+    await hand_back(database, [order])
+    assert (await shop.order(order_id))["first_attempt_at"] is None
+
+    order = await take_one(database)
+    first = await start_creation(database, order, CALL)
+    lost = decide(order, Failed(FailureKind.OUTCOME_UNKNOWN, "?"), datetime.now(UTC), SEARCHABLE, 0.0).order
+    await record(database, [(order, Decision(replace(lost, due_at=order.due_at), StepOutcome.RETRYING))])
+    order = await take_one(database)
+    assert order.first_attempt_at is not None
+    assert first is not None
+    assert abs(order.first_attempt_at - first) < timedelta(seconds=5)
+    kept = order.first_attempt_at
+    late = replace(order, lookups=1, due_at=datetime.now(UTC) + timedelta(days=1))
+    absent = decide(late, Absent(), datetime.now(UTC), SEARCHABLE, 0.0)
+    await record(database, [(order, replace(absent, order=replace(absent.order, due_at=order.due_at)))])
+    order = await take_one(database)
+    assert (order.create_started_at, order.first_attempt_at) == (None, kept)
+    await start_creation(database, order, CALL)
+    await hand_back(database, [order])
+    assert (await take_one(database)).first_attempt_at == kept
 
 
 async def test_the_database_knows_the_lease_of_each_length(database: Database, shop: Shop) -> None:

@@ -40,6 +40,7 @@ def created(context: Context, created: Created) -> Decision:
         return_url=created.return_url,
         followed_since=now,
         create_started_at=before.create_started_at or now,
+        first_attempt_at=before.first_attempt_at or before.create_started_at or now,
         lookups=0,
         unchanged_polls=0,
         tracking_status=status,
@@ -116,4 +117,5 @@ def ambiguous(context: Context, found: Ambiguous) -> Decision:
 def with_intent(context: Context) -> Context:
     """The row was claimed before the intent was committed, and recording it as claimed would take the intent back."""
     started_at = context.order.create_started_at or context.now
-    return replace(context, order=replace(context.order, create_started_at=started_at))
+    first = context.order.first_attempt_at or started_at
+    return replace(context, order=replace(context.order, create_started_at=started_at, first_attempt_at=first))

@@ -29,8 +29,8 @@ class ReturnOrder:
     `payload` is JSON text, present only when the claimed step needs it. `create_started_at` is the durable intent: set
     and committed before a creation is sent, cleared only by what proves that nothing was created; a row that is claimed
     with one has a creation without an answer, looked up `lookups` times since. `first_attempt_at` is the first intent
-    of all. `followed_since` is when the return came to the carrier, or its first shipment where those come later.
-    `packages` and `labels` (the positions of stored ones) are what has been recorded so far.
+    since something may exist at the carrier. `followed_since` is when the return came to the carrier, or its first
+    shipment where those come later. `packages` and `labels` (the positions of stored ones) are what has been recorded.
     """
 
     id: int

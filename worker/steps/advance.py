@@ -141,6 +141,8 @@ class Advance:
         """Take no more; what was claimed and not started is handed back."""
         self.draining = True
         self._stopping.set()
+        for account in self._accounts.values():
+            account.meter.stop()
         self.wake()
 
     async def drain(self) -> None:

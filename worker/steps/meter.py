@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,12 +39,17 @@ class Meter:
         self._database, self._account, self._pace, self._clock = database, account, pace, clock
         self._tokens: list[float] = []  # when each token we hold becomes void
         self._remaining: int | None = None  # what the carrier said last, not yet written down
+        self._stopping = asyncio.Event()
         self._allowance: ContextVar[Allowance | None] = ContextVar(f"allowance_{account}", default=None)
 
     @property
     def limited(self) -> bool:
         """Whether the account has a pace."""
         return self._pace is not None
+
+    def stop(self) -> None:
+        """Let nobody wait for a token any more: the process is to end."""
+        self._stopping.set()
 
     async def prepare(self, wanted: int) -> tuple[int, datetime | None]:
         """Tokens in hand for steps about to be claimed, `wanted` at most; and when there will be more, if too few."""
@@ -98,8 +103,12 @@ class Meter:
     async def _wait(self, pace: Pace, allowance: Allowance) -> None:
         """Draw one token, when there is one."""
         while not (grant := await self._draw(pace, 1, allowance.leave)).tokens:
-            self._check_time(allowance, grant.wait.total_seconds())
-            await asyncio.sleep(grant.wait.total_seconds() + _ROUNDING)
+            seconds = grant.wait.total_seconds()
+            self._check_time(allowance, seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds + _ROUNDING)
+            if self._stopping.is_set():
+                raise NoTimeLeft
 
     def _check_time(self, allowance: Allowance, wait: float) -> None:
         if allowance.begin_until is not None and self._clock() + wait > allowance.begin_until:

@@ -130,14 +130,17 @@ RETURNING create_started_at"""),
 _HAND_BACK = {
     POSTGRESQL: text("""
 UPDATE return_order o SET lease_owner = NULL, lease_until = NULL, claims = greatest(o.claims - 1, 0),
-       create_started_at = CASE WHEN x.unsent THEN NULL ELSE o.create_started_at END
-  FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, token bigint, unsent bool)
+       create_started_at = CASE WHEN x.unsent THEN NULL ELSE o.create_started_at END,
+       first_attempt_at = CASE WHEN x.untried THEN NULL ELSE o.first_attempt_at END
+  FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, token bigint, unsent bool, untried bool)
  WHERE o.id = x.id AND o.lease_token = x.token AND o.lease_owner IS NOT NULL"""),
     SQLITE: text("""
 UPDATE return_order SET lease_owner = NULL, lease_until = NULL, claims = max(claims - 1, 0),
-       create_started_at = CASE WHEN x.unsent THEN NULL ELSE create_started_at END
+       create_started_at = CASE WHEN x.unsent THEN NULL ELSE create_started_at END,
+       first_attempt_at = CASE WHEN x.untried THEN NULL ELSE first_attempt_at END
   FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.token') AS token,
-               json_extract(value, '$.unsent') AS unsent FROM json_each(:rows)) x
+               json_extract(value, '$.unsent') AS unsent, json_extract(value, '$.untried') AS untried
+          FROM json_each(:rows)) x
  WHERE return_order.id = x.id AND return_order.lease_token = x.token AND lease_owner IS NOT NULL"""),
 }
 
@@ -202,7 +205,15 @@ async def hand_back(database: Database, orders: Sequence[ReturnOrder]) -> None:
     """
     if not orders:
         return
-    rows = [{"id": order.id, "token": order.lease_token, "unsent": order.create_started_at is None} for order in orders]
+    rows = [
+        {
+            "id": order.id,
+            "token": order.lease_token,
+            "unsent": order.create_started_at is None,
+            "untried": order.first_attempt_at is None,
+        }
+        for order in orders
+    ]
     async with database.statement() as connection:
         await connection.execute(_HAND_BACK[database.dialect], {"rows": json.dumps(rows)})
 

@@ -35,6 +35,7 @@ _VALUES = {
     "carrier_ref": "text",
     "return_url": "text",
     "create_started_at": "timestamptz",
+    "first_attempt_at": "timestamptz",
     "followed_since": "timestamptz",
     "lookups": "int",
     "attempts": "int",
