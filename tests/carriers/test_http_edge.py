@@ -175,7 +175,7 @@ async def test_retry_after_is_read_in_both_forms(
 
 @pytest.mark.parametrize("date", [None, "nonsense", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"])
 async def test_without_a_readable_date_our_own_clock_is_compared_with(date: str | None) -> None:
-    headers = {"Retry-After": stamp(NOW + timedelta(hours=1))} | ({"Date": date} if date else {})
+    headers = {"Retry-After": stamp(datetime.now(UTC) + timedelta(hours=1))} | ({"Date": date} if date else {})
     async with answering(httpx.Response(429, headers=headers)) as account:
         error = await account.failure("track")
     assert error.retry_after is not None

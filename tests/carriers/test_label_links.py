@@ -174,6 +174,14 @@ async def test_a_redirect_away_from_the_own_origin_leaves_the_token_behind(carri
     assert TOKEN.encode() not in inside.heads[0]
 
 
+@pytest.mark.parametrize("url", ["http://labels.example/label", "ftp://labels.example/label"])
+async def test_a_public_host_is_asked_by_https_only(url: str) -> None:
+    async with piloting(shown(url), httpx.Response(200, content=PDF)) as pilot:
+        with pytest.raises(LabelUnreachable):
+            await pilot.label()
+    assert len(pilot.requests) == 1
+
+
 def answering(*answers: Any) -> Any:
     return piloting(shown("https://labels.example/label/s3cret"), *answers)
 

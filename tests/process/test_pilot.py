@@ -11,9 +11,12 @@ import pytest
 from tests.process.running import PILOT_PAYLOAD, TOKEN, RunningWorker, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
-from worker.simulator.faults import cut, hang, server_error
+from worker.simulator.faults import cut, hang, server_error, throttled
 
 Start = Callable[..., RunningWorker]
+
+# What does not depend on the kind of database is shown on one of them; each of these takes seconds.
+on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 async def insert(shop: Shop, reference: str, **changes: Any) -> None:
@@ -40,6 +43,7 @@ async def test_a_return_is_created_its_link_shown_its_shipment_labelled_and_foll
     assert TOKEN not in worker.log_text
 
 
+@on_one_database
 async def test_each_parcel_of_a_return_gets_its_own_label(start: Start, shop: Shop) -> None:
     worker = await start().ready()
     await insert(shop, "sim:two-parcels")
@@ -49,6 +53,7 @@ async def test_each_parcel_of_a_return_gets_its_own_label(start: Start, shop: Sh
     assert labels == packages == [{"position": 1}, {"position": 2}]
 
 
+@on_one_database
 async def test_every_limit_that_is_broken_is_named_and_nothing_is_sent(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -88,7 +93,7 @@ async def test_a_creation_of_a_worker_that_was_killed_is_found_by_the_next_one(
     assert len(carrier.requests("rp_create")) == len(carrier.pilot_orders) == 1
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@on_one_database
 async def test_a_creation_that_never_arrived_is_sent_again_after_two_look_ups_that_nobody_can_outrun(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -114,6 +119,7 @@ async def test_a_withdrawal_deletes_the_order_at_the_carrier(start: Start, shop:
     assert await worker.metric('returns_worker_steps_total{account="pilot",outcome="cancelled",step="cancel"}') == 1
 
 
+@on_one_database
 async def test_a_withdrawal_that_comes_too_late_is_refused_and_the_return_followed_on(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -132,6 +138,7 @@ async def test_a_withdrawal_that_comes_too_late_is_refused_and_the_return_follow
     assert len(carrier.requests("rp_delete")) == 1
 
 
+@on_one_database
 async def test_a_withdrawal_asked_for_while_the_creation_is_in_doubt_waits_for_the_look_up(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -145,27 +152,27 @@ async def test_a_withdrawal_asked_for_while_the_creation_is_in_doubt_waits_for_t
     assert len(carrier.requests("rp_create")) == 1
 
 
+@on_one_database
 async def test_the_pace_is_kept_at_the_carrier_whatever_there_is_to_do(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
-    paced = re.sub(r'(carrier = "returnpilot"(?:\n.*)*?\nrate_per_minute = )0', r"\g<1>60", config.read_text())
+    paced = re.sub(r'(carrier = "returnpilot"(?:\n.*)*?\nrate_per_minute = )0', r"\g<1>120", config.read_text())
     config.write_text(paced)
     worker = await start().ready()
-    for number in range(12):
+    for number in range(16):
         await insert(shop, f"ORD-{number}")
-    await until(lambda: len(carrier.pilot_orders) == 12, 20, lambda: worker.log_text)
+    await until(lambda: len(carrier.pilot_orders) == 16, 20, lambda: worker.log_text)
     at = [request.at for request in carrier.ledger if request.operation.startswith("rp_")]
-    interval = 65.065 / (60 - 6 + 1)
+    interval = 65.065 / (120 - 12 + 1)
     for first in range(len(at)):
         for last in range(first, len(at)):
-            allowed = 6 + (at[last] - at[first] + 0.5) / interval
+            allowed = 12 + (at[last] - at[first] + 0.5) / interval
             assert last - first + 1 <= allowed, f"{last - first + 1} requests in {at[last] - at[first]:.1f} s"
 
 
+@on_one_database
 async def test_a_429_holds_the_account_and_spends_no_attempts(start: Start, shop: Shop, carrier: Simulator) -> None:
     worker = await start().ready()
-    from worker.simulator.faults import throttled
-
     carrier.inject("rp_create", throttled(retry_after=1), times=2)
     await insert(shop, "ORD-1")
     await until(lambda: shop.is_in("ORD-1", "completed"), 20, lambda: worker.log_text)

@@ -245,6 +245,8 @@ async def test_rows_that_are_held_asked_something_of_or_recorded_since_are_left_
     await loop.execute(f"UPDATE return_order SET {held} WHERE reference = '1'")
     await loop.execute("UPDATE return_order SET claims = 1 WHERE reference = '2'")
     await loop.execute("UPDATE return_order SET cancel_requested_at = created_at WHERE reference = '5'")
+    ago = "datetime('now', '-1 hour')" if database.dialect == "sqlite" else "now() - interval '1 hour'"
+    await loop.execute(f"UPDATE return_order SET updated_at = {ago}")
     now = "strftime('%Y-%m-%d %H:%M:%f', 'now')" if database.dialect == "sqlite" else "now()"
 
     async def record_meanwhile() -> None:
