@@ -83,6 +83,8 @@ class CountingPacer:
         if self.asked > self.permits:
             raise NoTimeLeft
 
+    def check(self) -> None: ...
+
     def slow_down(self, remaining: int) -> None:
         self.remaining.append(remaining)
 

@@ -22,7 +22,7 @@ from worker.carriers.endings import (
     unanswered_question,
 )
 from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, Unintelligible
-from worker.carriers.transport import FRESH, MAX_BYTES, PUBLIC_ONLY, STARTED
+from worker.carriers.transport import FRESH, LAST_CHECK, MAX_BYTES, PUBLIC_ONLY, STARTED
 
 T = TypeVar("T")
 
@@ -104,7 +104,9 @@ class HttpEdge:
         content = json.dumps(body, ensure_ascii=False).encode()
         headers = {**self._headers("application/json", key), "Content-Type": "application/json"}
         request = httpx.Request("POST", self._base_url + path, headers=headers, content=content)
-        request.extensions = {FRESH: True}
+        # A process that is stopped while it connects, and woken when its lease is long over, must not send any more:
+        # somebody may have looked for the creation meanwhile and sent it again.
+        request.extensions = {FRESH: True, LAST_CHECK: self._pacer.check}
         try:
             reply = await self._send(request, MAX_JSON_BYTES, key)
             check_creation(reply)

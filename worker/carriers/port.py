@@ -116,6 +116,10 @@ class Pacer(Protocol):
         """
         ...
 
+    def check(self) -> None:
+        """Raise `NoTimeLeft` when it is too late by now to send what was permitted."""
+        ...
+
     def slow_down(self, remaining: int) -> None:
         """The carrier says that so many requests are left to the account; takes no time and cannot fail.
 
@@ -129,6 +133,9 @@ class Unpaced:
 
     async def permit(self, *, counted: bool = True) -> None:
         """Always."""
+
+    def check(self) -> None:
+        """It never is."""
 
     def slow_down(self, remaining: int) -> None:
         """There is nothing to slow down."""

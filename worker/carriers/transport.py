@@ -7,6 +7,7 @@ API is used and its pool is not. Nothing here retries, follows a redirect, or ke
 import asyncio
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,9 @@ FRESH = "fresh"
 STARTED = "started"
 """Request extension: when, by `time.monotonic`, the time limit began to run, if that was before this request."""
 
+LAST_CHECK = "last_check"
+"""Request extension: called once the connection is up, before the first byte of the request leaves; may raise."""
+
 PUBLIC_ONLY = "public_only"
 """Request extension: true for a URL from outside, which may lead to public addresses only; see `ForbiddenAddress`."""
 
@@ -39,6 +43,7 @@ class _Progress:
     """How far a request got: once `connected`, the carrier may have seen it."""
 
     connected: bool = field(default=False)
+    last_check: Callable[[], None] | None = None
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -75,7 +80,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         guarded = bool(request.extensions.get(PUBLIC_ONLY))
         session = self._session(fresh=bool(request.extensions.get(FRESH)), guarded=guarded)
         started = request.extensions.get(STARTED, time.monotonic())
-        progress = _Progress()
+        progress = _Progress(last_check=request.extensions.get(LAST_CHECK))
         try:
             url = URL(str(request.url))  # parsed once: what is checked is what is connected to
             if guarded:
@@ -151,6 +156,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
 def _tracing() -> aiohttp.TraceConfig:
     async def connected(_session: object, context: Any, _parameters: object) -> None:
+        if context.trace_request_ctx.last_check is not None:
+            context.trace_request_ctx.last_check()
         context.trace_request_ctx.connected = True
 
     config = aiohttp.TraceConfig()

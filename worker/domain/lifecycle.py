@@ -16,7 +16,8 @@
                       withdrawn   v   v          v withdrawn
                       '------->   cancelled  <---'
 
-There is no "running" state: the lease says who works on a row.
+There is no "running" state: the lease says who works on a row. Where the carrier can be searched, a creation in doubt
+stays pending while it is looked up; what is found is adopted, what is surely not there is sent again.
 """
 
 from collections.abc import Mapping

@@ -88,6 +88,10 @@ class Meter:
         await self._wait(self._pace, allowance)
         self._check_time(allowance, 0.0)
 
+    def check(self) -> None:
+        """Raise `NoTimeLeft` when the lease leaves no time any more for what was permitted."""
+        self._check_time(self._allowance.get() or Allowance(None), 0.0)
+
     async def reserve(self, allowance: Allowance) -> None:
         """Wait for a token and put it into `allowance`; raises as `permit` does."""
         if self._pace is not None:
