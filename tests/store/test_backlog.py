@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -14,7 +15,7 @@ from tests.store.rows import CALL, LEASE, OVER, created, polled
 from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
 from worker.store.accounts import read_agendas
-from worker.store.claims import Lane, claim, hand_back, start_creation
+from worker.store.claims import Lane, claim, claim_seen, hand_back, start_creation
 from worker.store.database import POSTGRESQL, Database
 from worker.store.queries import read_backlog
 from worker.store.records import record
@@ -114,6 +115,16 @@ async def test_claims_and_agendas_walk_the_index_of_due_rows(big: Database, big_
         assert plan.count("return_order_due") >= 2
         _reads_no_table(plan)
         _sorts_nothing(plan)
+
+
+async def test_the_returns_of_a_page_are_found_by_their_numbers(big: Database, big_url: str) -> None:
+    refs = [f"F{number}" for number in range(1, 51)]
+    plans = await plans_of(big, big_url, lambda: claim_seen(big, "busy", refs, timedelta(seconds=1), "worker-1", OVER))
+    assert plans
+    for plan in plans:
+        assert "return_order_carrier_ref" in plan, plan
+        assert "Seq Scan on return_order" not in plan, plan
+        assert "SCAN return_order" not in plan, plan
 
 
 async def test_what_is_written_is_found_by_its_key(big: Database, big_url: str) -> None:
