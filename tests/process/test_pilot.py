@@ -160,14 +160,17 @@ async def test_many_due_returns_are_followed_by_the_list(start: Start, shop: Sho
     worker = await start().ready()
     for number in range(40):
         carrier.add_pilot_order(f"OLD-{number}").stage = 2
-    for order in list(carrier.pilot_orders.values()):
-        await shop.execute(
-            "INSERT INTO return_order (account, reference, payload, state, next_step, carrier_ref, tracking_status)"
-            f" VALUES ('pilot', 'OLD-{order.id}', '{{}}', 'tracking', 'track', '{order.id}', 'pending')"
-        )
+    rows = ", ".join(
+        f"('pilot', 'OLD-{number}', '{{}}', 'tracking', 'track', '{number}', 'pending')"
+        for number in carrier.pilot_orders
+    )
+    await shop.execute(  # all at once, else the first ones are asked for alone before the others are there
+        "INSERT INTO return_order (account, reference, payload, state, next_step, carrier_ref, tracking_status)"
+        f" VALUES {rows}"
+    )
+    await until(lambda: worker.saw("list_swept"), 15, lambda: worker.log_text)
     in_transit = "SELECT id FROM return_order WHERE tracking_status = 'in_transit'"
     await until(lambda: _count(shop, in_transit, 40), 15, lambda: worker.log_text)
-    assert worker.saw("list_swept")
     swept = 'returns_worker_carrier_requests_total{account="pilot",operation="sweep",outcome="ok"}'
     assert await worker.metric(swept) >= 1
 
