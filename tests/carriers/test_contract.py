@@ -191,7 +191,6 @@ CREATIONS: list[tuple[str, Answer, type[CarrierError]]] = [
     ("409", httpx.Response(409), OutcomeUnknown),
     ("408", httpx.Response(408), OutcomeUnknown),
     ("429", httpx.Response(429), Throttled),
-    ("503, wait", httpx.Response(503, headers={"Retry-After": "7"}), Throttled),
     ("500", httpx.Response(500), OutcomeUnknown),
     ("502", httpx.Response(502), OutcomeUnknown),
     ("503", httpx.Response(503), OutcomeUnknown),

@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from tests.carriers.pilot import TOKEN, Pilot, document, piloting, shipment
 from tests.carriers.wire import Wire, http, raw_server, read_request
 from worker.carriers.endings import RequestOutcome
-from worker.carriers.port import LabelUnreachable, Throttled, Unauthorized
+from worker.carriers.port import LabelUnreachable, Throttled
 from worker.carriers.transport import AiohttpTransport
 
 PDF = b"%PDF-1.4 a label"
@@ -216,9 +216,17 @@ async def test_redirects_without_end_are_left(carrier: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [("401 Unauthorized", Unauthorized), ("429 Too Many Requests", Throttled)]
+    ("status", "error"),
+    [
+        ("429 Too Many Requests", Throttled),
+        ("401 Unauthorized", LabelUnreachable),  # the order was shown for the same key a moment ago
+        ("403 Forbidden", LabelUnreachable),  # such as a signature that has expired
+        ("404 Not Found", LabelUnreachable),
+    ],
 )
-async def test_the_own_origins_refusal_is_the_accounts(carrier: Wire, status: str, error: type) -> None:
+async def test_of_the_own_origins_refusals_only_too_many_is_the_accounts(
+    carrier: Wire, status: str, error: type
+) -> None:
     carrier.label_url = f"{carrier.url}/own/label"  # type: ignore[attr-defined]
     carrier.own_answer = http(b"", status=status)  # type: ignore[attr-defined]
     with pytest.raises(error):

@@ -199,14 +199,14 @@ def item(reason: int | None, *, returnable: bool = True) -> dict[str, Any]:
     ("items", "statuses", "status"),
     [
         ([item(1)], [3], S.DELIVERED),
-        ([item(1), item(None)], [3], S.IN_TRANSIT),  # an item has not been returned yet: another parcel may come
+        ([item(1), item(None)], [3], S.PENDING),  # an item has not been returned yet: another parcel may come
         ([item(1), item(None, returnable=False)], [3], S.DELIVERED),
         ([item(1)], [3, 4], S.DELIVERED),
         ([item(1)], [4, 4], S.PENDING),  # refunded labels: the customer may schedule it anew
         ([item(1)], [3, 1], S.IN_TRANSIT),
         ([item(1)], [3, 9], S.UNKNOWN),
-        ([], [3], S.IN_TRANSIT),
-        ("nonsense", [3], S.IN_TRANSIT),
+        ([], [3], S.PENDING),
+        ("nonsense", [3], S.PENDING),
     ],
 )
 async def test_an_order_is_complete_only_when_no_more_can_come(
@@ -292,7 +292,7 @@ async def test_a_lost_creation_is_found_by_its_exact_reference_and_adopted() -> 
 async def test_the_search_ends_at_orders_older_than_the_first_attempt() -> None:
     pages = [
         listed(made("A", 5, 9), made("B", -3, 8), next_page=2),
-        listed(made("C", -4, 7), made("D", -90, 6), next_page=3),
+        listed(made("C", -4, 7), made("D", -1000, 6), next_page=3),
     ]
     async with piloting(*pages) as pilot:
         assert isinstance(await pilot.look_up(), Absent)
@@ -318,11 +318,12 @@ async def test_an_order_that_a_shifting_page_shows_twice_is_one() -> None:
     "orders",
     [
         [made("ORD-12345", 1, 8), made("ORD-12345", 0, 7)],
-        [made("ORD-12345", -70, 7)],  # it was there before the first attempt: whose is it?
+        [made("ORD-12345", -1000, 7)],  # it was there before the first attempt: whose is it?
         [made("ord-12345", 1, 8)],
         [made(" ORD-12345", 1, 8)],
+        [made("ORD-12345\u200b", 1, 8)],
     ],
-    ids=["two", "older", "another case", "a space"],
+    ids=["two", "older", "another case", "a space", "a zero-width space"],
 )
 async def test_what_is_not_surely_the_lost_creation_goes_to_a_person(orders: list[dict[str, Any]]) -> None:
     async with piloting(listed(*orders)) as pilot:
@@ -343,7 +344,7 @@ async def test_an_order_that_cannot_be_read_proves_no_absence(unreadable: Any) -
 
 
 async def test_a_list_in_another_order_is_searched_to_its_end() -> None:
-    pages = [listed(made("A", -900, 9), made("B", 5, 8), next_page=2), listed(made("ORD-12345", 1, 7))]
+    pages = [listed(made("A", -1900, 9), made("B", 5, 8), next_page=2), listed(made("ORD-12345", 1, 7))]
     async with piloting(*pages) as pilot:
         assert isinstance(await pilot.look_up(), Created)
 
@@ -354,7 +355,10 @@ async def test_a_list_without_end_is_given_up() -> None:
     assert len(pilot.requests) == 200
 
 
-@pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"data": []}', b'{"data": {}, "links": {}}', b"<html>", b""])
+@pytest.mark.parametrize(
+    "answer",
+    [b"[]", b"{}", b'{"data": []}', b'{"data": {}, "links": {}}', b'{"data": [], "links": {}}', b"<html>", b""],
+)
 async def test_an_answer_that_is_no_page_proves_no_absence(answer: bytes) -> None:
     async with piloting(httpx.Response(200, content=answer)) as pilot:
         assert isinstance(await pilot.failure("look_up"), Unintelligible)
@@ -384,10 +388,38 @@ async def test_a_withdrawal_deletes_the_order() -> None:
     assert pilot.sent == ["DELETE /api/v1/orders/10011"]
 
 
-@pytest.mark.parametrize(("status", "error"), [(404, NotFound), (409, Refused), (422, Refused), (429, Throttled)])
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, NotFound), (403, Refused), (409, Refused), (422, Refused), (429, Throttled)]
+)
 async def test_a_withdrawal_that_comes_too_late_is_refused(status: int, error: type) -> None:
     async with piloting(httpx.Response(status, json={"message": "has returns"})) as pilot:
         assert type(await pilot.failure("cancel")) is error
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(302, headers={"Location": "/api/v1/orders/777"}),
+        httpx.Response(200, json={"message": "cannot be deleted"}),
+        httpx.Response(200, content=b"<html>sign in"),
+    ],
+)
+async def test_nothing_but_a_wordless_success_is_a_deletion(answer: httpx.Response) -> None:
+    async with piloting(answer) as pilot:
+        assert isinstance(await pilot.failure("cancel"), Unintelligible)
+    assert len(pilot.requests) == 1
+
+
+async def test_a_link_that_never_ends_is_no_stumbling_block() -> None:
+    never = "9999-12-31 23:59:59"
+    for changes in ({"link_expires_at": never}, {"link_expires_at": None, "created_at": never}):
+        async with piloting(shown(shipments=[], **changes)) as pilot:
+            assert (await pilot.track()).update.status is S.PENDING
+
+
+async def test_a_503_to_a_creation_is_looked_up_even_when_it_names_a_time() -> None:
+    async with piloting(httpx.Response(503, headers={"Retry-After": "1"})) as pilot:
+        assert isinstance(await pilot.failure("create"), OutcomeUnknown)
 
 
 # --- labels
@@ -409,6 +441,20 @@ async def test_a_label_is_fetched_by_an_address_as_fresh_as_the_order() -> None:
     ]
     assert (label.position, label.pages, label.more) == (1, None, False)
     assert set(label.media_types) == {"application/pdf", "image/png", "application/zpl"}
+
+
+async def test_an_order_of_a_carrier_whose_utc_is_a_local_time_is_found_too() -> None:
+    pages = [listed(made("A", -295, 9), made("B", -300, 8), next_page=2), listed(made("ORD-12345", -300, 7))]
+    async with piloting(*pages) as pilot:
+        assert isinstance(await pilot.look_up(), Created)
+
+
+async def test_the_label_of_a_refunded_shipment_is_not_sought() -> None:
+    async with piloting(shown(shipments=[shipment(1, 4), shipment(2, 1)])) as pilot:
+        assert (await pilot.track()).labels == {2}
+    async with piloting(shown(shipments=[shipment(1, 4)])) as pilot:
+        with pytest.raises(LabelNotReady):
+            await pilot.label()
 
 
 async def test_each_missing_label_gets_its_turn_although_one_is_dead() -> None:

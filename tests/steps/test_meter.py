@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.carriers.port import NoTimeLeft
+from worker.carriers.port import NoTimeLeft, Stopping
 from worker.domain.pacing import Pace
 from worker.steps.meter import Allowance, Meter
 from worker.store.accounts import register_accounts
@@ -64,7 +64,7 @@ async def test_a_stop_ends_every_wait(database: Database) -> None:
     waiting = asyncio.create_task(meter.permit())
     await asyncio.sleep(0)
     meter.stop()
-    with pytest.raises(NoTimeLeft):
+    with pytest.raises(Stopping):
         await asyncio.wait_for(waiting, 5)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -119,7 +119,7 @@ async def test_claims_and_agendas_walk_the_index_of_due_rows(big: Database, big_
 
 async def test_the_returns_of_a_page_are_found_by_their_numbers(big: Database, big_url: str) -> None:
     refs = [f"F{number}" for number in range(1, 51)]
-    plans = await plans_of(big, big_url, lambda: claim_seen(big, "busy", refs, timedelta(seconds=1), "worker-1", OVER))
+    plans = await plans_of(big, big_url, lambda: claim_seen(big, "busy", refs, datetime.now(UTC), "worker-1", OVER))
     assert plans
     for plan in plans:
         assert "return_order_carrier_ref" in plan, plan

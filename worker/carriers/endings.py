@@ -63,12 +63,23 @@ def check_question(reply: Reply) -> None:
     raise Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
 
 
-def check_creation(reply: Reply) -> None:
+def check_deletion(reply: Reply) -> None:
+    """Raise for an answer to a DELETE that does not say that it is done."""
+    if reply.status == 403:
+        raise Ended(RequestOutcome.REFUSED, Refused(f"the carrier answered 403: {_reason(reply)}", raw=reply.raw()))
+    if 300 <= reply.status < 400 or (200 <= reply.status < 300 and reply.content.strip()):
+        error = Unintelligible(f"the carrier answered {reply.status}: {reply.excerpt()}", raw=reply.raw())
+        raise Ended(RequestOutcome.UNINTELLIGIBLE, error)
+    check_question(reply)
+
+
+def check_creation(reply: Reply, *, trust_503: bool = True) -> None:
     """Raise for an answer to a creation that is not a success; what proves nothing is in doubt."""
     status = reply.status
     if 200 <= status < 300:
         return
-    check_turned_away(reply)
+    if status != 503 or trust_503:
+        check_turned_away(reply)
     answered, raw = f"the carrier answered {status}", reply.raw()
     if status in (404, 405, 407, 410):  # the address, or a proxy on the way, is wrong: not this return's fault
         raise Ended(RequestOutcome.REFUSED, NotSent(f"{answered} to the creation: is base_url right?", raw=raw))

@@ -15,6 +15,7 @@ from worker.carriers.endings import (
     Ended,
     RequestOutcome,
     check_creation,
+    check_deletion,
     check_question,
     check_turned_away,
     in_doubt,
@@ -57,27 +58,11 @@ class HttpEdge:
         self, operation: str, path: str, read: Callable[[Reply], T], *, accept: str, max_bytes: int = MAX_JSON_BYTES
     ) -> T:
         """GET `path` and `read` the answer; a redirect is followed within the same origin only, in the same time."""
-        return await self._question("GET", operation, path, read, accept=accept, max_bytes=max_bytes)
-
-    async def delete(self, operation: str, path: str) -> None:
-        """DELETE `path`. Doing that twice is doing it once, so it may be repeated like a question."""
-        await self._question("DELETE", operation, path, lambda reply: None, accept="application/json")
-
-    async def _question(
-        self,
-        method: str,
-        operation: str,
-        path: str,
-        read: Callable[[Reply], T],
-        *,
-        accept: str,
-        max_bytes: int = MAX_JSON_BYTES,
-    ) -> T:
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
         try:
             url = self._base_url + path
-            reply = await self._send(self._request(method, url, accept, key, started), max_bytes, key)
+            reply = await self._send(self._request("GET", url, accept, key, started), max_bytes, key)
             for _ in range(_MAX_REDIRECTS):
                 if not 300 <= reply.status < 400:
                     break
@@ -85,7 +70,7 @@ class HttpEdge:
                 if _origin(url) != _origin(self._base_url):
                     raise _unintelligible("the carrier redirects to another host, which is not followed")
                 await self._pacer.permit()
-                reply = await self._send(self._request(method, url, accept, key, started), max_bytes, key)
+                reply = await self._send(self._request("GET", url, accept, key, started), max_bytes, key)
             if 300 <= reply.status < 400:
                 raise _unintelligible("the carrier redirects without end")
             check_question(reply)
@@ -97,8 +82,36 @@ class HttpEdge:
         self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
         return result
 
-    async def create(self, operation: str, path: str, body: Mapping[str, Any], read: Callable[[Reply], T]) -> T:
-        """POST `body`, once, on a connection of its own: a stale one would look like a lost answer."""
+    async def delete(self, operation: str, path: str) -> None:
+        """DELETE `path`; done is only what is answered by 2xx without a word. A redirect is followed nowhere.
+
+        Doing that twice is doing it once, so it may be repeated. A 403 is about this return, and holds no account.
+        """
+        await self._pacer.permit()
+        started, key = time.monotonic(), self._key()
+        try:
+            request = self._request("DELETE", self._base_url + path, "application/json", key, started)
+            reply = await self._send(request, MAX_JSON_BYTES, key)
+            check_deletion(reply)
+        except httpx.TransportError as error:
+            raise self._failed(operation, started, unanswered_question(error, _said(error, key))) from error
+        except Ended as ended:
+            raise self._failed(operation, started, ended) from ended.error.__cause__
+        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
+
+    async def create(
+        self,
+        operation: str,
+        path: str,
+        body: Mapping[str, Any],
+        read: Callable[[Reply], T],
+        *,
+        trust_503: bool = True,
+    ) -> T:
+        """POST `body`, once, on a connection of its own: a stale one would look like a lost answer.
+
+        `trust_503`: a 503 that names a time to wait is taken for proof that nothing was done.
+        """
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
         content = json.dumps(body, ensure_ascii=False).encode()
@@ -109,7 +122,7 @@ class HttpEdge:
         request.extensions = {FRESH: True, LAST_CHECK: self._pacer.check}
         try:
             reply = await self._send(request, MAX_JSON_BYTES, key)
-            check_creation(reply)
+            check_creation(reply, trust_503=trust_503)
             result = _read(reply, read)
         except httpx.TransportError as error:
             raise self._failed(operation, started, unanswered_creation(error, _said(error, key))) from error
@@ -138,7 +151,7 @@ class HttpEdge:
                 url = _followed(url, reply)
             else:
                 raise _unreachable(RequestOutcome.UNINTELLIGIBLE, "its address redirects without end")
-            if own:
+            if own and reply.status not in (401, 403):  # the order was just shown for the same key
                 check_turned_away(reply)
             if not 200 <= reply.status < 300:
                 outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED

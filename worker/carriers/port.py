@@ -106,6 +106,10 @@ class NoTimeLeft(Exception):
     """Nothing was sent: the account's pace, or the lease, leaves no time for another request. Hand the row back."""
 
 
+class Stopping(NoTimeLeft):
+    """Nothing was sent, since the process is to end."""
+
+
 class Pacer(Protocol):
     """Lets the requests of one account out; every one of them, wherever it is made, passes here first."""
 

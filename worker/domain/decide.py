@@ -156,6 +156,8 @@ def _of_request(context: Context, outcome: Withdrawn | NotCancelled | PutBack | 
 
 def _not_cancelled(context: Context, failed: Failed) -> Decision:
     """A withdrawal that the carrier refuses is refused; one that did not get through is asked for again."""
+    # Its own clock is the poll's, whatever step the row was claimed for.
+    context = replace(context, order=replace(context.order, next_step=Step.TRACK, track_due_at=context.now))
     if failed.kind in TURNED_AWAY:
         return account_waits(context, failed)
     if failed.kind is FailureKind.REFUSED:
@@ -179,7 +181,8 @@ def _scheduled(order: ReturnOrder) -> ReturnOrder:
     if order.state is State.PENDING:
         return replace(order, next_step=Step.CREATE, claims=0)
     if order.state is State.NEEDS_ATTENTION:  # due only for a withdrawal that the carrier has still to be told of
-        return replace(order, due_at=order.track_due_at, claims=0)
+        track = order.track_due_at if order.cancel_requested_at is not None else None
+        return replace(order, due_at=track, track_due_at=track, claims=0)
     if order.state is not State.TRACKING:
         return replace(order, due_at=None, claims=0)
     label, track = order.label_due_at, order.track_due_at or order.due_at

@@ -16,9 +16,9 @@ def order_status(statuses: Sequence[TrackingStatus], *, all_returned: bool, link
     status = _rolled_up(statuses)
     if not status.is_terminal or link_over:
         return status
-    if status is TrackingStatus.CANCELLED:
-        return TrackingStatus.PENDING
-    return status if all_returned else TrackingStatus.IN_TRANSIT
+    # Nothing is under way, and the customer may still schedule more: that can take as long as his link is open.
+    complete = all_returned and status is not TrackingStatus.CANCELLED
+    return status if complete else TrackingStatus.PENDING
 
 
 def _rolled_up(statuses: Sequence[TrackingStatus]) -> TrackingStatus:

@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from worker.carriers.port import Carrier, CarrierError, Searchable
-from worker.domain.outcomes import Failed, Interrupted, Invalid, Outcome
+from worker.carriers.port import Carrier, CarrierError, NoTimeLeft, Searchable, Stopping
+from worker.domain.outcomes import Failed, FailureKind, Interrupted, Invalid, Outcome
 from worker.domain.payload import InvalidPayload
 from worker.domain.returns import ReturnOrder
 from worker.store.claims import start_creation
@@ -33,5 +33,10 @@ async def create(order: ReturnOrder, carrier: Carrier, database: Database, call:
 async def _look_up(order: ReturnOrder, carrier: Searchable) -> Outcome:
     try:
         return await carrier.look_up(order)
+    except Stopping:
+        raise
+    except NoTimeLeft:
+        # Handed back it would begin anew, and never end where the list is too long for the pace.
+        return Failed(FailureKind.UNINTELLIGIBLE, "the list is too long to be searched within one lease")
     except CarrierError as error:
         return Failed(error.kind, error.message, error.retry_after, error.raw)

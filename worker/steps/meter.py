@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.carriers.port import NoTimeLeft
+from worker.carriers.port import NoTimeLeft, Stopping
 from worker.domain.pacing import FEW_LEFT, TOKEN_LIFE, Grant, Pace
 from worker.store.accounts import slow_down, take_tokens
 from worker.store.database import Database
@@ -112,7 +112,7 @@ class Meter:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), seconds + _ROUNDING)
             if self._stopping.is_set():
-                raise NoTimeLeft
+                raise Stopping
 
     def _check_time(self, allowance: Allowance, wait: float) -> None:
         if allowance.begin_until is not None and self._clock() + wait > allowance.begin_until:

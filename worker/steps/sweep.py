@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -72,7 +72,7 @@ class Sweeps:
         try:
             while not (stopping() or account.paused):
                 number += 1
-                asked_at = tools.clock()
+                asked_at = await database_now(tools.database)
                 page = await self._ask(account, carrier, number)
                 if page is None:
                     break
@@ -110,12 +110,12 @@ class Sweeps:
         finally:
             account.in_hand -= 1
 
-    async def _take(self, account: Account, page: Page, asked_at: float) -> list[Claimed]:
+    async def _take(self, account: Account, page: Page, asked_at: datetime) -> list[Claimed]:
         if not page.sightings:
             return []
         tools = self._tools
-        age, lease = timedelta(seconds=tools.clock() - asked_at), timedelta(seconds=tools.lease)
-        return await claim_seen(tools.database, account.name, list(page.sightings), age, tools.owner, lease)
+        lease = timedelta(seconds=tools.lease)
+        return await claim_seen(tools.database, account.name, list(page.sightings), asked_at, tools.owner, lease)
 
     def _record(self, account: Account, carrier: Listing, claimed: Claimed, page: Page) -> None:
         order, tools = claimed.order, self._tools

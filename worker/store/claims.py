@@ -17,7 +17,7 @@ from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
-from worker.store.columns import read_moment
+from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
 
 
@@ -91,7 +91,7 @@ _SEEN = """{0}.account = :account AND {0}.state = 'tracking' AND {0}.claims = 0 
 _POSTGRESQL_CLAIM_SEEN = text(f"""
 WITH taken AS MATERIALIZED (
   SELECT r.id FROM return_order r
-   WHERE {_SEEN.format("r")} AND r.updated_at < now() - make_interval(secs => :age)
+   WHERE {_SEEN.format("r")} AND r.updated_at < :asked_at
      AND r.carrier_ref = ANY (ARRAY(SELECT json_array_elements_text(CAST(:refs AS json))))
    ORDER BY r.id FOR UPDATE SKIP LOCKED
 )
@@ -108,7 +108,7 @@ _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
- WHERE {_SEEN.format("return_order")} AND updated_at < strftime('%Y-%m-%d %H:%M:%f', 'now', :age)
+ WHERE {_SEEN.format("return_order")} AND updated_at < :asked_at
    AND carrier_ref IN (SELECT value FROM json_each(:refs))
 RETURNING {_SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at""")
 
@@ -162,18 +162,18 @@ async def claim(database: Database, lanes: Sequence[Lane], owner: str, lease: ti
 
 
 async def claim_seen(
-    database: Database, account: str, refs: Sequence[str], age: timedelta, owner: str, lease: timedelta
+    database: Database, account: str, refs: Sequence[str], asked_at: datetime, owner: str, lease: timedelta
 ) -> list[Claimed]:
-    """Take the followed returns that a carrier's list just showed, due or not; `age` is how long ago it was asked for.
+    """Take the followed returns that a carrier's list showed, due or not; `asked_at`: when, on the database's clock.
 
     Left out are rows that somebody holds, asked something of, or recorded since. They come as `track` steps.
     """
-    seconds, held = age.total_seconds(), lease.total_seconds()
+    held = lease.total_seconds()
     parameters: dict[str, Any] = {"account": account, "refs": json.dumps(list(refs)), "owner": owner}
     if database.dialect == POSTGRESQL:
-        statement, parameters = _POSTGRESQL_CLAIM_SEEN, parameters | {"age": seconds, "lease": held}
+        statement, parameters = _POSTGRESQL_CLAIM_SEEN, parameters | {"asked_at": asked_at, "lease": held}
     else:
-        times = {"age": f"{-seconds:+.3f} seconds", "lease": f"{held:+.3f} seconds"}
+        times = {"asked_at": sqlite_text(asked_at), "lease": f"{held:+.3f} seconds"}
         statement, parameters = _SQLITE_CLAIM_SEEN, parameters | times
     async with database.statement() as connection:
         claimed = [_claimed(row) for row in (await connection.execute(statement, parameters)).mappings()]

@@ -24,6 +24,7 @@ from worker.carriers.returnpilot.answers import (
     read_order,
     read_shipments,
     read_shown,
+    wants_label,
 )
 from worker.carriers.returnpilot.request import build_request
 from worker.carriers.returnpilot.search import Search
@@ -74,7 +75,8 @@ class ReturnPilot:
     async def create(self, creation: Creation) -> Created:
         """Create the order, which mails the customer; whatever leaves room for doubt is `OutcomeUnknown`."""
         try:
-            return await self.edge.create("create", "/orders", creation.body, read_created)
+            # A gateway may say 503 after it has passed the request on; looking costs little, and mails nobody.
+            return await self.edge.create("create", "/orders", creation.body, read_created, trust_503=False)
         except Refused as error:
             if _is_about_the_reference(error.raw):
                 # Nothing says whether references must be unique: it may be there from an attempt before.
@@ -109,7 +111,7 @@ class ReturnPilot:
     async def label(self, order: ReturnOrder) -> LabelDocument:
         """Fetch one of the labels that are missing, by an address that is as fresh as the order is read."""
         shipments = read_shipments(order, await self._show(order, "label"))
-        missing = [each for each in shipments if each.label_url and each.position not in order.labels]
+        missing = [each for each in shipments if wants_label(each, self.statuses) and each.position not in order.labels]
         if not missing:
             raise LabelNotReady("no shipment has a label that is not stored")
         chosen = missing[order.label_attempts % len(missing)]  # a dead one must not stand before the others

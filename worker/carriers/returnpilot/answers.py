@@ -7,7 +7,7 @@ can come to it: that is told from its shipments, its items and its link.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from worker.carriers.answers import Reply, as_document, clean_text, read_moment
@@ -19,6 +19,7 @@ from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
 _LONGEST_LINK = timedelta(days=365)
 _MOST_SHIPMENTS = 1000
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # whatever the carrier says, a year can be added to it
 _NO_STATUS = "none"  # what stands for the word of a shipment that has none
 
 Document = Mapping[str, Any]
@@ -71,9 +72,9 @@ def read_listed(reply: Reply) -> tuple[list[Any], bool]:
     """
     body = reply.json_object()
     data, links = body.get("data"), body.get("links")
-    if not isinstance(data, list) or not isinstance(links, dict):
+    if not isinstance(data, list) or not isinstance(links, dict) or "next" not in links:
         raise Unintelligible(f"the answer is no page of a list: {reply.excerpt()}", raw=reply.raw())
-    return data, not data or links.get("next") is None
+    return data, not data or links["next"] is None
 
 
 def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grace: timedelta, now: datetime) -> Tracked:
@@ -90,7 +91,7 @@ def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grac
     if link_over and status in (TrackingStatus.EXPIRED, TrackingStatus.CANCELLED):
         reason = f"the customer's link ran out at {link:%Y-%m-%d %H:%M} UTC with nothing under way"
     update = TrackingUpdate(status, words, max(moved, default=None), as_document(document), reason)
-    labels = frozenset(shipment.position for shipment in shipments if shipment.label_url)
+    labels = frozenset(shipment.position for shipment in shipments if wants_label(shipment, statuses))
     return Tracked(update, tuple(shipment.info for shipment in shipments), labels)
 
 
@@ -113,6 +114,11 @@ def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:
             positions[number] = following
     shipments = [_shipment(positions[number], number, part) for number, part in numbered.items()]
     return sorted(shipments, key=lambda shipment: shipment.position)
+
+
+def wants_label(shipment: Shipment, statuses: StatusMap) -> bool:
+    """Whether there is a label that somebody may need: one that was refunded is void."""
+    return shipment.label_url is not None and statuses.read(shipment.word) is not TrackingStatus.CANCELLED
 
 
 def read_id(value: Any) -> str | None:
@@ -166,11 +172,10 @@ def _is_returnable(item: Document) -> bool:
 
 def _link_end(document: Document) -> datetime | None:
     """When the customer's link runs out (here a timestamp, in the request a number of days); at most a year on."""
-    end = read_moment(document.get("link_expires_at"))
+    end, made = read_moment(document.get("link_expires_at")), read_moment(document.get("created_at"))
     if end is not None:
-        return end
-    made = read_moment(document.get("created_at"))
-    return None if made is None else made + _LONGEST_LINK
+        return min(end, _LATEST)
+    return None if made is None else min(made, _LATEST) + _LONGEST_LINK
 
 
 def _text(value: Any) -> str | None:

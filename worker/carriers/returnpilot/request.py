@@ -76,6 +76,8 @@ def _check_reference(reference: str, problems: Problems) -> None:
     # A lost creation is found again by it: it has to come back as it was sent.
     if reference != reference.strip():
         problems.append("reference: must not begin or end with white space")
+    if not reference.isprintable():  # such as a zero-width space, which a carrier may trim like any other
+        problems.append("reference: must not contain invisible characters")
     if "\ufffd" in reference:
         problems.append("reference: holds bytes that are not UTF-8")
 

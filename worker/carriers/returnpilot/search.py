@@ -10,8 +10,11 @@ from worker.carriers.port import Unintelligible
 from worker.carriers.returnpilot.answers import adopted, read_id
 from worker.domain.outcomes import Absent, Ambiguous, Created
 
-CLOCK_SLACK = timedelta(hours=1)
-"""How far the carrier's clock and the database's may be apart; looking back further only costs a page."""
+CLOCK_SLACK = timedelta(hours=15)
+"""How far the carrier's clock and the database's may be apart: more than any time zone, should its UTC be none.
+
+Looking back further only costs pages; too little could cost a second creation.
+"""
 
 
 class Search:
@@ -67,4 +70,5 @@ def _made_at(document: Any) -> datetime | None:
 
 def _folded(reference: str) -> str:
     """As a carrier might have changed it on the way; then a person decides whether it is the same."""
-    return unicodedata.normalize("NFKC", reference).strip().casefold()
+    visible = "".join(char for char in unicodedata.normalize("NFKC", reference) if unicodedata.category(char) != "Cf")
+    return " ".join(visible.casefold().split())
