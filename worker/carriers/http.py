@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urljoin
 
@@ -60,7 +61,7 @@ class HttpEdge:
         """GET `path` and `read` the answer; a redirect is followed within the same origin only, in the same time."""
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
-        try:
+        with self._judged(operation, started, key):
             url = self._base_url + path
             reply = await self._send(self._request("GET", url, accept, key, started), max_bytes, key)
             for _ in range(_MAX_REDIRECTS):
@@ -74,13 +75,7 @@ class HttpEdge:
             if 300 <= reply.status < 400:
                 raise _unintelligible("the carrier redirects without end")
             check_question(reply)
-            result = _read(reply, read)
-        except httpx.TransportError as error:
-            raise self._failed(operation, started, unanswered_question(error, _said(error, key))) from error
-        except Ended as ended:
-            raise self._failed(operation, started, ended) from ended.error.__cause__
-        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
-        return result
+            return _read(reply, read)
 
     async def delete(self, operation: str, path: str) -> None:
         """DELETE `path`; done is only what is answered by 2xx without a word. A redirect is followed nowhere.
@@ -89,15 +84,10 @@ class HttpEdge:
         """
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
-        try:
+        with self._judged(operation, started, key):
             request = self._request("DELETE", self._base_url + path, "application/json", key, started)
             reply = await self._send(request, MAX_JSON_BYTES, key)
             check_deletion(reply)
-        except httpx.TransportError as error:
-            raise self._failed(operation, started, unanswered_question(error, _said(error, key))) from error
-        except Ended as ended:
-            raise self._failed(operation, started, ended) from ended.error.__cause__
-        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
 
     async def create(
         self,
@@ -120,16 +110,10 @@ class HttpEdge:
         # A process that is stopped while it connects, and woken when its lease is long over, must not send any more:
         # somebody may have looked for the creation meanwhile and sent it again.
         request.extensions = {FRESH: True, LAST_CHECK: self._pacer.check}
-        try:
+        with self._judged(operation, started, key, unanswered_creation, in_doubt):
             reply = await self._send(request, MAX_JSON_BYTES, key)
             check_creation(reply, trust_503=trust_503)
-            result = _read(reply, read)
-        except httpx.TransportError as error:
-            raise self._failed(operation, started, unanswered_creation(error, _said(error, key))) from error
-        except Ended as ended:
-            raise self._failed(operation, started, in_doubt(ended)) from ended.error.__cause__
-        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
-        return result
+            return _read(reply, read)
 
     async def fetch_link(
         self, operation: str, url: str, *, accept: str, max_bytes: int, trusted_hosts: Collection[str]
@@ -137,33 +121,29 @@ class HttpEdge:
         """GET an address that the carrier named for a label, hostile until checked; follows a few redirects.
 
         It must be https and lead to a public address, unless it has the API's own origin or its host is one of
-        `trusted_hosts`. Only the own origin gets the key, and only its refusals are the account's; raises
-        `LabelUnreachable` for everything that is wrong with another, else as `ask` does.
+        `trusted_hosts`. Only the own origin gets the key, and only its "too many requests" is the account's; whatever
+        else an address answers is `LabelUnreachable`.
         """
         started, key = time.monotonic(), self._key()
-        try:
-            for _ in range(_MAX_REDIRECTS + 1):
-                request, own = self._link(url, accept, key, started, trusted_hosts)
-                await self._pacer.permit(counted=own)
-                reply = await self._send_link(request, max_bytes, key, own=own)
-                if not 300 <= reply.status < 400:
-                    break
-                url = _followed(url, reply)
-            else:
-                raise _unreachable(RequestOutcome.UNINTELLIGIBLE, "its address redirects without end")
-            if own and reply.status not in (401, 403):  # the order was just shown for the same key
-                check_turned_away(reply)
-            if not 200 <= reply.status < 300:
-                outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
-                raise _unreachable(outcome, f"{request.url.host} answered {reply.status}")
-        except httpx.TransportError as error:
-            raise self._failed(operation, started, unanswered_question(error, _said(error, key))) from error
-        except Ended as ended:
-            raise self._failed(operation, started, ended) from ended.error.__cause__
-        except _NoLabelThere as ended:
-            self._observe(operation, ended.outcome, time.monotonic() - started)
-            raise LabelUnreachable(f"the label cannot be had: {ended}") from ended
-        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
+        with self._judged(operation, started, key):
+            try:
+                for _ in range(_MAX_REDIRECTS + 1):
+                    request, own = self._link(url, accept, key, started, trusted_hosts)
+                    await self._pacer.permit(counted=own)
+                    reply = await self._send_link(request, max_bytes, key, own=own)
+                    if not 300 <= reply.status < 400:
+                        break
+                    url = _followed(url, reply)
+                else:
+                    raise _unreachable(RequestOutcome.UNINTELLIGIBLE, "its address redirects without end")
+                if own and reply.status not in (401, 403):  # the order was just shown for the same key
+                    check_turned_away(reply)
+                if not 200 <= reply.status < 300:
+                    outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
+                    raise _unreachable(outcome, f"{request.url.host} answered {reply.status}")
+            except _NoLabelThere as ended:
+                self._observe(operation, ended.outcome, time.monotonic() - started)
+                raise LabelUnreachable(f"the label cannot be had: {ended}") from ended
         return reply
 
     async def close(self) -> None:
@@ -221,9 +201,27 @@ class HttpEdge:
     def _headers(self, accept: str, key: str) -> dict[str, str]:
         return {"Accept": accept, "User-Agent": _USER_AGENT, **self._authorization(key)}
 
-    def _failed(self, operation: str, started: float, ended: Ended) -> CarrierError:
-        self._observe(operation, ended.outcome, time.monotonic() - started)
-        return ended.error
+    @contextmanager
+    def _judged(
+        self,
+        operation: str,
+        started: float,
+        key: str,
+        unanswered: Callable[[httpx.TransportError, str], Ended] = unanswered_question,
+        judged: Callable[[Ended], Ended] = lambda ended: ended,
+    ) -> Iterator[None]:
+        """Tell the observer how what is done within has ended, and turn a bad end into the port's error."""
+        try:
+            yield
+        except httpx.TransportError as error:
+            ended = unanswered(error, _said(error, key))
+            self._observe(operation, ended.outcome, time.monotonic() - started)
+            raise ended.error from error
+        except Ended as error:
+            ended = judged(error)
+            self._observe(operation, ended.outcome, time.monotonic() - started)
+            raise ended.error from error.error.__cause__
+        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
 
 
 _USER_AGENT = f"returns-worker/{worker.__version__}"
