@@ -14,8 +14,8 @@ import structlog
 import worker
 from worker.carriers.endings import RequestOutcome
 from worker.carriers.http import Observer
-from worker.carriers.port import Carrier, NotSent, Pacer, Searchable
-from worker.carriers.registry import CARRIERS, AccountConfig, open_carrier
+from worker.carriers.port import Carrier, NotSent, Pacer
+from worker.carriers.registry import CARRIERS, AccountConfig, is_searchable, open_carrier
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.lifecycle import LIVE_STATES, State, Step
 from worker.domain.pacing import Pace
@@ -158,7 +158,7 @@ class Application:
         return Account(
             name=name,
             carrier=carrier,
-            policy=policy_of(self.settings, name, searchable=isinstance(carrier, Searchable)),
+            policy=policy_of(self.settings, name),
             timeout=settings.timeout.total_seconds(),
             max_in_flight=settings.max_in_flight,
             meter=meter,
@@ -266,14 +266,14 @@ def open_account(
         ) from error
 
 
-def policy_of(settings: Settings, account: str, *, searchable: bool) -> Policy:
-    """What `decide` is told of an account's configuration; `searchable`: a lost creation can be looked up there."""
+def policy_of(settings: Settings, account: str) -> Policy:
+    """What `decide` is told of an account's configuration."""
     retry = settings.retry
-    resend_after = settings.worker.lease + settings.accounts[account].timeout if searchable else None
     return Policy(
         ladders={status: _ladder(settings, account, status) for status in TrackingStatus if not status.is_terminal},
         backoff=Backoff(retry.first, retry.factor, retry.cap, retry.max_attempts, retry.give_up_after),
-        resend_after=resend_after,
+        settles_after=settings.worker.lease + settings.accounts[account].timeout,
+        searchable=is_searchable(settings.accounts[account].carrier),
     )
 
 

@@ -45,7 +45,7 @@ LABEL_CODES = [
     ErrorCode.LABEL_UNUSABLE,
     ErrorCode.LABEL_NOT_STORED,
 ]
-SEARCHABLE = Policy(resend_after=timedelta(seconds=110))
+SEARCHABLE = Policy(settles_after=timedelta(seconds=110), searchable=True)
 
 
 def pending(**changes: Any) -> ReturnOrder:
@@ -125,7 +125,8 @@ policies = st.one_of(
         ladders=st.dictionaries(st.sampled_from(OPEN_STATUSES), _ladders),
         default_ladder=_ladders,
         backoff=_backoffs,
-        resend_after=st.one_of(st.none(), _spans),
+        settles_after=_spans,
+        searchable=st.booleans(),
     ),
 )
 chances = st.floats(0, 1, exclude_max=True)

@@ -170,7 +170,8 @@ def test_the_lifecycle_and_decide_agree() -> None:
         after = decide(before, outcome, NOW, Policy(), 0.5).order
         assert after.state is before.state or after.state in MAY_BECOME[before.state], (before, outcome)
         seen |= {(before.state, after.state)} if after.state is not before.state else set()
-    only_a_person = {(State.NEEDS_ATTENTION, State.PENDING), (State.NEEDS_ATTENTION, State.TRACKING)}
+    held = State.NEEDS_ATTENTION
+    only_a_person = {(held, State.PENDING), (held, State.TRACKING), (State.REJECTED, State.TRACKING)}
     assert seen == {(old, new) for old, following in MAY_BECOME.items() for new in following} - only_a_person
 
 

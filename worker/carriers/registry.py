@@ -9,7 +9,7 @@ import httpx
 
 from worker.carriers import izipack, returnpilot
 from worker.carriers.http import HttpEdge, Observer
-from worker.carriers.port import Carrier, Pacer, Unpaced
+from worker.carriers.port import Carrier, Pacer, Searchable, Unpaced
 from worker.carriers.transport import AiohttpTransport
 from worker.domain.tracking import StatusMap, TrackingStatus
 
@@ -41,6 +41,7 @@ class CarrierKind:
     operations: tuple[str, ...]
     statuses: StatusMap
     authorization: Callable[[str], Mapping[str, str]]
+    adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
 
 
@@ -65,6 +66,7 @@ CARRIERS: Mapping[str, CarrierKind] = {
         izipack.OPERATIONS,
         izipack.BUILT_IN_STATUSES,
         izipack.authorization,
+        izipack.Izipack,
         _open_izipack,
     ),
     "returnpilot": CarrierKind(
@@ -73,9 +75,15 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.OPERATIONS,
         returnpilot.BUILT_IN_STATUSES,
         returnpilot.authorization,
+        returnpilot.ReturnPilot,
         _open_returnpilot,
     ),
 }
+
+
+def is_searchable(carrier: str) -> bool:
+    """Whether a creation without an answer can be looked up there."""
+    return issubclass(CARRIERS[carrier].adapter, Searchable)
 
 
 def open_carrier(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import worker
-from worker.cli import demo, inspect, intake, service
+from worker.cli import demo, inspect, intake, service, ways_out
 
 application = typer.Typer(
     name="returns-worker",
@@ -23,6 +23,9 @@ application.command("add")(intake.add)
 application.command("list")(inspect.list_returns)
 application.command("show")(inspect.show)
 application.command("label")(inspect.label)
+application.command("retry")(ways_out.retry)
+application.command("resolve")(ways_out.resolve)
+application.command("cancel")(ways_out.cancel)
 application.command("simulate")(service.simulate)
 
 

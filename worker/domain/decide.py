@@ -49,7 +49,7 @@ from worker.domain.verdicts import (
 def decide(order: ReturnOrder, outcome: Outcome, now: datetime, policy: Policy, chance: float) -> Decision:
     """What becomes of `order` after `outcome`; `now` is on the database's clock, `chance` in [0, 1)."""
     decision = _decided(Context(order, now, policy, chance), outcome)
-    return replace(decision, order=_scheduled(decision.order), step=decision.step or order.next_step)
+    return replace(decision, order=scheduled(decision.order), step=decision.step or order.next_step)
 
 
 def _decided(context: Context, outcome: Outcome) -> Decision:
@@ -176,7 +176,7 @@ def _request_refused(context: Context, reason: str, *, cancel: bool) -> Decision
     return Decision(order, StepOutcome.REFUSED, (remark(order, reason[:MAX_MESSAGE]),))
 
 
-def _scheduled(order: ReturnOrder) -> ReturnOrder:
+def scheduled(order: ReturnOrder) -> ReturnOrder:
     """`due_at` and `next_step` as they follow from the state and the row's clocks."""
     if order.state is State.PENDING:
         return replace(order, next_step=Step.CREATE, claims=0)

@@ -26,6 +26,9 @@ class ErrorCode(StrEnum):
     LABEL_NOT_STORED = "label_not_stored"
 
 
+IN_DOUBT = frozenset({ErrorCode.CREATE_OUTCOME_UNKNOWN, ErrorCode.CARRIER_REF_TAKEN, ErrorCode.REFERENCE_NOT_UNIQUE})
+"""Codes of a return that may exist at the carrier without a number of ours."""
+
 MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.INVALID_PAYLOAD: "the payload breaks a rule; every wrong path is named; nothing was sent",
     ErrorCode.CARRIER_REFUSED: "the carrier refused the request and said why; nothing exists there",

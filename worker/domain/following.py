@@ -19,7 +19,8 @@ def tracked(context: Context, seen: Tracked) -> Decision:
     # Seen in passing before its time: a look too, but no step up the ladder, which would make the next one late.
     early = before.track_due_at is not None and before.track_due_at > now
     order = replace(
-        healthy(_with_labels(before, seen.labels, now)),
+        healthy(_with_labels(before, seen, now)),
+        return_url=before.return_url or seen.return_url,
         tracking_status=update.status,
         carrier_status=update.carrier_status,
         unchanged_polls=0 if changed else before.unchanged_polls + (0 if early else 1),
@@ -61,10 +62,13 @@ def _beginning(order: ReturnOrder) -> str:
     return "its first shipment" if order.return_url is not None else "creation"
 
 
-def _with_labels(order: ReturnOrder, offered: frozenset[int], now: datetime) -> ReturnOrder:
+def _with_labels(order: ReturnOrder, seen: Tracked, now: datetime) -> ReturnOrder:
     """Labels that appeared since are sought from now on; but not again one that killed its workers."""
-    sought = order.label_due_at is not None or order.label_error_code is ErrorCode.WORKER_CRASHED
-    if sought or offered <= order.labels:
+    if order.label_error_code is ErrorCode.WORKER_CRASHED:
+        return order
+    if seen.update.status is TrackingStatus.PENDING:  # no shipment, so no label: one that a person resolved seeks it
+        return replace(order, label_due_at=None, label_error_code=None, label_error_message=None)
+    if order.label_due_at is not None or seen.labels <= order.labels:
         return order
     return replace(order, label_due_at=now, label_attempts=0)
 

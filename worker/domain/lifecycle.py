@@ -11,13 +11,15 @@
      |  invalid       |  |    \\ or no end    |  |
      |                v  |     v              v  |
      '----------- rejected     needs_attention   |
-                      |  |            |          |
-                      |  '--------.   | a person |
-                      withdrawn   v   v          v withdrawn
+                      |               |          |
+                      withdrawn       |          v withdrawn
                       '------->   cancelled  <---'
 
 There is no "running" state: the lease says who works on a row. Where the carrier can be searched, a creation in doubt
 stays pending while it is looked up; what is found is adopted, what is surely not there is sent again.
+
+A person leaves `needs_attention` and `rejected` by a command (worker/domain/ways_out.py): retry, to pending or, where the
+carrier has it, to tracking; resolve, to tracking or pending; cancel, to cancelled.
 """
 
 from collections.abc import Mapping
@@ -53,7 +55,7 @@ LIVE_STATES = (State.PENDING, State.TRACKING, State.NEEDS_ATTENTION)
 MAY_BECOME: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.TRACKING, State.REJECTED, State.NEEDS_ATTENTION, State.CANCELLED}),
     State.TRACKING: frozenset({State.COMPLETED, State.NEEDS_ATTENTION, State.CANCELLED}),
-    State.REJECTED: frozenset({State.PENDING, State.CANCELLED}),
+    State.REJECTED: frozenset({State.PENDING, State.TRACKING, State.CANCELLED}),
     State.NEEDS_ATTENTION: frozenset({State.PENDING, State.TRACKING, State.CANCELLED}),
     State.COMPLETED: frozenset(),
     State.CANCELLED: frozenset(),

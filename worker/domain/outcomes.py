@@ -106,6 +106,7 @@ class Tracked:
     update: TrackingUpdate
     packages: tuple[PackageInfo, ...] = ()
     labels: frozenset[int] = frozenset()
+    return_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,17 +53,23 @@ class Backoff:
 class Policy:
     """Everything `decide` needs to know of one account's configuration.
 
-    `resend_after` is a lease plus the time limit of a request, where the carrier can be searched: so long after a
-    creation was begun its worker, even one that was stopped meanwhile, cannot send it any more. None where it cannot.
+    `settles_after` is a lease plus the time limit of a request: so long after a creation was begun its worker, even one
+    that was stopped meanwhile, cannot send it any more. `searchable`: a lost creation can be looked up at the carrier.
     """
 
     ladders: Mapping[TrackingStatus, Ladder] = field(default_factory=dict)
     default_ladder: Ladder = field(default_factory=Ladder)
     backoff: Backoff = field(default_factory=Backoff)
-    resend_after: timedelta | None = None
+    settles_after: timedelta = timedelta(seconds=110)
+    searchable: bool = False
     busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
     min_busy_wait: timedelta = timedelta(seconds=1)  # "Retry-After: 0" must not become a tight loop
     max_busy_wait: timedelta = timedelta(hours=1)  # whatever Retry-After says: a carrier's slip must not stop a shop
+
+    @property
+    def resend_after(self) -> timedelta | None:
+        """So long after it was begun a creation that was looked up and is not there may be sent again; None: never."""
+        return self.settles_after if self.searchable else None
 
     def ladder(self, status: TrackingStatus | None) -> Ladder:
         """The cadence for a tracking status."""

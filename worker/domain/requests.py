@@ -1,6 +1,5 @@
 """What a claimed row comes to: its next step, or what follows from a shop's request, set by plain SQL at any moment."""
 
-from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import NothingToDo, Outcome, PutBack, RequestRefused, Withdrawn
 from worker.domain.returns import ReturnOrder
@@ -42,6 +41,4 @@ def _withdrawal(order: ReturnOrder, at_carrier: Step | Outcome) -> Step | Outcom
 def _withdrawal_of_held(order: ReturnOrder, at_carrier: Step | Outcome) -> Step | Outcome:
     if order.carrier_ref is not None:
         return at_carrier
-    if order.create_started_at is None and order.error_code is not ErrorCode.CREATE_OUTCOME_UNKNOWN:
-        return Withdrawn(NEVER_SENT)
-    return NothingToDo()
+    return NothingToDo() if order.in_doubt else Withdrawn(NEVER_SENT)

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from worker.domain.errors import ErrorCode
+from worker.domain.errors import IN_DOUBT, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.tracking import TrackingStatus
 
@@ -65,6 +65,11 @@ class ReturnOrder:
     claims: int = 0
     packages: tuple[PackageInfo, ...] = ()
     labels: frozenset[int] = frozenset()
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a creation of it may have happened that nobody has an answer of."""
+        return self.carrier_ref is None and (self.create_started_at is not None or self.error_code in IN_DOUBT)
 
 
 @dataclass(frozen=True, slots=True)

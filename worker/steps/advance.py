@@ -216,8 +216,7 @@ class Advance:
     def _start(self, claimed: Claimed, asked_at: float) -> None:
         account = self._accounts[claimed.order.account]
         account.in_hand += 1
-        delay = (claimed.claimed_at - claimed.due_at).total_seconds()
-        self._metrics.schedule_delay.labels(claimed.order.next_step).observe(max(delay, 0.0))
+        self._metrics.schedule_delay.labels(claimed.order.next_step).observe(claimed.delay)
         self._run(self._advance(_Held(claimed, asked_at, account.meter.take()), account))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:

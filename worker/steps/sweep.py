@@ -80,7 +80,7 @@ class Sweeps:
                 for claimed in taken:
                     self._record(account, carrier, claimed, page)
                 await tools.recorder.flush()
-                due = sum(claimed.due_at <= claimed.claimed_at for claimed in taken)
+                due = sum(claimed.was_due for claimed in taken)
                 seen += len(taken)
                 if page.is_last or due <= 1:
                     break
@@ -126,9 +126,8 @@ class Sweeps:
             # A defect of ours, about one return: its lease runs out, and alone it can do no harm to the others.
             log.exception("step_crashed", order_id=order.id)
             return
-        if claimed.due_at <= claimed.claimed_at:
-            delay = (claimed.claimed_at - claimed.due_at).total_seconds()
-            tools.metrics.schedule_delay.labels(Step.TRACK).observe(delay)
+        if claimed.was_due:
+            tools.metrics.schedule_delay.labels(Step.TRACK).observe(claimed.delay)
         tools.recorder.later(order, decision)
 
 

@@ -32,11 +32,21 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row under our lease; `claimed_at` and `due_at` are on the database's clock."""
+    """A row under our lease; times are on the database's clock, `due_at` None where nothing was due."""
 
     order: ReturnOrder
-    due_at: datetime
+    due_at: datetime | None
     claimed_at: datetime
+
+    @property
+    def was_due(self) -> bool:
+        """Whether it was due when it was taken."""
+        return self.due_at is not None and self.due_at <= self.claimed_at
+
+    @property
+    def delay(self) -> float:
+        """Seconds that it was overdue when it was taken."""
+        return max((self.claimed_at - self.due_at).total_seconds(), 0.0) if self.due_at else 0.0
 
 
 # What a claim brings back: what `decide` and the steps look at. The payload stays behind for a poll, which needs none.
@@ -61,7 +71,8 @@ def _belongings(order: str, dialect: str) -> str:
     (SELECT CAST({labels} AS text) FROM label l WHERE l.return_order_id = {order}.id) END AS labels"""
 
 
-_RETURNED = f"""{", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))}, {_belongings("o", POSTGRESQL)}"""
+_PREFIXED = ", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))
+POSTGRESQL_RETURNED = f"{_PREFIXED}, {_belongings('o', POSTGRESQL)}"
 
 # ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
 _POSTGRESQL_CLAIM = text(f"""
@@ -79,7 +90,7 @@ UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
  WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
-RETURNING {_RETURNED},
+RETURNING {POSTGRESQL_RETURNED},
   CASE WHEN o.next_step <> 'track' THEN CAST(o.payload AS text) END AS payload, now() AS claimed_at
 """)
 
@@ -99,18 +110,18 @@ UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
  WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
-RETURNING {_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed_at
+RETURNING {POSTGRESQL_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed_at
 """)
 
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-_SQLITE_RETURNED = f"{_COLUMNS}, {_belongings('return_order', SQLITE)}"
+SQLITE_RETURNED = f"{_COLUMNS}, {_belongings('return_order', SQLITE)}"
 _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
  WHERE {_SEEN.format("return_order")} AND updated_at < :asked_at
    AND carrier_ref IN (SELECT value FROM json_each(:refs))
-RETURNING {_SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at""")
+RETURNING {SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at""")
 
 # clock_timestamp(): now() is when the statement began, and it may have waited for a lock of the shop's since.
 _INTENT = {
@@ -129,13 +140,13 @@ RETURNING create_started_at"""),
 
 _HAND_BACK = {
     POSTGRESQL: text("""
-UPDATE return_order o SET lease_owner = NULL, lease_until = NULL, claims = greatest(o.claims - 1, 0),
+UPDATE return_order o SET lease_owner = NULL, lease_until = NULL, claims = greatest(o.claims - :counted, 0),
        create_started_at = CASE WHEN x.unsent THEN NULL ELSE o.create_started_at END,
        first_attempt_at = CASE WHEN x.untried THEN NULL ELSE o.first_attempt_at END
   FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, token bigint, unsent bool, untried bool)
  WHERE o.id = x.id AND o.lease_token = x.token AND o.lease_owner IS NOT NULL"""),
     SQLITE: text("""
-UPDATE return_order SET lease_owner = NULL, lease_until = NULL, claims = max(claims - 1, 0),
+UPDATE return_order SET lease_owner = NULL, lease_until = NULL, claims = max(claims - :counted, 0),
        create_started_at = CASE WHEN x.unsent THEN NULL ELSE create_started_at END,
        first_attempt_at = CASE WHEN x.untried THEN NULL ELSE first_attempt_at END
   FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.token') AS token,
@@ -157,8 +168,8 @@ async def claim(database: Database, lanes: Sequence[Lane], owner: str, lease: ti
             result = await connection.execute(_POSTGRESQL_CLAIM, parameters)
         else:
             result = await connection.execute(*_sqlite_claim(wanted, owner, lease))
-        claimed = [_claimed(row) for row in result.mappings()]
-    return sorted(claimed, key=lambda row: (row.due_at, row.order.id))
+        claimed = [read_claimed(row) for row in result.mappings()]
+    return sorted(claimed, key=lambda row: (row.due_at or row.claimed_at, row.order.id))
 
 
 async def claim_seen(
@@ -176,7 +187,7 @@ async def claim_seen(
         times = {"asked_at": sqlite_text(asked_at), "lease": f"{held:+.3f} seconds"}
         statement, parameters = _SQLITE_CLAIM_SEEN, parameters | times
     async with database.statement() as connection:
-        claimed = [_claimed(row) for row in (await connection.execute(statement, parameters)).mappings()]
+        claimed = [read_claimed(row) for row in (await connection.execute(statement, parameters)).mappings()]
     return [replace(each, order=replace(each.order, next_step=Step.TRACK)) for each in claimed]
 
 
@@ -198,8 +209,8 @@ async def start_creation(database: Database, order: ReturnOrder, call: timedelta
     return read_moment(started)
 
 
-async def hand_back(database: Database, orders: Sequence[ReturnOrder]) -> None:
-    """Give up rows whose step was not started; the claim is not counted against them.
+async def hand_back(database: Database, orders: Sequence[ReturnOrder], *, counted: bool = True) -> None:
+    """Give up rows whose step was not started; a claim that was `counted` is not held against them.
 
     An intent to create that we committed ourselves, and never sent, is taken back with them.
     """
@@ -215,7 +226,8 @@ async def hand_back(database: Database, orders: Sequence[ReturnOrder]) -> None:
         for order in orders
     ]
     async with database.statement() as connection:
-        await connection.execute(_HAND_BACK[database.dialect], {"rows": json.dumps(rows)})
+        parameters = {"rows": json.dumps(rows), "counted": int(counted)}
+        await connection.execute(_HAND_BACK[database.dialect], parameters)
 
 
 def _sqlite_claim(lanes: Sequence[Lane], owner: str, lease: timedelta) -> tuple[Any, Mapping[str, Any]]:
@@ -233,18 +245,18 @@ def _sqlite_claim(lanes: Sequence[Lane], owner: str, lease: timedelta) -> tuple[
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
  WHERE id IN ({union})
-RETURNING {_SQLITE_RETURNED}, CASE WHEN next_step <> 'track' THEN payload END AS payload, {_SQLITE_NOW} AS claimed_at"""
+RETURNING {SQLITE_RETURNED}, CASE WHEN next_step <> 'track' THEN payload END AS payload, {_SQLITE_NOW} AS claimed_at"""
     return text(statement), parameters
 
 
-def _claimed(row: RowMapping) -> Claimed:
+def read_claimed(row: RowMapping) -> Claimed:
+    """A row that a statement with the columns above returned."""
     due_at, claimed_at = read_moment(row["due_at"]), read_moment(row["claimed_at"])
-    assert due_at is not None
     assert claimed_at is not None
     return Claimed(_order(row, due_at), due_at, claimed_at)
 
 
-def _order(row: RowMapping, due_at: datetime) -> ReturnOrder:
+def _order(row: RowMapping, due_at: datetime | None) -> ReturnOrder:
     return ReturnOrder(
         id=row["id"],
         account=row["account"],

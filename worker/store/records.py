@@ -150,20 +150,21 @@ SELECT x.id, l.position, {_names(_LABEL, "l.")}, now()
  CROSS JOIN LATERAL json_to_recordset(x.labels) AS l(position int, {_typed(_LABEL)})
 {_upsert([*_LABEL, "fetched_at"])}""")
 
-# Apart from the hot statement: naming these columns there would fire the shop's triggers at every poll.
-_FORGET_REQUESTS = {
-    POSTGRESQL: text("""
-UPDATE return_order o
-   SET cancel_requested_at = CASE WHEN x.cancel THEN NULL ELSE o.cancel_requested_at END,
-       retry_requested_at = CASE WHEN x.retry THEN NULL ELSE o.retry_requested_at END
-  FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, shop_changes int, cancel bool, retry bool)
- WHERE o.id = x.id AND o.shop_changes = x.shop_changes"""),
+# Apart from the hot statement: naming these columns there would fire the shop's triggers at every poll. A request that
+# the shop made meanwhile is not forgotten; one that a person makes is made in any case, and the trigger makes it due.
+_REQUESTS = {"id": "bigint", "shop_changes": "int", "cancelled": "bool", "asked": "bool", "retried": "bool"}
+_SET_REQUESTS = """
+   SET cancel_requested_at = CASE WHEN x.cancelled THEN NULL WHEN x.asked THEN {now} ELSE o.cancel_requested_at END,
+       retry_requested_at = CASE WHEN x.retried THEN NULL ELSE o.retry_requested_at END"""
+_CHANGE_REQUESTS = {
+    POSTGRESQL: text(f"""
+UPDATE return_order o {_SET_REQUESTS.format(now="now()")}
+  FROM json_to_recordset(CAST(:rows AS json)) AS x({_typed(_REQUESTS)})
+ WHERE o.id = x.id AND (x.asked OR o.shop_changes = x.shop_changes)"""),
     SQLITE: text(f"""
-UPDATE return_order AS o
-   SET cancel_requested_at = CASE WHEN x.cancel THEN NULL ELSE o.cancel_requested_at END,
-       retry_requested_at = CASE WHEN x.retry THEN NULL ELSE o.retry_requested_at END
-  FROM (SELECT {_extracted(("id", "shop_changes", "cancel", "retry"), "value")} FROM json_each(:rows)) AS x
- WHERE o.id = x.id AND o.shop_changes = x.shop_changes"""),
+UPDATE return_order AS o {_SET_REQUESTS.format(now=_SQLITE_NOW)}
+  FROM (SELECT {_extracted(_REQUESTS, "value")} FROM json_each(:rows)) AS x
+ WHERE o.id = x.id AND (x.asked OR o.shop_changes = x.shop_changes)"""),
 }
 
 
@@ -173,17 +174,17 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
     An id that is missing lost its lease. Raises `CarrierRefTaken` when a creation's number belongs to another return.
     """
     rows = [_row(before, decision, database.dialect) for before, decision in sorted(made, key=lambda pair: pair[0].id)]
-    forgotten = [row for before, decision in made if (row := _forgotten(before, decision.order)) is not None]
+    changes = [row for before, decision in made if (row := _requests(before, decision.order)) is not None]
     try:
-        if database.dialect == POSTGRESQL and not forgotten:
+        if database.dialect == POSTGRESQL and not changes:
             async with database.statement() as connection:
                 return _ids(await _record_postgresql(connection, rows))
         async with database.transaction() as connection:
             write = _record_postgresql if database.dialect == POSTGRESQL else _record_sqlite
             written = await write(connection, rows)
-            requests = [row for row in forgotten if _claim_of(row) in written]
+            requests = [row for row in changes if _claim_of(row) in written]
             if requests:
-                await connection.execute(_FORGET_REQUESTS[database.dialect], {"rows": json.dumps(requests)})
+                await connection.execute(_CHANGE_REQUESTS[database.dialect], {"rows": json.dumps(requests)})
             return _ids(written)
     except exc.IntegrityError as error:
         if "carrier_ref" in str(error.orig):
@@ -278,15 +279,12 @@ def _value(value: Any, dialect: str) -> Any:
     return value
 
 
-def _forgotten(before: ReturnOrder, after: ReturnOrder) -> dict[str, Any] | None:
-    cancel = before.cancel_requested_at is not None and after.cancel_requested_at is None
-    retry = before.retry_requested_at is not None and after.retry_requested_at is None
-    if not (cancel or retry):
-        return None
-    return {
-        "id": before.id,
-        "lease_token": before.lease_token,
-        "shop_changes": before.shop_changes,
-        "cancel": cancel,
-        "retry": retry,
+def _requests(before: ReturnOrder, after: ReturnOrder) -> dict[str, Any] | None:
+    changes = {
+        "cancelled": before.cancel_requested_at is not None and after.cancel_requested_at is None,
+        "asked": before.cancel_requested_at is None and after.cancel_requested_at is not None,
+        "retried": before.retry_requested_at is not None and after.retry_requested_at is None,
     }
+    if not any(changes.values()):
+        return None
+    return {"id": before.id, "lease_token": before.lease_token, "shop_changes": before.shop_changes, **changes}

@@ -92,7 +92,8 @@ def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grac
         reason = f"the customer's link ran out at {link:%Y-%m-%d %H:%M} UTC with nothing under way"
     update = TrackingUpdate(status, words, max(moved, default=None), as_document(document), reason)
     labels = frozenset(shipment.position for shipment in shipments if wants_label(shipment, statuses))
-    return Tracked(update, tuple(shipment.info for shipment in shipments), labels)
+    infos, url = tuple(shipment.info for shipment in shipments), _url(document.get("return_url"))
+    return Tracked(update, infos, labels, url)
 
 
 def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:

@@ -1,0 +1,161 @@
+"""What a person can do about a return, for every state; and that no return can be stuck where nobody gets it out."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.domain.cases import (
+    NOW,
+    PAST,
+    POLICY,
+    SEARCHABLE,
+    chances,
+    labelling,
+    meetings,
+    orders,
+    pending,
+    policies,
+    problems,
+    resting,
+    sent,
+    tracking,
+)
+from worker.domain.decide import decide
+from worker.domain.decision import Decision
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import MAY_BECOME, State, Step
+from worker.domain.policy import Policy
+from worker.domain.returns import ReturnOrder
+from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, retry
+
+ANNA = Person("anna@shop", "the carrier says so")
+HELD = State.NEEDS_ATTENTION
+LONG_AGO = NOW - timedelta(hours=3)
+FOUND = found("9RET77")
+COMMANDS: list[WayOut] = [retry, FOUND, not_created, cancel]
+
+in_doubt = resting(HELD, create_started_at=LONG_AGO)
+unsent = resting(HELD, create_started_at=None, error_code=ErrorCode.CARRIER_UNREACHABLE)
+at_carrier = resting(HELD, carrier_ref="9RET1", error_code=ErrorCode.CARRIER_LOST_IT, next_step=Step.TRACK)
+rejected = resting(State.REJECTED)
+
+
+@pytest.mark.parametrize(
+    ("command", "order", "policy", "state"),
+    [
+        (retry, rejected, POLICY, State.PENDING),
+        (retry, unsent, POLICY, State.PENDING),
+        (retry, at_carrier, POLICY, State.TRACKING),
+        (retry, in_doubt, POLICY, None),
+        (retry, in_doubt, SEARCHABLE, State.PENDING),
+        (retry, pending(), POLICY, None),
+        (retry, tracking(), POLICY, None),
+        (retry, labelling(label_error_code=ErrorCode.WORKER_CRASHED), POLICY, State.TRACKING),
+        (retry, resting(State.COMPLETED), POLICY, None),
+        (retry, resting(State.CANCELLED), POLICY, None),
+        (FOUND, in_doubt, POLICY, State.TRACKING),
+        (FOUND, unsent, POLICY, State.TRACKING),
+        (FOUND, rejected, POLICY, State.TRACKING),
+        (FOUND, sent(), POLICY, State.TRACKING),
+        (FOUND, pending(), POLICY, None),
+        (FOUND, at_carrier, POLICY, None),
+        (FOUND, tracking(), POLICY, None),
+        (FOUND, resting(State.COMPLETED), POLICY, None),
+        (FOUND, resting(State.CANCELLED), POLICY, None),
+        (not_created, in_doubt, POLICY, State.PENDING),
+        (not_created, resting(HELD, create_started_at=PAST), POLICY, None),
+        (not_created, sent(create_started_at=LONG_AGO), SEARCHABLE, State.PENDING),
+        (not_created, unsent, POLICY, None),
+        (not_created, rejected, POLICY, None),
+        (not_created, pending(), POLICY, None),
+        (not_created, at_carrier, POLICY, None),
+        (not_created, tracking(), POLICY, None),
+        (not_created, resting(State.COMPLETED), POLICY, None),
+        (cancel, pending(), POLICY, State.PENDING),
+        (cancel, tracking(), POLICY, State.TRACKING),
+        (cancel, rejected, POLICY, State.REJECTED),
+        (cancel, unsent, POLICY, HELD),
+        (cancel, at_carrier, POLICY, HELD),
+        (cancel, in_doubt, POLICY, State.CANCELLED),
+        (cancel, in_doubt, SEARCHABLE, State.PENDING),
+        (cancel, tracking(cancel_requested_at=PAST), POLICY, None),
+        (cancel, resting(State.COMPLETED), POLICY, None),
+        (cancel, resting(State.CANCELLED), POLICY, None),
+    ],
+)
+def test_each_command_goes_where_it_makes_sense_and_refuses_elsewhere(
+    command: WayOut, order: ReturnOrder, policy: Policy, state: State | None
+) -> None:
+    outcome = command(order, ANNA, NOW, policy)
+    if state is None:
+        assert isinstance(outcome, Refusal)
+        assert outcome.reason
+        return
+    assert isinstance(outcome, Decision)
+    assert outcome.order.state is state
+    (line,) = outcome.transitions
+    assert (line.old_value, line.new_value) == (order.state, state)
+    assert line.reason is not None
+    assert line.reason.endswith("; by anna@shop: the carrier says so")
+
+
+def test_a_creation_in_doubt_is_sent_again_only_when_a_person_says_that_it_is_not_there() -> None:
+    for command in (retry, FOUND, cancel):
+        for policy in (POLICY, SEARCHABLE):
+            outcome = command(in_doubt, ANNA, NOW, policy)
+            if isinstance(outcome, Decision):
+                assert outcome.order.create_started_at is not None
+    outcome = not_created(in_doubt, ANNA, NOW, POLICY)
+    assert isinstance(outcome, Decision)
+    assert (outcome.order.create_started_at, outcome.order.due_at, outcome.order.error_code) == (None, NOW, None)
+
+
+def test_it_is_not_sent_again_while_a_stopped_worker_may_still_send_it() -> None:
+    settled_at = LONG_AGO + POLICY.settles_after
+    early = not_created(in_doubt, ANNA, settled_at - timedelta(seconds=1), POLICY)
+    assert isinstance(early, Refusal)
+    assert f"{settled_at:%H:%M:%S}" in early.reason
+    assert isinstance(not_created(in_doubt, ANNA, settled_at, POLICY), Decision)
+
+
+def test_what_a_person_found_is_followed_at_once_with_its_label() -> None:
+    outcome = FOUND(in_doubt, ANNA, NOW, POLICY)
+    assert isinstance(outcome, Decision)
+    after = outcome.order
+    assert (after.carrier_ref, after.label_due_at, after.track_due_at, after.due_at) == ("9RET77", NOW, NOW, NOW)
+    assert (after.error_code, after.error_message, after.attempts) == (None, None, 0)
+
+
+def test_a_retry_gives_a_return_its_whole_patience_back() -> None:
+    tired = replace(unsent, failing_since=NOW - timedelta(days=3), attempts=12)
+    outcome = retry(tired, ANNA, NOW, POLICY)
+    assert isinstance(outcome, Decision)
+    assert (outcome.order.failing_since, outcome.order.attempts, outcome.order.due_at) == (None, 0, NOW)
+
+
+@given(orders(), policies, st.sampled_from(COMMANDS))
+def test_a_command_makes_only_changes_that_there_are_and_rows_that_the_database_takes(
+    order: ReturnOrder, policy: Policy, command: WayOut
+) -> None:
+    outcome = command(order, ANNA, NOW, policy)
+    if isinstance(outcome, Refusal):
+        return
+    assert problems(outcome) == []
+    after = outcome.order.state
+    assert after is order.state or after in MAY_BECOME[order.state]
+
+
+@given(meetings(), policies, chances)
+def test_whatever_happened_a_timer_or_a_command_leads_on(
+    meeting: tuple[ReturnOrder, object], policy: Policy, chance: float
+) -> None:
+    order, outcome = meeting
+    after = decide(order, outcome, NOW, policy, chance).order  # type: ignore[arg-type]
+    if after.state in (State.COMPLETED, State.CANCELLED) or after.due_at is not None:
+        return
+    later = NOW + timedelta(days=4000)
+    assert any(isinstance(command(after, ANNA, later, policy), Decision) for command in (retry, FOUND)), after
+    assert isinstance(cancel(after, ANNA, later, policy), Decision), after

@@ -1,0 +1,147 @@
+"""The ways out for a person: retry, resolve and cancel a return that a worker does not decide alone; pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worker.domain.creating import with_intent
+from worker.domain.decide import scheduled
+from worker.domain.decision import Decision, StepOutcome, Transition
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import State
+from worker.domain.policy import Policy
+from worker.domain.returns import ReturnOrder
+from worker.domain.verdicts import Context, healthy
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who decides, and why; both go into the history."""
+
+    name: str
+    reason: str = ""
+
+    def signed(self, what: str) -> str:
+        """What was decided, by whom, and why."""
+        return f"{what}; by {self.name}" + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The command makes no sense in this state; `reason` says what does."""
+
+    reason: str
+
+
+WayOut = Callable[[ReturnOrder, Person, datetime, Policy], Decision | Refusal]
+"""A command on one return: `now` is on the database's clock, the policy is its account's."""
+
+
+def retry(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
+    """Do again what was rejected, or held after it had failed too often; never a creation that may have happened.
+
+    Where the carrier can be searched, a creation in doubt is looked up once more.
+    """
+    again = replace(healthy(order), retry_requested_at=None)
+    if order.state is State.TRACKING and order.label_error_code is ErrorCode.WORKER_CRASHED:
+        return _made(order, _seeking_label(order, now), person, "its label is sought again", StepOutcome.PUT_BACK)
+    if order.state not in (State.REJECTED, State.NEEDS_ATTENTION):
+        return Refusal(f"it is {order.state}: only a return that is rejected or needs attention can be retried")
+    if order.carrier_ref is not None:
+        again = replace(again, state=State.TRACKING, track_due_at=now)
+        again = again if order.labels else _seeking_label(again, now)
+        return _made(order, again, person, "followed again", StepOutcome.PUT_BACK)
+    again = replace(again, state=State.PENDING, due_at=now)
+    if not order.in_doubt:
+        return _made(order, again, person, "put back to be created", StepOutcome.PUT_BACK)
+    if policy.resend_after is None:
+        return Refusal(
+            "its creation may have happened and this carrier cannot be searched: look for it there, then resolve it"
+            " with --carrier-ref or --not-created"
+        )
+    return _made(order, _looked_up(again, now, policy), person, "looked up again", StepOutcome.PUT_BACK)
+
+
+def found(carrier_ref: str) -> WayOut:
+    """A person found the return at the carrier, under this number: it is adopted and followed."""
+
+    def resolve(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
+        if order.carrier_ref is not None:
+            return Refusal(f"it is at the carrier already, as {order.carrier_ref}")
+        doubtful = order.state is State.PENDING and order.in_doubt
+        if not doubtful and order.state not in (State.NEEDS_ATTENTION, State.REJECTED):
+            return Refusal(f"it is {order.state}: there is no creation to resolve")
+        first = order.first_attempt_at or order.create_started_at or now
+        after = replace(
+            _seeking_label(healthy(order), now),
+            state=State.TRACKING,
+            carrier_ref=carrier_ref,
+            followed_since=now,
+            create_started_at=order.create_started_at or now,
+            first_attempt_at=first,
+            lookups=0,
+            unchanged_polls=0,
+            track_due_at=now,
+            retry_requested_at=None,
+        )
+        return _made(order, after, person, f"resolved: it is {carrier_ref} at the carrier", StepOutcome.ADOPTED)
+
+    return resolve
+
+
+def not_created(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
+    """A person looked and nothing is there: it may be sent again, once nobody can send the lost creation any more."""
+    if order.carrier_ref is not None:
+        return Refusal(f"it is at the carrier, as {order.carrier_ref}; withdraw it, and insert a new one")
+    if order.state not in (State.PENDING, State.NEEDS_ATTENTION, State.REJECTED) or not order.in_doubt:
+        return Refusal(f"it is {order.state} and no creation of it is in doubt")
+    settled_at = (order.create_started_at or now) + policy.settles_after
+    if order.create_started_at is not None and now < settled_at:
+        return Refusal(
+            f"a worker that was stopped may still send it until {settled_at:%Y-%m-%d %H:%M:%S} UTC: look once more then"
+        )
+    after = replace(
+        healthy(order),
+        state=State.PENDING,
+        create_started_at=None,
+        first_attempt_at=None,
+        lookups=0,
+        due_at=now,
+        retry_requested_at=None,
+    )
+    return _made(order, after, person, "resolved: nothing is at the carrier", StepOutcome.PUT_BACK)
+
+
+def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
+    """Withdraw it: at the carrier where that takes it, else it is followed no longer."""
+    if order.state in (State.COMPLETED, State.CANCELLED):
+        return Refusal(f"it is already {order.state}")
+    if order.cancel_requested_at is not None and order.state is not State.NEEDS_ATTENTION:
+        return Refusal("its withdrawal has been asked for already")
+    if order.state is not State.NEEDS_ATTENTION or not order.in_doubt:
+        asked = replace(order, cancel_requested_at=now)
+        return _made(order, asked, person, "withdrawal asked for", StepOutcome.WAITING)
+    if policy.resend_after is not None:
+        asked = replace(_looked_up(healthy(order), now, policy), state=State.PENDING, due_at=now)
+        asked = replace(asked, cancel_requested_at=now)
+        return _made(order, asked, person, "looked up again, to be withdrawn", StepOutcome.PUT_BACK)
+    after = replace(healthy(order), state=State.CANCELLED, retry_requested_at=None)
+    what = "withdrawn while its creation was in doubt: the carrier may have it and was not told"
+    return _made(order, after, person, what, StepOutcome.CANCELLED)
+
+
+def _seeking_label(order: ReturnOrder, now: datetime) -> ReturnOrder:
+    return replace(order, label_due_at=now, label_attempts=0, label_error_code=None, label_error_message=None)
+
+
+def _looked_up(order: ReturnOrder, now: datetime, policy: Policy) -> ReturnOrder:
+    """With its intent, so that the next step is a look-up; both of them are made anew."""
+    return replace(with_intent(Context(order, now, policy, 0.0)).order, lookups=0)
+
+
+def _made(before: ReturnOrder, after: ReturnOrder, person: Person, what: str, outcome: StepOutcome) -> Decision:
+    return Decision(scheduled(after), outcome, (_line(before, after.state, person, what),))
+
+
+def _line(order: ReturnOrder, state: State, person: Person, what: str) -> Transition:
+    return Transition("state", order.state, state, order.carrier_status, reason=person.signed(what))

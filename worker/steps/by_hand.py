@@ -1,0 +1,90 @@
+"""Does what a person decided about returns: looks, takes them as a worker does, decides, records."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from worker.domain.decision import Decision
+from worker.domain.policy import Policy
+from worker.domain.returns import ReturnOrder
+from worker.domain.ways_out import Person, Refusal, WayOut
+from worker.store.by_hand import look_at, take
+from worker.store.claims import Claimed, hand_back
+from worker.store.database import Database
+from worker.store.records import CarrierRefTaken, record
+
+_BATCH = 200
+_PAUSE = 0.5  # seconds between tries at rows that a worker holds
+_BUSY = "a worker holds it at the moment: try again"
+_TAKEN = "another return of its account has that number"
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of one return, or what would (`outcome` a decision), or why nothing did."""
+
+    order: ReturnOrder
+    outcome: Decision | Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where a person's decisions are made: `owner` holds the rows meanwhile, `patience` is in seconds."""
+
+    database: Database
+    person: Person
+    policy_of: Callable[[str], Policy]
+    owner: str
+    lease: timedelta = timedelta(seconds=60)
+    patience: float = 10.0
+
+    async def preview(self, ids: Sequence[int], way_out: WayOut) -> list[Settled]:
+        """What `settle` would do now; nothing is changed."""
+        return [
+            self._decide(claimed, way_out) for batch in _batches(ids) for claimed in await look_at(self.database, batch)
+        ]
+
+    async def settle(self, ids: Sequence[int], way_out: WayOut) -> list[Settled]:
+        """Do it to each of the returns that it makes sense for; rows that a worker holds are waited for a while."""
+        done: list[Settled] = []
+        for batch in _batches(ids):
+            done += await self._settle(batch, way_out)
+        return done
+
+    async def _settle(self, ids: Sequence[int], way_out: WayOut) -> list[Settled]:
+        planned = await self.preview(ids, way_out)
+        done = [each for each in planned if isinstance(each.outcome, Refusal)]
+        waiting = {each.order.id: each.order for each in planned if isinstance(each.outcome, Decision)}
+        tries = max(1, round(self.patience / _PAUSE))
+        for number in range(tries):
+            for each in await self._take_and_record(list(waiting), way_out):
+                del waiting[each.order.id]
+                done.append(each)
+            if not waiting:
+                break
+            if number + 1 < tries:
+                await asyncio.sleep(_PAUSE)
+        done += [Settled(order, Refusal(_BUSY)) for order in waiting.values()]
+        return sorted(done, key=lambda each: each.order.id)
+
+    async def _take_and_record(self, ids: Sequence[int], way_out: WayOut) -> list[Settled]:
+        # Decided once more on what was taken: since the look at it a worker may have recorded something.
+        decided = [self._decide(claimed, way_out) for claimed in await take(self.database, ids, self.owner, self.lease)]
+        made = [(each.order, each.outcome) for each in decided if isinstance(each.outcome, Decision)]
+        refused = [each for each in decided if isinstance(each.outcome, Refusal)]
+        try:
+            written = await record(self.database, made)
+        except CarrierRefTaken:  # only one number can be given at a time
+            written = set()
+            refused = [Settled(order, Refusal(_TAKEN)) for order, _ in made]
+        await hand_back(self.database, [each.order for each in refused], counted=False)
+        return refused + [Settled(order, decision) for order, decision in made if order.id in written]
+
+    def _decide(self, claimed: Claimed, way_out: WayOut) -> Settled:
+        order = claimed.order
+        return Settled(order, way_out(order, self.person, claimed.claimed_at, self.policy_of(order.account)))
+
+
+def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))

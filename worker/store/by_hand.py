@@ -1,0 +1,91 @@
+"""Finds the returns that a person means, and takes them under a lease as a worker does, due or not."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlmodel import col
+
+from worker.domain.lifecycle import State
+from worker.store.accounts import database_now
+from worker.store.claims import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
+from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.tables import ReturnOrderRow
+
+# `due_at` may be NULL here: what a person deals with is mostly not due.
+_POSTGRESQL_ROW = f"{POSTGRESQL_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed_at"
+_SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+_SQLITE_ROW = f"{SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at"
+
+_LOOK = {
+    POSTGRESQL: text(f"""
+SELECT {_POSTGRESQL_ROW} FROM return_order o
+ WHERE o.id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)"""),
+    SQLITE: text(f"SELECT {_SQLITE_ROW} FROM return_order WHERE id IN (SELECT value FROM json_each(:ids))"),
+}
+
+# The token is raised: whoever held the row before, and comes back to record, is too late.
+_TAKE = {
+    POSTGRESQL: text(f"""
+WITH taken AS MATERIALIZED (
+  SELECT r.id FROM return_order r
+   WHERE r.id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)
+     AND (r.lease_until IS NULL OR r.lease_until < now())
+   ORDER BY r.id FOR UPDATE SKIP LOCKED
+)
+UPDATE return_order AS o
+   SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease), lease_token = o.lease_token + 1
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
+RETURNING {_POSTGRESQL_ROW}"""),
+    SQLITE: text(f"""
+UPDATE return_order
+   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease), lease_token = lease_token + 1
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND (lease_until IS NULL OR lease_until < {_SQLITE_NOW})
+RETURNING {_SQLITE_ROW}"""),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which returns are meant; a filter that is empty does not count. `older_than`: recorded last so long ago."""
+
+    account: str | None = None
+    states: Sequence[State] = ()
+    error_code: str | None = None
+    older_than: timedelta | None = None
+    limit: int | None = None
+
+
+async def choose(database: Database, choice: Choice) -> list[int]:
+    """The ids of the returns that are meant, the oldest first."""
+    statement = select(col(ReturnOrderRow.id)).order_by(col(ReturnOrderRow.id)).limit(choice.limit)
+    if choice.account is not None:
+        statement = statement.where(col(ReturnOrderRow.account) == choice.account)
+    if choice.states:
+        statement = statement.where(col(ReturnOrderRow.state).in_([state.value for state in choice.states]))
+    if choice.error_code is not None:
+        statement = statement.where(col(ReturnOrderRow.error_code) == choice.error_code)
+    if choice.older_than is not None:
+        before = await database_now(database) - choice.older_than
+        statement = statement.where(col(ReturnOrderRow.updated_at) < before)
+    async with database.reading() as connection:
+        return [row.id for row in await connection.execute(statement)]
+
+
+async def look_at(database: Database, ids: Sequence[int]) -> list[Claimed]:
+    """The returns as they are, without taking them."""
+    async with database.reading() as connection:
+        rows = await connection.execute(_LOOK[database.dialect], {"ids": json.dumps(list(ids))})
+        return sorted((read_claimed(row) for row in rows.mappings()), key=lambda claimed: claimed.order.id)
+
+
+async def take(database: Database, ids: Sequence[int], owner: str, lease: timedelta) -> list[Claimed]:
+    """Those of the returns that nobody holds, under a lease; it counts as no claim of theirs."""
+    seconds = lease.total_seconds()
+    held: Any = seconds if database.dialect == POSTGRESQL else f"{seconds:+.3f} seconds"
+    async with database.statement() as connection:
+        parameters = {"ids": json.dumps(list(ids)), "owner": owner, "lease": held}
+        return [read_claimed(row) for row in (await connection.execute(_TAKE[database.dialect], parameters)).mappings()]
