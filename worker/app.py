@@ -40,6 +40,7 @@ from worker.telemetry.logs import Redactor
 from worker.telemetry.metrics import Metrics
 
 _TIDY_EVERY = 60.0  # seconds
+_CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
 _STALLED_AFTER = 60.0  # seconds without a turn of the loop, after which /livez says so
 
 log = structlog.get_logger()
@@ -81,6 +82,7 @@ class Application:
             readiness=self._readiness,
         )
         self._writing: asyncio.Task[None] | None = None
+        self._working: asyncio.Task[None] | None = None
 
     def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
         self._report.recorded(before, decision)
@@ -118,22 +120,33 @@ class Application:
     async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
         """Work until `stop` is set, or until nothing is left to do now."""
         assert self._writing is not None
-        working = asyncio.create_task(self.advance.run(until_idle=until_idle))
+        self._working = asyncio.create_task(self.advance.run(until_idle=until_idle))
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait((working, stopping, self._writing), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((self._working, stopping, self._writing), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         self.advance.begin_to_stop()
-        await working
-        if self._writing.done():
-            await self._writing  # a defect ended it; without it nothing would be recorded any more
+        for task in (self._working, self._writing):
+            if task.done():
+                await task  # a defect ended it; without it nothing would be done, or recorded, any more
 
     async def stop(self) -> None:
-        """Finish or hand back what is held within the grace time, then close everything."""
+        """Finish or hand back what is held, then close everything: one budget, the grace time, for all of it."""
+        over_at = asyncio.get_running_loop().time() + self.settings.worker.grace.total_seconds()
         try:
-            async with asyncio.timeout(self.settings.worker.grace.total_seconds()):
+            async with asyncio.timeout_at(over_at):
+                if self._working is not None:
+                    await self._working
                 await self.advance.drain()
         except TimeoutError:
-            log.warning("grace_time_over", hint="what is still held becomes claimable when its lease runs out")
+            self._say_unfinished()
+        try:
+            async with asyncio.timeout_at(over_at + _CLOSING):
+                await self._close()
+        except TimeoutError:
+            log.warning("connections_left_open", hint="something at their other end does not answer")
+        log.info("stopped")
+
+    async def _close(self) -> None:
         if self._writing is not None:
             await self._ticks.stop()
             self._writing.cancel()
@@ -143,7 +156,12 @@ class Application:
         for account in self._accounts.values():
             await account.carrier.close()
         await self.database.close()
-        log.info("stopped")
+
+    def _say_unfinished(self) -> None:
+        """Every result that could not be written is said, since it is nowhere else."""
+        log.warning("grace_time_over", hint="what is still held becomes claimable when its lease runs out")
+        for before, decision in self._recorder.unrecorded:
+            self._report.unrecorded(before, decision)
 
     async def refresh_gauges(self) -> None:
         """Read the gauges now, for whoever looks at the metrics right after a run."""

@@ -1,4 +1,4 @@
-"""What a person decides is written as a worker writes: fenced, with its history, and never over a worker's own result."""
+"""What a person decides is written as a worker writes: fenced, with its history, never over a worker's own result."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -138,9 +138,8 @@ async def test_a_withdrawal_by_a_person_is_asked_for_and_carried_out_by_the_work
     await loop.turn()
     assert {row["state"] for row in await loop.rows()} == {"cancelled"}
     assert carrier.count("create") == 0
-    assert [reason for _, _, reason in await history(loop)][0] == (
-        "withdrawal asked for; by anna@shop: looked in the portal"
-    )
+    _, _, reason = (await history(loop))[0]
+    assert reason == "withdrawal asked for; by anna@shop: looked in the portal"
 
 
 async def test_filters_choose_by_state_code_account_age_and_number(database: Database, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.steps.scripted import ScriptedCarrier, make_loop
@@ -10,6 +11,7 @@ from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.steps import recorder as recorder_module
 from worker.store.database import Database, DatabaseUnavailable
 from worker.store.records import record
+from worker.store.schema import migrate
 
 
 async def test_a_commit_whose_answer_got_lost_is_recognised_and_makes_no_second_history(
@@ -72,6 +74,34 @@ async def test_a_row_that_cannot_be_written_costs_the_others_of_its_batch_nothin
     await loop.turn()
     rows = {row["reference"]: row["tracking_status"] for row in await loop.rows()}
     assert (rows["A"], rows["C"]) == ("in_transit", "in_transit")
+
+
+async def test_a_row_that_somebody_locks_keeps_neither_the_loop_nor_the_others_and_is_written_in_the_end(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    database = Database(postgres_url)
+    await migrate(database)
+    loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}, max_in_flight=10)
+    await loop.insert("A", "B", "C", state="tracking")
+    await loop.insert("D")
+    loop.accounts["default"].carrier.gate.clear()  # type: ignore[attr-defined]
+    await loop.advance.turn()
+    shop = await asyncpg.connect(postgres_url)
+    async with shop.transaction():
+        await shop.execute("SELECT 1 FROM return_order WHERE reference IN ('B', 'D') FOR UPDATE")
+        loop.accounts["default"].carrier.gate.set()  # type: ignore[attr-defined]
+        await loop.settle()
+        rows = {row["reference"]: row["lease_owner"] for row in await loop.rows()}
+        assert rows == {"A": None, "B": "test", "C": None, "D": "test"}
+        assert loop.recorder.behind == 0  # the loop goes on
+        assert {before.reference for before, _ in loop.recorder.unrecorded} == {"B", "D"}
+    await shop.close()
+    await loop.recorder.finish()
+    rows = {row["reference"]: row["state"] for row in await loop.rows()}
+    assert rows == dict.fromkeys("ABCD", "tracking")
+    assert loop.recorder.unrecorded == []
+    assert loop.metrics.leases_lost._value.get() == 0
+    await database.close()
 
 
 async def _transitions(database: Database) -> int:

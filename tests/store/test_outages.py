@@ -18,7 +18,7 @@ from worker.domain.lifecycle import Step
 from worker.store.claims import start_creation
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import find_orders, read_backlog
-from worker.store.records import record, recorded_before
+from worker.store.records import Standing, record, standings
 from worker.store.schema import schema_state
 
 sqlite_only = pytest.mark.parametrize("kind", ["sqlite"])
@@ -233,7 +233,7 @@ async def test_a_result_whose_answer_got_lost_is_recognised(database: Database, 
     with pytest.raises(DatabaseUnavailable):
         await record(database, [(order, created(order))])
     assert await record(database, [(order, created(order))]) == set()
-    assert await recorded_before(database, [order]) == {order.id}
+    assert await standings(database, [order]) == {order.id: Standing.WRITTEN}
 
 
 @postgresql_only

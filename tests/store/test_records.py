@@ -19,7 +19,7 @@ from worker.domain.tracking import TrackingStatus
 from worker.store.claims import hand_back, start_creation
 from worker.store.database import Database
 from worker.store.queries import find_orders, read_history
-from worker.store.records import CarrierRefTaken, record, recorded_before, replace_label
+from worker.store.records import CarrierRefTaken, Standing, record, replace_label, standings
 
 ODD = "😀 'quoted' \"double\" back\\slash \\u0041 %s :name {x} $1 ; -- /* \t\r\n é\u0301 \u202e \x7f \ufeff end"
 LABEL = StoredLabel(1, "file:labels/a.pdf", "application/pdf", 12_345_678_901, 2, "ab" * 32)
@@ -71,7 +71,7 @@ async def test_a_decision_is_written_in_full_and_the_lease_ends(database: Databa
 
 async def test_recording_nothing_is_no_error(database: Database) -> None:
     assert await record(database, []) == set()
-    assert await recorded_before(database, []) == set()
+    assert await standings(database, []) == {}
 
 
 async def test_history_is_written_in_order(database: Database, shop: Shop) -> None:
@@ -122,7 +122,7 @@ async def test_a_stale_holder_writes_nothing_at_all(database: Database, shop: Sh
     decision = replace(created(stale), packages=(PackageInfo(1, "a"),), labels=(LABEL,))
     assert await record(database, [(stale, decision)]) == set()
     assert await everything(shop) == before
-    assert await recorded_before(database, [stale]) == set()
+    assert await standings(database, [stale]) == {stale.id: Standing.LOST}
 
 
 async def test_a_result_counts_while_nobody_else_took_the_row(database: Database, shop: Shop) -> None:
@@ -152,12 +152,12 @@ async def test_recording_twice_writes_history_once_and_is_recognised(database: D
     order_id = await insert(shop, "R-1")
     order = await take_one(database)
     made = [(order, replace(created(order), packages=(PackageInfo(1),), labels=(LABEL,)))]
-    assert await recorded_before(database, [order]) == set()
+    assert await standings(database, [order]) == {order_id: Standing.HELD}
     assert await record(database, made) == {order_id}
     before = await everything(shop)
     assert await record(database, made) == set()
     assert await everything(shop) == before
-    assert await recorded_before(database, [order]) == {order_id}
+    assert await standings(database, [order]) == {order_id: Standing.WRITTEN}
 
 
 async def test_a_row_taken_since_is_not_taken_for_recorded(database: Database, shop: Shop) -> None:
@@ -165,7 +165,7 @@ async def test_a_row_taken_since_is_not_taken_for_recorded(database: Database, s
     order = await take_one(database, Step.TRACK)
     await record(database, [(order, polled(order, due_at=now(seconds=-1), track_due_at=now(seconds=-1)))])
     await take_one(database, Step.TRACK)
-    assert await recorded_before(database, [order]) == set()
+    assert await standings(database, [order]) == {order.id: Standing.LOST}
 
 
 async def test_two_results_for_one_row_in_one_batch_write_only_the_holders(database: Database, shop: Shop) -> None:
@@ -296,10 +296,9 @@ async def test_a_withdrawal_and_a_record_at_once_lose_nothing(url: str, database
     async with Shop.at(url) as other:
         await other.run("BEGIN")
         await other.run("UPDATE return_order SET cancel_requested_at = now()")
-        recording = asyncio.ensure_future(record(database, [(order, polled(order))]))
-        await shop.see_waiting()
+        assert await record(database, [(order, polled(order))]) == set()
         await other.run("COMMIT")
-    assert await recording == {order_id}
+    assert await record(database, [(order, polled(order))]) == {order_id}
     row = await shop.order(order_id)
     assert (row["carrier_status"], row["shop_changes"]) == ("Onderweg", 1)
     assert row["cancel_requested_at"] is not None
@@ -464,3 +463,29 @@ async def test_two_who_record_the_same_batches_the_other_way_round_do_not_block_
     written = await asyncio.gather(*(record(database, part) for part in (made, made[::-1], made, made[::-1])))
     assert sorted(map(len, written)) == [0, 0, 0, 40]
     assert await shop.value("SELECT count(*) FROM status_transition") == 40
+
+
+async def test_a_row_that_was_changed_by_hand_under_its_holder_is_lost_to_it(database: Database, shop: Shop) -> None:
+    order_id = await insert_tracked(shop, "R-1")
+    order = await take_one(database, Step.TRACK)
+    await shop.run("UPDATE return_order SET state = 'completed', due_at = NULL WHERE id = $1", order_id)
+    assert await record(database, [(order, polled(order))]) == set()
+    assert await standings(database, [order]) == {order_id: Standing.LOST}
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_a_row_locked_by_the_shop_s_open_transaction_does_not_keep_the_others(
+    database: Database, shop: Shop
+) -> None:
+    for number in range(4):
+        await insert_tracked(shop, f"R-{number}")
+    held = [claimed.order for claimed in await take(database, Step.TRACK)]
+    locked, other, third, fourth = held
+    async with shop.connection.transaction():
+        await shop.run("SELECT 1 FROM return_order WHERE id = ANY ($1) FOR UPDATE", [locked.id, third.id])
+        assert await record(database, [(order, polled(order)) for order in (locked, other)]) == {other.id}
+        assert await hand_back(database, [third, fourth]) == {fourth.id}
+        found = await standings(database, held)
+        assert [found[order.id].value for order in held] == ["held", "written", "held", "written"]
+    assert await record(database, [(locked, polled(locked))]) == {locked.id}
+    assert await hand_back(database, [third]) == {third.id}

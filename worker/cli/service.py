@@ -17,6 +17,8 @@ from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import read_backlog, read_holds
 from worker.store.schema import SchemaState, migrate, schema_state
 
+_LAST_RESORT = 4.0  # seconds beyond the grace time after which the process is ended whatever hangs
+
 
 def run_worker(
     context: typer.Context,
@@ -27,7 +29,7 @@ def run_worker(
     async def work() -> None:
         settings = settings_of(context, need_keys=True)
         application = Application(settings, logs_for(settings))
-        with stop_requested() as stop:
+        with stop_requested(settings.worker.grace.total_seconds() + _LAST_RESORT) as stop:
             try:
                 starting = asyncio.ensure_future(application.start())
                 stopping = asyncio.ensure_future(stop.wait())

@@ -1,8 +1,9 @@
-"""How the process is asked to end: the first signal drains, the second one ends it now."""
+"""How the process is asked to end: the first signal drains, the second one ends it now, and so does time."""
 
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,8 +15,11 @@ log = structlog.get_logger()
 
 
 @contextmanager
-def stop_requested() -> Iterator[asyncio.Event]:
-    """An event that is set by SIGTERM or SIGINT; a second signal ends the process at once."""
+def stop_requested(limit: float | None = None) -> Iterator[asyncio.Event]:
+    """An event that is set by SIGTERM or SIGINT; a second signal ends the process at once.
+
+    So does a thread `limit` seconds after the first one, whatever hangs: a supervisor would kill it a little later.
+    """
     event = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -25,6 +29,10 @@ def stop_requested() -> Iterator[asyncio.Event]:
             os._exit(128 + number)  # what is held is claimable again when its lease has run out
         log.info("stopping", signal=signal.Signals(number).name)
         event.set()
+        if limit is not None:
+            last_resort = threading.Timer(limit, _end_now)
+            last_resort.daemon = True
+            last_resort.start()
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, handle, number)
@@ -33,3 +41,8 @@ def stop_requested() -> Iterator[asyncio.Event]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def _end_now() -> None:
+    log.error("stopped_at_once", reason="the shutdown did not end in time")
+    os._exit(1)

@@ -37,6 +37,7 @@ from worker.telemetry.metrics import Metrics
 
 _OTHERS_FIRST = 0.25  # the share of turns in which labels and polls are served before creations
 _CATCH_UP = 0.1  # seconds between looks at whether results can be written again
+_LONGEST_PAUSE = 2.0  # seconds between tries at a database that is away: work goes on soon after it is back
 _MOST_MARGIN = 5.0  # seconds left on a lease, after a call, for recording its result
 
 log = structlog.get_logger()
@@ -117,7 +118,7 @@ class Advance:
                 failures = 0
             except DatabaseUnavailable as error:
                 failures += 1
-                pause = min(0.1 * 2 ** min(failures, 10), 5.0) * (0.5 + self._chance() / 2)
+                pause = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE) * (0.5 + self._chance() / 2)
                 self._metrics.storage_errors.labels("claim").inc()
                 log.warning("database_unavailable", doing="claim", error=str(error), retry_in=round(pause, 1))
             if failures:
@@ -150,7 +151,7 @@ class Advance:
         self.begin_to_stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._recorder.flush()
+        await self._recorder.finish()
 
     async def turn(self) -> float:
         """Claim what is due and start it; returns how many seconds until there is a reason to turn again."""

@@ -2,9 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import structlog
 
@@ -12,14 +11,14 @@ from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder
 from worker.store.claims import hand_back
 from worker.store.database import Database, DatabaseUnavailable
-from worker.store.records import CarrierRefTaken, record, recorded_before
+from worker.store.records import CarrierRefTaken, Standing, record, standings
 
 T = TypeVar("T")
 Made = tuple[ReturnOrder, Decision]
 
 _BATCH = 500
 _LINGER = 0.05  # seconds a poll's result may wait for others
-_FIRST_RETRY, _LAST_RETRY = 0.1, 5.0  # seconds between tries while the database is away
+_FIRST_RETRY, _LAST_RETRY = 0.1, 2.0  # seconds between tries while the database, or a row, is away
 
 log = structlog.get_logger()
 
@@ -39,13 +38,21 @@ class Recorder:
         self._on_recorded, self._on_lost, self._on_error = on_recorded, on_lost, on_error
         self._made: list[Made] = []
         self._given_back: list[ReturnOrder] = []
+        self._open: dict[tuple[int, int], Made] = {}  # by claim: not yet written, dropped, or found unwritable
+        self._set_aside: set[asyncio.Task[None]] = set()
         self._waiting = asyncio.Event()
         self._flushing = asyncio.Lock()
         self.behind = 0
         """Writes that failed and are being tried again: what they are about must not be claimed anew meanwhile."""
 
+    @property
+    def unrecorded(self) -> Sequence[Made]:
+        """Results that are in our hands only."""
+        return list(self._open.values())
+
     def later(self, before: ReturnOrder, decision: Decision) -> None:
         """Write with the next batch."""
+        self._open[_claim_of(before)] = (before, decision)
         self._made.append((before, decision))
         self._waiting.set()
 
@@ -56,6 +63,7 @@ class Recorder:
 
     async def now(self, before: ReturnOrder, decision: Decision) -> None:
         """Write alone and at once; raises `CarrierRefTaken`."""
+        self._open[_claim_of(before)] = (before, decision)
         try:
             await self._persist([(before, decision)])
         except CarrierRefTaken:
@@ -72,7 +80,7 @@ class Recorder:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write everything there is."""
+        """Write everything there is, but for rows that somebody else locks."""
         async with self._flushing:
             while self._made or self._given_back:
                 self._waiting.clear()
@@ -81,7 +89,13 @@ class Recorder:
                 if batch:
                     await self._persist_batch(batch)
                 if given_back:
-                    await self._insist(partial(hand_back, self._database, given_back))
+                    await self._hand_back(given_back)
+
+    async def finish(self) -> None:
+        """Write everything there is."""
+        await self.flush()
+        while self._set_aside:
+            await asyncio.wait(self._set_aside)
 
     def _next_batch(self) -> list[Made]:
         """At most one decision for each row: two are of two claims, and only the later one can still be written."""
@@ -105,6 +119,7 @@ class Recorder:
 
     def _unwritable(self, before: ReturnOrder, decision: Decision, error: Exception) -> None:
         """The lease runs out and the row is tried again; one that never can be written is held after some claims."""
+        self._open.pop(_claim_of(before), None)
         self._on_error()
         log.error(
             "record_failed",
@@ -115,24 +130,67 @@ class Recorder:
         )
 
     async def _persist(self, batch: Sequence[Made]) -> None:
+        standing = await self._write(batch)
+        for before, decision in batch:
+            if standing[before.id] is Standing.HELD:
+                log.warning(
+                    "row_locked", order_id=before.id, hint="somebody's open transaction keeps its result waiting"
+                )
+                self._alone(self._persist_alone(before, decision))
+            else:
+                self._done(before, decision, standing[before.id])
+
+    def _done(self, before: ReturnOrder, decision: Decision, standing: Standing) -> None:
+        self._open.pop(_claim_of(before), None)
+        (self._on_recorded if standing is Standing.WRITTEN else self._on_lost)(before, decision)
+
+    async def _persist_alone(self, before: ReturnOrder, decision: Decision) -> None:
+        """Try until the row is free; it may be taken by somebody else in that moment."""
+        wait = _FIRST_RETRY
+        try:
+            while True:
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                standing = (await self._write([(before, decision)]))[before.id]
+                if standing is not Standing.HELD:
+                    return self._done(before, decision, standing)
+                wait = min(wait * 2, _LAST_RETRY)
+        except Exception as error:
+            self._unwritable(before, decision, error)
+
+    async def _write(self, batch: Sequence[Made]) -> dict[int, Standing]:
         tries = 0
 
-        async def write() -> set[int]:
+        async def write() -> dict[int, Standing]:
             nonlocal tries
             tries += 1
             written = await record(self._database, batch)
-            if tries > 1 and len(written) < len(batch):
-                # The connection may have been cut between a commit and its answer.
-                missing = [before for before, _ in batch if before.id not in written]
-                written |= await recorded_before(self._database, missing)
-            return written
+            missing = [before for before, _ in batch if before.id not in written]
+            found = await standings(self._database, missing) if missing else {}
+            if tries == 1:
+                # Nothing was cut between a commit and its answer: whoever ended our lease, it was not this record.
+                found = {key: Standing.LOST if each is Standing.WRITTEN else each for key, each in found.items()}
+            return found | dict.fromkeys(written, Standing.WRITTEN)
 
-        written = await self._insist(write)
-        for before, decision in batch:
-            if before.id in written:
-                self._on_recorded(before, decision)
-            else:
-                self._on_lost(before, decision)
+        return await self._insist(write)
+
+    async def _hand_back(self, orders: Sequence[ReturnOrder]) -> None:
+        async def write() -> list[ReturnOrder]:
+            done = await hand_back(self._database, orders)
+            missing = [order for order in orders if order.id not in done]
+            found = await standings(self._database, missing) if missing else {}
+            return [order for order in missing if found[order.id] is Standing.HELD]
+
+        for order in await self._insist(write):
+            self._alone(self._hand_back_alone(order))
+
+    async def _hand_back_alone(self, order: ReturnOrder) -> None:
+        await asyncio.sleep(_LAST_RETRY * random.uniform(0.5, 1.0))
+        await self._hand_back([order])
+
+    def _alone(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._set_aside.add(task)
+        task.add_done_callback(self._set_aside.discard)
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Try until the database takes it: a result that is lost would make the carrier be asked, or told, again."""
@@ -149,3 +207,7 @@ class Recorder:
                 wait = min(wait * 2, _LAST_RETRY)
         finally:
             self.behind -= behind
+
+
+def _claim_of(order: ReturnOrder) -> tuple[int, int]:
+    return order.id, order.lease_token

@@ -56,14 +56,11 @@ class Report:
     def lost(self, before: ReturnOrder, decision: Decision) -> None:
         """A decision was dropped: another has the row. A creation's number is said, for whoever has to settle it."""
         self._metrics.leases_lost.inc()
-        log.warning(
-            "lease_lost",
-            order_id=before.id,
-            reference=before.reference,
-            lease_token=before.lease_token,
-            outcome=decision.outcome.value,
-            carrier_ref=decision.order.carrier_ref,
-        )
+        log.warning("lease_lost", lease_token=before.lease_token, **_result(before, decision))
+
+    def unrecorded(self, before: ReturnOrder, decision: Decision) -> None:
+        """The process ends and could not write it; whoever takes the row next will find out, or ask a person."""
+        log.error("result_not_recorded", **_result(before, decision))
 
     def storage_failed(self) -> None:
         """A try to write failed."""
@@ -84,3 +81,12 @@ class Report:
                 carrier_status=after.carrier_status,
                 hint="map it in the account's status_map",
             )
+
+
+def _result(before: ReturnOrder, decision: Decision) -> dict[str, object]:
+    return {
+        "order_id": before.id,
+        "reference": before.reference,
+        "outcome": decision.outcome.value,
+        "carrier_ref": decision.order.carrier_ref,
+    }

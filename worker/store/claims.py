@@ -138,13 +138,19 @@ UPDATE return_order
 RETURNING create_started_at"""),
 }
 
+# A row that somebody's open transaction locks is passed over, so that it does not keep the others.
 _HAND_BACK = {
     POSTGRESQL: text("""
+WITH x AS MATERIALIZED (
+  SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, token bigint, unsent bool, untried bool)
+), free AS MATERIALIZED (
+  SELECT r.id FROM return_order r WHERE r.id IN (SELECT x.id FROM x) ORDER BY r.id FOR UPDATE SKIP LOCKED
+)
 UPDATE return_order o SET lease_owner = NULL, lease_until = NULL, claims = greatest(o.claims - :counted, 0),
        create_started_at = CASE WHEN x.unsent THEN NULL ELSE o.create_started_at END,
        first_attempt_at = CASE WHEN x.untried THEN NULL ELSE o.first_attempt_at END
-  FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, token bigint, unsent bool, untried bool)
- WHERE o.id = x.id AND o.lease_token = x.token AND o.lease_owner IS NOT NULL"""),
+  FROM x WHERE o.id = x.id AND o.lease_token = x.token AND o.lease_owner IS NOT NULL AND x.id IN (SELECT id FROM free)
+RETURNING o.id"""),
     SQLITE: text("""
 UPDATE return_order SET lease_owner = NULL, lease_until = NULL, claims = max(claims - :counted, 0),
        create_started_at = CASE WHEN x.unsent THEN NULL ELSE create_started_at END,
@@ -152,7 +158,8 @@ UPDATE return_order SET lease_owner = NULL, lease_until = NULL, claims = max(cla
   FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.token') AS token,
                json_extract(value, '$.unsent') AS unsent, json_extract(value, '$.untried') AS untried
           FROM json_each(:rows)) x
- WHERE return_order.id = x.id AND return_order.lease_token = x.token AND lease_owner IS NOT NULL"""),
+ WHERE return_order.id = x.id AND return_order.lease_token = x.token AND lease_owner IS NOT NULL
+RETURNING id"""),
 }
 
 
@@ -209,13 +216,14 @@ async def start_creation(database: Database, order: ReturnOrder, call: timedelta
     return read_moment(started)
 
 
-async def hand_back(database: Database, orders: Sequence[ReturnOrder], *, counted: bool = True) -> None:
+async def hand_back(database: Database, orders: Sequence[ReturnOrder], *, counted: bool = True) -> set[int]:
     """Give up rows whose step was not started; a claim that was `counted` is not held against them.
 
-    An intent to create that we committed ourselves, and never sent, is taken back with them.
+    An intent to create that we committed ourselves, and never sent, is taken back with them. Returns the ids that were
+    handed back; the others are not ours any more, or locked.
     """
     if not orders:
-        return
+        return set()
     rows = [
         {
             "id": order.id,
@@ -227,7 +235,7 @@ async def hand_back(database: Database, orders: Sequence[ReturnOrder], *, counte
     ]
     async with database.statement() as connection:
         parameters = {"rows": json.dumps(rows), "counted": int(counted)}
-        await connection.execute(_HAND_BACK[database.dialect], parameters)
+        return {row.id for row in await connection.execute(_HAND_BACK[database.dialect], parameters)}
 
 
 def _sqlite_claim(lanes: Sequence[Lane], owner: str, lease: timedelta) -> tuple[Any, Mapping[str, Any]]:

@@ -61,6 +61,7 @@ class Database:
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer at a time; queueing here is fair, its own busy wait is not.
         self._writer = asyncio.Lock()
+        self._busy_timeout = busy_timeout
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
@@ -81,8 +82,21 @@ class Database:
                 async with self.engine.begin() as connection:
                     yield connection
                 return
-            async with self._writer, self.engine.begin() as connection:
+            async with self._turn_to_write(), self.engine.begin() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def _turn_to_write(self) -> AsyncIterator[None]:
+        """SQLite's one writer, waited for no longer than another process is: each in the queue would wait in turn."""
+        try:
+            async with asyncio.timeout(max(self._busy_timeout, _BUSY_TIMEOUT)):
+                await self._writer.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable("another write has not ended in time") from error
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -1,13 +1,15 @@
 """Writes decisions down: one fenced statement for a batch, history and labels in the same transaction.
 
-A row is changed only if its lease token and its state are still those the decision was made on; a row missing from the
-answer was taken by somebody else meanwhile, and its result is dropped.
+A row is changed only if its lease token and its state are still those the decision was made on. A row that is missing
+from the answer was taken by somebody else meanwhile, and its result is dropped; or somebody's open transaction locks
+it: it is passed over, so that it does not keep the others of its batch, and tried again by itself.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import exc, text
@@ -96,9 +98,12 @@ _POSTGRESQL_RECORD = text(f"""
 WITH x AS MATERIALIZED (
   SELECT * FROM json_to_recordset(CAST(:rows AS json))
     AS x({_typed(_FENCE)}, {_typed(_VALUES)}, transitions json, packages json, labels json)
+), free AS MATERIALIZED (
+  SELECT r.id FROM return_order r WHERE r.id IN (SELECT x.id FROM x) ORDER BY r.id FOR UPDATE SKIP LOCKED
 ), u AS (
   UPDATE return_order AS o SET {_SET.format(now="now()")}
     FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND o.state = x.from_state
+     AND x.id IN (SELECT free.id FROM free)
   RETURNING o.id, o.lease_token, x.transitions, x.packages, x.labels
 ), t AS (
   INSERT INTO status_transition (return_order_id, {_names(_TRANSITION)})
@@ -171,7 +176,8 @@ UPDATE return_order AS o {_SET_REQUESTS.format(now=_SQLITE_NOW)}
 async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]]) -> set[int]:
     """Write decisions, each made on the order before it, in one transaction; returns the ids that were written.
 
-    An id that is missing lost its lease. Raises `CarrierRefTaken` when a creation's number belongs to another return.
+    Of an id that is missing `standings` tells why. Raises `CarrierRefTaken` when a creation's number belongs to another
+    return.
     """
     rows = [_row(before, decision, database.dialect) for before, decision in sorted(made, key=lambda pair: pair[0].id)]
     changes = [row for before, decision in made if (row := _requests(before, decision.order)) is not None]
@@ -192,22 +198,37 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
         raise
 
 
-async def recorded_before(database: Database, orders: Iterable[ReturnOrder]) -> set[int]:
-    """Which of these were recorded by us although the answer got lost: our token is the last, and the lease is over."""
-    tokens = {order.id: order.lease_token for order in orders}
+class Standing(Enum):
+    """How a row that a record did not write stands to the claim that the record was of."""
+
+    HELD = "held"  # it is still ours: somebody's open transaction locked it
+    WRITTEN = "written"  # our claim is the last one, and over
+    LOST = "lost"
+
+
+async def standings(database: Database, orders: Iterable[ReturnOrder]) -> dict[int, Standing]:
+    """How each of these stands, by its id."""
+    claims = {order.id: order for order in orders}
     async with database.reading() as connection:
-        rows = await connection.execute(_LAST_TOKENS[database.dialect], {"ids": json.dumps(list(tokens))})
-        return {row.id for row in rows if tokens[row.id] == row.lease_token}
+        rows = await connection.execute(_TOKENS[database.dialect], {"ids": json.dumps(list(claims))})
+        found = {row.id: _standing(row, claims[row.id]) for row in rows}
+    return {order_id: found.get(order_id, Standing.LOST) for order_id in claims}
 
 
-_LAST_TOKENS = {
+def _standing(row: Any, claim: ReturnOrder) -> Standing:
+    if row.lease_token != claim.lease_token:
+        return Standing.LOST
+    if row.lease_owner is None:
+        return Standing.WRITTEN
+    return Standing.HELD if row.state == claim.state else Standing.LOST  # somebody changed it by hand
+
+
+_TOKENS = {
     POSTGRESQL: text("""
-SELECT id, lease_token FROM return_order
- WHERE lease_owner IS NULL
-   AND id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)"""),
+SELECT id, lease_token, lease_owner, state FROM return_order
+ WHERE id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)"""),
     SQLITE: text("""
-SELECT id, lease_token FROM return_order
- WHERE lease_owner IS NULL AND id IN (SELECT value FROM json_each(:ids))"""),
+SELECT id, lease_token, lease_owner, state FROM return_order WHERE id IN (SELECT value FROM json_each(:ids))"""),
 }
 
 
