@@ -28,7 +28,7 @@ from worker.runtime.scheduler import Ticks
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source
 from worker.steps.accounts import Account
 from worker.steps.advance import Advance, Timing
-from worker.steps.housekeeping import Housekeeping
+from worker.steps.housekeeping import Housekeeping, notice_restore
 from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
 from worker.steps.report import Report
@@ -96,7 +96,7 @@ class Application:
     async def start(self) -> None:
         """Wait for the database, bring its schema up to date or check it, and begin to listen.
 
-        Raises `DatabaseUnavailable`, `SchemaMismatch`, `ConfigurationError` and `ListenError`.
+        Raises `DatabaseUnavailable`, `AlreadyRunning`, `SchemaMismatch`, `ConfigurationError` and `ListenError`.
         """
         await self._check_labels()
         await wait_for_database(self.settings, self._prepare_schema)
@@ -191,11 +191,13 @@ class Application:
         return observe
 
     async def _prepare_schema(self) -> None:
+        self.database.hold_file()
         if self.settings.database.migrates_itself:
             before, after = await migrate(self.database)
             if before != after:
                 log.info("schema_migrated", before=before, after=after)
         await require_current(self.database)
+        await notice_restore(self.database)
 
     async def _check_labels(self) -> None:
         try:

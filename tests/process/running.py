@@ -2,16 +2,15 @@
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from tests.process.nursery import nursery
 
 PAYLOAD = {
     "customer": {
@@ -106,13 +105,8 @@ class RunningWorker:
 
     def __init__(self, config: Path, log: Path, environ: Mapping[str, str] | None = None) -> None:
         self._log = log
-        self._stream = log.open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "--config", str(config), "run"],
-            stdout=subprocess.DEVNULL,
-            stderr=self._stream,
-            env={**os.environ, **(environ or {})},
-        )
+        log.touch()
+        self.process = nursery().start("--config", str(config), "run", errors=log, environ=environ)
 
     @property
     def log_text(self) -> str:
@@ -132,7 +126,7 @@ class RunningWorker:
 
     async def ended(self, seconds: float = 15) -> int:
         await until(lambda: self.process.poll() is not None, seconds, lambda: self.log_text)
-        return int(self.process.returncode)
+        return self.process.wait()
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -145,7 +139,6 @@ class RunningWorker:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._stream.close()
 
     async def get(self, path: str) -> tuple[int, str]:
         listening = self.saw("listening")

@@ -26,6 +26,7 @@ application.command("label")(inspect.label)
 application.command("retry")(ways_out.retry)
 application.command("resolve")(ways_out.resolve)
 application.command("cancel")(ways_out.cancel)
+application.command("restored")(ways_out.restored)
 application.command("simulate")(service.simulate)
 
 

@@ -12,9 +12,10 @@ import typer
 
 from worker.labels import LabelStoreError
 from worker.settings import ConfigurationError, Settings, load
-from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
+from worker.store.sqlite_file import AlreadyRunning
 from worker.store.tables import ReturnOrderRow
 from worker.telemetry.http import ListenError
 from worker.telemetry.logs import Redactor, configure_logs
@@ -49,6 +50,10 @@ def explained() -> Iterator[None]:
         fail(str(error), Exit.BAD_CONFIGURATION)
     except SchemaMismatch as error:
         fail(f"error: {error}", Exit.BAD_CONFIGURATION)
+    except DatabaseReplaced as error:
+        fail(f"error: {error}; start it again: what may be missing in the new file is then looked up, or held")
+    except AlreadyRunning as error:
+        fail(f"error: {error}")
     except DatabaseRefused as error:
         fail(f"error: the database refuses to be used: {error}", Exit.BAD_CONFIGURATION)
     except DatabaseUnavailable as error:

@@ -1,4 +1,4 @@
-"""The ways out of `rejected` and `needs_attention`, for a person: retry, resolve, cancel."""
+"""The ways out of `rejected` and `needs_attention`, for a person: retry, resolve, cancel; and what a restore means."""
 
 import getpass
 import os
@@ -23,6 +23,7 @@ from worker.settings import Settings, parse_duration
 from worker.steps.by_hand import Desk, Settled
 from worker.store.by_hand import Choice, choose
 from worker.store.database import Database
+from worker.store.place import declare_restored
 
 _LONGEST_REF = 200
 
@@ -112,6 +113,22 @@ def cancel(
     states = state or [State.PENDING, State.TRACKING, State.REJECTED, State.NEEDS_ATTENTION]
     command = _command(references, account, states, error_code, older_than, limit, reason, by, dry_run, bool(state))
     _run(context, command, withdrawn)
+
+
+def restored(context: typer.Context) -> None:
+    """Say that the database was set back by a snapshot: what may have been created since is looked up, or held.
+
+    Restored backups, copies and failovers are noticed without it.
+    """
+
+    async def work() -> None:
+        settings = settings_of(context)
+        logs_for(settings)
+        async with opened_database(settings) as database:
+            count = await declare_restored(database)
+        say(f"{count} pending {'return is' if count == 1 else 'returns are'} looked up, or held, before being created")
+
+    run(work)
 
 
 def _command(

@@ -109,6 +109,18 @@ def absent(context: Context) -> Decision:
     return Decision(order, StepOutcome.ABSENT)
 
 
+def restored(context: Context) -> Decision:
+    """The database was set back or copied: what seems not to have been sent may have been, since the backup."""
+    context = with_intent(replace(context, order=replace(context.order, retry_requested_at=None)))
+    code, before = ErrorCode.CREATE_OUTCOME_UNKNOWN, context.order
+    message = "the database was restored or copied; the return may have been created since the backup, or elsewhere"
+    if context.policy.resend_after is None:
+        return held(context, code, message)
+    order = replace(before, state=State.PENDING, lookups=0, error_code=code, error_message=message, due_at=context.now)
+    line = Transition("state", before.state, State.PENDING, before.carrier_status, reason=f"{message}: it is looked up")
+    return Decision(order, StepOutcome.WAITING, (line,))
+
+
 def ambiguous(context: Context, found: Ambiguous) -> Decision:
     """Something bears the reference and is not surely it: only a person can tell."""
     return held(context, ErrorCode.REFERENCE_NOT_UNIQUE, found.message[:MAX_MESSAGE], found.raw)
@@ -116,6 +128,8 @@ def ambiguous(context: Context, found: Ambiguous) -> Decision:
 
 def with_intent(context: Context) -> Context:
     """The row was claimed before the intent was committed, and recording it as claimed would take the intent back."""
-    started_at = context.order.create_started_at or context.now
-    first = context.order.first_attempt_at or started_at
-    return replace(context, order=replace(context.order, create_started_at=started_at, first_attempt_at=first))
+    order = context.order
+    started_at = order.create_started_at or context.now
+    earliest = order.created_at if order.doubtful else None
+    first = order.first_attempt_at or earliest or started_at
+    return replace(context, order=replace(order, create_started_at=started_at, first_attempt_at=first))

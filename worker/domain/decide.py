@@ -24,6 +24,7 @@ from worker.domain.outcomes import (
     PutBack,
     RefTaken,
     RequestRefused,
+    Restored,
     Tracked,
     Withdrawn,
 )
@@ -48,13 +49,16 @@ from worker.domain.verdicts import (
 
 def decide(order: ReturnOrder, outcome: Outcome, now: datetime, policy: Policy, chance: float) -> Decision:
     """What becomes of `order` after `outcome`; `now` is on the database's clock, `chance` in [0, 1)."""
-    decision = _decided(Context(order, now, policy, chance), outcome)
+    context = Context(order, now, policy, chance)
+    if order.doubtful and order.carrier_ref is None:
+        context = creating.with_intent(context)  # recording it makes it look new, and the doubt must stay
+    decision = _decided(context, outcome)
     return replace(decision, order=scheduled(decision.order), step=decision.step or order.next_step)
 
 
 def _decided(context: Context, outcome: Outcome) -> Decision:
     match outcome:
-        case Created() | Absent() | Ambiguous() | Interrupted() | RefTaken() | Invalid():
+        case Created() | Absent() | Ambiguous() | Interrupted() | Restored() | RefTaken() | Invalid():
             return _of_creation(context, outcome)
         case Tracked():
             return following.tracked(context, outcome)
@@ -71,7 +75,7 @@ def _decided(context: Context, outcome: Outcome) -> Decision:
 
 
 def _of_creation(
-    context: Context, outcome: Created | Absent | Ambiguous | Interrupted | RefTaken | Invalid
+    context: Context, outcome: Created | Absent | Ambiguous | Interrupted | Restored | RefTaken | Invalid
 ) -> Decision:
     match outcome:
         case Created():
@@ -83,6 +87,8 @@ def _of_creation(
         case Interrupted():
             message = "a worker stopped between sending the creation and recording its answer"
             return held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, message)
+        case Restored():
+            return creating.restored(context)
         case RefTaken(carrier_ref, raw):
             message = f"the carrier answered with {carrier_ref}, which another return already has"
             return held(creating.with_intent(context), ErrorCode.CARRIER_REF_TAKEN, message, raw)
@@ -130,7 +136,7 @@ def _failed(context: Context, failed: Failed) -> Decision:
 def _poisoned(context: Context) -> Decision:
     """Whatever it is about this row that its workers do not come back from, it must not be tried for ever."""
     order, message = context.order, f"{context.order.claims - 1} claims in a row ended without a result"
-    if order.state is State.PENDING and order.create_started_at is not None:
+    if order.state is State.PENDING and order.in_doubt:
         return held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, message)
     if order.next_step is not Step.LABEL:
         return held(context, ErrorCode.WORKER_CRASHED, message)

@@ -55,7 +55,7 @@ LIVE_STATES = (State.PENDING, State.TRACKING, State.NEEDS_ATTENTION)
 MAY_BECOME: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.TRACKING, State.REJECTED, State.NEEDS_ATTENTION, State.CANCELLED}),
     State.TRACKING: frozenset({State.COMPLETED, State.NEEDS_ATTENTION, State.CANCELLED}),
-    State.REJECTED: frozenset({State.PENDING, State.TRACKING, State.CANCELLED}),
+    State.REJECTED: frozenset({State.PENDING, State.TRACKING, State.NEEDS_ATTENTION, State.CANCELLED}),
     State.NEEDS_ATTENTION: frozenset({State.PENDING, State.TRACKING, State.CANCELLED}),
     State.COMPLETED: frozenset(),
     State.CANCELLED: frozenset(),

@@ -147,6 +147,11 @@ class NothingToDo:
 
 
 @dataclass(frozen=True, slots=True)
+class Restored:
+    """The row is as a backup or a copy has it: since then the return may have been created."""
+
+
+@dataclass(frozen=True, slots=True)
 class PutBack:
     """A rejected return that the shop asks to try again."""
 
@@ -171,6 +176,7 @@ Outcome = (
     | Withdrawn
     | RequestRefused
     | NothingToDo
+    | Restored
     | PutBack
     | Poisoned
 )

@@ -1,7 +1,7 @@
 """What a claimed row comes to: its next step, or what follows from a shop's request, set by plain SQL at any moment."""
 
 from worker.domain.lifecycle import State, Step
-from worker.domain.outcomes import NothingToDo, Outcome, PutBack, RequestRefused, Withdrawn
+from worker.domain.outcomes import NothingToDo, Outcome, PutBack, RequestRefused, Restored, Withdrawn
 from worker.domain.returns import ReturnOrder
 
 NEVER_SENT = "withdrawn before it was sent to the carrier"
@@ -13,6 +13,8 @@ GONE_ALREADY = "withdrawn; the carrier does not know it any more"
 
 def action_for(order: ReturnOrder, *, can_cancel: bool) -> Step | Outcome:
     """The step to do, or an outcome that needs none; `can_cancel` says whether the carrier takes a withdrawal."""
+    if order.doubtful and order.create_started_at is None and _may_be_sent(order):
+        return Restored()
     if order.cancel_requested_at is not None:
         return _withdrawal(order, Step.CANCEL if can_cancel else Withdrawn(NOT_TOLD))
     if order.retry_requested_at is not None:
@@ -20,6 +22,12 @@ def action_for(order: ReturnOrder, *, can_cancel: bool) -> Step | Outcome:
             return PutBack()
         return RequestRefused(f"a retry was asked for, but the return is {order.state}, not rejected", cancel=False)
     return order.next_step if order.state in (State.PENDING, State.TRACKING) else NothingToDo()
+
+
+def _may_be_sent(order: ReturnOrder) -> bool:
+    """Whether what is to be done now rests on nothing being at the carrier."""
+    asked = order.cancel_requested_at is not None or order.retry_requested_at is not None
+    return order.state is State.PENDING or (order.state is State.REJECTED and asked)
 
 
 def _withdrawal(order: ReturnOrder, at_carrier: Step | Outcome) -> Step | Outcome:

@@ -30,7 +30,8 @@ class ReturnOrder:
     and committed before a creation is sent, cleared only by what proves that nothing was created; a row that is claimed
     with one has a creation without an answer, looked up `lookups` times since. `first_attempt_at` is the first intent
     since something may exist at the carrier. `followed_since` is when the return came to the carrier, or its first
-    shipment where those come later. `packages` and `labels` (the positions of stored ones) are what has been recorded.
+    shipment where those come later. `doubtful`: the database was restored or copied since the row was recorded last,
+    so that it may say less than is true. `packages` and `labels` (the positions of stored ones) have been recorded.
     """
 
     id: int
@@ -63,13 +64,16 @@ class ReturnOrder:
     shop_changes: int = 0
     lease_token: int = 0
     claims: int = 0
+    created_at: datetime | None = None
+    doubtful: bool = False
     packages: tuple[PackageInfo, ...] = ()
     labels: frozenset[int] = frozenset()
 
     @property
     def in_doubt(self) -> bool:
         """Whether a creation of it may have happened that nobody has an answer of."""
-        return self.carrier_ref is None and (self.create_started_at is not None or self.error_code in IN_DOUBT)
+        begun = self.create_started_at is not None or self.error_code in IN_DOUBT
+        return self.carrier_ref is None and (begun or self.doubtful)
 
 
 @dataclass(frozen=True, slots=True)

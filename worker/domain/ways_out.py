@@ -118,7 +118,8 @@ def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) ->
         return Refusal(f"it is already {order.state}")
     if order.cancel_requested_at is not None and order.state is not State.NEEDS_ATTENTION:
         return Refusal("its withdrawal has been asked for already")
-    if order.state is not State.NEEDS_ATTENTION or not order.in_doubt:
+    to_be_settled = order.state in (State.NEEDS_ATTENTION, State.REJECTED) or order.doubtful
+    if not (order.in_doubt and to_be_settled):
         asked = replace(order, cancel_requested_at=now)
         return _made(order, asked, person, "withdrawal asked for", StepOutcome.WAITING)
     if policy.resend_after is not None:

@@ -23,6 +23,7 @@ from worker.labels import LabelStore
 from worker.steps.accounts import Account
 from worker.steps.cancel import cancel, takes_withdrawals
 from worker.steps.create import create
+from worker.steps.housekeeping import notice_restore
 from worker.steps.label import fetch_label
 from worker.steps.lanes import cut, share
 from worker.steps.meter import Allowance
@@ -31,7 +32,7 @@ from worker.steps.sweep import MANY, Sweeps, Tools
 from worker.steps.track import track
 from worker.store.accounts import Agenda, read_agendas, release_account
 from worker.store.claims import Claimed, Lane, claim
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
 
@@ -114,8 +115,12 @@ class Advance:
                 await _wait_for(self._stopping, _CATCH_UP)
                 continue
             try:
+                if failures:
+                    await notice_restore(self._database)  # it may be a standby that took over
                 pause = await self.turn()
                 failures = 0
+            except DatabaseReplaced:
+                raise  # nothing that is written would be seen by anybody
             except DatabaseUnavailable as error:
                 failures += 1
                 pause = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE) * (0.5 + self._chance() / 2)

@@ -9,6 +9,7 @@ from worker.domain.lifecycle import LIVE_STATES
 from worker.labels import LabelStore, LabelStoreError
 from worker.store.columns import FOREVER
 from worker.store.database import Database, DatabaseUnavailable
+from worker.store.place import settle_place
 from worker.store.queries import AccountHold, Backlog, read_backlog, read_holds
 from worker.telemetry.metrics import Metrics
 
@@ -38,6 +39,7 @@ class Housekeeping:
     async def refresh_gauges(self) -> None:
         """Set every gauge that is read from the database; they are the same in every worker."""
         try:
+            await notice_restore(self._database)
             backlog = await read_backlog(self._database)
             holds = await read_holds(self._database)
         except DatabaseUnavailable as error:
@@ -87,3 +89,12 @@ class Housekeeping:
                 "account_not_configured", account=name[:100], hint="its returns wait; configure it or mend them"
             )
         self._unroutable = names
+
+
+async def notice_restore(database: Database) -> None:
+    """Put in doubt what may have been created, when the database was restored or copied, or failed over."""
+    if await settle_place(database):
+        log.warning(
+            "database_restored",
+            hint="it was restored, copied or failed over: what may have been created since is looked up, or held",
+        )

@@ -19,6 +19,7 @@ from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.sqlite_file import SqliteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,10 @@ class Claimed:
 _COLUMNS = """id, account, reference, state, next_step, due_at, label_due_at, track_due_at, tracking_status,
   carrier_status, carrier_ref, return_url, create_started_at, first_attempt_at, lookups, followed_since, attempts,
   failing_since, unchanged_polls, error_code, error_message, label_attempts, label_error_code, label_error_message,
-  cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims"""
+  cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims, created_at"""
+
+# What was recorded last before the database was restored, or copied to where it is now, may be older than the truth.
+_DOUBTFUL = "coalesce({0}.updated_at < (SELECT p.restored_at FROM database_place p), false)"
 
 _PACKAGE = tuple(field.name for field in fields(PackageInfo))
 
@@ -72,7 +76,7 @@ def _belongings(order: str, dialect: str) -> str:
 
 
 _PREFIXED = ", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))
-POSTGRESQL_RETURNED = f"{_PREFIXED}, {_belongings('o', POSTGRESQL)}"
+POSTGRESQL_RETURNED = f"{_PREFIXED}, {_DOUBTFUL.format('o')} AS doubtful, {_belongings('o', POSTGRESQL)}"
 
 # ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
 _POSTGRESQL_CLAIM = text(f"""
@@ -114,7 +118,7 @@ RETURNING {POSTGRESQL_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed
 """)
 
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-SQLITE_RETURNED = f"{_COLUMNS}, {_belongings('return_order', SQLITE)}"
+SQLITE_RETURNED = f"{_COLUMNS}, {_DOUBTFUL.format('return_order')} AS doubtful, {_belongings('return_order', SQLITE)}"
 _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
@@ -125,18 +129,25 @@ RETURNING {SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at""")
 
 # clock_timestamp(): now() is when the statement began, and it may have waited for a lock of the shop's since.
 _INTENT = {
-    POSTGRESQL: text("""
+    POSTGRESQL: text(f"""
 UPDATE return_order SET create_started_at = now(), first_attempt_at = coalesce(first_attempt_at, now())
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
    AND state = 'pending' AND lease_until > clock_timestamp() + make_interval(secs => :call)
+   AND NOT {_DOUBTFUL.format("return_order")}
+   AND EXISTS (SELECT 1 FROM database_place p WHERE p.place IS NULL OR p.place = returns_worker_place())
 RETURNING create_started_at"""),
     SQLITE: text(f"""
 UPDATE return_order
    SET create_started_at = {_SQLITE_NOW}, first_attempt_at = coalesce(first_attempt_at, {_SQLITE_NOW})
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
    AND state = 'pending' AND lease_until > strftime('%Y-%m-%d %H:%M:%f', 'now', :call)
+   AND NOT {_DOUBTFUL.format("return_order")}
 RETURNING create_started_at"""),
 }
+
+_COUNT_CREATION = text("""
+UPDATE database_place SET creations = creations + 1 WHERE place = :place AND creations >= :creations
+RETURNING creations""")
 
 # A row that somebody's open transaction locks is passed over, so that it does not keep the others.
 _HAND_BACK = {
@@ -201,8 +212,8 @@ async def claim_seen(
 async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:
     """Commit the intent to create, before anything is sent; returns its time.
 
-    None when the lease is lost or lasts no longer than the `call`, or the shop changed the row meanwhile: nothing may
-    be sent then.
+    None when the lease is lost or lasts no longer than the `call`, the shop changed the row meanwhile, or the database
+    is not where it was when the worker looked last: nothing may be sent then.
     """
     seconds = call.total_seconds()
     parameters = {
@@ -211,8 +222,23 @@ async def start_creation(database: Database, order: ReturnOrder, call: timedelta
         "shop_changes": order.shop_changes,
         "call": seconds if database.dialect == POSTGRESQL else f"{seconds:+.3f} seconds",
     }
+    if database.file is not None:
+        return await _start_witnessed(database, database.file, parameters)
     async with database.statement() as connection:
         started = (await connection.execute(_INTENT[database.dialect], parameters)).scalar()
+    return read_moment(started)
+
+
+async def _start_witnessed(database: Database, file: SqliteFile, parameters: Mapping[str, Any]) -> datetime | None:
+    """The intent, counted in the database and in the witness beside it: neither can be set back without the other."""
+    async with database.transaction() as connection:
+        started = (await connection.execute(_INTENT[SQLITE], parameters)).scalar()
+        known = {"place": file.place, "creations": file.creations}
+        count = (await connection.execute(_COUNT_CREATION, known)).scalar() if started is not None else None
+        if count is None:
+            await connection.rollback()
+            return None
+    file.sent(count)
     return read_moment(started)
 
 
@@ -296,6 +322,8 @@ def _order(row: RowMapping, due_at: datetime | None) -> ReturnOrder:
         shop_changes=row["shop_changes"],
         lease_token=row["lease_token"],
         claims=row["claims"],
+        created_at=read_moment(row["created_at"]),
+        doubtful=bool(row["doubtful"]),
         packages=tuple(PackageInfo(**package) for package in json.loads(row["packages"] or "[]")),
         labels=frozenset(json.loads(row["labels"] or "[]")),
     )

@@ -12,6 +12,8 @@ import asyncpg
 from sqlalchemy import URL, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from worker.store.sqlite_file import SqliteFile
+
 POSTGRESQL: Final = "postgresql"
 SQLITE: Final = "sqlite"
 
@@ -50,6 +52,10 @@ _SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PE
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 
 
+class DatabaseReplaced(DatabaseUnavailable):
+    """Another file has taken the place of the SQLite file that is open: what is written to it would be lost."""
+
+
 class Database:
     """One database, PostgreSQL or SQLite, told apart only by `dialect`."""
 
@@ -62,6 +68,16 @@ class Database:
         # SQLite has one writer at a time; queueing here is fair, its own busy wait is not.
         self._writer = asyncio.Lock()
         self._busy_timeout = busy_timeout
+        self.file: SqliteFile | None = None
+
+    def hold_file(self) -> None:
+        """On SQLite, keep other workers away; raises `AlreadyRunning`, and `DatabaseUnavailable` where it cannot."""
+        if self.path is None or self.file is not None:
+            return
+        try:
+            self.file = SqliteFile(self.path)
+        except OSError as error:
+            raise DatabaseUnavailable(f"cannot lock {self.path}: {error.strerror}") from error
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
@@ -88,6 +104,7 @@ class Database:
     @asynccontextmanager
     async def _turn_to_write(self) -> AsyncIterator[None]:
         """SQLite's one writer, waited for no longer than another process is: each in the queue would wait in turn."""
+        self._check_file()
         try:
             async with asyncio.timeout(max(self._busy_timeout, _BUSY_TIMEOUT)):
                 await self._writer.acquire()
@@ -106,12 +123,20 @@ class Database:
                 async with self._autocommit.connect() as connection:
                     yield connection
                 return
+            self._check_file()
             async with self.engine.connect() as connection:
                 yield await connection.execution_options(sqlite_begin="DEFERRED")
 
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def _check_file(self) -> None:
+        if self.file is not None and self.file.is_replaced:
+            raise DatabaseReplaced(f"{self.path} was replaced or removed while the worker had it open")
 
 
 class _translated:  # noqa: N801  a context manager reads as a verb

@@ -136,3 +136,14 @@ class CarrierAccountRow(SQLModel, table=True):
     hold_message: str | None = Field(sa_column=Column(Text))
     refused_key: str | None = Field(sa_column=Column(Text))
     updated_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+
+
+class DatabasePlaceRow(SQLModel, table=True):
+    """The one row that remembers where this database is, to notice a copy or a restored backup."""
+
+    __tablename__ = "database_place"
+
+    id: int = Field(sa_column=Column(Integer, primary_key=True, autoincrement=False))
+    place: str | None = Field(sa_column=Column(Text))
+    creations: int = Field(sa_column=Column(BigInteger, nullable=False))
+    restored_at: datetime | None = Field(sa_column=Column(Moment))

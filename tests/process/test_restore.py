@@ -1,0 +1,105 @@
+"""A database that was set back to a backup: nothing that was created since is created again unseen."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.postgres import PostgresServer
+from tests.process.running import PILOT_PAYLOAD, RunningWorker, until
+from tests.process.shop import Shop
+from worker.simulator import Simulator
+
+Start = Callable[..., RunningWorker]
+
+
+class Backup:
+    """The whole database as it was at one moment."""
+
+    def __init__(self, url: str, folder: Path, server: PostgresServer | None) -> None:
+        self._url, self._folder, self._server = url, folder, server
+        self._name = url.rsplit("/", 1)[1]
+
+    async def make(self) -> None:
+        if self._server is None:
+            await Shop(self._url).execute("VACUUM INTO ?1", str(self._folder / "backup.db"))
+        else:
+            await Shop(self._server.url).execute(f"CREATE DATABASE {self._name}_backup TEMPLATE {self._name}")
+
+    async def restore(self) -> None:
+        if self._server is None:
+            for rest in ("", "-wal", "-shm"):
+                (self._folder / f"returns.db{rest}").unlink(missing_ok=True)
+            shutil.copy(self._folder / "backup.db", self._folder / "returns.db")
+            return
+        admin = Shop(self._server.url)
+        await admin.execute(f"DROP DATABASE {self._name}")
+        await admin.execute(f"ALTER DATABASE {self._name}_backup RENAME TO {self._name}")
+
+
+@pytest.fixture
+def backup(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Backup:
+    server = None if database_url.startswith("sqlite") else request.getfixturevalue("postgres_server")
+    return Backup(database_url, tmp_path, server)
+
+
+async def test_what_was_created_since_the_backup_is_found_at_the_carrier_or_asked_of_a_person(
+    start: Start, shop: Shop, carrier: Simulator, backup: Backup
+) -> None:
+    first = await start().ready()
+    await shop.insert("DONE")
+    await until(lambda: shop.is_in("DONE", "completed"), 15, lambda: first.log_text)
+    assert await first.stopped() == 0
+    await shop.insert("IZI-1")
+    await shop.insert("RP-1", PILOT_PAYLOAD, account="pilot")
+    await backup.make()
+    second = await start().ready()
+    for reference in ("IZI-1", "RP-1"):
+        await until(lambda reference=reference: shop.is_in(reference, "tracking"), 15, lambda: second.log_text)
+    assert not second.saw("database_restored")
+    assert await second.stopped() == 0
+    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (2, 1)
+
+    await backup.restore()
+    third = await start().ready()
+    assert third.saw("database_restored")
+    await shop.insert("NEW")
+    await until(lambda: shop.is_in("NEW", "completed"), 15, lambda: third.log_text)
+    await until(lambda: shop.is_in("IZI-1", "needs_attention"), 5, lambda: third.log_text)
+    await until(lambda: shop.is_in("RP-1", "completed"), 15, lambda: third.log_text)
+    order = await shop.order("IZI-1")
+    assert order["error_code"] == "create_outcome_unknown"
+    assert "restored or copied" in order["error_message"]
+    assert any(str(line["reason"]).endswith("adopted") for line in await shop.history("RP-1"))
+    assert (await shop.order("DONE"))["state"] == "completed"
+    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (3, 1)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_file_that_is_replaced_under_a_worker_ends_it_and_the_next_one_looks_before_it_sends(
+    start: Start, shop: Shop, carrier: Simulator, backup: Backup
+) -> None:
+    worker = await start().ready()
+    await backup.make()
+    await shop.insert("LATER")
+    await until(lambda: shop.is_in("LATER", "completed"), 15, lambda: worker.log_text)
+    await backup.restore()
+    assert await worker.ended(15) == 1
+    assert "was replaced" in worker.log_text
+    again = await start().ready()
+    assert again.saw("database_restored")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_second_worker_on_one_sqlite_file_is_refused_and_a_restart_after_a_kill_is_not(
+    start: Start, shop: Shop
+) -> None:
+    first = await start().ready()
+    second = start()
+    assert await second.ended() == 1
+    assert f"process {first.process.pid}" in second.log_text
+    first.kill()
+    third = await start().ready()
+    await shop.insert("R-1")
+    await until(lambda: shop.is_in("R-1", "completed"), 15, lambda: third.log_text)

@@ -1,0 +1,86 @@
+"""The commands of a person, as typed, beside a worker that runs."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.process.nursery import nursery
+from tests.process.running import RunningWorker, until
+from tests.process.shop import Shop
+from worker.simulator import Simulator
+from worker.simulator.faults import cut, reply
+
+Start = Callable[..., RunningWorker]
+
+
+async def typed(config: Path, *words: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    output, errors = config.with_name("stdout"), config.with_name("stderr")
+    for file in (output, errors):
+        file.write_text("")
+    child = nursery().start("--config", str(config), *words, output=output, errors=errors)
+    code = await asyncio.to_thread(child.wait)
+    return code, output.read_text(), errors.read_text()
+
+
+async def test_a_person_leads_every_held_and_rejected_return_out(
+    start: Start, shop: Shop, carrier: Simulator, config: Path
+) -> None:
+    worker = await start().ready()
+    carrier.inject("create", cut(process=True), 1)
+    await shop.insert("MADE")
+    await until(lambda: shop.is_in("MADE", "needs_attention"), 15, lambda: worker.log_text)
+    carrier.inject("create", cut(process=False), 2)
+    for reference in ("UNMADE-1", "UNMADE-2"):
+        await shop.insert(reference)
+        await until(lambda r=reference: shop.is_in(r, "needs_attention"), 15, lambda: worker.log_text)
+    carrier.inject("create", reply(400), 1)
+    await shop.insert("REFUSED")
+    await until(lambda: shop.is_in("REFUSED", "rejected"), 15, lambda: worker.log_text)
+    (number,) = carrier.orders
+
+    code, _, said = await typed(config, "resolve", "MADE", "--not-created")
+    assert (code, "a worker that was stopped may still send it" in said) == (1, True)
+    code, out, _ = await typed(config, "resolve", "MADE", "--carrier-ref", number, "--reason", "seen", "--by", "anna")
+    assert (code, out) == (
+        0,
+        f"MADE: needs_attention -> tracking: resolved: it is {number} at the carrier; by anna: seen\n",
+    )
+    code, out, said = await typed(config, "retry", "REFUSED", "--by", "anna")
+    assert (code, out) == (0, "REFUSED: rejected -> pending: put back to be created; by anna\n")
+    code, _, said = await typed(config, "retry", "UNMADE-1")
+    assert (code, "cannot be searched" in said) == (1, True)
+
+    await asyncio.sleep(7)  # a lease and a time limit: nobody can be sending the lost creations any more
+    chosen = ["--state", "needs_attention", "--error-code", "create_outcome_unknown", "--older-than", "1s"]
+    code, out, said = await typed(config, "resolve", "--not-created", *chosen, "--dry-run")
+    assert (code, len(out.splitlines()), said) == (0, 2, "2 returns would be changed\n")
+    assert await shop.is_in("UNMADE-1", "needs_attention")
+    code, out, said = await typed(config, "resolve", "--not-created", *chosen, "--by", "anna", "--reason", "not there")
+    assert (code, len(out.splitlines()), said) == (0, 2, "2 returns changed\n")
+
+    for reference in ("MADE", "UNMADE-1", "UNMADE-2", "REFUSED"):
+        await until(lambda r=reference: shop.is_in(r, "completed"), 15, lambda: worker.log_text)
+    assert len(carrier.orders) == 4
+    reasons = [line["reason"] for line in await shop.history("UNMADE-2") if line["field"] == "state"]
+    assert reasons[1] == "resolved: nothing is at the carrier; by anna: not there"
+    code, _, said = await typed(config, "cancel", "MADE")
+    assert (code, said) == (1, "MADE: refused: it is already completed\n0 returns changed, 1 refused\n")
+
+
+async def test_what_makes_no_sense_is_wrong_usage(start: Start, config: Path) -> None:
+    worker = await start().ready()
+    assert await worker.stopped() == 0
+    for words in (
+        ["retry"],
+        ["retry", "R-1", "--state", "rejected"],
+        ["resolve", "R-1"],
+        ["resolve", "R-1", "--carrier-ref", "X", "--not-created"],
+        ["resolve", "--state", "needs_attention", "--carrier-ref", "X"],
+        ["cancel", "--older-than", "soon"],
+    ):
+        code, out, said = await typed(config, *words)
+        assert (code, out) == (2, ""), words
+        assert said
+    code, _, said = await typed(config, "restored")
+    assert (code, said) == (0, "0 pending returns are looked up, or held, before being created\n")

@@ -1,0 +1,76 @@
+"""One worker's hold on a SQLite file: a lock that dies with its process, and a witness of what was sent from it."""
+
+import fcntl
+import os
+import uuid
+from pathlib import Path
+
+
+class AlreadyRunning(Exception):
+    """Another worker has this SQLite file."""
+
+
+class SqliteFile:
+    """The file `<database>-worker` beside a database; locked as long as this object is open.
+
+    SQLite writes one at a time, and lets several processes wait unfairly; so one worker has a file to itself. The lock
+    is flock's: the kernel lets it go when the process dies, whichever way. It cannot be on the database file itself,
+    since SQLite's own locks vanish when any descriptor of that file is closed (https://sqlite.org/howtocorrupt.html).
+
+    The witness counts the creations sent. A database that counts fewer is older than what was done with it: it was
+    restored from a backup. One that does not know this witness was copied from somewhere else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock; raises `AlreadyRunning`, and `OSError` where no file can be written or locked."""
+        self._path = path.resolve()
+        witness = self._path.with_name(f"{self._path.name}-worker")
+        self._file = os.open(witness, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = self._read()[2]
+            os.close(self._file)
+            if not isinstance(error, BlockingIOError):
+                raise
+            raise AlreadyRunning(
+                f"another worker (process {holder}) has {path}: a SQLite file takes one worker, PostgreSQL takes many"
+            ) from error
+        self._name, self.creations, _ = self._read()
+        self._write()
+        os.fsync(self._file)
+        self._number = self._path.stat().st_ino if self._path.exists() else None
+
+    @property
+    def place(self) -> str:
+        """What tells this file from a copy of it."""
+        if self._number is None:
+            self._number = self._path.stat().st_ino
+        return f"{self._name}/{self._number}"
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another file has taken the database's place since, or none."""
+        try:
+            return self._number is not None and self._path.stat().st_ino != self._number
+        except FileNotFoundError:
+            return self._number is not None
+
+    def sent(self, creations: int) -> None:
+        """Remember that the database counts so many creations, before the last of them is sent."""
+        self.creations = creations
+        self._write()
+
+    def close(self) -> None:
+        """Let another worker have the database."""
+        os.close(self._file)
+
+    def _read(self) -> tuple[str, int, str]:
+        """The witness' name, how many creations it counts, and the process that wrote it; a new name where none is."""
+        words = os.pread(self._file, 200, 0).decode("ascii", "replace").split()
+        if len(words) != 3 or not words[1].isdecimal():
+            return uuid.uuid4().hex, 0, "unknown"
+        return words[0], int(words[1]), words[2]
+
+    def _write(self) -> None:
+        os.pwrite(self._file, f"{self._name} {self.creations:020} {os.getpid():<10}\n".encode(), 0)
