@@ -22,9 +22,10 @@ from worker.store.records import record
 from worker.store.schema import migrate
 
 BUSY, FUTURE, DONE, QUIET = 100_000, 20_000, 30_000, 3
+DONE_OF_A_MILLION = 1_000_000 - BUSY - FUTURE
 
 
-async def _fill(url: str) -> None:
+async def _fill(url: str, done: int) -> None:
     database = Database(url)
     await migrate(database)
     await database.close()
@@ -39,7 +40,7 @@ async def _fill(url: str) -> None:
         for prefix, account, count, values in (
             ("B", "busy", BUSY, f"'pending', 'create', NULL, {shop.moment(-60)}"),
             ("F", "busy", FUTURE, f"'tracking', 'track', 'F' || n, {shop.moment(3600)}"),
-            ("D", "busy", DONE, "'completed', 'track', 'D' || n, NULL"),
+            ("D", "busy", done, "'completed', 'track', 'D' || n, NULL"),
             ("Q", "quiet", QUIET, f"'pending', 'create', NULL, {shop.moment(-1)}"),
             ("T", "quiet", QUIET, f"'tracking', 'track', 'T' || n, {shop.moment(-1)}"),
         ):
@@ -52,17 +53,28 @@ async def _fill(url: str) -> None:
             await shop.run("ANALYZE")
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def _of_a_million(kind: str) -> Any:
+    return pytest.param((kind, DONE_OF_A_MILLION), marks=pytest.mark.long, id=f"{kind}-a-million")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        *(pytest.param((kind, DONE), id=kind) for kind in ("sqlite", "postgresql")),
+        *map(_of_a_million, ("sqlite", "postgresql")),
+    ],
+)
 def big_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A database with a backlog, filled once: a test leaves its rows as they were or does not mind."""
-    if request.param == "sqlite":
+    kind, done = request.param
+    if kind == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('backlog') / 'returns.db'}"
-        elsewhere(_fill(url))
+        elsewhere(_fill(url, done))
         yield url
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     url = server.create_database()
-    elsewhere(_fill(url))
+    elsewhere(_fill(url, done))
     yield url
     server.drop_database(url)
 

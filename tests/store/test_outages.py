@@ -5,6 +5,7 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -303,3 +304,15 @@ async def test_a_worker_goes_on_while_a_newer_one_migrates(database: Database, s
         await take(database)
     assert await take(database) == []
     assert await start_creation(database, order, CALL) is not None
+
+
+@sqlite_only
+async def test_what_was_committed_survives_a_power_cut(database: Database) -> None:
+    """FULL syncs the log at every commit; with NORMAL the last creations could be gone, and be sent once more."""
+    async with AsyncExitStack() as connections:
+        for _ in range(3):
+            connection = await connections.enter_async_context(database.reading())
+            pragmas = [
+                (await connection.execute(text(f"PRAGMA {name}"))).scalar() for name in ("synchronous", "journal_mode")
+            ]
+            assert pragmas == [2, "wal"]

@@ -1,10 +1,31 @@
 """Notices a database that is not the one creations were recorded in: restored from a backup, copied, failed over."""
 
+from dataclasses import dataclass
+
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import POSTGRESQL, SQLITE, Database, DatabaseUnavailable
 
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+_KNOWN = {
+    POSTGRESQL: "SELECT place, creations, returns_worker_place() AS here FROM database_place",
+    SQLITE: "SELECT place, creations, NULL AS here FROM database_place",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Where the database was and where it is; how many creations it counts and how many were sent from it."""
+
+    known: str | None
+    here: str
+    creations: int
+    sent: int
+
+    @property
+    def agree(self) -> bool:
+        return self.known == self.here and self.creations >= self.sent
 
 
 async def settle_place(database: Database) -> bool:
@@ -13,25 +34,18 @@ async def settle_place(database: Database) -> bool:
     If so, every return that was not at the carrier by then is in doubt from now on (`ReturnOrder.doubtful`): since the
     backup was made, or at the place that this is a copy of, it may have been created.
     """
+    if database.dialect == SQLITE and database.file is None:
+        return False
+    async with database.reading() as connection:
+        if (await _places(database, connection)).agree:
+            return False
     async with database.transaction() as connection:
-        locking = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
-        known = (await connection.execute(text(f"SELECT place, creations FROM database_place{locking}"))).one()
-        if database.dialect == POSTGRESQL:
-            here = (await connection.execute(text("SELECT returns_worker_place()"))).scalar_one()
-            if here is None:
-                raise DatabaseUnavailable("the server is a standby")
-            sent = 0
-        elif database.file is None:
-            return False
-        else:
-            here, sent = database.file.place, database.file.creations
-        if known.place == here and known.creations >= sent:
-            return False
-        moved = known.place is not None
+        places = await _places(database, connection, " FOR UPDATE" if database.dialect == POSTGRESQL else "")
+        moved = places.known is not None and not places.agree
         restored = f"restored_at = {_NOW[database.dialect]}, " if moved else ""
         await connection.execute(
             text(f"UPDATE database_place SET {restored}place = :place, creations = :creations"),
-            {"place": here, "creations": max(known.creations, sent)},
+            {"place": places.here, "creations": max(places.creations, places.sent)},
         )
         return moved
 
@@ -42,3 +56,12 @@ async def declare_restored(database: Database) -> int:
         await connection.execute(text(f"UPDATE database_place SET restored_at = {_NOW[database.dialect]}"))
         pending = "SELECT count(*) FROM return_order WHERE state = 'pending' AND due_at IS NOT NULL"
         return int((await connection.execute(text(pending))).scalar_one())
+
+
+async def _places(database: Database, connection: AsyncConnection, locking: str = "") -> _Places:
+    row = (await connection.execute(text(_KNOWN[database.dialect] + locking))).one()
+    if database.file is not None:
+        return _Places(row.place, database.file.place, row.creations, database.file.creations)
+    if row.here is None:
+        raise DatabaseUnavailable("the server is a standby")
+    return _Places(row.place, row.here, row.creations, 0)
