@@ -79,6 +79,9 @@ class Policy:
 MAX_CLAIMS = 5
 """Claims without progress after which a row is held: something about it kills its workers."""
 
+SUSPECT_CLAIMS = 3
+"""From this claim without progress on a row is tried alone, lest it take with it what is beside it."""
+
 
 _LARGEST_FACTOR = 1e9  # beyond it every wait is the cap, and the arithmetic would overflow
 

@@ -5,7 +5,7 @@ fenced statement.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +16,7 @@ from worker.carriers.port import NoTimeLeft
 from worker.domain.decide import decide
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Outcome, Poisoned, RefTaken
-from worker.domain.policy import MAX_CLAIMS
+from worker.domain.policy import MAX_CLAIMS, SUSPECT_CLAIMS
 from worker.domain.requests import action_for
 from worker.domain.returns import ReturnOrder
 from worker.labels import LabelStore
@@ -91,6 +91,7 @@ class Advance:
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._backlog = False  # whether rows were left behind for want of a place
         self._found = False  # whether the last turn found anything due
+        self._alone = False  # whether a row is tried with nothing else in hand
         self.draining = False
         self.turned_at = clock()
         for account in accounts.values():
@@ -154,8 +155,7 @@ class Advance:
     async def drain(self) -> None:
         """Take no more, hand back what was not started, let what was started finish and be recorded."""
         self.begin_to_stop()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._finish_all()
         await self._recorder.finish()
 
     async def turn(self) -> float:
@@ -183,9 +183,41 @@ class Advance:
             if next_at is not None:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), 0.0))
         asked_at = self._clock()
-        for claimed in await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease)):
-            self._start(claimed, asked_at)
+        taken = await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease))
+        suspects = [each for each in taken if SUSPECT_CLAIMS <= each.order.claims <= MAX_CLAIMS]
+        for claimed in taken:
+            if claimed not in suspects:
+                self._start(claimed, asked_at)
+        if suspects:
+            await self._try_alone(suspects, asked_at)
         return pause
+
+    async def _try_alone(self, suspects: list[Claimed], asked_at: float) -> None:
+        """One of them may have killed its workers: it is tried with nothing else in hand, to take nobody with it."""
+        first, *others = suspects
+        for claimed in others:
+            self._recorder.give_back(claimed.order)
+        self._alone = True
+        try:
+            await self._finish_all()
+            self._start(first, asked_at)
+            await self._finish_all()
+        finally:
+            self._alone = False
+            self.wake()
+
+    async def _finish_all(self) -> None:
+        """Wait until what was started has ended and is written, however long the database is away."""
+        while self._tasks:
+            await self._wait_for_any(self._tasks)
+        flushing = asyncio.ensure_future(self._recorder.flush())
+        while not flushing.done():
+            await self._wait_for_any({flushing})
+        await flushing
+
+    async def _wait_for_any(self, tasks: Iterable["asyncio.Future[None]"]) -> None:
+        await asyncio.wait(tasks, timeout=self._timing.tick, return_when=asyncio.FIRST_COMPLETED)
+        self.turned_at = self._clock()  # the loop still turns
 
     async def _is_held(self, account: Account, agenda: Agenda) -> bool:
         account.paused = agenda.held_until is not None and agenda.held_until > agenda.now
@@ -214,7 +246,7 @@ class Advance:
 
     async def _sweep(self, account: Account) -> None:
         try:
-            await self._sweeps.sweep(account, lambda: self.draining)
+            await self._sweeps.sweep(account, lambda: self.draining or self._alone)
         finally:
             account.sweeping = False
             self.wake()
