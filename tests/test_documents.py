@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
+from tests.chaos.test_chaos import HEADER
 from tests.postgres import PostgresServer
 from worker.cli.commands import application
 from worker.domain.decision import StepOutcome
@@ -23,7 +25,7 @@ from worker.domain.tracking import TrackingStatus
 from worker.settings import Settings, load
 from worker.store.database import Database
 from worker.store.schema import migrate
-from worker.store.tables import ReturnOrderRow, StatusTransitionRow
+from worker.store.tables import DatabasePlaceRow, ReturnOrderRow, StatusTransitionRow
 from worker.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +67,7 @@ def test_every_error_code_is_explained_as_the_code_explains_it(code: ErrorCode) 
     assert f"| `{code}` | {MEANING[code]} |" in DATABASE
 
 
-@pytest.mark.parametrize("table", [ReturnOrderRow, StatusTransitionRow])
+@pytest.mark.parametrize("table", [ReturnOrderRow, StatusTransitionRow, DatabasePlaceRow])
 def test_every_column_is_documented(table: type) -> None:
     for column in table.__table__.c:  # type: ignore[attr-defined]
         assert f"`{column.name}`" in DATABASE, column.name
@@ -163,6 +165,36 @@ def test_a_return_can_be_inserted_with_the_psql_shell(postgres_server: PostgresS
     ran = subprocess.run(["psql", url, "-qtA"], input=sql, text=True, check=True, capture_output=True)
     postgres_server.drop_database(url)
     assert ran.stdout.strip() == "pending"
+
+
+def test_every_promise_names_tests_that_there_are() -> None:
+    promises = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", promises))
+    written = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 20
+    assert {name for name in named if f"def {name}(" not in written} == set()
+
+
+def test_the_way_out_in_the_readme_runs_as_written(tmp_path: Path) -> None:
+    file = tmp_path / "returns.db"
+    asyncio.run(_migrated(f"sqlite:///{file}"))
+    words = shlex.split(snippet("ways-out"))
+    assert words[0] == "returns-worker"
+    ran = subprocess.run(
+        [sys.executable, "-m", "worker", *words[1:]],
+        env={"RETURNS_WORKER_DATABASE__URL": f"sqlite:///{file}", "PATH": "/usr/bin"},
+        cwd=tmp_path,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    assert ran.stderr == "0 returns would be changed\n"
+
+
+def test_the_table_of_a_thousand_kills_is_printed_by_the_command_beside_it(request: pytest.FixtureRequest) -> None:
+    assert snippet("chaos").split()[-2:] == ["-m", "chaos"]
+    assert any(line.startswith("chaos:") for line in request.config.getini("markers"))
+    assert HEADER in README
 
 
 def test_local_links_lead_somewhere() -> None:
