@@ -3,8 +3,10 @@
 import asyncio
 from pathlib import Path
 
+from tests.process.running import until
 from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from worker.domain.outcomes import Tracked
+from worker.domain.pacing import Pace
 from worker.domain.policy import MAX_CLAIMS
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
@@ -56,3 +58,23 @@ async def test_a_row_that_kills_its_worker_takes_no_other_with_it(database: Data
     assert deaths == MAX_CLAIMS
     assert (rows["POISON"]["state"], rows["POISON"]["error_code"]) == ("needs_attention", "worker_crashed")
     assert {rows[reference]["state"] for reference in innocents} == {"completed"}
+
+
+async def test_a_suspect_gets_its_turn_among_many_that_are_due_and_they_get_theirs(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier}, pace=Pace(6000))
+    await loop.insert("SUSPECT", *(f"I-{number}" for number in range(12)), state="tracking")
+    await loop.execute("UPDATE return_order SET claims = 2 WHERE reference = 'SUSPECT'")
+    carrier.gate.clear()
+    loop.now[0] += 1
+    turning = asyncio.create_task(loop.advance.run(until_idle=True))
+    writing = asyncio.create_task(loop.recorder.run())
+    await until(lambda: carrier.count("track") == 1, 5)
+    assert carrier.calls == [("track", "SUSPECT")]  # alone, with places free for others
+    carrier.gate.set()
+    await until(lambda: carrier.count("track") == 13, 10)
+    await asyncio.wait_for(turning, 10)
+    writing.cancel()
+    assert {(row["lease_owner"], row["claims"]) for row in await loop.rows()} == {(None, 0)}

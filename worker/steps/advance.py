@@ -108,22 +108,22 @@ class Advance:
 
     async def run(self, *, until_idle: bool = False) -> None:
         """Turn until draining, or until there is nothing left to do now; a database that is away is waited out."""
-        failures = 0
+        failures, was_away = 0, False
         while not self.draining:
             if self._recorder.behind:
                 # Our own rows would be claimed again, with their results still in our hands.
-                self.turned_at = self._clock()
+                self.turned_at, was_away = self._clock(), True
                 await _wait_for(self._stopping, _CATCH_UP)
                 continue
             try:
-                if failures:
+                if was_away:
                     await notice_restore(self._database)  # it may be a standby that took over
                 pause = await self.turn()
-                failures = 0
+                failures, was_away = 0, False
             except DatabaseReplaced:
                 raise  # nothing that is written would be seen by anybody
             except DatabaseUnavailable as error:
-                failures += 1
+                failures, was_away = failures + 1, True
                 pause = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE) * (0.5 + self._chance() / 2)
                 self._metrics.storage_errors.labels("claim").inc()
                 log.warning("database_unavailable", doing="claim", error=str(error), retry_in=round(pause, 1))
@@ -184,27 +184,25 @@ class Advance:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), 0.0))
         asked_at = self._clock()
         taken = await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease))
-        suspects = [each for each in taken if SUSPECT_CLAIMS <= each.order.claims <= MAX_CLAIMS]
+        suspect = next((each for each in taken if SUSPECT_CLAIMS <= each.order.claims <= MAX_CLAIMS), None)
+        if suspect is not None:
+            await self._try_alone(suspect, [each for each in taken if each is not suspect], asked_at)
+            return 0.0
         for claimed in taken:
-            if claimed not in suspects:
-                self._start(claimed, asked_at)
-        if suspects:
-            await self._try_alone(suspects, asked_at)
+            self._start(claimed, asked_at)
         return pause
 
-    async def _try_alone(self, suspects: list[Claimed], asked_at: float) -> None:
-        """One of them may have killed its workers: it is tried with nothing else in hand, to take nobody with it."""
-        first, *others = suspects
+    async def _try_alone(self, suspect: Claimed, others: list[Claimed], asked_at: float) -> None:
+        """It may have killed its workers: it is tried with nothing else in hand, to take nobody with it."""
         for claimed in others:
             self._recorder.give_back(claimed.order)
         self._alone = True
         try:
             await self._finish_all()
-            self._start(first, asked_at)
+            self._start(suspect, asked_at)
             await self._finish_all()
         finally:
             self._alone = False
-            self.wake()
 
     async def _finish_all(self) -> None:
         """Wait until what was started has ended and is written, however long the database is away."""
