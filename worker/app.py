@@ -27,8 +27,9 @@ from worker.runtime.clock import lease_clock
 from worker.runtime.scheduler import Ticks
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source
 from worker.steps.accounts import Account
-from worker.steps.advance import Advance, Timing
+from worker.steps.advance import Advance
 from worker.steps.housekeeping import Housekeeping, notice_restore
+from worker.steps.leases import Timing
 from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
 from worker.steps.report import Report

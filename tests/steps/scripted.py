@@ -18,7 +18,8 @@ from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.labels import FileLabelStore
 from worker.steps.accounts import Account
-from worker.steps.advance import Advance, Timing
+from worker.steps.advance import Advance
+from worker.steps.leases import Timing
 from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
 from worker.steps.report import Report

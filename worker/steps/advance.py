@@ -7,7 +7,6 @@ fenced statement.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -26,6 +25,7 @@ from worker.steps.create import create
 from worker.steps.housekeeping import notice_restore
 from worker.steps.label import fetch_label
 from worker.steps.lanes import cut, share
+from worker.steps.leases import Held, Timing
 from worker.steps.meter import Allowance
 from worker.steps.recorder import Recorder
 from worker.steps.sweep import MANY, Sweeps, Tools
@@ -39,31 +39,8 @@ from worker.telemetry.metrics import Metrics
 _OTHERS_FIRST = 0.25  # the share of turns in which labels and polls are served before creations
 _CATCH_UP = 0.1  # seconds between looks at whether results can be written again
 _LONGEST_PAUSE = 2.0  # seconds between tries at a database that is away: work goes on soon after it is back
-_MOST_MARGIN = 5.0  # seconds left on a lease, after a call, for recording its result
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """The loop's times, in seconds: how long a lease lasts, and how long to sleep when nothing says otherwise."""
-
-    lease: float
-    tick: float
-
-    @property
-    def margin(self) -> float:
-        """What a call must leave of the lease: a fifth of it, at most 5 s."""
-        return min(self.lease / 5, _MOST_MARGIN)
-
-
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """A claimed row: when we asked for it and until when its request may be sent, on the lease clock."""
-
-    claimed: Claimed
-    asked_at: float
-    token_until: float | None
 
 
 class Advance:
@@ -253,7 +230,7 @@ class Advance:
         account = self._accounts[claimed.order.account]
         account.in_hand += 1
         self._metrics.schedule_delay.labels(claimed.order.next_step).observe(claimed.delay)
-        self._run(self._advance(_Held(claimed, asked_at, account.meter.take()), account))
+        self._run(self._advance(Held(claimed, account, self._timing, asked_at, account.meter.take())))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -266,15 +243,15 @@ class Advance:
             # A defect of ours: the lease runs out, the row is claimed again, and held after MAX_CLAIMS.
             log.error("step_crashed", exc_info=error)
 
-    async def _advance(self, held: _Held, account: Account) -> None:
-        order = held.claimed.order
+    async def _advance(self, held: Held) -> None:
+        order, account = held.claimed.order, held.account
         try:
             async with account.places:
-                if not self._may_start(held, account):
+                if self.draining or not held.may_begin(self._clock()):
                     self._recorder.give_back(order)
                     return
                 key = account.key_fingerprint()  # the one that is sent: it may be replaced before the answer comes
-                allowance = Allowance(self._begin_until(held, account), held.token_until)
+                allowance = Allowance(held.begin_until, held.token_until)
                 with (
                     account.meter.spending(allowance),
                     self._metrics.in_flight.labels(account.name).track_inprogress(),
@@ -290,19 +267,7 @@ class Advance:
         if outcome is None:
             self._recorder.give_back(order)
             return
-        now = held.claimed.claimed_at + timedelta(seconds=self._clock() - held.asked_at)
-        await self._record(order, outcome, now, account, key)
-
-    def _may_start(self, held: _Held, account: Account) -> bool:
-        """No call may outlive its lease, overdraw the pace, or go to an account that was just held."""
-        now = self._clock()
-        if self.draining or account.paused or now > self._begin_until(held, account):
-            return False
-        return not account.meter.limited or (held.token_until is not None and now < held.token_until)
-
-    def _begin_until(self, held: _Held, account: Account) -> float:
-        """The last moment, on the lease clock, at which a request can begin and be recorded within the lease."""
-        return held.asked_at + self._timing.lease - self._timing.margin - account.timeout
+        await self._record(order, outcome, held.database_time(self._clock()), account, key)
 
     async def _perform(self, order: ReturnOrder, account: Account) -> Outcome | None:
         if order.claims > MAX_CLAIMS and order.state in (State.PENDING, State.TRACKING):
