@@ -59,7 +59,8 @@ class Storm:
         try:
             while self.happened["killed"] < kills:
                 await self._insert()
-                await asyncio.sleep(self.chance.uniform(0.02, 0.6))
+                # Each worker lives for a second and a bit, on the average: one by itself would hardly start otherwise.
+                await asyncio.sleep(self.chance.uniform(0.02, 0.6 if self.workers > 1 else 1.8))
                 await self._trouble_worker()
                 for task in others:
                     if task.done():
@@ -100,10 +101,10 @@ class Storm:
             # It ended by itself, as it may when the database was away for too long at its start.
             self.happened["ended by itself"] += 1
             assert worker.process.returncode in (69, 1), worker.log_text
-        elif (what := self.chance.random()) < 0.1:
+        elif (what := self.chance.random()) < (0.1 if self.workers > 1 else 0.04):
             await self._stop_for_a_while(worker)
             return
-        elif what < 0.15:
+        elif what < (0.15 if self.workers > 1 else 0.08):
             self.happened["shut down"] += 1
             worker.send(signal.SIGCONT)
             worker.send(signal.SIGTERM)
