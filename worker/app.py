@@ -136,7 +136,7 @@ class Application:
         try:
             async with asyncio.timeout_at(over_at):
                 if self._working is not None:
-                    await self._working
+                    await asyncio.wait({self._working})  # `run` has raised what there was to raise
                 await self.advance.drain()
         except TimeoutError:
             self._say_unfinished()

@@ -29,6 +29,7 @@ from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State, Step
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
+from worker.domain.tracking import TrackingStatus
 from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, retry
 
 ANNA = Person("anna@shop", "the carrier says so")
@@ -39,7 +40,9 @@ COMMANDS: list[WayOut] = [retry, FOUND, not_created, cancel]
 
 in_doubt = resting(HELD, create_started_at=LONG_AGO)
 unsent = resting(HELD, create_started_at=None, error_code=ErrorCode.CARRIER_UNREACHABLE)
-at_carrier = resting(HELD, carrier_ref="9RET1", error_code=ErrorCode.CARRIER_LOST_IT, next_step=Step.TRACK)
+lost_it = {"carrier_ref": "9RET1", "error_code": ErrorCode.CARRIER_LOST_IT, "next_step": Step.TRACK}
+at_carrier = resting(HELD, **lost_it, tracking_status=TrackingStatus.IN_TRANSIT)
+mistyped = resting(HELD, **lost_it)
 rejected = resting(State.REJECTED)
 
 
@@ -60,6 +63,9 @@ rejected = resting(State.REJECTED)
         (FOUND, unsent, POLICY, State.TRACKING),
         (FOUND, rejected, POLICY, State.TRACKING),
         (FOUND, sent(), POLICY, State.TRACKING),
+        (FOUND, mistyped, POLICY, State.TRACKING),
+        (found("9RET1"), mistyped, POLICY, None),
+        (FOUND, tracking(tracking_status=None), POLICY, State.TRACKING),
         (FOUND, pending(), POLICY, None),
         (FOUND, at_carrier, POLICY, None),
         (FOUND, tracking(), POLICY, None),
@@ -79,6 +85,7 @@ rejected = resting(State.REJECTED)
         (cancel, rejected, POLICY, State.REJECTED),
         (cancel, unsent, POLICY, HELD),
         (cancel, at_carrier, POLICY, HELD),
+        (cancel, resting(HELD, **lost_it, cancel_requested_at=PAST), POLICY, HELD),
         (cancel, in_doubt, POLICY, State.CANCELLED),
         (cancel, in_doubt, SEARCHABLE, State.PENDING),
         (cancel, tracking(cancel_requested_at=PAST), POLICY, None),

@@ -124,7 +124,7 @@ async def test_a_row_whose_call_could_outlive_its_lease_is_handed_back(database:
     carrier.gate.clear()
     await loop.advance.turn()
     await until(lambda: carrier.count("track") == 1, 5)
-    loop.now[0] += 66.0  # 24 s are left; a call may take 20 s, and 5 s must remain
+    loop.now[0] += 68.0  # 22 s are left; a call may take 20 s, and 2.5 s must remain
     carrier.gate.set()
     await loop.settle()
     assert carrier.calls == [("track", "FIRST")]

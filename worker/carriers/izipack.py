@@ -149,6 +149,11 @@ def read_status(reply: Reply, statuses: StatusMap) -> TrackingUpdate:
     return TrackingUpdate(status, word, delivered_at, as_document(body))
 
 
+def is_number(text: str) -> bool:
+    """Whether it could be an order's number; it becomes a part of a path."""
+    return _ORDER_NUMBER.fullmatch(text) is not None
+
+
 def _whole(reply: Reply) -> Reply:
     return reply
 

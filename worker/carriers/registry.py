@@ -34,13 +34,17 @@ class AccountConfig:
 
 @dataclass(frozen=True, slots=True)
 class CarrierKind:
-    """One carrier's defaults and how to open an account there; `operations` are those its requests are counted by."""
+    """One carrier's defaults and how to open an account there; `operations` are those its requests are counted by.
+
+    `is_number`: whether a text could be a number of its orders.
+    """
 
     base_url: str
     rate_per_minute: int
     operations: tuple[str, ...]
     statuses: StatusMap
     authorization: Callable[[str], Mapping[str, str]]
+    is_number: Callable[[str], bool]
     adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
 
@@ -66,6 +70,7 @@ CARRIERS: Mapping[str, CarrierKind] = {
         izipack.OPERATIONS,
         izipack.BUILT_IN_STATUSES,
         izipack.authorization,
+        izipack.is_number,
         izipack.Izipack,
         _open_izipack,
     ),
@@ -75,6 +80,7 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.OPERATIONS,
         returnpilot.BUILT_IN_STATUSES,
         returnpilot.authorization,
+        returnpilot.is_number,
         returnpilot.ReturnPilot,
         _open_returnpilot,
     ),

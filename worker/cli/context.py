@@ -30,6 +30,20 @@ class Exit(IntEnum):
     BAD_CONFIGURATION = 78
 
 
+MOST = 1_000_000_000
+"""The largest number of rows that an option takes; both databases can count so far."""
+
+
+def shown(text: str) -> str:
+    """One line that is safe on a terminal: what a shop or a carrier wrote may hold escape sequences."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a word of the command line can be looked up at all: bytes that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
 def say(message: str) -> None:
     """A message for a person, on stderr."""
     typer.echo(message, err=True)
@@ -95,6 +109,8 @@ async def opened_database(settings: Settings) -> AsyncIterator[Database]:
 
 async def the_order(database: Database, reference: str, account: str | None) -> ReturnOrderRow:
     """The return with this reference; in two accounts it takes `--account` to say which."""
+    if not is_utf8(reference + (account or "")):
+        fail("error: the reference or the account is not UTF-8", Exit.USAGE)
     orders = await find_orders(database, reference=reference, account=account)
     if not orders:
         where = f" in account {account}" if account else ""

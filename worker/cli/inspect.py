@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.app import open_account
-from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, the_order
+from worker.cli.context import MOST, Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import LabelReady
 from worker.domain.pacing import Pace
@@ -43,7 +43,7 @@ def list_returns(
     context: typer.Context,
     state: Annotated[list[State] | None, typer.Option(help="Only these states; may be given several times.")] = None,
     account: AccountOption = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many, newest first.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
     """List returns, newest first."""
@@ -224,10 +224,9 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: C
 
 
 def _text(value: Any) -> str:
-    """One line that is safe on a terminal: what a shop or a carrier wrote may hold escape sequences."""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
-    return "".join(char if char.isprintable() else " " for char in str(value))
+    return shown(str(value))
 
 
 def _history_as_json(history: History) -> dict[str, Any]:

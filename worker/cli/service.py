@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -14,8 +15,10 @@ from worker.runtime.shutdown import stop_requested
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.simulator import MAGIC_WORDS, Simulator
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.place import known_place, settle_place
 from worker.store.queries import read_backlog, read_holds
 from worker.store.schema import SchemaState, migrate, schema_state
+from worker.store.sqlite_file import AlreadyRunning
 
 _LAST_RESORT = 4.0  # seconds beyond the grace time after which the process is ended whatever hangs
 
@@ -56,6 +59,9 @@ def migrate_schema(context: typer.Context) -> None:
 
         async def upgrade() -> None:
             before, after = await migrate(database)
+            with suppress(AlreadyRunning):  # then a worker has remembered the place already
+                database.hold_file()
+                await settle_place(database)
             say(
                 f"the schema is current ({after})"
                 if before == after
@@ -137,6 +143,7 @@ async def _check_database(settings: Settings, findings: Findings) -> None:
             line = f"database: its schema is {state.value}; run: returns-worker migrate"
             (findings.warn if settings.database.migrates_itself else findings.bad)(line)
         else:
+            await known_place(database)  # the last table that came: a role may have no rights on it
             findings.good(f"database: {database.dialect}, schema current")
             await _check_accounts_of_rows(settings, database, findings)
             await _check_holds(settings, database, findings)

@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from worker.app import policy_of
-from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, the_order
+from worker.carriers.registry import CARRIERS
+from worker.cli.context import (
+    MOST,
+    Exit,
+    fail,
+    is_utf8,
+    logs_for,
+    opened_database,
+    run,
+    say,
+    settings_of,
+    shown,
+    the_order,
+)
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
 from worker.domain.policy import Policy
@@ -24,8 +37,7 @@ from worker.steps.by_hand import Desk, Settled
 from worker.store.by_hand import Choice, choose
 from worker.store.database import Database
 from worker.store.place import declare_restored
-
-_LONGEST_REF = 200
+from worker.store.tables import ReturnOrderRow
 
 References = Annotated[
     list[str] | None,
@@ -35,7 +47,7 @@ AccountOption = Annotated[str | None, typer.Option("--account", help="Only this 
 StateOption = Annotated[list[State] | None, typer.Option("--state", help="Filter: these states.")]
 CodeOption = Annotated[str | None, typer.Option("--error-code", help="Filter: held or rejected for this.")]
 AgeOption = Annotated[str | None, typer.Option("--older-than", help="Filter: last changed so long ago, such as 2h.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Filter: at most so many, the oldest first.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", min=1, max=MOST, help="Filter: so many, oldest first.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else the user and the machine.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
@@ -94,7 +106,10 @@ def resolve(
         fail("error: --carrier-ref is for one REFERENCE", Exit.USAGE)
     states = state or [State.PENDING, State.NEEDS_ATTENTION, State.REJECTED]
     command = _command(references, account, states, error_code, older_than, limit, reason, by, dry_run, bool(state))
-    _run(context, command, not_created if carrier_ref is None else found(_checked_ref(carrier_ref)))
+    if carrier_ref is None:
+        _run(context, command, not_created)
+    else:
+        _run(context, command, found(carrier_ref.strip()), number=carrier_ref.strip())
 
 
 def cancel(
@@ -148,18 +163,24 @@ def _command(
         fail("error: give either references or filters, not both", Exit.USAGE)
     if not references and not filtered:
         fail("error: say which: a REFERENCE, or a filter such as --state or --error-code", Exit.USAGE)
+    if not is_utf8("".join((*(references or []), account or "", error_code or "", by or "", reason))):
+        fail("error: an argument is not UTF-8", Exit.USAGE)
     choice = Choice(account, states, error_code, _age(older_than), limit)
     person = Person((by or _user())[:100], " ".join(reason.split())[:500])
     return _Command(references or [], choice, person, dry_run)
 
 
-def _run(context: typer.Context, command: _Command, way_out: WayOut) -> None:
+def _run(context: typer.Context, command: _Command, way_out: WayOut, *, number: str | None = None) -> None:
     async def work() -> None:
         settings = settings_of(context)
         logs_for(settings)
         async with opened_database(settings) as database:
             ids = await _ids(database, command)
-            desk = Desk(database, command.person, _policies(settings), _owner())
+            if number is not None:
+                order = await the_order(database, command.references[0], command.choice.account)
+                _check_number(settings, order, number)
+            choice = Choice() if command.references else command.choice
+            desk = Desk(database, command.person, _policies(settings), _owner(), choice)
             done = await (desk.preview if command.dry_run else desk.settle)(ids, way_out)
         _tell(done, dry_run=command.dry_run)
 
@@ -178,12 +199,10 @@ def _tell(done: list[Settled], *, dry_run: bool) -> None:
         if isinstance(each.outcome, Decision):
             changed += 1
             (line,) = each.outcome.transitions
-            before, after = each.order.state, each.outcome.order.state
-            typer.echo(
-                f"{each.order.reference}: {before if before is after else f'{before} -> {after}'}: {line.reason}"
-            )
+            states = dict.fromkeys((each.order.state, each.outcome.order.state))
+            typer.echo(shown(f"{each.order.reference}: {' -> '.join(states)}: {line.reason}"))
         else:
-            say(f"{each.order.reference}: refused: {each.outcome.reason}")
+            say(shown(f"{each.order.reference}: refused: {each.outcome.reason}"))
     refused = f", {len(done) - changed} refused" if len(done) > changed else ""
     say(f"{changed} {'return' if changed == 1 else 'returns'} {'would be ' if dry_run else ''}changed{refused}")
     if refused:
@@ -200,10 +219,12 @@ def _policies(settings: Settings) -> Callable[[str], Policy]:
 _LONG = timedelta(minutes=5)
 
 
-def _checked_ref(carrier_ref: str) -> str:
-    if not carrier_ref.isprintable() or not carrier_ref.strip() or len(carrier_ref) > _LONGEST_REF:
-        fail("error: --carrier-ref: is no carrier's number", Exit.USAGE)
-    return carrier_ref.strip()
+def _check_number(settings: Settings, order: ReturnOrderRow, number: str) -> None:
+    """It becomes a part of the path that is asked for: what the carrier cannot have given is refused."""
+    if order.account not in settings.accounts:
+        fail(f"error: account {shown(order.account)} is not configured here", Exit.BAD_CONFIGURATION)
+    if not CARRIERS[settings.accounts[order.account].carrier].is_number(number):
+        fail(f"error: --carrier-ref: {shown(number)} is no number of this carrier's", Exit.USAGE)
 
 
 def _age(text: str | None) -> timedelta | None:

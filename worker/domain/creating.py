@@ -110,13 +110,17 @@ def absent(context: Context) -> Decision:
 
 
 def restored(context: Context) -> Decision:
-    """The database was set back or copied: what seems not to have been sent may have been, since the backup."""
-    context = with_intent(replace(context, order=replace(context.order, retry_requested_at=None)))
+    """The database was set back or copied: what seems not to have been sent may have been, since the backup.
+
+    Whoever may still be sending it began before now, at the latest: look-ups that count begin anew.
+    """
+    order = replace(context.order, retry_requested_at=None, create_started_at=context.now, lookups=0)
+    context = with_intent(replace(context, order=order))
     code, before = ErrorCode.CREATE_OUTCOME_UNKNOWN, context.order
     message = "the database was restored or copied; the return may have been created since the backup, or elsewhere"
     if context.policy.resend_after is None:
         return held(context, code, message)
-    order = replace(before, state=State.PENDING, lookups=0, error_code=code, error_message=message, due_at=context.now)
+    order = replace(before, state=State.PENDING, error_code=code, error_message=message, due_at=context.now)
     line = Transition("state", before.state, State.PENDING, before.carrier_status, reason=f"{message}: it is looked up")
     return Decision(order, StepOutcome.WAITING, (line,))
 

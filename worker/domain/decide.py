@@ -136,6 +136,8 @@ def _failed(context: Context, failed: Failed) -> Decision:
 def _poisoned(context: Context) -> Decision:
     """Whatever it is about this row that its workers do not come back from, it must not be tried for ever."""
     order, message = context.order, f"{context.order.claims - 1} claims in a row ended without a result"
+    if order.state not in (State.PENDING, State.TRACKING):  # it was claimed for what was asked of it
+        return _request_refused(context, message, cancel=True)
     if order.state is State.PENDING and order.in_doubt:
         return held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, message)
     if order.next_step is not Step.LABEL:

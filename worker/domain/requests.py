@@ -13,7 +13,7 @@ GONE_ALREADY = "withdrawn; the carrier does not know it any more"
 
 def action_for(order: ReturnOrder, *, can_cancel: bool) -> Step | Outcome:
     """The step to do, or an outcome that needs none; `can_cancel` says whether the carrier takes a withdrawal."""
-    if order.doubtful and order.create_started_at is None and _may_be_sent(order):
+    if order.doubtful and _may_be_sent(order):
         return Restored()
     if order.cancel_requested_at is not None:
         return _withdrawal(order, Step.CANCEL if can_cancel else Withdrawn(NOT_TOLD))

@@ -30,8 +30,9 @@ class ReturnOrder:
     and committed before a creation is sent, cleared only by what proves that nothing was created; a row that is claimed
     with one has a creation without an answer, looked up `lookups` times since. `first_attempt_at` is the first intent
     since something may exist at the carrier. `followed_since` is when the return came to the carrier, or its first
-    shipment where those come later. `doubtful`: the database was restored or copied since the row was recorded last,
-    so that it may say less than is true. `packages` and `labels` (the positions of stored ones) have been recorded.
+    shipment where those come later. `doubtful_since`: when the database was found restored or copied, if the row was
+    recorded last before that, so that it may say less than is true. `packages` and `labels` (the positions of stored
+    ones) have been recorded.
     """
 
     id: int
@@ -65,9 +66,14 @@ class ReturnOrder:
     lease_token: int = 0
     claims: int = 0
     created_at: datetime | None = None
-    doubtful: bool = False
+    doubtful_since: datetime | None = None
     packages: tuple[PackageInfo, ...] = ()
     labels: frozenset[int] = frozenset()
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the row may say less than is true."""
+        return self.doubtful_since is not None
 
     @property
     def in_doubt(self) -> bool:

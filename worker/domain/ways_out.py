@@ -66,10 +66,13 @@ def found(carrier_ref: str) -> WayOut:
     """A person found the return at the carrier, under this number: it is adopted and followed."""
 
     def resolve(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
-        if order.carrier_ref is not None:
+        wrong = order.carrier_ref is not None and order.tracking_status is None  # given by a person, never confirmed
+        if order.carrier_ref is not None and (not wrong or order.carrier_ref == carrier_ref):
             return Refusal(f"it is at the carrier already, as {order.carrier_ref}")
-        doubtful = order.state is State.PENDING and order.in_doubt
-        if not doubtful and order.state not in (State.NEEDS_ATTENTION, State.REJECTED):
+        open_question = order.state in (State.NEEDS_ATTENTION, State.REJECTED) or (
+            order.state is State.PENDING and order.in_doubt
+        )
+        if not open_question and not (wrong and order.state is State.TRACKING):
             return Refusal(f"it is {order.state}: there is no creation to resolve")
         first = order.first_attempt_at or order.create_started_at or now
         after = replace(
@@ -95,8 +98,9 @@ def not_created(order: ReturnOrder, person: Person, now: datetime, policy: Polic
         return Refusal(f"it is at the carrier, as {order.carrier_ref}; withdraw it, and insert a new one")
     if order.state not in (State.PENDING, State.NEEDS_ATTENTION, State.REJECTED) or not order.in_doubt:
         return Refusal(f"it is {order.state} and no creation of it is in doubt")
-    settled_at = (order.create_started_at or now) + policy.settles_after
-    if order.create_started_at is not None and now < settled_at:
+    begun = max((at for at in (order.create_started_at, order.doubtful_since) if at is not None), default=None)
+    settled_at = begun + policy.settles_after if begun is not None else now
+    if now < settled_at:
         return Refusal(
             f"a worker that was stopped may still send it until {settled_at:%Y-%m-%d %H:%M:%S} UTC: look once more then"
         )
@@ -121,6 +125,8 @@ def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) ->
     to_be_settled = order.state in (State.NEEDS_ATTENTION, State.REJECTED) or order.doubtful
     if not (order.in_doubt and to_be_settled):
         asked = replace(order, cancel_requested_at=now)
+        if order.state is State.NEEDS_ATTENTION:  # where an earlier one did not get through, no trigger makes it due
+            asked = replace(asked, track_due_at=now)
         return _made(order, asked, person, "withdrawal asked for", StepOutcome.WAITING)
     if policy.resend_after is not None:
         asked = replace(_looked_up(healthy(order), now, policy), state=State.PENDING, due_at=now)

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 def stop_requested(limit: float | None = None) -> Iterator[asyncio.Event]:
     """An event that is set by SIGTERM or SIGINT; a second signal ends the process at once.
 
-    So does a thread `limit` seconds after the first one, whatever hangs: a supervisor would kill it a little later.
+    So does a thread `limit` seconds after the first one, should a connection or a child process hang the shutdown.
     """
     event = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -44,5 +44,7 @@ def stop_requested(limit: float | None = None) -> Iterator[asyncio.Event]:
 
 
 def _end_now() -> None:
-    log.error("stopped_at_once", reason="the shutdown did not end in time")
+    saying = threading.Thread(target=log.error, args=("stopped_at_once",), daemon=True)  # stderr may hang too
+    saying.start()
+    saying.join(1.0)
     os._exit(1)

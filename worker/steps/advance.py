@@ -68,6 +68,7 @@ class Advance:
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._backlog = False  # whether rows were left behind for want of a place
         self._found = False  # whether the last turn found anything due
+        self._unsure = False  # whether the database may not be what it was
         self._alone = False  # whether a row is tried with nothing else in hand
         self.draining = False
         self.turned_at = clock()
@@ -85,22 +86,23 @@ class Advance:
 
     async def run(self, *, until_idle: bool = False) -> None:
         """Turn until draining, or until there is nothing left to do now; a database that is away is waited out."""
-        failures, was_away = 0, False
+        failures = 0
         while not self.draining:
             if self._recorder.behind:
                 # Our own rows would be claimed again, with their results still in our hands.
-                self.turned_at, was_away = self._clock(), True
+                self.turned_at, self._unsure = self._clock(), True
                 await _wait_for(self._stopping, _CATCH_UP)
                 continue
             try:
-                if was_away:
+                if self._unsure:
                     await notice_restore(self._database)  # it may be a standby that took over
+                    self._unsure = False
                 pause = await self.turn()
-                failures, was_away = 0, False
+                failures = 0
             except DatabaseReplaced:
                 raise  # nothing that is written would be seen by anybody
             except DatabaseUnavailable as error:
-                failures, was_away = failures + 1, True
+                failures, self._unsure = failures + 1, True
                 pause = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE) * (0.5 + self._chance() / 2)
                 self._metrics.storage_errors.labels("claim").inc()
                 log.warning("database_unavailable", doing="claim", error=str(error), retry_in=round(pause, 1))
@@ -262,15 +264,16 @@ class Advance:
             outcome = None
         finally:
             account.in_hand -= 1
-            if self._backlog and account.in_hand <= account.max_in_flight:
-                self.wake()
         if outcome is None:
+            self._unsure = True
             self._recorder.give_back(order)
             return
+        if self._backlog and account.in_hand <= account.max_in_flight:
+            self.wake()  # not after a row that was given back: it is due at once, and would be given back again
         await self._record(order, outcome, held.database_time(self._clock()), account, key)
 
     async def _perform(self, order: ReturnOrder, account: Account) -> Outcome | None:
-        if order.claims > MAX_CLAIMS and order.state in (State.PENDING, State.TRACKING):
+        if order.claims > MAX_CLAIMS:
             return Poisoned()
         action = action_for(order, can_cancel=takes_withdrawals(account.carrier))
         match action:

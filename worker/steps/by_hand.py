@@ -9,10 +9,12 @@ from worker.domain.decision import Decision
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.ways_out import Person, Refusal, WayOut
-from worker.store.by_hand import look_at, take
+from worker.store.by_hand import Choice, look_at, take
 from worker.store.claims import Claimed, hand_back
 from worker.store.database import Database
 from worker.store.records import CarrierRefTaken, record
+
+EVERYTHING = Choice()
 
 _BATCH = 200
 _PAUSE = 0.5  # seconds between tries at rows that a worker holds
@@ -30,12 +32,16 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where a person's decisions are made: `owner` holds the rows meanwhile, `patience` is in seconds."""
+    """Where a person's decisions are made: `owner` holds the rows meanwhile, `patience` is in seconds.
+
+    What does not fit the `choice` any more, once it is taken, is left as it is.
+    """
 
     database: Database
     person: Person
     policy_of: Callable[[str], Policy]
     owner: str
+    choice: Choice = EVERYTHING
     lease: timedelta = timedelta(seconds=60)
     patience: float = 10.0
 
@@ -83,6 +89,8 @@ class Desk:
 
     def _decide(self, claimed: Claimed, way_out: WayOut) -> Settled:
         order = claimed.order
+        if not self.choice.means(order):
+            return Settled(order, Refusal(f"it is {order.state} by now, and not what was chosen"))
         return Settled(order, way_out(order, self.person, claimed.claimed_at, self.policy_of(order.account)))
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from worker.steps.accounts import Account
 from worker.store.claims import Claimed
 
-_MOST_MARGIN = 5.0  # seconds left on a lease, after a call, for recording its result
+_MOST_MARGIN = 5.0  # seconds; with the fifth of a lease below, what the settings' check asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,11 @@ class Timing:
 
     @property
     def margin(self) -> float:
-        """What a call must leave of the lease: a fifth of it, at most 5 s."""
-        return min(self.lease / 5, _MOST_MARGIN)
+        """What a call must leave of the lease: half of what a lease has beyond the longest time limit at least.
+
+        The other half is for beginning, so that the shortest lease that may be configured lets something begin.
+        """
+        return min(self.lease / 5, _MOST_MARGIN) / 2
 
 
 @dataclass(frozen=True, slots=True)

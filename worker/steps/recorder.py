@@ -18,7 +18,8 @@ Made = tuple[ReturnOrder, Decision]
 
 _BATCH = 500
 _LINGER = 0.05  # seconds a poll's result may wait for others
-_FIRST_RETRY, _LAST_RETRY = 0.1, 2.0  # seconds between tries while the database, or a row, is away
+_FIRST_RETRY, _LAST_RETRY = 0.1, 2.0  # seconds between tries while the database is away
+_LOCKED_RETRY = 0.1  # seconds between tries at a locked row; the next claim must not be quicker
 
 log = structlog.get_logger()
 
@@ -146,14 +147,12 @@ class Recorder:
 
     async def _persist_alone(self, before: ReturnOrder, decision: Decision) -> None:
         """Try until the row is free; it may be taken by somebody else in that moment."""
-        wait = _FIRST_RETRY
         try:
             while True:
-                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                await asyncio.sleep(_LOCKED_RETRY)
                 standing = (await self._write([(before, decision)]))[before.id]
                 if standing is not Standing.HELD:
                     return self._done(before, decision, standing)
-                wait = min(wait * 2, _LAST_RETRY)
         except Exception as error:
             self._unwritable(before, decision, error)
 

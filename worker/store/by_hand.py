@@ -10,6 +10,7 @@ from sqlalchemy import select, text
 from sqlmodel import col
 
 from worker.domain.lifecycle import State
+from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
 from worker.store.claims import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.database import POSTGRESQL, SQLITE, Database
@@ -57,6 +58,12 @@ class Choice:
     error_code: str | None = None
     older_than: timedelta | None = None
     limit: int | None = None
+
+    def means(self, order: ReturnOrder) -> bool:
+        """Whether a return is still what it was chosen for: a worker may have recorded something since."""
+        if self.states and order.state not in self.states:
+            return False
+        return self.error_code is None or order.error_code == self.error_code
 
 
 async def choose(database: Database, choice: Choice) -> list[int]:

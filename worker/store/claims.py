@@ -57,7 +57,7 @@ _COLUMNS = """id, account, reference, state, next_step, due_at, label_due_at, tr
   cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims, created_at"""
 
 # What was recorded last before the database was restored, or copied to where it is now, may be older than the truth.
-_DOUBTFUL = "coalesce({0}.updated_at < (SELECT p.restored_at FROM database_place p), false)"
+_DOUBTFUL_SINCE = "(SELECT p.restored_at FROM database_place p WHERE {0}.updated_at < p.restored_at)"
 
 _PACKAGE = tuple(field.name for field in fields(PackageInfo))
 
@@ -76,7 +76,7 @@ def _belongings(order: str, dialect: str) -> str:
 
 
 _PREFIXED = ", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))
-POSTGRESQL_RETURNED = f"{_PREFIXED}, {_DOUBTFUL.format('o')} AS doubtful, {_belongings('o', POSTGRESQL)}"
+POSTGRESQL_RETURNED = f"{_PREFIXED}, {_DOUBTFUL_SINCE.format('o')} AS doubtful_since, {_belongings('o', POSTGRESQL)}"
 
 # ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
 _POSTGRESQL_CLAIM = text(f"""
@@ -118,7 +118,9 @@ RETURNING {POSTGRESQL_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed
 """)
 
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-SQLITE_RETURNED = f"{_COLUMNS}, {_DOUBTFUL.format('return_order')} AS doubtful, {_belongings('return_order', SQLITE)}"
+SQLITE_RETURNED = (
+    f"{_COLUMNS}, {_DOUBTFUL_SINCE.format('return_order')} AS doubtful_since, {_belongings('return_order', SQLITE)}"
+)
 _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
@@ -127,21 +129,23 @@ UPDATE return_order
    AND carrier_ref IN (SELECT value FROM json_each(:refs))
 RETURNING {SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at""")
 
-# clock_timestamp(): now() is when the statement began, and it may have waited for a lock of the shop's since.
+# A row that the shop locks at this moment is not waited for: so many could be that no connection were left for others.
+# clock_timestamp(): now() is when the statement began.
 _INTENT = {
     POSTGRESQL: text(f"""
 UPDATE return_order SET create_started_at = now(), first_attempt_at = coalesce(first_attempt_at, now())
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
    AND state = 'pending' AND lease_until > clock_timestamp() + make_interval(secs => :call)
-   AND NOT {_DOUBTFUL.format("return_order")}
-   AND EXISTS (SELECT 1 FROM database_place p WHERE p.place IS NULL OR p.place = returns_worker_place())
+   AND {_DOUBTFUL_SINCE.format("return_order")} IS NULL
+   AND EXISTS (SELECT 1 FROM database_place p WHERE p.place = returns_worker_place())
+   AND id IN (SELECT r.id FROM return_order r WHERE r.id = :id FOR UPDATE SKIP LOCKED)
 RETURNING create_started_at"""),
     SQLITE: text(f"""
 UPDATE return_order
    SET create_started_at = {_SQLITE_NOW}, first_attempt_at = coalesce(first_attempt_at, {_SQLITE_NOW})
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
    AND state = 'pending' AND lease_until > strftime('%Y-%m-%d %H:%M:%f', 'now', :call)
-   AND NOT {_DOUBTFUL.format("return_order")}
+   AND {_DOUBTFUL_SINCE.format("return_order")} IS NULL
 RETURNING create_started_at"""),
 }
 
@@ -212,7 +216,7 @@ async def claim_seen(
 async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:
     """Commit the intent to create, before anything is sent; returns its time.
 
-    None when the lease is lost or lasts no longer than the `call`, the shop changed the row meanwhile, or the database
+    None when the lease is lost or lasts no longer than the `call`, the shop changed or locks the row, or the database
     is not where it was when the worker looked last: nothing may be sent then.
     """
     seconds = call.total_seconds()
@@ -323,7 +327,7 @@ def _order(row: RowMapping, due_at: datetime | None) -> ReturnOrder:
         lease_token=row["lease_token"],
         claims=row["claims"],
         created_at=read_moment(row["created_at"]),
-        doubtful=bool(row["doubtful"]),
+        doubtful_since=read_moment(row["doubtful_since"]),
         packages=tuple(PackageInfo(**package) for package in json.loads(row["packages"] or "[]")),
         labels=frozenset(json.loads(row["labels"] or "[]")),
     )

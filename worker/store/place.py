@@ -41,13 +41,21 @@ async def settle_place(database: Database) -> bool:
             return False
     async with database.transaction() as connection:
         places = await _places(database, connection, " FOR UPDATE" if database.dialect == POSTGRESQL else "")
-        moved = places.known is not None and not places.agree
+        # Where nothing was remembered yet, and something was sent from here: a backup from before the first start.
+        moved = not places.agree and (places.known is not None or places.sent > places.creations)
         restored = f"restored_at = {_NOW[database.dialect]}, " if moved else ""
         await connection.execute(
             text(f"UPDATE database_place SET {restored}place = :place, creations = :creations"),
             {"place": places.here, "creations": max(places.creations, places.sent)},
         )
         return moved
+
+
+async def known_place(database: Database) -> str | None:
+    """Where the database was when a worker looked last."""
+    async with database.reading() as connection:
+        place: str | None = (await connection.execute(text("SELECT place FROM database_place"))).scalar_one()
+    return place
 
 
 async def declare_restored(database: Database) -> int:

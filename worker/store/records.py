@@ -50,7 +50,10 @@ _VALUES = {
     "label_error_message": "text",
     "claims": "int",
 }
-_FENCE = {"id": "bigint", "lease_token": "bigint", "from_state": "text", "shop_changes": "int", "due_at": "timestamptz"}
+_FENCE = {
+    **{"id": "bigint", "lease_token": "bigint", "from_state": "text", "shop_changes": "int", "due_at": "timestamptz"},
+    "doubtful": "bool",
+}
 _TRANSITION = {
     "field": "text",
     "old_value": "text",
@@ -89,10 +92,13 @@ def _upsert(columns: Iterable[str]) -> str:
     )
 
 
-# A request that the shop made while we held the row is not in the decision: it leaves the row due at once.
+# A request that the shop made while we held the row is not in the decision: it leaves the row due at once. Nor is a
+# restore in it that was noticed meanwhile: the row must not look as if it had been recorded after that.
 _SET = f"""{", ".join(f"{name} = x.{name}" for name in _VALUES)},
        due_at = CASE WHEN o.shop_changes = x.shop_changes THEN x.due_at ELSE {{now}} END,
-       lease_owner = NULL, lease_until = NULL, updated_at = {{now}}"""
+       lease_owner = NULL, lease_until = NULL,
+       updated_at = CASE WHEN NOT x.doubtful AND o.updated_at < (SELECT p.restored_at FROM database_place p)
+                         THEN o.updated_at ELSE {{now}} END"""
 
 _POSTGRESQL_RECORD = text(f"""
 WITH x AS MATERIALIZED (
@@ -277,6 +283,7 @@ def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any
         "lease_token": before.lease_token,
         "from_state": before.state,
         "shop_changes": before.shop_changes,
+        "doubtful": before.doubtful,
         "due_at": _value(after.due_at, dialect),
         "transitions": [_part(transition, dialect) for transition in decision.transitions],
         "packages": [_part(package, dialect) for package in decision.packages],

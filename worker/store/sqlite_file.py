@@ -23,22 +23,24 @@ class SqliteFile:
 
     def __init__(self, path: Path) -> None:
         """Take the lock; raises `AlreadyRunning`, and `OSError` where no file can be written or locked."""
-        self._path = path.resolve()
-        witness = self._path.with_name(f"{self._path.name}-worker")
+        self._path = path  # as it is opened: where a link in it is turned elsewhere, the file counts as replaced
+        resolved = path.resolve()
+        witness = resolved.with_name(f"{resolved.name}-worker")
         self._file = os.open(witness, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            self._name, self.creations, _ = self._read()
+            self._write()
+            os.fsync(self._file)
+        except BlockingIOError as error:
             holder = self._read()[2]
             os.close(self._file)
-            if not isinstance(error, BlockingIOError):
-                raise
             raise AlreadyRunning(
                 f"another worker (process {holder}) has {path}: a SQLite file takes one worker, PostgreSQL takes many"
             ) from error
-        self._name, self.creations, _ = self._read()
-        self._write()
-        os.fsync(self._file)
+        except BaseException:
+            os.close(self._file)
+            raise
         self._number = self._path.stat().st_ino if self._path.exists() else None
 
     @property
@@ -67,7 +69,7 @@ class SqliteFile:
 
     def _read(self) -> tuple[str, int, str]:
         """The witness' name, how many creations it counts, and the process that wrote it; a new name where none is."""
-        words = os.pread(self._file, 200, 0).decode("ascii", "replace").split()
+        words = os.pread(self._file, 200, 0).decode("ascii", "replace").partition("\n")[0].split()
         if len(words) != 3 or not words[1].isdecimal():
             return uuid.uuid4().hex, 0, "unknown"
         return words[0], int(words[1]), words[2]

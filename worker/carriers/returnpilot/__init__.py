@@ -12,6 +12,15 @@ from worker.carriers.returnpilot.adapter import (
     RATE_PER_MINUTE,
     ReturnPilot,
     authorization,
+    is_number,
 )
 
-__all__ = ["BASE_URL", "BUILT_IN_STATUSES", "OPERATIONS", "RATE_PER_MINUTE", "ReturnPilot", "authorization"]
+__all__ = [
+    "BASE_URL",
+    "BUILT_IN_STATUSES",
+    "OPERATIONS",
+    "RATE_PER_MINUTE",
+    "ReturnPilot",
+    "authorization",
+    "is_number",
+]

@@ -156,6 +156,11 @@ def authorization(key: str) -> Mapping[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+def is_number(text: str) -> bool:
+    """Whether it could be an order's id."""
+    return read_id(text) == text
+
+
 def _path(order: ReturnOrder) -> str:
     return f"/orders/{quote(order.carrier_ref or '', safe='')}"
 

@@ -35,7 +35,7 @@ END $$
 
 
 def upgrade() -> None:
-    """Add the one row that remembers the place; it is written by the first worker that starts."""
+    """Add the one row that remembers the place; on SQLite it is written by whoever holds the witness of the file."""
     op.create_table(
         "database_place",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
@@ -44,6 +44,14 @@ def upgrade() -> None:
         sa.Column("restored_at", Moment),
         sa.CheckConstraint("id = 1", name="database_place_one_row_check"),
     )
-    op.execute("INSERT INTO database_place (id) VALUES (1)")
-    if op.get_bind().dialect.name == "postgresql":
-        op.execute(_PLACE_FUNCTION)
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("INSERT INTO database_place (id) VALUES (1)")
+        return
+    op.execute(_PLACE_FUNCTION)
+    op.execute("INSERT INTO database_place (id, place) VALUES (1, returns_worker_place())")
+    # Claims read it from now on, and one moment that Python cannot say would stop every worker (as in 0001).
+    op.create_check_constraint(
+        "return_order_created_at_form_check",
+        "return_order",
+        "created_at >= '0001-01-01 00:00+00' AND created_at < '10000-01-01 00:00+00'",
+    )
