@@ -129,7 +129,7 @@ class _Cluster:
     """The folder, the processes and the undertaker of one server of our own."""
 
     def __init__(self) -> None:
-        self._as_user = _unprivileged() if os.geteuid() == 0 else {}
+        self._as_user = unprivileged() if os.geteuid() == 0 else {}
         self._folder = Path(tempfile.mkdtemp(prefix="returns-worker-postgres-"))
         self._undertaker = subprocess.Popen(
             ["/bin/sh", "-c", UNDERTAKER, "undertaker", str(self._folder)],
@@ -148,7 +148,7 @@ class _Cluster:
         identity = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
         self.run("initdb", "--no-sync", "-D", "data", *identity, *settings)
         for attempts_left in (2, 1, 0):
-            port = _free_port()
+            port = free_port()
             try:
                 # pg_ctl remembers the port in postmaster.opts and uses it again at each restart.
                 self.run("pg_ctl", "start", "-w", "-D", "data", "-l", "log", "-o", f"-p {port}")
@@ -238,8 +238,8 @@ def _installed() -> Path:
     return max(versions, key=lambda path: int(path.name.removeprefix("pginstall") or 0))
 
 
-def _unprivileged() -> dict[str, Any]:
-    """What subprocess needs to run as somebody other than root, whom initdb and postgres refuse."""
+def unprivileged() -> dict[str, Any]:
+    """What subprocess needs to run as somebody other than root, whom initdb, postgres and pgbouncer refuse."""
     for name in ("nobody", "daemon"):  # nobody has a negative number on macOS, which subprocess does not take
         with contextlib.suppress(KeyError):
             account = pwd.getpwnam(name)
@@ -248,7 +248,7 @@ def _unprivileged() -> dict[str, Any]:
     raise RuntimeError(f"PostgreSQL does not run as root and there is no user nobody or daemon; set {URL_VARIABLE}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A free loopback port below those that the kernel hands to outgoing connections.
 
     From the kernel's range, a client that keeps trying while the server restarts could be given the very port as its
