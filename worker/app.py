@@ -54,7 +54,7 @@ class Application:
         """Make every part, open nothing; raises `ConfigurationError`."""
         self.settings = settings
         self.metrics = Metrics(worker.__version__)
-        self.database = Database(settings.database.url)
+        self.database = Database(settings.database.url, pooler=settings.database.pooler)
         self._labels = open_label_store(settings.labels.store)
         self._keys = {name: key_source(settings, name) for name in settings.accounts}
         self._accounts = {name: self._account(name, redactor) for name in settings.accounts}

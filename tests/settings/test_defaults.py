@@ -29,6 +29,7 @@ CONTRACT = """
 url = "sqlite:///returns.db"
 auto_migrate = true
 wait = "30s"
+pooler = false
 [accounts.default]
 carrier = "izipack"
 rate_per_minute = 60

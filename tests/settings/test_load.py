@@ -107,6 +107,7 @@ ACCOUNT = "[accounts.default]\n"
         ('[database]\nurl = "mysql://h/db"', "database.url", "postgresql://"),
         ('[database]\nurl_file = "absent"', "database.url_file", "cannot be read"),
         ('[database]\nauto_migrate = "perhaps"', "database.auto_migrate", "true or false"),
+        ("[database]\npooler = 2", "database.pooler", "true or false"),
         ("database = 3", "database", "must be a table"),
         ("accounts = 3", "accounts", "must be a table"),
         ("[accounts.Shop-1]", "accounts.Shop-1", "a-z, 0-9 and _"),

@@ -97,7 +97,7 @@ def logs_for(settings: Settings) -> Redactor:
 @asynccontextmanager
 async def opened_database(settings: Settings) -> AsyncIterator[Database]:
     """The database, with the schema this version works with."""
-    database = Database(settings.database.url, pool_size=1)
+    database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
     try:
         if database.path is not None and not database.path.is_file():
             raise SchemaMismatch(f"there is no database at {database.path}; run: returns-worker migrate")

@@ -55,7 +55,7 @@ def migrate_schema(context: typer.Context) -> None:
     async def work() -> None:
         settings = settings_of(context)
         logs_for(settings)
-        database = Database(settings.database.url, pool_size=1)
+        database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
 
         async def upgrade() -> None:
             before, after = await migrate(database)
@@ -124,7 +124,7 @@ class Findings:
 
 
 async def _check_database(settings: Settings, findings: Findings) -> None:
-    database = Database(settings.database.url, pool_size=1)
+    database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
     try:
         if database.path is not None and not database.path.is_file():
             if not os.access(database.path.parent, os.W_OK):

@@ -102,6 +102,8 @@ class DatabaseSettings(Table):
     """Whether `run` brings the schema up to date; None: see `migrates_itself`."""
     wait: Duration = timedelta(seconds=30)
     """How long to wait for the database at start; zero tries once."""
+    pooler: bool = False
+    """Whether a transaction-mode pooler such as PgBouncer is in between; without meaning on SQLite."""
 
     @property
     def kind(self) -> Literal["sqlite", "postgresql"]:

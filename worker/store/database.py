@@ -1,9 +1,11 @@
 """Opens the database and hands out connections; says which errors mean that it is away for now."""
 
 import asyncio
+import secrets
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -38,6 +40,11 @@ _SQLITE_OUTAGES = tuple(
 # operator intervention, system error; and two codes: the server has become a standby, a lock was not had in time.
 _POSTGRESQL_OUTAGES = ("08", "40", "53", "57", "58", "25006", "55P03")
 
+# https://www.pgbouncer.org/features.html: in transaction mode the next statement may run on another server connection,
+# which knows no statement of this name, or another one's.
+_UNKNOWN_STATEMENT = ("26000", "42P05")
+_BEHIND_A_POOLER = "behind a transaction-mode pooler such as PgBouncer, set database.pooler = true"
+
 
 class DatabaseUnavailable(Exception):
     """The database is away, locked, full or restarting: wait and try again."""
@@ -59,12 +66,19 @@ class DatabaseReplaced(DatabaseUnavailable):
 class Database:
     """One database, PostgreSQL or SQLite, told apart only by `dialect`."""
 
-    def __init__(self, url: str, *, pool_size: int = 5, busy_timeout: float = _BUSY_TIMEOUT) -> None:
-        """Open nothing yet; `url` is `sqlite:///PATH` or `postgresql://...` with libpq's parameters."""
+    def __init__(
+        self, url: str, *, pool_size: int = 5, busy_timeout: float = _BUSY_TIMEOUT, pooler: bool = False
+    ) -> None:
+        """Open nothing yet; `url` is `sqlite:///PATH` or `postgresql://...` with libpq's parameters.
+
+        With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
+        """
         self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
         self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
-        self.engine = _sqlite(self.path, pool_size, busy_timeout) if self.path else _postgresql(url, pool_size)
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.engine = _sqlite(self.path, pool_size, busy_timeout) if self.path else _postgresql(url, pool_size, pooler)
+        # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on one
+        # server connection only in a transaction.
+        self._single = self.engine if pooler else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         # SQLite has one writer at a time; queueing here is fair, its own busy wait is not.
         self._writer = asyncio.Lock()
         self._busy_timeout = busy_timeout
@@ -81,13 +95,13 @@ class Database:
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for one statement that commits by itself, without the round trips of a transaction."""
+        """A connection for one statement; where there is no pooler, without the round trips of a transaction."""
         if self.dialect == SQLITE:
             async with self.transaction() as connection:
                 yield connection
             return
         with _translated():
-            async with self._autocommit.connect() as connection:
+            async with self._single.begin() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -120,7 +134,7 @@ class Database:
         """A connection for reads; on SQLite it does not wait for the writer."""
         with _translated():
             if self.dialect == POSTGRESQL:
-                async with self._autocommit.connect() as connection:
+                async with self._single.begin() as connection:
                     yield connection
                 return
             self._check_file()
@@ -174,38 +188,53 @@ def _is_outage(error: BaseException) -> bool:
             return True
         state = getattr(error.orig, "sqlstate", None) or ""
         while_connecting = error.statement is None and state[:2] not in {"", "23"}  # 23: a commit that breaks a rule
-        return while_connecting or state.startswith(_POSTGRESQL_OUTAGES)
+        return while_connecting or state.startswith(_POSTGRESQL_OUTAGES + _UNKNOWN_STATEMENT)
     return False
 
 
 def _first_line(error: BaseException) -> str:
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
     lines = str(cause).strip().splitlines()
-    return lines[0][:300] if lines else type(cause).__name__
+    line = lines[0][:300] if lines else type(cause).__name__
+    return f"{line}: {_BEHIND_A_POOLER}" if getattr(cause, "sqlstate", None) in _UNKNOWN_STATEMENT else line
 
 
-def _postgresql(url: str, pool_size: int) -> AsyncEngine:
+def _postgresql(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
     dsn, parameters = _without_client_only(url), dict(parse_qsl(urlsplit(url).query))
     seconds = parameters.get("connect_timeout", "")
     timeout = float(seconds) if seconds.isdecimal() and int(seconds) else _CONNECT_TIMEOUT
     name = parameters.get("application_name", "returns-worker")
-
-    async def connect() -> Any:
-        return await asyncpg.connect(
-            dsn,
-            timeout=timeout,
-            command_timeout=_COMMAND_TIMEOUT,
-            server_settings={"application_name": name, "timezone": "UTC"},
-        )
-
+    # These two settings travel with the connection's first packet, and PgBouncer sets them wherever a transaction lands
+    # (https://www.pgbouncer.org/config.html, ignore_startup_parameters).
+    connecting: dict[str, Any] = {
+        "dsn": dsn,
+        "timeout": timeout,
+        "command_timeout": _COMMAND_TIMEOUT,
+        "server_settings": {"application_name": name, "timezone": "UTC"},
+        "prepared_statement_name_func": _statement_names(),
+    }
+    if pooler:
+        # No statement is kept (https://magicstack.github.io/asyncpg/current/faq.html), and one without a name is sent
+        # once more together with its values (https://github.com/MagicStack/asyncpg/pull/1065).
+        connecting |= {
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": lambda: "",
+        }
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=connect,
+        connect_args=connecting,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=_COMMAND_TIMEOUT,
         hide_parameters=True,  # an error must not quote a customer
     )
+
+
+def _statement_names() -> Callable[[], str]:
+    """The driver counts from 1 in each process, and behind a pooler would run another process' statement instead."""
+    mine, numbers = secrets.token_hex(8), count(1)
+    return lambda: f"returns_worker_{mine}_{next(numbers)}"
 
 
 def _without_client_only(url: str) -> str:
