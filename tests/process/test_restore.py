@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import PostgresServer
+from tests.process.nursery import nursery
 from tests.process.running import PILOT_PAYLOAD, RunningWorker, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
+from worker.simulator.faults import trickle
 
 Start = Callable[..., RunningWorker]
 
@@ -89,6 +91,38 @@ async def test_a_file_that_is_replaced_under_a_worker_ends_it_and_the_next_one_l
     assert "was replaced" in worker.log_text
     again = await start().ready()
     assert again.saw("database_restored")
+
+
+async def test_a_backup_from_before_the_first_start_is_noticed_too(
+    start: Start, shop: Shop, carrier: Simulator, backup: Backup, config: Path
+) -> None:
+    output = config.with_name("migrate.log")
+    assert nursery().start("--config", str(config), "migrate", errors=output).wait() == 0
+    await shop.insert("IZI-1")
+    await backup.make()
+    first = await start().ready()
+    await until(lambda: shop.is_in("IZI-1", "tracking"), 15, lambda: first.log_text)
+    assert await first.stopped() == 0
+    await backup.restore()
+    second = await start().ready()
+    await until(lambda: shop.is_in("IZI-1", "needs_attention"), 15, lambda: second.log_text)
+    assert len(carrier.requests("create")) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_result_in_hand_is_said_when_its_file_is_gone(
+    start: Start, shop: Shop, carrier: Simulator, backup: Backup
+) -> None:
+    worker = await start().ready()
+    await backup.make()
+    carrier.inject("create", trickle(0.002))
+    await shop.insert("FLYING")
+    await until(lambda: carrier.orders, 10, lambda: worker.log_text)
+    await backup.restore()
+    assert await worker.ended(20) == 1
+    said = worker.saw("result_not_recorded")
+    assert said is not None
+    assert (said["reference"], said["carrier_ref"]) == ("FLYING", next(iter(carrier.orders)))
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.process.nursery import nursery
 from tests.process.running import RunningWorker, until
 from tests.process.shop import Shop
@@ -68,7 +70,8 @@ async def test_a_person_leads_every_held_and_rejected_return_out(
     assert (code, said) == (1, "MADE: refused: it is already completed\n0 returns changed, 1 refused\n")
 
 
-async def test_what_makes_no_sense_is_wrong_usage(start: Start, config: Path) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_makes_no_sense_is_wrong_usage(start: Start, shop: Shop, config: Path) -> None:
     worker = await start().ready()
     assert await worker.stopped() == 0
     for words in (
@@ -78,9 +81,20 @@ async def test_what_makes_no_sense_is_wrong_usage(start: Start, config: Path) ->
         ["resolve", "R-1", "--carrier-ref", "X", "--not-created"],
         ["resolve", "--state", "needs_attention", "--carrier-ref", "X"],
         ["cancel", "--older-than", "soon"],
+        ["retry", "--state", "rejected", "--limit", "99999999999999999999"],
+        ["retry", "\udcff"],
+        ["show", "\udcff"],
     ):
         code, out, said = await typed(config, *words)
         assert (code, out) == (2, ""), words
         assert said
+    await shop.execute("INSERT INTO return_order (reference, payload, account) VALUES ('P', '{}', 'pilot')")
+    for number in ("..", "a/b", "0", "12x", ""):
+        code, _, said = await typed(config, "resolve", "P", "--carrier-ref", number)
+        assert (code, "no number of this carrier's" in said) == (2, True), number
+    await shop.execute("UPDATE return_order SET state = 'rejected', due_at = NULL, reference = 'P' || ?1", "\n\x1b[31m")
+    _, out, _ = await typed(config, "retry", "--state", "rejected", "--dry-run")
+    assert out.isprintable() or out.rstrip("\n").isprintable()
+    await shop.execute("DELETE FROM return_order")
     code, _, said = await typed(config, "restored")
     assert (code, said) == (0, "0 pending returns are looked up, or held, before being created\n")

@@ -149,7 +149,7 @@ def test_a_killed_worker_leaves_no_lock_behind(tmp_path: Path) -> None:
 def test_an_unreadable_witness_is_a_new_one(tmp_path: Path) -> None:
     file = tmp_path / "returns.db"
     file.touch()
-    (tmp_path / "returns.db-worker").write_bytes(b"\xff garbage")
+    (tmp_path / "returns.db-worker").write_bytes(b"\xff garbage" + 300 * b"x")
     held_file = SqliteFile(file)
     assert held_file.creations == 0
     held_file.sent(7)
@@ -158,6 +158,16 @@ def test_an_unreadable_witness_is_a_new_one(tmp_path: Path) -> None:
     again = SqliteFile(file)
     assert (again.creations, again.place) == (7, place)
     again.close()
+
+
+def test_a_witness_that_cannot_be_written_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "returns.db"
+    file.touch()
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            SqliteFile(file)
+    SqliteFile(file).close()
 
 
 @postgresql_only

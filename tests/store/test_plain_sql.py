@@ -193,6 +193,12 @@ async def test_a_moment_that_no_clock_shows_is_refused(shop: Shop, moment: str) 
             await shop.run(f"UPDATE return_order SET {column} = '{moment}' WHERE id = {order_id}")
 
 
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_a_creation_that_python_cannot_date_is_refused(shop: Shop) -> None:
+    with pytest.raises(Refused, match="return_order_created_at_form_check"):
+        await shop.run("INSERT INTO return_order (reference, payload, created_at) VALUES ('R-1', '{}', '20000-01-01')")
+
+
 async def test_an_id_is_never_used_again(shop: Shop) -> None:
     first, second = await insert(shop, "R-1"), await insert(shop, "R-2")
     await shop.run("DELETE FROM return_order")
