@@ -94,6 +94,23 @@ class PostgresServer:
             pytest.skip(f"the server of {URL_VARIABLE} is not ours to crash")
         self._cluster.run("pg_ctl", "restart", "-m", "immediate", "-w", "-D", "data", "-l", "log")
 
+    @contextlib.contextmanager
+    def standby(self) -> Iterator["Standby"]:
+        """A hot standby of this server, gone at the end; skips the calling test when the server is not ours."""
+        if self._cluster is None:
+            pytest.skip(f"the server of {URL_VARIABLE} is not ours to copy")
+        port = free_port()
+        source = str(urlsplit(self.url).port)
+        cluster = self._cluster
+        cluster.run(
+            "pg_basebackup", "-D", "standby", "-R", "-X", "stream", "-h", "127.0.0.1", "-p", source, "-U", "postgres"
+        )
+        cluster.run("pg_ctl", "start", "-w", "-D", "standby", "-l", "standby.log", "-o", f"-p {port}")
+        try:
+            yield Standby(cluster, source, str(port))
+        finally:
+            cluster.run("pg_ctl", "stop", "-m", "immediate", "-D", "standby")
+
     def create_database(self) -> str:
         """Create an empty database and return its URL; callable with or without a running event loop."""
         name = f"returns_worker_test_{secrets.token_hex(6)}"
@@ -123,6 +140,21 @@ class PostgresServer:
         # A thread of its own, since an async test already has a loop running in this one.
         with ThreadPoolExecutor(max_workers=1) as thread:
             thread.submit(asyncio.run, execute()).result()
+
+
+class Standby:
+    """A copy that follows, until it takes over."""
+
+    def __init__(self, cluster: "_Cluster", source: str, port: str) -> None:
+        self._cluster, self._source, self._port = cluster, source, port
+
+    def url(self, url: str) -> str:
+        """Where a database of the first server is to be found in the standby."""
+        return url.replace(f":{self._source}/", f":{self._port}/")
+
+    def promote(self) -> None:
+        """Let it take over; the first server is not told."""
+        self._cluster.run("pg_ctl", "promote", "-w", "-D", "standby")
 
 
 class _Cluster:

@@ -15,7 +15,7 @@ from tests.store.rows import CALL, OVER, insert, insert_tracked, now, settled, t
 from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
 from worker.store.claims import start_creation
-from worker.store.database import Database, DatabaseReplaced
+from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
 from worker.store.place import declare_restored, settle_place
 from worker.store.records import record
 from worker.store.sqlite_file import AlreadyRunning, SqliteFile
@@ -191,6 +191,22 @@ async def test_a_copied_database_is_noticed(
     (tracked,) = await take(copied, Step.TRACK)
     assert tracked.order.carrier_ref == "NR-R-2"
     postgres_server.drop_database(f"{url}_copy")
+
+
+@postgresql_only
+async def test_a_standby_that_took_over_is_noticed(
+    own_database: None, opened: Open, url: str, shop: Shop, postgres_server: PostgresServer
+) -> None:
+    """It may not have had the last commits."""
+    await insert(shop, "R-1")
+    with postgres_server.standby() as standby:
+        following = opened(standby.url(url))
+        with pytest.raises(DatabaseUnavailable, match="standby"):
+            await settle_place(following)
+        standby.promote()
+        assert await settle_place(following) is True
+        assert (await take_one(following)).doubtful
+        await following.close()
 
 
 @postgresql_only
