@@ -28,6 +28,8 @@ async def typed(config: Path, *words: str) -> tuple[int, str, str]:
 async def test_a_person_leads_every_held_and_rejected_return_out(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
+    text = config.read_text().replace('timeout = "2s"', 'timeout = "1s"').replace('lease = "5s"', 'lease = "2s"')
+    config.write_text(text)
     worker = await start().ready()
     carrier.inject("create", cut(process=True), 1)
     await shop.insert("MADE")
@@ -53,7 +55,7 @@ async def test_a_person_leads_every_held_and_rejected_return_out(
     code, _, said = await typed(config, "retry", "UNMADE-1")
     assert (code, "cannot be searched" in said) == (1, True)
 
-    await asyncio.sleep(7)  # a lease and a time limit: nobody can be sending the lost creations any more
+    await asyncio.sleep(3)  # a lease and a time limit: nobody can be sending the lost creations any more
     chosen = ["--state", "needs_attention", "--error-code", "create_outcome_unknown", "--older-than", "1s"]
     code, out, said = await typed(config, "resolve", "--not-created", *chosen, "--dry-run")
     assert (code, len(out.splitlines()), said) == (0, 2, "2 returns would be changed\n")
