@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.domain.cases import NOW, PAST, SEARCHABLE, sent
+from tests.process.running import until
 from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from worker.carriers.port import NotSent
 from worker.domain.decide import decide
@@ -77,8 +78,7 @@ async def test_nor_is_one_whose_creation_did_not_reach_the_carrier(database: Dat
     carrier.on_create = create
     carrier.gate.clear()
     await loop.advance.turn()
-    while not carrier.calls:
-        await loop.execute("UPDATE return_order SET updated_at = updated_at")
+    await until(lambda: carrier.count("create") == 1, 10)
     await restored(loop)
     carrier.gate.set()
     await loop.settle()

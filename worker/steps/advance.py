@@ -166,7 +166,7 @@ class Advance:
         suspect = next((each for each in taken if SUSPECT_CLAIMS <= each.order.claims <= MAX_CLAIMS), None)
         if suspect is not None:
             await self._try_alone(suspect, [each for each in taken if each is not suspect], asked_at)
-            return 0.0
+            return pause
         for claimed in taken:
             self._start(claimed, asked_at)
         return pause
@@ -175,6 +175,7 @@ class Advance:
         """It may have killed its workers: it is tried with nothing else in hand, to take nobody with it."""
         for claimed in others:
             self._recorder.give_back(claimed.order)
+        self._backlog = True  # once it has made progress there is a reason to turn again at once
         self._alone = True
         try:
             await self._finish_all()
