@@ -136,6 +136,14 @@ def test_what_a_person_found_is_followed_at_once_with_its_label() -> None:
     assert (after.error_code, after.error_message, after.attempts) == (None, None, 0)
 
 
+def test_a_look_up_that_a_person_asks_for_after_a_restore_begins_with_the_restore_behind_it() -> None:
+    doubtful = replace(in_doubt, doubtful_since=PAST, created_at=LONG_AGO, lookups=1)
+    for command in (retry, cancel):
+        outcome = command(doubtful, ANNA, NOW, SEARCHABLE)
+        assert isinstance(outcome, Decision)
+        assert (outcome.order.create_started_at, outcome.order.lookups) == (NOW, 0)
+
+
 def test_a_retry_gives_a_return_its_whole_patience_back() -> None:
     tired = replace(unsent, failing_since=NOW - timedelta(days=3), attempts=12)
     outcome = retry(tired, ANNA, NOW, POLICY)

@@ -146,22 +146,22 @@ def test_whatever_the_pdf_reader_raises_means_no_label(monkeypatch: pytest.Monke
 
 
 async def test_a_file_that_takes_for_ever_is_given_up_and_the_others_are_still_read() -> None:
-    hostile = page_tree(40, 2)  # 2 ** 40 pages
+    hostile = page_tree(40, 2)  # 2 ** 40 pages; pypdf itself gives up after 100,000 since 7.1, which takes longer too
     started = time.monotonic()
     answers = await asyncio.gather(
-        *(reason(hostile, limit=0.5) for _ in range(3)), *(verify_pdf(pdf(), pages=1) for _ in range(5))
+        *(reason(hostile, limit=0.1) for _ in range(3)), *(verify_pdf(pdf(), pages=1) for _ in range(5))
     )
-    assert all("longer than 0.5 s" in str(answer) for answer in answers[:3])
+    assert all("longer than 0.1 s" in str(answer) for answer in answers[:3])
     assert all(isinstance(answer, VerifiedLabel) for answer in answers[3:])
     assert time.monotonic() - started < 60  # not the hours it takes to read
 
 
 async def test_reading_never_stops_the_event_loop() -> None:
-    task = asyncio.create_task(reason(page_tree(40, 2), limit=0.5))
+    task = asyncio.create_task(reason(page_tree(40, 2), limit=0.1))
     turns = 0
     while not task.done():
         turns += 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.001)
     assert "longer" in await task
     assert turns > 10
 

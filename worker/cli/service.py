@@ -20,7 +20,7 @@ from worker.store.queries import read_backlog, read_holds
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.sqlite_file import AlreadyRunning
 
-_LAST_RESORT = 4.0  # seconds beyond the grace time after which the process is ended whatever hangs
+_LAST_RESORT = 4.0  # seconds beyond the grace time after which a shutdown that hangs is ended
 
 
 def run_worker(

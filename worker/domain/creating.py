@@ -112,10 +112,9 @@ def absent(context: Context) -> Decision:
 def restored(context: Context) -> Decision:
     """The database was set back or copied: what seems not to have been sent may have been, since the backup.
 
-    Whoever may still be sending it began before now, at the latest: look-ups that count begin anew.
+    Whoever may still be sending it began before now: the look-ups that count begin anew.
     """
-    order = replace(context.order, retry_requested_at=None, create_started_at=context.now, lookups=0)
-    context = with_intent(replace(context, order=order))
+    context = with_intent(replace(context, order=replace(context.order, retry_requested_at=None, lookups=0)))
     code, before = ErrorCode.CREATE_OUTCOME_UNKNOWN, context.order
     message = "the database was restored or copied; the return may have been created since the backup, or elsewhere"
     if context.policy.resend_after is None:
@@ -131,9 +130,12 @@ def ambiguous(context: Context, found: Ambiguous) -> Decision:
 
 
 def with_intent(context: Context) -> Context:
-    """The row was claimed before the intent was committed, and recording it as claimed would take the intent back."""
+    """The row was claimed before the intent was committed, and recording it as claimed would take the intent back.
+
+    That of a doubtful row begins now: what the row says of an earlier one may not be all that happened.
+    """
     order = context.order
-    started_at = order.create_started_at or context.now
+    started_at = context.now if order.doubtful else order.create_started_at or context.now
     earliest = order.created_at if order.doubtful else None
     first = order.first_attempt_at or earliest or started_at
     return replace(context, order=replace(order, create_started_at=started_at, first_attempt_at=first))

@@ -142,7 +142,7 @@ def _seeking_label(order: ReturnOrder, now: datetime) -> ReturnOrder:
 
 
 def _looked_up(order: ReturnOrder, now: datetime, policy: Policy) -> ReturnOrder:
-    """With its intent, so that the next step is a look-up; both of them are made anew."""
+    """With its intent, so that the next step is a look-up; both look-ups are made anew."""
     return replace(with_intent(Context(order, now, policy, 0.0)).order, lookups=0)
 
 
