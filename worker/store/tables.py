@@ -72,6 +72,7 @@ class ReturnOrderRow(SQLModel, table=True):
     shop_changes: int = Field(sa_column=Column(Integer, nullable=False))
     first_attempt_at: datetime | None = Field(sa_column=Column(Moment))
     lookups: int = Field(sa_column=Column(Integer, nullable=False))
+    status_since: datetime | None = Field(sa_column=Column(Moment))
 
 
 class StatusTransitionRow(SQLModel, table=True):
@@ -136,6 +137,11 @@ class CarrierAccountRow(SQLModel, table=True):
     hold_message: str | None = Field(sa_column=Column(Text))
     refused_key: str | None = Field(sa_column=Column(Text))
     updated_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    failures: int = Field(sa_column=Column(Integer, nullable=False))
+    open_until: datetime | None = Field(sa_column=Column(Moment))
+    create_failures: int = Field(sa_column=Column(Integer, nullable=False))
+    create_open_until: datetime | None = Field(sa_column=Column(Moment))
+    create_hold_message: str | None = Field(sa_column=Column(Text))
 
 
 class DatabasePlaceRow(SQLModel, table=True):
