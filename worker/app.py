@@ -8,6 +8,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from zoneinfo import ZoneInfo
 
 import structlog
 
@@ -16,16 +17,18 @@ from worker.carriers.endings import RequestOutcome
 from worker.carriers.http import Observer
 from worker.carriers.port import Carrier, NotSent, Pacer
 from worker.carriers.registry import CARRIERS, AccountConfig, is_searchable, open_carrier
+from worker.domain.cadence import Daytime, Ladder
 from worker.domain.decision import Decision, StepOutcome
+from worker.domain.health import Breaker
 from worker.domain.lifecycle import LIVE_STATES, State, Step
 from worker.domain.pacing import Pace
-from worker.domain.policy import Backoff, Ladder, Policy
+from worker.domain.policy import Backoff, Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.runtime.scheduler import Ticks
-from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source
+from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source, read_daytime
 from worker.steps.accounts import Account
 from worker.steps.advance import Advance
 from worker.steps.housekeeping import Housekeeping, notice_restore
@@ -289,10 +292,19 @@ def open_account(
 
 def policy_of(settings: Settings, account: str) -> Policy:
     """What `decide` is told of an account's configuration."""
-    retry = settings.retry
+    retry, circuit = settings.retry, settings.circuit
     return Policy(
         ladders={status: _ladder(settings, account, status) for status in TrackingStatus if not status.is_terminal},
-        backoff=Backoff(retry.first, retry.factor, retry.cap, retry.max_attempts, retry.give_up_after),
+        backoff=Backoff(
+            retry.first,
+            retry.factor,
+            retry.cap,
+            retry.max_attempts,
+            retry.give_up_after,
+            retry.not_found_grace,
+            retry.not_found_wait,
+        ),
+        breaker=Breaker(circuit.failures, circuit.first, circuit.cap),
         settles_after=settings.worker.lease + settings.accounts[account].timeout,
         searchable=is_searchable(settings.accounts[account].carrier),
     )
@@ -300,7 +312,18 @@ def policy_of(settings: Settings, account: str) -> Policy:
 
 def _ladder(settings: Settings, account: str, status: TrackingStatus) -> Ladder:
     ladder = settings.polling_for(account, status)
-    return Ladder(ladder.first, ladder.factor, ladder.cap, ladder.jitter, ladder.max_age)
+    begin, length = read_daytime(ladder.daytime)
+    return Ladder(
+        ladder.first,
+        ladder.factor,
+        ladder.cap,
+        ladder.jitter,
+        ladder.max_age,
+        ladder.max_stay,
+        ladder.near_pickup,
+        ladder.quiet_nights,
+        Daytime(begin, length, ZoneInfo(ladder.timezone)),
+    )
 
 
 def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:

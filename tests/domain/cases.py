@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from worker.domain.cadence import Ladder
 from worker.domain.decision import Decision
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
@@ -28,7 +29,7 @@ from worker.domain.outcomes import (
     Tracked,
     Withdrawn,
 )
-from worker.domain.policy import Backoff, Ladder, Policy
+from worker.domain.policy import Backoff, Policy
 from worker.domain.requests import TOLD, action_for
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate

@@ -197,7 +197,6 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
             (TRACKING, TRACK, NOW + timedelta(seconds=8), 4, code, S.RETRYING),
         )
         for kind, code in (
-            (K.NOT_FOUND, E.CARRIER_LOST_IT),
             (K.UNINTELLIGIBLE, E.UNINTELLIGIBLE_ANSWER),
             (K.REFUSED, E.CARRIER_REFUSED),
         )
@@ -210,7 +209,6 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
             (HELD, TRACK, None, 12, code, S.NEEDS_ATTENTION),
         )
         for kind, code in (
-            (K.NOT_FOUND, E.CARRIER_LOST_IT),
             (K.UNINTELLIGIBLE, E.UNINTELLIGIBLE_ANSWER),
             (K.REFUSED, E.CARRIER_REFUSED),
         )
@@ -333,10 +331,31 @@ def test_a_label_never_changes_the_state_nor_the_trouble_of_the_return(
 
 @pytest.mark.parametrize(("attempts", "wait"), [(0, 1), (1, 2), (8, 256), (9, 450), (500, 450), (2**31, 450)])
 def test_a_label_is_sought_again_and_again_at_growing_distance(attempts: int, wait: float) -> None:
-    row = after(labelling(label_attempts=attempts), LabelTrouble(E.LABEL_UNUSABLE, "m" * 5000)).order
+    young = labelling(label_attempts=attempts, followed_since=NOW - HOUR)
+    row = after(young, LabelTrouble(E.LABEL_UNUSABLE, "m" * 5000)).order
     assert row.label_due_at == NOW + timedelta(seconds=wait)
     assert (row.label_attempts, row.label_error_code) == (attempts + 1, E.LABEL_UNUSABLE)
     assert len(row.label_error_message or "") == 2000
+
+
+@pytest.mark.parametrize(
+    ("age", "cap"),
+    [(HOUR, 15 * MINUTE), (2 * HOUR, 15 * MINUTE), (DAY, 3 * HOUR), (2 * DAY, 6 * HOUR), (50 * DAY, 6 * HOUR)],
+)
+def test_a_label_that_never_comes_is_asked_for_ever_more_slowly(age: timedelta, cap: timedelta) -> None:
+    row = after(labelling(label_attempts=99, followed_since=NOW - age), LabelTrouble(E.LABEL_UNREACHABLE, "dead")).order
+    assert row.label_due_at == NOW + cap / 2
+
+
+def test_a_label_that_we_could_not_store_does_not_wait_longer_for_being_old() -> None:
+    row = after(labelling(label_attempts=99), LabelTrouble(E.LABEL_NOT_STORED, "disk full")).order
+    assert row.label_due_at == NOW + 7.5 * MINUTE
+
+
+@pytest.mark.parametrize(("age", "code"), [(0.99 * HOUR, E.LABEL_NOT_READY), (HOUR, E.CARRIER_LOST_IT)])
+def test_a_young_404_of_a_label_means_not_yet(age: timedelta, code: ErrorCode) -> None:
+    row = after(labelling(followed_since=NOW - age), Failed(K.NOT_FOUND, "404")).order
+    assert (row.state, row.label_error_code, row.error_code) == (TRACKING, code, None)
 
 
 def test_a_stored_label_is_handed_over_and_its_trouble_forgotten() -> None:

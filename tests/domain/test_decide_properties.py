@@ -19,12 +19,13 @@ from tests.domain.cases import (
     tracking,
     updates,
 )
+from worker.domain.cadence import Ladder
 from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State, Step
 from worker.domain.outcomes import Absent, Created, Failed, FailureKind, Interrupted, Outcome, Tracked
-from worker.domain.policy import Ladder, Policy
+from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
@@ -172,6 +173,7 @@ def test_the_lifecycle_and_decide_agree() -> None:
         seen |= {(before.state, after.state)} if after.state is not before.state else set()
     held = State.NEEDS_ATTENTION
     only_a_person = {(held, State.PENDING), (held, State.TRACKING), (State.REJECTED, State.TRACKING)}
+    only_a_person |= {(State.COMPLETED, State.TRACKING)}
     assert seen == {(old, new) for old, following in MAY_BECOME.items() for new in following} - only_a_person
 
 
@@ -182,7 +184,7 @@ def test_the_picture_names_every_state_and_every_way_on() -> None:
     assert [state for state in State if state.value not in picture] == []
     assert set(MAY_BECOME) == set(State)
     stuck = {state for state, following in MAY_BECOME.items() if not following}
-    assert stuck == {State.COMPLETED, State.CANCELLED}  # every other state has an exit
+    assert stuck == {State.CANCELLED}  # every other state has an exit
 
 
 def test_an_interrupted_creation_keeps_its_intent() -> None:

@@ -1,15 +1,19 @@
 """Following a return whose shipments come later than itself, alone or seen in passing."""
 
+from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from tests.domain.cases import NOW, POLICY, labelling, problems, resting, tracking
+from worker.domain.cadence import Ladder
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Failed, FailureKind, LabelReady, NotCancelled, Outcome, StoredLabel, Tracked
+from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.shipments import order_status
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
@@ -163,3 +167,127 @@ def test_a_withdrawal_of_a_held_return_is_neither_lost_nor_repeated_in_a_tight_l
         assert row.due_at == row.track_due_at
         if row.due_at is not None and kind is not FailureKind.UNAUTHORIZED:  # then the account waits, and is not asked
             assert row.due_at > NOW
+
+
+LOST = Failed(FailureKind.NOT_FOUND, "404")
+
+
+def test_a_young_404_means_not_yet_and_is_polled_on_like_any_other_answer() -> None:
+    decision = after(tracking(followed_since=NOW - 0.99 * HOUR, unchanged_polls=1, failing_since=NOW), LOST)
+    row = decision.order
+    assert (decision.outcome, decision.transitions, row.error_code, row.attempts) == (
+        StepOutcome.UNCHANGED,
+        (),
+        None,
+        0,
+    )
+    assert row.track_due_at == NOW + timedelta(minutes=22.5)
+    assert row.failing_since is None  # it did answer
+
+
+def test_a_return_that_the_carrier_lost_is_asked_for_three_times_at_a_distance_and_then_a_person_looks() -> None:
+    row, now, asked = tracking(followed_since=NOW - HOUR, attempts=7), NOW, []
+    while row.state is State.TRACKING:
+        asked.append(now)
+        row = decide(row, LOST, now, POLICY, 0.5).order
+        now = row.track_due_at or now
+    assert [later - earlier for earlier, later in pairwise(asked)] == [6 * HOUR, 6 * HOUR]
+    assert (row.state, row.error_code, row.due_at) == (State.NEEDS_ATTENTION, ErrorCode.CARRIER_LOST_IT, None)
+
+
+def test_only_404s_in_a_row_count() -> None:
+    row = after(tracking(), LOST).order
+    row = decide(row, seen(S.PRE_TRANSIT, "Created"), NOW, POLICY, 0.5).order
+    assert (row.attempts, row.error_code) == (0, None)
+    assert decide(row, LOST, NOW, POLICY, 0.5).order.attempts == 0  # it was not due
+    assert decide(replace(row, track_due_at=NOW), LOST, NOW, POLICY, 0.5).order.attempts == 1
+
+
+def test_a_404_that_a_person_asked_for_out_of_turn_counts_for_nothing() -> None:
+    row = tracking(track_due_at=NOW + HOUR, attempts=2, error_code=ErrorCode.CARRIER_LOST_IT)
+    decision = after(row, LOST)
+    assert (decision.order.attempts, decision.order.track_due_at) == (2, NOW + HOUR)
+    assert decision.order.state is State.TRACKING
+
+
+def test_a_step_back_is_recorded_as_one() -> None:
+    row = tracking(tracking_status=S.IN_TRANSIT, carrier_status="InTransit")
+    (line,) = after(row, seen(S.PRE_TRANSIT, "Created")).transitions
+    assert (line.old_value, line.new_value, line.reason) == (S.IN_TRANSIT, S.PRE_TRANSIT, "after in_transit")
+    (line,) = after(row, seen(S.UNKNOWN, "?")).transitions
+    assert line.reason is None
+
+
+def test_a_return_that_goes_back_and_forth_still_grows_old() -> None:
+    row = tracking(tracking_status=S.PENDING, packages=(PackageInfo(1),), return_url="https://x", status_since=NOW)
+    after_it = after(row, seen(S.PRE_TRANSIT)).order
+    assert after_it.followed_since == row.followed_since
+    assert after(replace(row, packages=()), seen(S.PRE_TRANSIT)).order.followed_since == NOW
+
+
+STAY = Policy(default_ladder=Ladder(max_stay=5 * DAY))
+
+
+@pytest.mark.parametrize(("days", "over"), [(4.9, False), (5, True)])
+def test_a_status_that_lasts_too_long_expires(days: float, over: bool) -> None:
+    row = tracking(
+        tracking_status=S.UNKNOWN, carrier_status="?", status_since=NOW - days * DAY, followed_since=NOW - 9 * DAY
+    )
+    decision = decide(row, seen(S.UNKNOWN, "?"), NOW, STAY, 0.5)
+    assert (decision.order.state is State.COMPLETED) is over
+    if over:
+        assert decision.transitions[0].reason == "unknown for longer than 5 days, 0:00:00"
+    else:
+        assert decision.order.due_at is not None and decision.order.due_at <= NOW + 0.1 * DAY + HOUR / 60
+
+
+def test_a_status_begins_anew_when_it_is_another() -> None:
+    row = tracking(tracking_status=S.UNKNOWN, carrier_status="?", status_since=NOW - 9 * DAY)
+    assert decide(row, seen(S.IN_TRANSIT), NOW, STAY, 0.5).order.status_since == NOW
+    assert decide(row, seen(S.IN_TRANSIT), NOW, STAY, 0.5).order.state is State.TRACKING
+
+
+def finished(status: TrackingStatus, word: str) -> ReturnOrder:
+    values = {"tracking_status": status, "carrier_status": word, "due_at": None, "label_due_at": None}
+    return resting(State.COMPLETED, **values, followed_since=NOW - 90 * DAY)
+
+
+def test_a_completed_return_that_the_carrier_has_under_way_is_followed_again() -> None:
+    decision = after(finished(S.DELIVERED, "Delivered"), seen(S.IN_TRANSIT, "InTransit"))
+    row = decision.order
+    assert (row.state, row.tracking_status, row.followed_since) == (State.TRACKING, S.IN_TRANSIT, NOW)
+    assert row.label_due_at == NOW  # it was no longer sought
+    assert [(line.field, line.old_value, line.new_value) for line in decision.transitions] == [
+        ("tracking_status", S.DELIVERED, S.IN_TRANSIT),
+        ("state", State.COMPLETED, State.TRACKING),
+    ]
+
+
+def test_a_completed_return_that_came_to_another_end_stays_completed_with_that() -> None:
+    decision = after(finished(S.DELIVERED, "Delivered"), seen(S.FAILED, "Lost"))
+    assert (decision.order.state, decision.order.tracking_status, decision.order.due_at) == (
+        State.COMPLETED,
+        S.FAILED,
+        None,
+    )
+    assert [line.field for line in decision.transitions] == ["tracking_status"]
+
+
+@pytest.mark.parametrize(
+    ("before", "word", "now", "said"),
+    [
+        (S.DELIVERED, "Delivered", S.DELIVERED, "Delivered"),
+        (S.EXPIRED, "InTransit", S.IN_TRANSIT, "InTransit"),  # we gave it up, and nothing has changed since
+        (S.EXPIRED, "1", S.EXPIRED, "1"),
+    ],
+)
+def test_a_completed_return_about_which_nothing_is_new_stays_as_it_is(
+    before: TrackingStatus, word: str, now: TrackingStatus, said: str
+) -> None:
+    decision = after(finished(before, word), seen(now, said))
+    assert (decision.order.state, decision.order.tracking_status, decision.transitions) == (State.COMPLETED, before, ())
+
+
+def test_an_expired_return_that_moves_again_is_followed_again() -> None:
+    row = after(finished(S.EXPIRED, "InTransit"), seen(S.IN_TRANSIT, "OutForDelivery")).order
+    assert (row.state, row.due_at) == (State.TRACKING, NOW)  # for its label

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.policy import Backoff, Ladder, Policy
+from worker.domain.cadence import Ladder
+from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import TrackingStatus
 
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -45,6 +45,10 @@ factor = 1.5
 cap = "6h"
 jitter = 0.1
 max_age = "60d"
+near_pickup = "1h"
+quiet_nights = false
+daytime = "07:00-21:00"
+timezone = "Europe/Amsterdam"
 [polling.by_status.in_transit]
 first = "30m"
 [retry]
@@ -53,6 +57,12 @@ factor = 2.0
 cap = "15m"
 max_attempts = 12
 give_up_after = "2d"
+not_found_grace = "1h"
+not_found_wait = "6h"
+[circuit]
+failures = 5
+first = "30s"
+cap = "15m"
 [worker]
 tick = "1s"
 lease = "90s"

@@ -4,7 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from worker.settings import AccountPolling, AccountSettings, PollingOverride, PollingSettings, Settings, load
+from worker.settings import (
+    AccountPolling,
+    AccountSettings,
+    ConfigurationError,
+    PollingOverride,
+    PollingSettings,
+    Settings,
+    load,
+    read_daytime,
+)
 
 
 def seconds(value: float) -> timedelta:
@@ -56,3 +65,46 @@ def test_the_built_in_value_gives_way_to_a_smaller_cap() -> None:
 def test_a_ladder_cannot_be_changed() -> None:
     with pytest.raises(ValueError):
         Settings().polling_for("default", "unknown").first = seconds(1)  # type: ignore[misc]
+
+
+def test_a_max_age_by_status_ends_a_stay_and_the_general_one_ends_it_all() -> None:
+    environ = {
+        "RETURNS_WORKER_POLLING__BY_STATUS__UNKNOWN__MAX_AGE": "14d",
+        "RETURNS_WORKER_ACCOUNTS__A__POLLING__MAX_AGE": "30d",
+        "RETURNS_WORKER_ACCOUNTS__B__POLLING__BY_STATUS__UNKNOWN__MAX_AGE": "7d",
+    }
+    settings = load(environ=environ)
+    ages = {
+        name: (settings.polling_for(name, "unknown").max_age.days, settings.polling_for(name, "unknown").max_stay)
+        for name in ("a", "b", "nobody")
+    }
+    assert ages == {"a": (30, timedelta(days=14)), "b": (60, timedelta(days=7)), "nobody": (60, timedelta(days=14))}
+    assert settings.polling_for("a", "in_transit").max_stay is None
+
+
+@pytest.mark.parametrize(
+    ("text", "begin", "length"),
+    [("07:00-21:00", 7, 14), ("22:30-06:00", 22.5, 7.5), ("00:00-24:00", 0, 24), ("23:00-24:00", 23, 1)],
+)
+def test_a_daytime_may_end_on_the_next_day(text: str, begin: float, length: float) -> None:
+    assert read_daytime(text) == (timedelta(hours=begin), timedelta(hours=length))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("DAYTIME", "7-21", "07:00-21:00"),
+        ("DAYTIME", "24:00-07:00", "between 00:00 and 24:00"),
+        ("DAYTIME", "08:00-24:30", "between 00:00 and 24:00"),
+        ("DAYTIME", "08:00-08:00", "begins when it ends"),
+        ("TIMEZONE", "Europe/Amstelveen", "is no time zone"),
+        ("TIMEZONE", "../etc/passwd", "is no time zone"),
+        ("TIMEZONE", "", "is no time zone"),
+        ("NEAR_PICKUP", "-1h", "must not be negative"),
+        ("FIRST", "11y", "a duration is"),
+        ("CAP", "4000d", "longer than 3650d"),
+    ],
+)
+def test_what_makes_no_sense_is_said(key: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        load(environ={f"RETURNS_WORKER_POLLING__{key}": value})

@@ -11,9 +11,10 @@ from typing import Any
 from sqlalchemy import text
 
 from worker.carriers.port import Carrier, Creation, LabelDocument, LabelNotReady, Pacer, Unpaced
+from worker.domain.cadence import Ladder
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.pacing import Pace
-from worker.domain.policy import Backoff, Ladder, Policy
+from worker.domain.policy import Backoff, Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.labels import FileLabelStore

@@ -30,7 +30,7 @@ def created(context: Context, created: Created) -> Decision:
     status = created.update.status if created.update else TrackingStatus.PRE_TRANSIT
     carrier_status = created.update.carrier_status if created.update else None
     ladder = context.policy.ladder(status)
-    wait = min(ladder.wait(0, context.chance), ladder.max_age)
+    first_look = min(ladder.next_at(now, 0, context.chance, before.pickup_date), now + ladder.max_age)
     # What is known of an adopted one is only its number; and a withdrawal has waited for just this.
     at_once = created.adopted or before.cancel_requested_at is not None
     order = replace(
@@ -39,6 +39,7 @@ def created(context: Context, created: Created) -> Decision:
         carrier_ref=created.carrier_ref,
         return_url=created.return_url,
         followed_since=now,
+        status_since=now,
         create_started_at=before.create_started_at or now,
         first_attempt_at=before.first_attempt_at or before.create_started_at or now,
         lookups=0,
@@ -46,7 +47,7 @@ def created(context: Context, created: Created) -> Decision:
         tracking_status=status,
         carrier_status=carrier_status,
         label_due_at=now if created.has_label else None,
-        track_due_at=now if at_once else now + wait,
+        track_due_at=now if at_once else first_look,
     )
     reason = "found at the carrier by its reference, and adopted" if created.adopted else "created at the carrier"
     transitions = (

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from worker.domain import creating, following
 from worker.domain.decision import Decision, StepOutcome
@@ -111,12 +112,15 @@ def _of_label(context: Context, outcome: LabelReady | LabelTrouble) -> Decision:
 
 def _label_trouble(context: Context, code: ErrorCode, message: str) -> Decision:
     attempts = context.order.label_attempts + 1
+    backoff, age = context.policy.backoff, context.now - (context.order.followed_since or context.now)
+    # What we cannot store is our own trouble: that must not keep a label waiting once it is mended.
+    wait = backoff.wait if code is ErrorCode.LABEL_NOT_STORED else partial(backoff.label_wait, age=age)
     order = replace(
         context.order,
         label_attempts=attempts,
         label_error_code=code,
         label_error_message=message[:MAX_MESSAGE],
-        label_due_at=context.now + context.policy.backoff.wait(attempts, context.chance),
+        label_due_at=context.now + wait(attempts, chance=context.chance),
     )
     return Decision(order, StepOutcome.RETRYING)
 
@@ -129,8 +133,16 @@ def _failed(context: Context, failed: Failed) -> Decision:
         return (creating.not_looked_up if order.create_started_at else creating.not_created)(context, failed)
     code = CODES[failed.kind]
     if order.next_step is Step.LABEL:
-        return _label_trouble(context, code, failed.message)
+        young = failed.kind is FailureKind.NOT_FOUND and _is_young(context)
+        return _label_trouble(context, ErrorCode.LABEL_NOT_READY if young else code, failed.message)
+    if failed.kind is FailureKind.NOT_FOUND:
+        return following.not_found(context, failed)
     return (outage if failed.kind in OUTAGES else counted)(context, code, failed.message, failed.raw)
+
+
+def _is_young(context: Context) -> bool:
+    since = context.order.followed_since or context.now
+    return context.now - since < context.policy.backoff.not_found_grace
 
 
 def _poisoned(context: Context) -> Decision:

@@ -3,32 +3,69 @@
 from dataclasses import replace
 from datetime import datetime
 
+from worker.domain.cadence import Ladder
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State
-from worker.domain.outcomes import Tracked
+from worker.domain.outcomes import Failed, Tracked
+from worker.domain.policy import LOST_AFTER
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.domain.verdicts import Context, healthy
+from worker.domain.verdicts import Context, healthy, held, retrying
+
+REOPENED = "the carrier says that it is still under way"
 
 
 def tracked(context: Context, seen: Tracked) -> Decision:
     """The carrier said where it is; what changed is recorded, and the next look depends on that."""
     before, update, now = context.order, seen.update, context.now
+    if before.state is State.COMPLETED and _says_nothing_new(before, update):
+        return Decision(before, StepOutcome.UNCHANGED)
     changed = (update.status, update.carrier_status) != (before.tracking_status, before.carrier_status)
-    # Seen in passing before its time: a look too, but no step up the ladder, which would make the next one late.
-    early = before.track_due_at is not None and before.track_due_at > now
     order = replace(
         healthy(_with_labels(before, seen, now)),
         return_url=before.return_url or seen.return_url,
         tracking_status=update.status,
         carrier_status=update.carrier_status,
-        unchanged_polls=0 if changed else before.unchanged_polls + (0 if early else 1),
+        unchanged_polls=0 if changed else before.unchanged_polls + (0 if _is_early(context) else 1),
         followed_since=_followed_since(before, update.status, now),
+        status_since=_status_since(before, update.status, now),
     )
     decision = _followed_on(replace(context, order=order), before, update, changed=changed)
     news = tuple(package for package in seen.packages if package not in before.packages)
     return replace(decision, packages=news)
+
+
+def not_found(context: Context, failed: Failed) -> Decision:
+    """The carrier does not know it: not yet, while it is young; later it is asked again slowly; then a person looks."""
+    order, now, backoff = context.order, context.now, context.policy.backoff
+    if order.state is State.COMPLETED or _is_early(context):  # asked out of turn: that counts for nothing
+        return Decision(order, StepOutcome.UNCHANGED)
+    if now - (order.followed_since or now) < backoff.not_found_grace:
+        ladder = context.policy.ladder(order.tracking_status)
+        due_at = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date)
+        return Decision(replace(order, failing_since=None, track_due_at=due_at), StepOutcome.UNCHANGED)
+    code = ErrorCode.CARRIER_LOST_IT
+    times = order.attempts + 1 if order.error_code is code else 1
+    context = replace(context, order=replace(order, attempts=times, failing_since=None))
+    if times >= LOST_AFTER:
+        return held(context, code, f"asked {times} times: {failed.message}", failed.raw)
+    return retrying(context, code, failed.message, backoff.not_found_again(context.chance))
+
+
+def _is_early(context: Context) -> bool:
+    """Seen in passing, or because a person asks, before its time: no step up the ladder, which would make it late."""
+    due_at = context.order.track_due_at
+    return context.order.state is State.COMPLETED or (due_at is not None and due_at > context.now)
+
+
+def _says_nothing_new(before: ReturnOrder, update: TrackingUpdate) -> bool:
+    """Whether an answer about a completed return leaves all as it is: we, not the carrier, call a return expired."""
+    if before.tracking_status is TrackingStatus.EXPIRED and update.status.is_terminal:
+        return update.status is TrackingStatus.EXPIRED
+    if update.carrier_status != before.carrier_status:
+        return False
+    return before.tracking_status is TrackingStatus.EXPIRED or update.status is before.tracking_status
 
 
 def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, *, changed: bool) -> Decision:
@@ -36,26 +73,44 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
     transitions = (_observation(before, update),) if changed else ()
     if status.is_terminal:
         return _completed(order, transitions, update.reason or f"the carrier says {update.carrier_status}")
+    if before.state is State.COMPLETED:
+        reopened = Transition("state", before.state, State.TRACKING, update.carrier_status, reason=REOPENED)
+        seeking = order.label_due_at if order.labels else now
+        order = replace(order, state=State.TRACKING, label_due_at=seeking)
+        transitions = (*transitions, reopened)
     ladder = context.policy.ladder(status)
-    oldest = (order.followed_since or now) + ladder.max_age
-    if status is not TrackingStatus.PENDING and now >= oldest:
-        reason = f"nothing terminal within {ladder.max_age} of {_beginning(order)}"
-        expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=reason)
-        order = replace(order, tracking_status=TrackingStatus.EXPIRED)
+    ends_at, why = _end(order, status, ladder, now)
+    if ends_at is not None and now >= ends_at:
+        expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)
+        order = replace(order, tracking_status=TrackingStatus.EXPIRED, status_since=now)
         return _completed(order, (*transitions, expired), "expired")
-    due = now + ladder.wait(order.unchanged_polls, context.chance)
-    if status is not TrackingStatus.PENDING:
-        due = min(due, oldest)
+    due = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date)
+    due = due if ends_at is None else min(due, ends_at)
     outcome = StepOutcome.CHANGED if changed else StepOutcome.UNCHANGED
     return Decision(replace(order, track_due_at=due), outcome, transitions)
 
 
+def _end(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, now: datetime) -> tuple[datetime | None, str]:
+    """When it is no longer followed, and why; before there is a shipment only the customer's link can run out."""
+    if status is TrackingStatus.PENDING:
+        return None, ""
+    whole = (order.followed_since or now) + ladder.max_age
+    stay = (order.status_since or now) + ladder.max_stay if ladder.max_stay is not None else whole
+    if stay < whole:
+        return stay, f"{status} for longer than {ladder.max_stay}"
+    return whole, f"nothing terminal within {ladder.max_age} of {_beginning(order)}"
+
+
 def _followed_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:
     """Since when `max_age` runs: before there is a shipment only the customer's link can run out."""
-    if before.followed_since is None:  # not known of a return that a person resolved
+    if before.followed_since is None or before.state is State.COMPLETED:  # resolved by a person, or reopened
         return now
-    has_set_out = before.tracking_status is TrackingStatus.PENDING and status is not TrackingStatus.PENDING
-    return now if has_set_out else before.followed_since
+    left_pending = before.tracking_status is TrackingStatus.PENDING and status is not TrackingStatus.PENDING
+    return now if left_pending and not before.packages else before.followed_since  # once, should it go back and forth
+
+
+def _status_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:
+    return (before.status_since or before.followed_since or now) if status is before.tracking_status else now
 
 
 def _beginning(order: ReturnOrder) -> str:
@@ -74,18 +129,21 @@ def _with_labels(order: ReturnOrder, seen: Tracked, now: datetime) -> ReturnOrde
 
 
 def _observation(before: ReturnOrder, update: TrackingUpdate) -> Transition:
+    went_back = f"after {before.tracking_status}" if update.status.goes_back_from(before.tracking_status) else None
     return Transition(
         "tracking_status",
         before.tracking_status,
         update.status,
         update.carrier_status,
         update.carrier_time,
-        reason=update.reason,
+        reason="; ".join(filter(None, (update.reason, went_back))) or None,
         raw=update.raw,
     )
 
 
 def _completed(order: ReturnOrder, transitions: tuple[Transition, ...], reason: str) -> Decision:
+    if order.state is State.COMPLETED:  # a person asked about it again, and it came to another end
+        return Decision(order, StepOutcome.CHANGED, transitions)
     done = Transition("state", order.state, State.COMPLETED, order.carrier_status, reason=reason)
     order = replace(order, state=State.COMPLETED, label_due_at=None, track_due_at=None)
     return Decision(order, StepOutcome.COMPLETED, (*transitions, done))

@@ -20,6 +20,9 @@ stays pending while it is looked up; what is found is adopted, what is surely no
 
 A person leaves `needs_attention` and `rejected` by a command (worker/domain/ways_out.py): retry, to pending or, where
 the carrier has it, to tracking; resolve, to tracking or pending; cancel, to cancelled.
+
+What is over stays over, but for these: a shop puts back a `rejected` return whose payload it mended, and a `completed`
+one that a person asks the carrier about (`poll`) is followed again when the carrier says that it is still under way.
 """
 
 from collections.abc import Mapping
@@ -57,7 +60,7 @@ MAY_BECOME: Mapping[State, frozenset[State]] = {
     State.TRACKING: frozenset({State.COMPLETED, State.NEEDS_ATTENTION, State.CANCELLED}),
     State.REJECTED: frozenset({State.PENDING, State.TRACKING, State.NEEDS_ATTENTION, State.CANCELLED}),
     State.NEEDS_ATTENTION: frozenset({State.PENDING, State.TRACKING, State.CANCELLED}),
-    State.COMPLETED: frozenset(),
+    State.COMPLETED: frozenset({State.TRACKING}),
     State.CANCELLED: frozenset(),
 }
 """Every change of state there is; `decide` makes no other (a test walks them all)."""

@@ -1,4 +1,4 @@
-"""When to ask again: the cadence of a healthy return, and the back-off after a failure.
+"""When to try again after a failure, and everything else that `decide` needs to know of an account's configuration.
 
 `chance` is a random number in [0, 1) that the caller draws, so that every rule here can be tested as a table.
 """
@@ -7,37 +7,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from worker.domain.cadence import Ladder, grown
+from worker.domain.health import Breaker
 from worker.domain.tracking import TrackingStatus
 
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """The cadence of polls: `first` after a change, growing by `factor` while nothing changes, up to `cap`."""
-
-    first: timedelta = timedelta(minutes=15)
-    factor: float = 1.5
-    cap: timedelta = timedelta(hours=6)
-    jitter: float = 0.1
-    max_age: timedelta = timedelta(days=60)
-
-    def wait(self, unchanged: int, chance: float) -> timedelta:
-        """Time to the next poll after `unchanged` polls in a row that brought nothing new."""
-        return _grown(self.first, self.factor, unchanged, self.cap) * (1 + self.jitter * (2 * chance - 1))
+_SLOWEST_LABEL = timedelta(hours=6)
+_AGE_TO_WAIT = 8  # a label that is missing for so long is asked for at least so often in that time
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waits after failures, with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
+    """Waits after failures, with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter").
+
+    That the carrier does not know a return is no failure for `not_found_grace` from its creation on; later it is asked
+    again after `not_found_wait`.
+    """
 
     first: timedelta = timedelta(seconds=2)
     factor: float = 2.0
     cap: timedelta = timedelta(minutes=15)
     max_attempts: int = 12
     give_up_after: timedelta = timedelta(hours=48)
+    not_found_grace: timedelta = timedelta(hours=1)
+    not_found_wait: timedelta = timedelta(hours=6)
 
     def wait(self, attempts: int, chance: float) -> timedelta:
         """Time to the next try after `attempts` failed ones."""
-        return _grown(self.first, self.factor, attempts - 1, self.cap) * chance
+        return grown(self.first, self.factor, attempts - 1, self.cap) * chance
+
+    def label_wait(self, attempts: int, age: timedelta, chance: float) -> timedelta:
+        """Time to the next try for a label that the carrier has not; the older the return, the slower."""
+        cap = max(self.cap, min(age / _AGE_TO_WAIT, _SLOWEST_LABEL))
+        return grown(self.first, self.factor, attempts - 1, cap) * chance
+
+    def not_found_again(self, chance: float) -> timedelta:
+        """Time to the next question about a return that the carrier does not know, give or take a tenth."""
+        return self.not_found_wait * (0.9 + 0.2 * chance)
 
     def outage_wait(self, failing_for: timedelta, chance: float) -> timedelta:
         """Time to the next try when the carrier has failed for so long.
@@ -60,6 +65,7 @@ class Policy:
     ladders: Mapping[TrackingStatus, Ladder] = field(default_factory=dict)
     default_ladder: Ladder = field(default_factory=Ladder)
     backoff: Backoff = field(default_factory=Backoff)
+    breaker: Breaker = field(default_factory=Breaker)
     settles_after: timedelta = timedelta(seconds=110)
     searchable: bool = False
     busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
@@ -76,6 +82,9 @@ class Policy:
         return self.ladders.get(status, self.default_ladder) if status else self.default_ladder
 
 
+LOST_AFTER = 3
+"""So often, a `not_found_wait` apart, a carrier may say that it does not know a return; then a person looks."""
+
 MAX_CLAIMS = 5
 """Claims without progress after which a row is held: something about it kills its workers."""
 
@@ -84,11 +93,3 @@ SUSPECT_CLAIMS = 3
 
 
 _LARGEST_FACTOR = 1e9  # beyond it every wait is the cap, and the arithmetic would overflow
-
-
-def _grown(first: timedelta, factor: float, times: int, cap: timedelta) -> timedelta:
-    try:
-        seconds = first.total_seconds() * factor ** max(times, 0)
-    except OverflowError:
-        return cap
-    return timedelta(seconds=min(seconds, cap.total_seconds()))

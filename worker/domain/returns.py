@@ -30,9 +30,10 @@ class ReturnOrder:
     and committed before a creation is sent, cleared only by what proves that nothing was created; a row that is claimed
     with one has a creation without an answer, looked up `lookups` times since. `first_attempt_at` is the first intent
     since something may exist at the carrier. `followed_since` is when the return came to the carrier, or its first
-    shipment where those come later. `doubtful_since`: when the database was found restored or copied, if the row was
-    recorded last before that, so that it may say less than is true. `packages` and `labels` (the positions of stored
-    ones) have been recorded.
+    shipment where those come later, and `status_since` since when it has its tracking status. `pickup_date` is the
+    payload's, None where that names none. `doubtful_since`: when the database was found restored or copied, if the row
+    was recorded last before that, so that it may say less than is true. `packages` and `labels` (the positions of
+    stored ones) have been recorded.
     """
 
     id: int
@@ -52,6 +53,7 @@ class ReturnOrder:
     first_attempt_at: datetime | None = None
     lookups: int = 0
     followed_since: datetime | None = None
+    status_since: datetime | None = None
     attempts: int = 0
     failing_since: datetime | None = None
     unchanged_polls: int = 0
@@ -66,6 +68,7 @@ class ReturnOrder:
     lease_token: int = 0
     claims: int = 0
     created_at: datetime | None = None
+    pickup_date: date | None = None
     doubtful_since: datetime | None = None
     packages: tuple[PackageInfo, ...] = ()
     labels: frozenset[int] = frozenset()

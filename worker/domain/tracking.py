@@ -23,9 +23,16 @@ class TrackingStatus(StrEnum):
         """Whether nothing further is expected: polling stops."""
         return self in _TERMINAL
 
+    def goes_back_from(self, earlier: "TrackingStatus | None") -> bool:
+        """Whether a parcel that was `earlier` cannot well be here now; of an unknown word nobody can say."""
+        return _HOW_FAR.get(self, 9) < _HOW_FAR.get(earlier, -1) if earlier is not None else False
+
 
 _TERMINAL = frozenset(
     {TrackingStatus.DELIVERED, TrackingStatus.FAILED, TrackingStatus.CANCELLED, TrackingStatus.EXPIRED}
+)
+_HOW_FAR = {TrackingStatus.PENDING: 0, TrackingStatus.PRE_TRANSIT: 1, TrackingStatus.IN_TRANSIT: 2} | dict.fromkeys(
+    _TERMINAL, 3
 )
 
 

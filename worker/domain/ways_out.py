@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.domain.creating import with_intent
-from worker.domain.decide import scheduled
+from worker.domain.decide import decide, scheduled
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State
+from worker.domain.outcomes import Outcome
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.verdicts import Context, healthy
@@ -80,6 +81,7 @@ def found(carrier_ref: str) -> WayOut:
             state=State.TRACKING,
             carrier_ref=carrier_ref,
             followed_since=now,
+            status_since=None,
             create_started_at=order.create_started_at or now,
             first_attempt_at=first,
             lookups=0,
@@ -135,6 +137,29 @@ def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) ->
     after = replace(healthy(order), state=State.CANCELLED, retry_requested_at=None)
     what = "withdrawn while its creation was in doubt: the carrier may have it and was not told"
     return _made(order, after, person, what, StepOutcome.CANCELLED)
+
+
+def asked_about(
+    order: ReturnOrder, outcome: Outcome, person: Person, now: datetime, policy: Policy, chance: float
+) -> Decision:
+    """What follows from an answer that a person asked for, out of turn; who it was is said where the state changes."""
+    decision = decide(order, outcome, now, policy, chance)
+    lines = (
+        replace(line, reason=person.signed(line.reason or "")) if line.field == "state" else line
+        for line in decision.transitions
+    )
+    return replace(decision, transitions=tuple(lines))
+
+
+def may_be_asked_about(order: ReturnOrder) -> Refusal | None:
+    """Why the carrier cannot, or should not, be asked about it; None: it can."""
+    if order.state is State.NEEDS_ATTENTION and order.carrier_ref is not None:
+        return Refusal("it needs attention: `retry` follows it again, from now on")
+    if order.state not in (State.TRACKING, State.COMPLETED):
+        return Refusal(f"it is {order.state}: there is nothing to ask the carrier about")
+    if order.cancel_requested_at is not None:
+        return Refusal("its withdrawal has been asked for")
+    return None
 
 
 def _seeking_label(order: ReturnOrder, now: datetime) -> ReturnOrder:

@@ -1,12 +1,14 @@
 """Settings: TOML and environment to frozen, validated `Settings`; all problems at once; secrets masked."""
 
 from worker.settings.checks import key_source
+from worker.settings.daytime import read_daytime
 from worker.settings.durations import format_duration, parse_duration
 from worker.settings.load import load
 from worker.settings.model import (
     DEFAULT_RATE_PER_MINUTE,
     KNOWN_CARRIERS,
     AccountSettings,
+    CircuitSettings,
     DatabaseSettings,
     HttpSettings,
     LabelSettings,
@@ -27,6 +29,7 @@ __all__ = [
     "KNOWN_CARRIERS",
     "AccountPolling",
     "AccountSettings",
+    "CircuitSettings",
     "ConfigurationError",
     "DatabaseSettings",
     "HttpSettings",
@@ -46,5 +49,6 @@ __all__ = [
     "load",
     "masked_url",
     "parse_duration",
+    "read_daytime",
     "show",
 ]

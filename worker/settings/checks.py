@@ -45,9 +45,9 @@ def cross_problems(settings: Settings, is_bad: IsBad) -> Problems:
     """Check the times against each other, leaving out what was bad by itself."""
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
-    retry = settings.retry
-    if retry.cap < retry.first and not _cadence_is_bad(("retry",), is_bad):
-        yield ("retry", "cap"), _cap_below_first(retry.cap, retry.first)
+    for name, table in (("retry", settings.retry), ("circuit", settings.circuit)):
+        if table.cap < table.first and not _cadence_is_bad((name,), is_bad):
+            yield (name, "cap"), _cap_below_first(table.cap, table.first)
 
 
 def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad, *, keys: bool) -> Problems:

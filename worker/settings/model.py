@@ -173,6 +173,21 @@ class RetrySettings(Table):
     """Of failures that are the row's own."""
     give_up_after: PositiveDuration = timedelta(hours=48)
     """Of failures that are the carrier's or the network's."""
+    not_found_grace: Duration = timedelta(hours=1)
+    """How long after its creation a 404 about a return means "not yet"."""
+    not_found_wait: PositiveDuration = timedelta(hours=6)
+    """Between questions about a return that the carrier does not know any more; after three a person looks."""
+
+
+class CircuitSettings(Table):
+    """`[circuit]`: how long an account is left alone whose carrier fails again and again."""
+
+    failures: Annotated[int, BeforeValidator(reject_bool), Field(ge=0)] = 5
+    """So many returns in a row, each failing for the first time, open it; 0: never."""
+    first: PositiveDuration = timedelta(seconds=30)
+    """Until the first probe; doubles with each one that fails ..."""
+    cap: PositiveDuration = timedelta(minutes=15)
+    """... up to this."""
 
 
 class WorkerSettings(Table):
@@ -232,6 +247,7 @@ class Settings(Table):
     accounts: dict[AccountName, AccountSettings] = Field(default_factory=dict)
     polling: PollingSettings = PollingSettings()
     retry: RetrySettings = RetrySettings()
+    circuit: CircuitSettings = CircuitSettings()
     worker: WorkerSettings = WorkerSettings()
     labels: LabelSettings = LabelSettings()
     http: HttpSettings = HttpSettings()

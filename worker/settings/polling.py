@@ -11,14 +11,18 @@ An account comes before a status because it is the carrier who says how often he
 `first = "2h"` for an account means all of it, and would be surprised by a quicker poll from a table further up.
 The built-in `polling.by_status.in_transit.first` (30m) gives way to a smaller cap instead of contradicting it;
 a `first` that somebody wrote above the cap that holds for it is an error.
+
+`max_age` is the one key that means two things: for an account or for everything it ends the whole return, in a table by
+status it ends a stay in that status. Both hold.
 """
 
 from datetime import timedelta
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from worker.settings.durations import PositiveDuration
+from worker.settings.daytime import check_daytime, check_timezone
+from worker.settings.durations import Duration, PositiveDuration
 from worker.settings.table import Table
 
 PolledStatus = Literal["pending", "pre_transit", "in_transit", "unknown"]
@@ -36,6 +40,8 @@ def reject_bool(value: object) -> object:
 
 Factor = Annotated[float, BeforeValidator(reject_bool), Field(ge=1)]
 Jitter = Annotated[float, BeforeValidator(reject_bool), Field(ge=0, lt=1)]
+Hours = Annotated[str, AfterValidator(check_daytime)]
+TimeZone = Annotated[str, AfterValidator(check_timezone)]
 
 
 class PollingLadder(Table):
@@ -51,6 +57,15 @@ class PollingLadder(Table):
     """Give or take this part of the wait: 0.1 is 10 %."""
     max_age: PositiveDuration
     """Nothing terminal within this time of creation: expired."""
+    max_stay: PositiveDuration | None
+    """No other status within this time: expired; None: only `max_age` counts."""
+    near_pickup: Duration
+    """The longest wait in the daytime of the pickup date and the day after; 0: no difference."""
+    quiet_nights: bool
+    """Whether nothing is asked outside the daytime."""
+    daytime: Hours
+    """HH:MM-HH:MM in `timezone`; it may end on the next day."""
+    timezone: TimeZone
 
 
 class PollingOverride(Table):
@@ -61,6 +76,10 @@ class PollingOverride(Table):
     cap: PositiveDuration | None = None
     jitter: Jitter | None = None
     max_age: PositiveDuration | None = None
+    near_pickup: Duration | None = None
+    quiet_nights: bool | None = None
+    daytime: Hours | None = None
+    timezone: TimeZone | None = None
 
 
 class AccountPolling(PollingOverride):
@@ -87,6 +106,10 @@ class PollingSettings(Table):
     cap: PositiveDuration = timedelta(hours=6)
     jitter: Jitter = 0.1
     max_age: PositiveDuration = timedelta(days=60)
+    near_pickup: Duration = timedelta(hours=1)
+    quiet_nights: bool = False
+    daytime: Hours = "07:00-21:00"
+    timezone: TimeZone = "Europe/Amsterdam"
     by_status: dict[PolledStatus, PollingOverride] = Field(default_factory=lambda: _with_built_in({}))
 
     @field_validator("by_status")
@@ -109,8 +132,10 @@ def resolve(polling: PollingSettings, account: AccountPolling, status: str) -> P
     )
     found: dict[str, Any] = {}
     first_is_built_in = False
-    for name in PollingLadder.model_fields:
-        for layer in layers:
+    stays = [layer.max_age for layer in (layers[0], layers[2]) if layer is not None and layer.max_age is not None]
+    found["max_stay"] = stays[0] if stays else None
+    for name in PollingOverride.model_fields:
+        for layer in layers if name != "max_age" else (layers[1], layers[3]):
             if layer is not None and getattr(layer, name) is not None:
                 found[name] = getattr(layer, name)
                 if name == "first":

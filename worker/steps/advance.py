@@ -24,7 +24,7 @@ from worker.steps.cancel import cancel, takes_withdrawals
 from worker.steps.create import create
 from worker.steps.housekeeping import notice_restore
 from worker.steps.label import fetch_label
-from worker.steps.lanes import cut, share
+from worker.steps.lanes import cut, first_step, share
 from worker.steps.leases import Held, Timing
 from worker.steps.meter import Allowance
 from worker.steps.recorder import Recorder
@@ -36,7 +36,6 @@ from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailabl
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
 
-_OTHERS_FIRST = 0.25  # the share of turns in which labels and polls are served before creations
 _CATCH_UP = 0.1  # seconds between looks at whether results can be written again
 _LONGEST_PAUSE = 2.0  # seconds between tries at a database that is away: work goes on soon after it is back
 
@@ -212,8 +211,7 @@ class Advance:
             self._run(self._sweep(account))
         due = {**agenda.due, Step.TRACK: 0} if account.sweeping else agenda.due
         free, ahead = account.free, account.room - account.free
-        others_first = self._chance() < _OTHERS_FIRST
-        lanes = share(account.name, due, free=free, ahead=ahead, others_first=others_first)
+        lanes = share(account.name, due, free=free, ahead=ahead, first=first_step(self._chance()))
         wanted = sum(lane.quota for lane in lanes)
         if sum(due.values()) > wanted:
             self._backlog = True

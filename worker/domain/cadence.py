@@ -1,0 +1,109 @@
+"""The cadence of a healthy return: when to ask where it is again, by day and by night, and when to stop asking.
+
+`chance` is a random number in [0, 1) that the caller draws, so that every rule here can be tested as a table.
+"""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Daytime:
+    """The hours in which parcels move: `length` (at most 24 h) from `start` after midnight in `zone`, each day."""
+
+    start: timedelta = timedelta(hours=7)
+    length: timedelta = timedelta(hours=14)
+    zone: tzinfo = UTC
+
+    def of(self, day: date) -> tuple[datetime, datetime]:
+        """When the daytime of a date begins and ends; it may end on the next one."""
+        midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001  wall time, on which DST has no hold
+        return tuple((midnight + span).replace(tzinfo=self.zone).astimezone(UTC) for span in self._spans)  # type: ignore[return-value]
+
+    @property
+    def _spans(self) -> tuple[timedelta, timedelta]:
+        return self.start, self.start + self.length
+
+    def around(self, moment: datetime) -> tuple[datetime, datetime]:
+        """The daytime that `moment` lies in, else the next one."""
+        today = moment.astimezone(self.zone).date()
+        for day in (today - _DAY, today, today + _DAY):
+            begin, end = self.of(day)
+            if moment < end:
+                return begin, end
+        return self.of(today + 2 * _DAY)  # where DST leaves a gap
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """When polls follow each other: `first` after a change, growing by `factor` while nothing changes, up to `cap`.
+
+    In the daytime of the pickup date and the day after no wait is longer than `near_pickup` (0: no difference). With
+    `quiet_nights` nothing is asked outside the daytime. `max_age` ends it all; `max_stay` ends this one status.
+    """
+
+    first: timedelta = timedelta(minutes=15)
+    factor: float = 1.5
+    cap: timedelta = timedelta(hours=6)
+    jitter: float = 0.1
+    max_age: timedelta = timedelta(days=60)
+    max_stay: timedelta | None = None
+    near_pickup: timedelta = timedelta(hours=1)
+    quiet_nights: bool = False
+    daytime: Daytime = field(default_factory=Daytime)
+
+    def wait(self, unchanged: int, chance: float) -> timedelta:
+        """Time to the next poll after `unchanged` polls in a row that brought nothing new."""
+        return self._jittered(self.steady_wait(unchanged), chance)
+
+    def steady_wait(self, unchanged: int) -> timedelta:
+        """The same, without jitter."""
+        return grown(self.first, self.factor, unchanged, self.cap)
+
+    def next_at(self, now: datetime, unchanged: int, chance: float, pickup: date | None = None) -> datetime:
+        """When to ask again after a poll at `now`; `pickup` is the day on which the parcel is fetched."""
+        wait = self.steady_wait(unchanged)
+        at = now + self._jittered(wait, chance)
+        if pickup is not None and self.near_pickup and self.near_pickup < wait:
+            at = self._near(pickup, now, at, chance)
+        return self._not_at_night(at, wait) if self.quiet_nights else at
+
+    def _near(self, pickup: date, now: datetime, at: datetime, chance: float) -> datetime:
+        """Sooner, where the time from `now` until `at` meets the daytime of the pickup or of the day after."""
+        soon = now + self._jittered(self.near_pickup, chance)
+        for day in _pickup_days(pickup):
+            begin, end = self.daytime.of(day)
+            if now < begin < at:
+                # All that are fetched on one day wait for this moment: they are spread over the first wait.
+                return min(at, max(begin + chance * self.near_pickup, soon))
+            if begin <= now < end:
+                return min(at, soon)
+        return at
+
+    def _not_at_night(self, at: datetime, wait: timedelta) -> datetime:
+        """After the night, spread as the night's polls would have been, lest all of them come with its end."""
+        begin, _ = self.daytime.around(at)
+        if begin <= at:
+            return at
+        night = _DAY - self.daytime.length
+        part = 1 - min(max((begin - at) / night, 0.0), 1.0)  # of the night that had gone by
+        return begin + part * min(wait, self.daytime.length / 2)
+
+    def _jittered(self, wait: timedelta, chance: float) -> timedelta:
+        return wait * (1 + self.jitter * (2 * chance - 1))
+
+
+def grown(first: timedelta, factor: float, times: int, cap: timedelta) -> timedelta:
+    """`first`, grown by `factor` so many times, up to `cap`."""
+    try:
+        seconds = first.total_seconds() * factor ** max(times, 0)
+    except OverflowError:
+        return cap
+    return timedelta(seconds=min(seconds, cap.total_seconds()))
+
+
+def _pickup_days(pickup: date) -> tuple[date, ...]:
+    """The pickup's date and the next one; a date of the far ends of the calendar is nobody's pickup."""
+    return (pickup, pickup + _DAY) if 1900 < pickup.year < 9999 else ()
