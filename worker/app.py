@@ -38,7 +38,8 @@ from worker.steps.recorder import Recorder
 from worker.steps.report import Report
 from worker.store.accounts import register_accounts
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
-from worker.store.schema import migrate, require_current, schema_state
+from worker.store.holds import describe, read_accounts
+from worker.store.schema import SchemaState, migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
 from worker.telemetry.logs import Redactor
 from worker.telemetry.metrics import Metrics
@@ -214,8 +215,12 @@ class Application:
             state = await schema_state(self.database)
         except DatabaseUnavailable:
             return Readiness(False, {"database": "cannot be reached", "schema": "not known"})
-        current = state.value == "current"
-        return Readiness(current, {"database": "reachable", "schema": state.value})
+        checks = {"database": "reachable", "schema": state.value}
+        if state is SchemaState.CURRENT:  # what an account waits for is said, and is no reason to call a worker unready
+            with suppress(DatabaseUnavailable):
+                states = await read_accounts(self.database)
+                checks |= {f"account {name}": describe(states[name]) for name in self._accounts if name in states}
+        return Readiness(state is SchemaState.CURRENT, checks)
 
     def _key_problems(self) -> list[str]:
         return [key.problem for key in self._keys.values() if key.problem]

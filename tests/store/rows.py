@@ -9,7 +9,8 @@ from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
-from worker.store.claims import Claimed, Lane, claim
+from worker.store.claimed import Claimed
+from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.records import record
 

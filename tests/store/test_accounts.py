@@ -12,10 +12,10 @@ from worker.domain.decision import Hold
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.pacing import Pace
-from worker.store.accounts import hold_account, read_agendas, register_accounts, release_account, take_tokens
+from worker.store.accounts import read_agendas, register_accounts, take_tokens
 from worker.store.columns import FOREVER
 from worker.store.database import Database
-from worker.store.queries import read_holds
+from worker.store.holds import hold_account, read_holds, release_account
 
 BUSY = ErrorCode.CARRIER_BUSY
 

@@ -20,9 +20,10 @@ from worker.domain.decision import Hold
 from worker.domain.errors import ErrorCode
 from worker.domain.pacing import Pace
 from worker.domain.returns import ReturnOrder
-from worker.store.accounts import hold_account, read_agendas, register_accounts, release_account, take_tokens
+from worker.store.accounts import read_agendas, register_accounts, take_tokens
 from worker.store.claims import claim_seen, hand_back, start_creation
 from worker.store.database import Database, DatabaseUnavailable
+from worker.store.holds import hold_account, release_account
 from worker.store.intake import NewReturn, insert_returns
 from worker.store.queries import find_orders, read_backlog, read_history
 from worker.store.records import Standing, record, standings
@@ -34,6 +35,7 @@ NAMES = """
 import asyncio, sys
 from sqlalchemy import text
 from worker.store.database import Database
+from worker.store.holds import hold_account, release_account
 
 async def main():
     database = Database(sys.argv[1])

@@ -24,7 +24,8 @@ from worker.steps.label import fetch_label
 from worker.steps.meter import Meter
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
-from worker.store.queries import History, find_orders, read_history, read_holds
+from worker.store.holds import read_holds
+from worker.store.queries import History, find_orders, read_history
 from worker.store.records import replace_label
 from worker.store.tables import LabelRow, ReturnOrderRow
 

@@ -15,8 +15,9 @@ from worker.runtime.shutdown import stop_requested
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.simulator import MAGIC_WORDS, Simulator
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.holds import read_holds
 from worker.store.place import known_place, settle_place
-from worker.store.queries import read_backlog, read_holds
+from worker.store.queries import read_backlog
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.sqlite_file import AlreadyRunning
 

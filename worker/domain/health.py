@@ -12,6 +12,7 @@ There are two of them for each account. One counts everything; open, it keeps th
 counts creations only, whose failures cost most: at a carrier that cannot be searched each one asks a person.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -96,22 +97,50 @@ def probing(circuit: Circuit, until: datetime) -> Circuit:
     return circuit if circuit.is_closed else replace(circuit, open_until=until)
 
 
+def admitted(health: Health, due: Mapping[Step, int], now: datetime) -> tuple[Mapping[Step, int], Step | None]:
+    """What of `due` may be taken, and which step of that is a probe: one row of it, which has first to be asked for.
+
+    A probe is rather a poll than a creation, which might harm a return.
+    """
+    if health.account.is_open(now):
+        return {}, None
+    if health.creations.is_open(now):
+        due = {**due, Step.CREATE: 0}
+    if not health.account.is_closed:
+        step = next((step for step in (Step.TRACK, Step.LABEL, Step.CREATE) if due.get(step)), None)
+        return ({step: 1} if step else {}), step
+    if not health.creations.is_closed and due.get(Step.CREATE):
+        return {**due, Step.CREATE: 1}, Step.CREATE
+    return due, None
+
+
+def probed(health: Health, step: Step, until: datetime) -> Health:
+    """With a probe by `step` under way until then at the latest."""
+    creations = probing(health.creations, until) if step is Step.CREATE else health.creations
+    return Health(probing(health.account, until), creations)
+
+
+def is_tried(health: Health, step: Step, now: datetime) -> bool:
+    """Whether somebody else has the probe by `step`, or it has failed meanwhile."""
+    return health.account.is_open(now) or (step is Step.CREATE and health.creations.is_open(now))
+
+
 def after(
-    health: Health, step: Step, outcome: Outcome, before: ReturnOrder, breaker: Breaker, now: datetime, *, probe: bool
+    health: Health, order: ReturnOrder, outcome: Outcome | None, breaker: Breaker, now: datetime, *, probe: bool
 ) -> Health:
-    """An account's health after a step; a `probe` that says nothing leaves the circuit to the next one."""
-    verdict = _is_well(outcome)
+    """An account's health after a step of `order` (None: not done); a `probe` that says nothing is given back."""
+    step, verdict = order.next_step, _is_well(outcome)
     circuits = {"account": health.account} | ({"creations": health.creations} if step is Step.CREATE else {})
     if verdict is None:
-        return replace(health, **{name: probing(each, now) for name, each in circuits.items()}) if probe else health
+        return probed(health, step, now) if probe else health
     if verdict:
         return replace(health, **dict.fromkeys(circuits, Circuit()))
-    if not probe and not _is_first_failure(before, step):
+    if not probe and not _is_first_failure(order):
         return health
     return replace(health, **{name: breaker.failed(each, now, probe=probe) for name, each in circuits.items()})
 
 
-def _is_well(outcome: Outcome) -> bool | None:
+def _is_well(outcome: Outcome | None) -> bool | None:
     """Whether the carrier did its part; None where nothing was heard of it."""
     match outcome:
         case Created() | Absent() | Ambiguous() | RefTaken() | Tracked() | LabelReady():
@@ -122,8 +151,8 @@ def _is_well(outcome: Outcome) -> bool | None:
             return None
 
 
-def _is_first_failure(order: ReturnOrder, step: Step) -> bool:
+def _is_first_failure(order: ReturnOrder) -> bool:
     """One bad return that fails again and again must not keep the others of its account from the carrier."""
-    if step is Step.LABEL:
+    if order.next_step is Step.LABEL:
         return order.label_attempts == 0
     return order.attempts == 0 and order.failing_since is None

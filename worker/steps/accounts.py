@@ -8,10 +8,12 @@ import structlog
 
 from worker.carriers.port import Carrier
 from worker.domain.decision import Hold
+from worker.domain.health import Health
+from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
 from worker.steps.meter import Meter
-from worker.store.accounts import hold_account
 from worker.store.database import Database, DatabaseUnavailable
+from worker.store.holds import hold_account
 from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -22,7 +24,8 @@ class Account:
     """An account and what this process holds of it; `timeout` is one request's, in seconds.
 
     `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
-    `sweeping`: its due polls are being answered by the carrier's list.
+    `sweeping`: its due polls are being answered by the carrier's list. `health` is what was last known of it; `probe`
+    says which step's next row shall find out whether a carrier that failed is well again.
     """
 
     name: str
@@ -36,6 +39,13 @@ class Account:
     in_hand: int = 0
     paused: bool = False
     sweeping: bool = False
+    health: Health = field(default_factory=Health)
+    probe: Step | None = None
+
+    @property
+    def rate_per_minute(self) -> int:
+        """Requests in any 60 seconds, over all workers; 0: no limit."""
+        return self.meter.rate_per_minute
 
     @property
     def free(self) -> int:

@@ -7,6 +7,7 @@ fenced statement.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -21,6 +22,7 @@ from worker.domain.returns import ReturnOrder
 from worker.labels import LabelStore
 from worker.steps.accounts import Account
 from worker.steps.cancel import cancel, takes_withdrawals
+from worker.steps.circuits import Circuits
 from worker.steps.create import create
 from worker.steps.housekeeping import notice_restore
 from worker.steps.label import fetch_label
@@ -30,9 +32,11 @@ from worker.steps.meter import Allowance
 from worker.steps.recorder import Recorder
 from worker.steps.sweep import MANY, Sweeps, Tools
 from worker.steps.track import track
-from worker.store.accounts import Agenda, read_agendas, release_account
-from worker.store.claims import Claimed, Lane, claim
+from worker.store.accounts import Agenda, read_agendas
+from worker.store.claimed import Claimed
+from worker.store.claims import Lane, claim
 from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
+from worker.store.holds import release_account
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
 
@@ -62,6 +66,7 @@ class Advance:
         self._database, self._labels, self._recorder = database, labels, recorder
         self._accounts, self._metrics, self._owner = accounts, metrics, owner
         self._timing, self._clock, self._chance = timing, clock, chance
+        self._circuits = Circuits(database, metrics, timing.lease)
         self._sweeps = Sweeps(Tools(database, recorder, metrics, owner, timing.lease, clock, chance))
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
@@ -155,8 +160,9 @@ class Advance:
             account = open_accounts[name]
             if await self._is_held(account, agenda):
                 continue
-            self._found = self._found or any(agenda.due.values())
-            shares, next_at = await self._shares(account, agenda)
+            due, probe = self._circuits.admit(account, agenda)
+            self._found = self._found or any(due.values())
+            shares, next_at = await self._shares(account, replace(agenda, due=due), probe)
             lanes += shares
             if next_at is not None:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), 0.0))
@@ -165,9 +171,11 @@ class Advance:
         suspect = next((each for each in taken if SUSPECT_CLAIMS <= each.order.claims <= MAX_CLAIMS), None)
         if suspect is not None:
             await self._try_alone(suspect, [each for each in taken if each is not suspect], asked_at)
-            return pause
+            taken = []
         for claimed in taken:
             self._start(claimed, asked_at)
+        for account in open_accounts.values():
+            await self._circuits.return_probe(account)  # that nothing was found for
         return pause
 
     async def _try_alone(self, suspect: Claimed, others: list[Claimed], asked_at: float) -> None:
@@ -204,9 +212,9 @@ class Advance:
             account.paused = False
         return account.paused
 
-    async def _shares(self, account: Account, agenda: Agenda) -> tuple[list[Lane], datetime | None]:
-        """How much of each step to take, and when to look again."""
-        if self._sweeps.wanted(account, agenda):
+    async def _shares(self, account: Account, agenda: Agenda, probe: Step | None) -> tuple[list[Lane], datetime | None]:
+        """How much of each step to take, and when to look again; a `probe` is asked for before it is taken."""
+        if probe is None and self._sweeps.wanted(account, agenda):
             account.sweeping = True
             self._run(self._sweep(account))
         due = {**agenda.due, Step.TRACK: 0} if account.sweeping else agenda.due
@@ -218,7 +226,12 @@ class Advance:
         if not wanted:
             return lanes, agenda.next_due_at
         allowed, next_at = await account.meter.prepare(wanted)
-        return cut(lanes, allowed), next_at if allowed < wanted else agenda.next_due_at
+        lanes = cut(lanes, allowed)
+        if any(lane.step is probe and lane.quota for lane in lanes):
+            assert probe is not None
+            if not await self._circuits.take_probe(account, probe):
+                lanes = [lane for lane in lanes if lane.step is not probe]
+        return lanes, next_at if allowed < wanted else agenda.next_due_at
 
     async def _sweep(self, account: Account) -> None:
         try:
@@ -231,7 +244,10 @@ class Advance:
         account = self._accounts[claimed.order.account]
         account.in_hand += 1
         self._metrics.schedule_delay.labels(claimed.order.next_step).observe(claimed.delay)
-        self._run(self._advance(Held(claimed, account, self._timing, asked_at, account.meter.take())))
+        probe = account.probe is claimed.order.next_step
+        if probe:
+            account.probe = None
+        self._run(self._advance(Held(claimed, account, self._timing, asked_at, account.meter.take(), probe)))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -245,12 +261,18 @@ class Advance:
             log.error("step_crashed", exc_info=error)
 
     async def _advance(self, held: Held) -> None:
+        outcome = await self._do_and_record(held)
+        now = held.database_time(self._clock())
+        await self._circuits.heard(held.account, held.claimed.order, outcome, now, probe=held.probe)
+
+    async def _do_and_record(self, held: Held) -> Outcome | None:
+        """One step of one return; None when it was not done, and the row is handed back."""
         order, account = held.claimed.order, held.account
         try:
             async with account.places:
                 if self.draining or not held.may_begin(self._clock()):
                     self._recorder.give_back(order)
-                    return
+                    return None
                 key = account.key_fingerprint()  # the one that is sent: it may be replaced before the answer comes
                 allowance = Allowance(held.begin_until, held.token_until)
                 with (
@@ -266,10 +288,11 @@ class Advance:
         if outcome is None:
             self._unsure = True
             self._recorder.give_back(order)
-            return
+            return None
         if self._backlog and account.in_hand <= account.max_in_flight:
             self.wake()  # not after a row that was given back: it is due at once, and would be given back again
         await self._record(order, outcome, held.database_time(self._clock()), account, key)
+        return outcome
 
     async def _perform(self, order: ReturnOrder, account: Account) -> Outcome | None:
         if order.claims > MAX_CLAIMS:

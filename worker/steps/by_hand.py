@@ -10,7 +10,8 @@ from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.ways_out import Person, Refusal, WayOut
 from worker.store.by_hand import Choice, look_at, take
-from worker.store.claims import Claimed, hand_back
+from worker.store.claimed import Claimed
+from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.records import CarrierRefTaken, record
 

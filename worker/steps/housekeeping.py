@@ -1,18 +1,21 @@
 """What has to be done now and then: gauges from the database, abandoned files, and warnings about what is left over."""
 
-from collections.abc import Callable, Iterable
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 
 import structlog
 
 from worker.domain.lifecycle import LIVE_STATES
 from worker.labels import LabelStore, LabelStoreError
-from worker.store.columns import FOREVER
+from worker.steps.accounts import Account
 from worker.store.database import Database, DatabaseUnavailable
+from worker.store.holds import AccountState, read_accounts
 from worker.store.place import settle_place
-from worker.store.queries import AccountHold, Backlog, read_backlog, read_holds
+from worker.store.queries import Backlog, read_backlog
 from worker.telemetry.metrics import Metrics
 
+_BEHIND = timedelta(minutes=15)  # a batch of inserts is through sooner, at the usual limits
+_SAY_AGAIN = timedelta(hours=1)
 _ABANDONED = timedelta(hours=1)  # longer than any label takes to be written
 
 log = structlog.get_logger()
@@ -26,29 +29,33 @@ class Housekeeping:
         database: Database,
         labels: LabelStore,
         metrics: Metrics,
-        accounts: Iterable[str],
+        accounts: Mapping[str, Account],
         key_problems: Callable[[], Iterable[str]],
     ) -> None:
         """`accounts` are the configured ones; `key_problems` says which keys cannot be read any more."""
         self._database, self._labels, self._metrics = database, labels, metrics
-        self._accounts = tuple(accounts)
+        self._accounts = accounts
         self._key_problems = key_problems
         self._unroutable: frozenset[str] = frozenset()
         self._waiting: set[str] = set()  # accounts that wait for a person, and were logged
+        self._behind: dict[str, datetime] = {}  # accounts that run behind, and when that was logged last
 
     async def refresh_gauges(self) -> None:
         """Set every gauge that is read from the database; they are the same in every worker."""
         try:
             await notice_restore(self._database)
             backlog = await read_backlog(self._database)
-            holds = await read_holds(self._database)
+            states = await read_accounts(self._database)
         except DatabaseUnavailable as error:
             self._metrics.storage_errors.labels("gauges").inc()
             log.warning("database_unavailable", doing="gauges", error=str(error))
             return
-        for account in self._accounts:
-            self._set_gauges(account, [row for row in backlog if row.account == account])
-            self._note_hold(account, holds.get(account))
+        for name, account in self._accounts.items():
+            rows, state = [row for row in backlog if row.account == name], states.get(name)
+            self._set_gauges(name, rows)
+            if state is not None:
+                self._note_state(state)
+                self._note_shortfall(account, rows, state)
         self._note_unroutable([row for row in backlog if row.account not in self._accounts])
 
     async def tidy(self) -> None:
@@ -72,14 +79,42 @@ class Housekeeping:
         self._metrics.oldest_due.labels(account).set(min(oldest, default=0))
         self._metrics.labels_missing.labels(account).set(sum(row.labels_missing for row in rows))
 
-    def _note_hold(self, account: str, hold: AccountHold | None) -> None:
-        forever = hold is not None and hold.until >= FOREVER
+    def _note_state(self, state: AccountState) -> None:
+        account, hold = state.name, state.hold
+        forever = hold is not None and hold.is_endless
         seconds = 0.0 if hold is None else float("inf") if forever else hold.until.timestamp()
         self._metrics.account_held_until.labels(account).set(seconds)
+        self._metrics.creations_held.labels(account).set(state.create_hold_message is not None)
+        for name, circuit in (("account", state.health.account), ("creations", state.health.creations)):
+            until = circuit.open_until.timestamp() if circuit.open_until is not None else 0.0
+            self._metrics.circuit_open_until.labels(account, name).set(until)
         # Once more for whoever looks only at the newest log: after a restart the account may still wait for a person.
         if forever and account not in self._waiting:
             log.warning("account_waits", account=account, reason=str(hold))
         (self._waiting.add if forever else self._waiting.discard)(account)
+
+    def _note_shortfall(self, account: Account, rows: list[Backlog], state: AccountState) -> None:
+        """How far the account runs behind, and what to change when that is more than a moment's crowd."""
+        due, limit = sum(row.due for row in rows), account.rate_per_minute
+        oldest = min((row.oldest_due_at for row in rows if row.oldest_due_at is not None), default=state.now)
+        behind = max(state.now - oldest, timedelta(minutes=due / limit) if limit else timedelta(0))
+        self._metrics.shortfall.labels(account.name).set(behind.total_seconds())
+        self._metrics.rate_limit.labels(account.name).set(limit)
+        if behind < _BEHIND or not limit or account.paused or state.create_hold_message is not None:
+            self._behind.pop(account.name, None)
+            return
+        said = self._behind.get(account.name)
+        if said is None or state.now - said >= _SAY_AGAIN:
+            self._behind[account.name] = state.now
+            log.warning(
+                "account_behind",
+                account=account.name,
+                due=due,
+                minutes=round(behind / timedelta(minutes=1)),
+                rate_per_minute=limit,
+                hint="raise rate_per_minute if the carrier allows it, or ask less often: a larger polling.cap;"
+                " `returns-worker schedule` shows what it costs",
+            )
 
     def _note_unroutable(self, rows: list[Backlog]) -> None:
         self._metrics.orders_unroutable.set(sum(row.count for row in rows))

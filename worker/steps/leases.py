@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.steps.accounts import Account
-from worker.store.claims import Claimed
+from worker.store.claimed import Claimed
 
 _MOST_MARGIN = 5.0  # seconds; with the fifth of a lease below, what the settings' check asks for
 
@@ -29,7 +29,8 @@ class Timing:
 class Held:
     """A row under our lease, `asked_at` a moment before that began; moments are seconds on the lease clock.
 
-    `token_until`: until when the request that was taken out of the pace may be sent, None where there is none.
+    `token_until`: until when the request that was taken out of the pace may be sent, None where there is none. `probe`:
+    it finds out whether a carrier that failed is well again.
     """
 
     claimed: Claimed
@@ -37,6 +38,7 @@ class Held:
     timing: Timing
     asked_at: float
     token_until: float | None
+    probe: bool = False
 
     @property
     def begin_until(self) -> float:

@@ -47,6 +47,11 @@ class Meter:
         """Whether the account has a pace."""
         return self._pace is not None
 
+    @property
+    def rate_per_minute(self) -> int:
+        """The limit; 0: none."""
+        return self._pace.rate_per_minute if self._pace is not None else 0
+
     def stop(self) -> None:
         """Let nobody wait for a token any more: the process is to end."""
         self._stopping.set()

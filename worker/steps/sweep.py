@@ -16,7 +16,8 @@ from worker.steps.accounts import Account
 from worker.steps.meter import Allowance
 from worker.steps.recorder import Recorder
 from worker.store.accounts import Agenda, database_now
-from worker.store.claims import Claimed, claim_seen
+from worker.store.claimed import Claimed
+from worker.store.claims import claim_seen
 from worker.store.database import Database, DatabaseUnavailable
 from worker.telemetry.metrics import Metrics
 

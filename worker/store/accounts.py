@@ -1,4 +1,4 @@
-"""What all workers share about an account, in its one row: its pace, and whether and until when it waits."""
+"""What an account asks for now, and its pace, which all workers share through its one row."""
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.domain.decision import Hold
+from worker.domain.health import Health
 from worker.domain.lifecycle import SCHEDULED_STEPS, Step
 from worker.domain.pacing import Grant, Pace
-from worker.store.columns import FOREVER, read_moment, sqlite_text
+from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.holds import HEALTH, read_health
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Agenda:
     held_until: datetime | None
     refused_key: str | None
     now: datetime
+    creations_held: bool
+    health: Health
 
 
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
@@ -38,7 +41,7 @@ _LANES = {
 # The counted rows need no order; without one PostgreSQL would read the whole table to find that few are due.
 _AGENDA = {
     dialect: text(f"""
-SELECT lane.account, lane.step, a.held_until, a.refused_key, {now} AS now,
+SELECT lane.account, lane.step, a.held_until, a.refused_key, a.create_hold_message, {HEALTH}, {now} AS now,
        (SELECT count(*) FROM (
           SELECT 1 FROM return_order r
            WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {now}
@@ -69,6 +72,8 @@ async def read_agendas(database: Database, accounts: Iterable[str], most: int) -
             held_until=read_moment(mine[0]["held_until"]),
             refused_key=mine[0]["refused_key"],
             now=now,
+            creations_held=mine[0]["create_hold_message"] is not None,
+            health=read_health(mine[0]),
         )
     return agendas
 
@@ -131,37 +136,6 @@ async def _spend_until(database: Database, connection: AsyncConnection, account:
         text("UPDATE carrier_account SET spent_until = :spent WHERE name = :name"),
         {"spent": _bound(database, moment), "name": account},
     )
-
-
-async def hold_account(database: Database, account: str, hold: Hold, refused_key: str | None) -> None:
-    """Let the account wait; a hold that already lasts longer is kept.
-
-    `refused_key` is a fingerprint of the key that was refused: another key ends such a hold.
-    """
-    now = _NOW[database.dialect]
-    async with database.statement() as connection:
-        await connection.execute(
-            text(f"""UPDATE carrier_account SET held_until = :until, hold_code = :code, hold_message = :message,
-              refused_key = :refused_key, updated_at = {now}
-             WHERE name = :name AND (held_until IS NULL OR held_until < :until)"""),
-            {
-                "until": _bound(database, hold.until or FOREVER),
-                "code": hold.code,
-                "message": hold.message[:500],
-                "refused_key": refused_key,
-                "name": account,
-            },
-        )
-
-
-async def release_account(database: Database, account: str, refused_key: str) -> None:
-    """End the hold that this key's refusal made, and no newer one."""
-    async with database.statement() as connection:
-        await connection.execute(
-            text(f"""UPDATE carrier_account SET held_until = NULL, hold_code = NULL, hold_message = NULL,
-              refused_key = NULL, updated_at = {_NOW[database.dialect]} WHERE name = :name AND refused_key = :key"""),
-            {"name": account, "key": refused_key},
-        )
 
 
 def _bound(database: Database, moment: datetime) -> Any:

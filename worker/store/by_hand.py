@@ -12,7 +12,7 @@ from sqlmodel import col
 from worker.domain.lifecycle import State
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
-from worker.store.claims import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
+from worker.store.claimed import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.tables import ReturnOrderRow
 

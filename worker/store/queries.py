@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlmodel import col
 
-from worker.store.columns import FOREVER, read_moment
+from worker.store.columns import read_moment
 from worker.store.database import POSTGRESQL, Database
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 
@@ -64,29 +64,6 @@ async def read_backlog(database: Database) -> list[Backlog]:
         Backlog(row.account, row.state, row.found, row.due, read_moment(row.oldest_due_at), row.labels_missing)
         for row in rows
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class AccountHold:
-    """An account that waits, and why; `until` is `FOREVER` when only a person, or another key, ends it."""
-
-    until: datetime
-    code: str | None
-    message: str | None
-
-    def __str__(self) -> str:
-        until = "its key changes" if self.until >= FOREVER else f"{self.until:%Y-%m-%d %H:%M:%S} UTC"
-        return f"held until {until} ({self.code}: {self.message})"
-
-
-async def read_holds(database: Database) -> dict[str, AccountHold]:
-    """The accounts that wait now, by name."""
-    now = "now()" if database.dialect == POSTGRESQL else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-    statement = text(f"SELECT name, held_until, hold_code, hold_message FROM carrier_account WHERE held_until > {now}")
-    async with database.reading() as connection:
-        rows = (await connection.execute(statement)).all()
-    holds = {row.name: (read_moment(row.held_until), row.hold_code, row.hold_message) for row in rows}
-    return {name: AccountHold(until, code, message) for name, (until, code, message) in holds.items() if until}
 
 
 async def find_orders(

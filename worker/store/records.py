@@ -39,6 +39,7 @@ _VALUES = {
     "create_started_at": "timestamptz",
     "first_attempt_at": "timestamptz",
     "followed_since": "timestamptz",
+    "status_since": "timestamptz",
     "lookups": "int",
     "attempts": "int",
     "failing_since": "timestamptz",

@@ -19,6 +19,10 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 _DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 
+CIRCUITS = ("account", "creations")
+"""The values of the label `circuit`."""
+
+
 class Metrics:
     """The worker's metrics in a registry of their own."""
 
@@ -44,6 +48,21 @@ class Metrics:
             "account_held_until_timestamp_seconds",
             "Until when the account waits; 0 not held, +Inf a person.",
             "account",
+        )
+        self.creations_held = self._gauge(
+            "account_creations_held", "1 while a person holds the account's creations alone.", "account"
+        )
+        self.circuit_open_until = self._gauge(
+            "account_circuit_open_until_timestamp_seconds",
+            "Until when the account, or its creations, are left alone; 0 closed, in the past half-open.",
+            "account",
+            "circuit",
+        )
+        self.shortfall = self._gauge(
+            "account_shortfall_seconds", "How far what is due runs behind, or would at the account's limit.", "account"
+        )
+        self.rate_limit = self._gauge(
+            "account_rate_limit_requests_per_minute", "The account's limit; 0 none.", "account"
         )
         self.last_tick = self._gauge("last_tick_timestamp_seconds", "When the loop last turned.")
         self.in_flight = self._gauge("in_flight", "Steps being done now by this worker.", "account")
@@ -86,9 +105,14 @@ class Metrics:
                 self.oldest_due,
                 self.labels_missing,
                 self.account_held_until,
+                self.creations_held,
+                self.shortfall,
+                self.rate_limit,
                 self.in_flight,
             ):
                 gauge.labels(account)
+            for circuit in CIRCUITS:
+                self.circuit_open_until.labels(account, circuit)
             self.unknown_carrier_status.labels(account)
             for state in states:
                 self.orders.labels(account, state)

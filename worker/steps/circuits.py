@@ -1,0 +1,83 @@
+"""Leaves an account alone whose carrier fails again and again, for all workers, and lets one of them try at a time."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import structlog
+
+from worker.domain.health import Circuit, Health, admitted, after, is_tried, probed
+from worker.domain.lifecycle import Step
+from worker.domain.outcomes import Outcome
+from worker.domain.returns import ReturnOrder
+from worker.steps.accounts import Account
+from worker.store.accounts import Agenda
+from worker.store.database import Database, DatabaseUnavailable
+from worker.store.holds import change_health
+from worker.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+
+class Circuits:
+    """The circuits of this process' accounts; what they are is in the accounts' rows, for every process."""
+
+    def __init__(self, database: Database, metrics: Metrics, lease: float) -> None:
+        """`lease` is in seconds: a probe that does not come back within it is forgotten."""
+        self._database, self._metrics, self._lease = database, metrics, timedelta(seconds=lease)
+
+    def admit(self, account: Account, agenda: Agenda) -> tuple[Mapping[Step, int], Step | None]:
+        """What may be taken of what is due, and which step of that is a probe."""
+        account.health = agenda.health
+        account.paused = account.paused or agenda.health.account.is_open(agenda.now)
+        due = {**agenda.due, Step.CREATE: 0} if agenda.creations_held else agenda.due
+        return admitted(agenda.health, due, agenda.now)
+
+    async def take_probe(self, account: Account, step: Step) -> bool:
+        """Be the one that tries, if nobody else is; the next row of this step is the probe."""
+        taken = False
+
+        def take(health: Health, now: datetime) -> Health:
+            nonlocal taken
+            taken = not is_tried(health, step, now)
+            return probed(health, step, now + self._lease) if taken else health
+
+        account.health = await change_health(self._database, account.name, take)
+        account.probe = step if taken else None
+        return taken
+
+    async def return_probe(self, account: Account) -> None:
+        """There was nothing to try it with: the next one may."""
+        step, account.probe = account.probe, None
+        if step is not None:
+            await change_health(self._database, account.name, lambda health, now: probed(health, step, now))
+
+    async def heard(
+        self, account: Account, order: ReturnOrder, outcome: Outcome | None, now: datetime, *, probe: bool
+    ) -> None:
+        """Let the carrier's answer, or its silence, count; most answers change nothing, and cost nothing."""
+        breaker, before = account.policy.breaker, account.health
+        if not probe and after(before, order, outcome, breaker, now, probe=False) == before:
+            return
+
+        def change(health: Health, at: datetime) -> Health:
+            nonlocal before, now
+            before, now = health, at
+            return after(health, order, outcome, breaker, at, probe=probe)
+
+        try:
+            account.health = await change_health(self._database, account.name, change)
+        except DatabaseUnavailable:
+            self._metrics.storage_errors.labels("record").inc()  # the next answer tells the same
+            return
+        account.paused = account.paused or account.health.account.is_open(now)
+        _tell(account, "account", before.account, account.health.account, now)
+        _tell(account, "creations", before.creations, account.health.creations, now)
+
+
+def _tell(account: Account, circuit: str, before: Circuit, now: Circuit, at: datetime) -> None:
+    if now.is_open(at) and now.failures > before.failures:
+        log.warning(
+            "circuit_opened", account=account.name, circuit=circuit, failures=now.failures, until=now.open_until
+        )
+    elif now.is_closed and not before.is_closed:
+        log.info("circuit_closed", account=account.name, circuit=circuit, after_failures=before.failures)

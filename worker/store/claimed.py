@@ -1,0 +1,130 @@
+"""Reads the rows that a claim brings back: what `decide` and the steps look at, and when the row was taken."""
+
+import json
+from dataclasses import dataclass, fields
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy.engine import RowMapping
+
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import State, Step
+from worker.domain.returns import PackageInfo, ReturnOrder
+from worker.domain.tracking import TrackingStatus
+from worker.store.columns import read_moment
+from worker.store.database import POSTGRESQL, SQLITE
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row under our lease; times are on the database's clock, `due_at` None where nothing was due."""
+
+    order: ReturnOrder
+    due_at: datetime | None
+    claimed_at: datetime
+
+    @property
+    def was_due(self) -> bool:
+        """Whether it was due when it was taken."""
+        return self.due_at is not None and self.due_at <= self.claimed_at
+
+    @property
+    def delay(self) -> float:
+        """Seconds that it was overdue when it was taken."""
+        return max((self.claimed_at - self.due_at).total_seconds(), 0.0) if self.due_at else 0.0
+
+
+# What a claim brings back: what `decide` and the steps look at. The payload stays behind for a poll, which needs none.
+_COLUMNS = """id, account, reference, state, next_step, due_at, label_due_at, track_due_at, tracking_status,
+  carrier_status, carrier_ref, return_url, create_started_at, first_attempt_at, lookups, followed_since, attempts,
+  failing_since, unchanged_polls, error_code, error_message, label_attempts, label_error_code, label_error_message,
+  cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims, created_at, status_since"""
+
+# What was recorded last before the database was restored, or copied to where it is now, may be older than the truth.
+DOUBTFUL_SINCE = "(SELECT p.restored_at FROM database_place p WHERE {0}.updated_at < p.restored_at)"
+
+_PACKAGE = tuple(field.name for field in fields(PackageInfo))
+
+
+def _belongings(order: str, dialect: str) -> str:
+    """The packages and labels recorded so far, for the steps that look at them."""
+    members = ", ".join(f"'{name}', p.{name}" for name in _PACKAGE)
+    if dialect == POSTGRESQL:
+        packages, labels = f"json_agg(json_build_object({members}))", "json_agg(l.position)"
+    else:
+        packages, labels = f"json_group_array(json_object({members}))", "json_group_array(l.position)"
+    return f"""CASE WHEN {order}.next_step <> 'create' THEN
+    (SELECT CAST({packages} AS text) FROM package p WHERE p.return_order_id = {order}.id) END AS packages,
+  CASE WHEN {order}.next_step <> 'create' THEN
+    (SELECT CAST({labels} AS text) FROM label l WHERE l.return_order_id = {order}.id) END AS labels"""
+
+
+_PREFIXED = ", ".join(f"o.{name.strip()}" for name in _COLUMNS.split(","))
+POSTGRESQL_RETURNED = f"""{_PREFIXED}, o.payload ->> 'pickup_date' AS pickup_date,
+  {DOUBTFUL_SINCE.format("o")} AS doubtful_since, {_belongings("o", POSTGRESQL)}"""
+SQLITE_RETURNED = f"""{_COLUMNS}, json_extract(payload, '$.pickup_date') AS pickup_date,
+  {DOUBTFUL_SINCE.format("return_order")} AS doubtful_since, {_belongings("return_order", SQLITE)}"""
+
+
+def read_claimed(row: RowMapping) -> Claimed:
+    """A row that a statement with the columns above returned."""
+    due_at, claimed_at = read_moment(row["due_at"]), read_moment(row["claimed_at"])
+    assert claimed_at is not None
+    return Claimed(_order(row, due_at), due_at, claimed_at)
+
+
+def _order(row: RowMapping, due_at: datetime | None) -> ReturnOrder:
+    return ReturnOrder(
+        id=row["id"],
+        account=row["account"],
+        reference=row["reference"],
+        state=State(row["state"]),
+        next_step=Step(row["next_step"]),
+        due_at=due_at,
+        label_due_at=read_moment(row["label_due_at"]),
+        track_due_at=read_moment(row["track_due_at"]),
+        payload=row["payload"],
+        tracking_status=TrackingStatus(row["tracking_status"]) if row["tracking_status"] else None,
+        carrier_status=row["carrier_status"],
+        carrier_ref=row["carrier_ref"],
+        return_url=row["return_url"],
+        create_started_at=read_moment(row["create_started_at"]),
+        first_attempt_at=read_moment(row["first_attempt_at"]),
+        lookups=row["lookups"],
+        followed_since=read_moment(row["followed_since"]),
+        status_since=read_moment(row["status_since"]),
+        attempts=row["attempts"],
+        failing_since=read_moment(row["failing_since"]),
+        unchanged_polls=row["unchanged_polls"],
+        error_code=_code(row["error_code"]),
+        error_message=row["error_message"],
+        label_attempts=row["label_attempts"],
+        label_error_code=_code(row["label_error_code"]),
+        label_error_message=row["label_error_message"],
+        cancel_requested_at=read_moment(row["cancel_requested_at"]),
+        retry_requested_at=read_moment(row["retry_requested_at"]),
+        shop_changes=row["shop_changes"],
+        lease_token=row["lease_token"],
+        claims=row["claims"],
+        created_at=read_moment(row["created_at"]),
+        pickup_date=_day(row["pickup_date"]),
+        doubtful_since=read_moment(row["doubtful_since"]),
+        packages=tuple(PackageInfo(**package) for package in json.loads(row["packages"] or "[]")),
+        labels=frozenset(json.loads(row["labels"] or "[]")),
+    )
+
+
+def _day(value: Any) -> date | None:
+    """A payload may hold anything there; what is no date was refused before it was sent, or means nothing."""
+    try:
+        return date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _code(value: str | None) -> ErrorCode | None:
+    """None for a code of a newer version: a row that it left behind must not stop this one."""
+    return ErrorCode(value) if value in _CODES else None
+
+
+_CODES = frozenset(ErrorCode)

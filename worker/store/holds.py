@@ -1,0 +1,203 @@
+"""What keeps an account waiting, for all workers through its one row: holds by the carrier or a person, circuits."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from worker.domain.decision import Hold
+from worker.domain.health import Circuit, Health
+from worker.store.columns import FOREVER, read_moment, sqlite_text
+from worker.store.database import POSTGRESQL, SQLITE, Database
+
+HELD_BY_PERSON = "held_by_person"
+"""The `hold_code` of a hold that a person made; the others are error codes."""
+
+HEALTH = "a.failures, a.open_until, a.create_failures, a.create_open_until"
+"""The columns of `carrier_account AS a` that `read_health` reads."""
+
+_MOST = 500  # characters of a message
+_NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+_NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL, refused_key = NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountHold:
+    """An account that waits, and why; `until` is `FOREVER` when only a person, or another key, ends it."""
+
+    until: datetime
+    code: str | None
+    message: str | None
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether time alone does not end it."""
+        return self.until >= FOREVER
+
+    def __str__(self) -> str:
+        return f"held until {self.ends} ({self.code}: {self.message})"
+
+    @property
+    def ends(self) -> str:
+        """When, or by what, it ends."""
+        if not self.is_endless:
+            return f"{self.until:%Y-%m-%d %H:%M:%S} UTC"
+        return "it is released" if self.code == HELD_BY_PERSON else "its key changes, or it is released"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What keeps one account, or its creations, waiting; `now` is the database's time."""
+
+    name: str
+    hold: AccountHold | None
+    create_hold_message: str | None
+    health: Health
+    now: datetime
+
+
+def describe(state: AccountState) -> str:
+    """What keeps the account waiting, in a few words without anybody's text; "ok" when nothing does."""
+    waits = [f"held until {state.hold.ends} ({state.hold.code})"] if state.hold is not None else []
+    if state.create_hold_message is not None:
+        waits.append("its creations are held by a person")
+    for what, circuit in (
+        ("left alone", state.health.account),
+        ("its creations are left alone", state.health.creations),
+    ):
+        if circuit.open_until is not None:
+            until = f"until {circuit.open_until:%Y-%m-%d %H:%M:%S} UTC"
+            times = f"{circuit.failures} failures in a row"
+            waits.append(
+                f"{what} {until} after {times}" if circuit.is_open(state.now) else f"tried again after {times}"
+            )
+    return "; ".join(waits) or "ok"
+
+
+async def read_accounts(database: Database) -> dict[str, AccountState]:
+    """Every account that a worker has registered or a person has held, by name."""
+    now = _NOW[database.dialect]
+    statement = text(f"""SELECT name, held_until, hold_code, hold_message, create_hold_message, {HEALTH}, {now} AS now
+      FROM carrier_account a ORDER BY name""")
+    async with database.reading() as connection:
+        return {row["name"]: _state(row) for row in (await connection.execute(statement)).mappings()}
+
+
+async def read_holds(database: Database) -> dict[str, AccountHold]:
+    """The accounts that wait now, by name."""
+    return {name: state.hold for name, state in (await read_accounts(database)).items() if state.hold is not None}
+
+
+def read_health(row: RowMapping) -> Health:
+    """An account's circuits; those of one without a row are closed."""
+    return Health(
+        Circuit(row["failures"] or 0, read_moment(row["open_until"])),
+        Circuit(row["create_failures"] or 0, read_moment(row["create_open_until"])),
+    )
+
+
+async def hold_account(database: Database, account: str, hold: Hold, refused_key: str | None) -> None:
+    """Let the account wait; a hold that already lasts longer is kept.
+
+    `refused_key` is a fingerprint of the key that was refused: another key ends such a hold.
+    """
+    async with database.statement() as connection:
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET held_until = :until, hold_code = :code, hold_message = :message,
+              refused_key = :refused_key, updated_at = {_NOW[database.dialect]}
+             WHERE name = :name AND (held_until IS NULL OR held_until < :until)"""),
+            {
+                "until": _bound(database, hold.until or FOREVER),
+                "code": hold.code,
+                "message": hold.message[:_MOST],
+                "refused_key": refused_key,
+                "name": account,
+            },
+        )
+
+
+async def release_account(database: Database, account: str, refused_key: str) -> None:
+    """End the hold that this key's refusal made, and no newer one."""
+    async with database.statement() as connection:
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET {_NO_HOLD}, updated_at = {_NOW[database.dialect]}
+             WHERE name = :name AND refused_key = :key"""),
+            {"name": account, "key": refused_key},
+        )
+
+
+async def hold_by_hand(database: Database, account: str, until: datetime | None, message: str) -> None:
+    """A person lets the account wait, until then or until it is released; whatever held it before is forgotten."""
+    async with database.statement() as connection:
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET held_until = :until, hold_code = '{HELD_BY_PERSON}',
+              hold_message = :message, refused_key = NULL, updated_at = {_NOW[database.dialect]} WHERE name = :name"""),
+            {"until": _bound(database, until or FOREVER), "message": message[:_MOST], "name": account},
+        )
+
+
+async def hold_creations(database: Database, account: str, message: str) -> None:
+    """A person lets the account create nothing, until it is released; what it has there is followed on."""
+    async with database.statement() as connection:
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET create_hold_message = :message, updated_at = {_NOW[database.dialect]}
+             WHERE name = :name"""),
+            {"message": message[:_MOST], "name": account},
+        )
+
+
+async def release_by_hand(database: Database, account: str) -> None:
+    """End every hold of the account and close its circuits; what is still wrong shows at the next call."""
+    async with database.statement() as connection:
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET {_NO_HOLD}, create_hold_message = NULL, failures = 0, open_until = NULL,
+              create_failures = 0, create_open_until = NULL, updated_at = {_NOW[database.dialect]}
+             WHERE name = :name"""),
+            {"name": account},
+        )
+
+
+async def change_health(database: Database, account: str, change: Callable[[Health, datetime], Health]) -> Health:
+    """Let `change` decide on an account's health as it is now, at the database's time; nobody else does meanwhile.
+
+    Returns what it came to; raises `KeyError` for an account without a row.
+    """
+    locking = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
+    clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
+    select = text(f"SELECT {HEALTH} FROM carrier_account a WHERE name = :name{locking}")
+    async with database.transaction() as connection:
+        row = (await connection.execute(select, {"name": account})).mappings().one_or_none()
+        if row is None:
+            raise KeyError(account)
+        before, now = read_health(row), read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
+        assert now is not None
+        after = change(before, now)
+        if after != before:
+            await connection.execute(
+                text(f"""UPDATE carrier_account SET failures = :failures, open_until = :open_until,
+                  create_failures = :create_failures, create_open_until = :create_open_until,
+                  updated_at = {_NOW[database.dialect]} WHERE name = :name"""),
+                {
+                    "failures": after.account.failures,
+                    "open_until": _bound(database, after.account.open_until),
+                    "create_failures": after.creations.failures,
+                    "create_open_until": _bound(database, after.creations.open_until),
+                    "name": account,
+                },
+            )
+    return after
+
+
+def _state(row: RowMapping) -> AccountState:
+    now, until = read_moment(row["now"]), read_moment(row["held_until"])
+    assert now is not None
+    held = until is not None and until > now
+    hold = AccountHold(until, row["hold_code"], row["hold_message"]) if until is not None and held else None
+    return AccountState(row["name"], hold, row["create_hold_message"], read_health(row), now)
+
+
+def _bound(database: Database, moment: datetime | None) -> Any:
+    return moment if database.dialect == POSTGRESQL or moment is None else sqlite_text(moment)
