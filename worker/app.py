@@ -185,7 +185,7 @@ class Application:
             timeout=settings.timeout.total_seconds(),
             max_in_flight=settings.max_in_flight,
             meter=meter,
-            key_fingerprint=lambda: _fingerprint(current()),
+            key_fingerprint=lambda: fingerprint_of(current()),
         )
 
     def _observer(self, name: str) -> Observer:
@@ -348,6 +348,6 @@ def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
     return current
 
 
-def _fingerprint(key: str) -> str:
+def fingerprint_of(key: str) -> str:
     """Tells a changed key from the refused one, and nothing else: 32 bits of a keyed hash."""
     return hashlib.blake2b(key.encode(), key=b"returns-worker", digest_size=4).hexdigest()

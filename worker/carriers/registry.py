@@ -1,6 +1,6 @@
 """Which carriers there are, and how an account at one of them is opened: the only list of their names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -36,7 +36,8 @@ class AccountConfig:
 class CarrierKind:
     """One carrier's defaults and how to open an account there; `operations` are those its requests are counted by.
 
-    `is_number`: whether a text could be a number of its orders.
+    `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
+    `carrier_status` is made of; `meanings`: every tracking status that one may stand for.
     """
 
     base_url: str
@@ -45,6 +46,8 @@ class CarrierKind:
     statuses: StatusMap
     authorization: Callable[[str], Mapping[str, str]]
     is_number: Callable[[str], bool]
+    words: Callable[[str], Sequence[str]]
+    meanings: Callable[[str, StatusMap], frozenset[TrackingStatus]]
     adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
 
@@ -71,6 +74,8 @@ CARRIERS: Mapping[str, CarrierKind] = {
         izipack.BUILT_IN_STATUSES,
         izipack.authorization,
         izipack.is_number,
+        izipack.words,
+        izipack.meanings,
         izipack.Izipack,
         _open_izipack,
     ),
@@ -81,10 +86,17 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.BUILT_IN_STATUSES,
         returnpilot.authorization,
         returnpilot.is_number,
+        returnpilot.words,
+        returnpilot.meanings,
         returnpilot.ReturnPilot,
         _open_returnpilot,
     ),
 }
+
+
+def statuses_of(carrier: str, status_map: Mapping[str, TrackingStatus]) -> StatusMap:
+    """How an account there reads the carrier's words: `status_map` adds to and overrides what is built in."""
+    return CARRIERS[carrier].statuses.overridden_by(status_map)
 
 
 def is_searchable(carrier: str) -> bool:
@@ -105,4 +117,4 @@ def open_carrier(
     edge = HttpEdge(
         config.base_url or kind.base_url, transport, kind.authorization, config.key, observe, pacer or Unpaced()
     )
-    return kind.open(config, edge, kind.statuses.overridden_by(config.status_map))
+    return kind.open(config, edge, statuses_of(config.carrier, config.status_map))

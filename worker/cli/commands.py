@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import worker
-from worker.cli import demo, inspect, intake, service, ways_out
+from worker.cli import accounts, demo, inspect, intake, poll, service, statuses, ways_out
 
 application = typer.Typer(
     name="returns-worker",
@@ -26,6 +26,9 @@ application.command("label")(inspect.label)
 application.command("retry")(ways_out.retry)
 application.command("resolve")(ways_out.resolve)
 application.command("cancel")(ways_out.cancel)
+application.command("poll")(poll.poll)
+application.add_typer(accounts.accounts, name="accounts")
+application.command("statuses")(statuses.statuses)
 application.command("restored")(ways_out.restored)
 application.command("simulate")(service.simulate)
 

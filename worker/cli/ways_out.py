@@ -1,9 +1,5 @@
 """The ways out of `rejected` and `needs_attention`, for a person: retry, resolve, cancel; and what a restore means."""
 
-import getpass
-import os
-import socket
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,13 +22,14 @@ from worker.cli.context import (
     shown,
     the_order,
 )
+from worker.cli.person import ByOption, ReasonOption, duration_of, owner_of_command, person_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
 from worker.domain.policy import Policy
 from worker.domain.ways_out import Person, WayOut, found, not_created
 from worker.domain.ways_out import cancel as withdrawn
 from worker.domain.ways_out import retry as retried
-from worker.settings import Settings, parse_duration
+from worker.settings import Settings
 from worker.steps.by_hand import Desk, Settled
 from worker.store.by_hand import Choice, choose
 from worker.store.database import Database
@@ -48,8 +45,6 @@ StateOption = Annotated[list[State] | None, typer.Option("--state", help="Filter
 CodeOption = Annotated[str | None, typer.Option("--error-code", help="Filter: held or rejected for this.")]
 AgeOption = Annotated[str | None, typer.Option("--older-than", help="Filter: last changed so long ago, such as 2h.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, max=MOST, help="Filter: so many, oldest first.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")]
-ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else the user and the machine.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
 
 
@@ -163,11 +158,10 @@ def _command(
         fail("error: give either references or filters, not both", Exit.USAGE)
     if not references and not filtered:
         fail("error: say which: a REFERENCE, or a filter such as --state or --error-code", Exit.USAGE)
-    if not is_utf8("".join((*(references or []), account or "", error_code or "", by or "", reason))):
+    if not is_utf8("".join((*(references or []), account or "", error_code or ""))):
         fail("error: an argument is not UTF-8", Exit.USAGE)
-    choice = Choice(account, states, error_code, _age(older_than), limit)
-    person = Person((by or _user())[:100], " ".join(reason.split())[:500])
-    return _Command(references or [], choice, person, dry_run)
+    choice = Choice(account, states, error_code, duration_of("--older-than", older_than), limit)
+    return _Command(references or [], choice, person_of(by, reason), dry_run)
 
 
 def _run(context: typer.Context, command: _Command, way_out: WayOut, *, number: str | None = None) -> None:
@@ -180,7 +174,7 @@ def _run(context: typer.Context, command: _Command, way_out: WayOut, *, number: 
                 order = await the_order(database, command.references[0], command.choice.account)
                 _check_number(settings, order, number)
             choice = Choice() if command.references else command.choice
-            desk = Desk(database, command.person, _policies(settings), _owner(), choice)
+            desk = Desk(database, command.person, policies_of(settings), owner_of_command(), choice)
             done = await (desk.preview if command.dry_run else desk.settle)(ids, way_out)
         _tell(done, dry_run=command.dry_run)
 
@@ -209,7 +203,7 @@ def _tell(done: list[Settled], *, dry_run: bool) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _policies(settings: Settings) -> Callable[[str], Policy]:
+def policies_of(settings: Settings) -> Callable[[str], Policy]:
     """The policy of each account; of one that is not configured here nobody knows that it can be searched."""
     policies = {name: policy_of(settings, name) for name in settings.accounts}
     unknown = Policy(settles_after=max((policy.settles_after for policy in policies.values()), default=_LONG))
@@ -225,24 +219,3 @@ def _check_number(settings: Settings, order: ReturnOrderRow, number: str) -> Non
         fail(f"error: account {shown(order.account)} is not configured here", Exit.BAD_CONFIGURATION)
     if not CARRIERS[settings.accounts[order.account].carrier].is_number(number):
         fail(f"error: --carrier-ref: {shown(number)} is no number of this carrier's", Exit.USAGE)
-
-
-def _age(text: str | None) -> timedelta | None:
-    try:
-        return None if text is None else parse_duration(text)
-    except ValueError as error:
-        fail(f"error: --older-than: {error}", Exit.USAGE)
-
-
-def _user() -> str:
-    user = os.environ.get("SUDO_USER")
-    if not user:
-        try:
-            user = getpass.getuser()
-        except (KeyError, OSError):  # a container's user without a name
-            user = f"user {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
-
-
-def _owner() -> str:
-    return f"command:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"

@@ -60,6 +60,10 @@ class StatusMap:
         """Our status for the carrier's `word`, never a guess."""
         return self._words.get(_folded(word), TrackingStatus.UNKNOWN)
 
+    def maps(self, word: str) -> bool:
+        """Whether it says anything about `word`."""
+        return _folded(word) in self._words
+
     def overridden_by(self, words: Mapping[str, TrackingStatus]) -> "StatusMap":
         """A map in which `words` add to and override these."""
         merged = StatusMap(words)

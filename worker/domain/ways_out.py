@@ -1,17 +1,19 @@
-"""The ways out for a person: retry, resolve and cancel a return that a worker does not decide alone; pure."""
+"""What a person may do to a return: retry, resolve, cancel, ask about it, read its word by another map; pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from worker.domain import following
 from worker.domain.creating import with_intent
 from worker.domain.decide import decide, scheduled
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.errors import ErrorCode
-from worker.domain.lifecycle import State
-from worker.domain.outcomes import Outcome
+from worker.domain.lifecycle import State, Step
+from worker.domain.outcomes import Failed, Outcome, Tracked
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
+from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.domain.verdicts import Context, healthy
 
 
@@ -143,12 +145,37 @@ def asked_about(
     order: ReturnOrder, outcome: Outcome, person: Person, now: datetime, policy: Policy, chance: float
 ) -> Decision:
     """What follows from an answer that a person asked for, out of turn; who it was is said where the state changes."""
-    decision = decide(order, outcome, now, policy, chance)
+    decision = decide(replace(order, next_step=Step.TRACK), outcome, now, policy, chance)
+    if isinstance(outcome, Failed) and order.state is State.COMPLETED:  # nothing was learned of it
+        return Decision(scheduled(order), decision.outcome, hold=decision.hold)
     lines = (
         replace(line, reason=person.signed(line.reason or "")) if line.field == "state" else line
         for line in decision.transitions
     )
     return replace(decision, transitions=tuple(lines))
+
+
+def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Callable[[], float]) -> WayOut:
+    """Read a followed return's word by a map that has changed; `meanings` is what a word may stand for by it.
+
+    Where the word alone does not tell, the carrier is asked again.
+    """
+
+    def remap(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
+        if order.state is not State.TRACKING or order.carrier_status is None:
+            return Refusal(f"it is {order.state}: there is no word to be read anew")
+        possible = meanings(order.carrier_status)
+        if order.tracking_status in possible:
+            return Refusal(f"{order.carrier_status} means {order.tracking_status} already")
+        if len(possible) > 1:
+            again = replace(order, track_due_at=now)
+            return _made(order, again, person, "asked again, since the map has changed", StepOutcome.PUT_BACK)
+        (status,) = possible
+        update = TrackingUpdate(status, order.carrier_status, reason=person.signed("read by a changed map"))
+        decision = following.tracked(Context(order, now, policy, chance()), Tracked(update))
+        return replace(decision, order=scheduled(decision.order))
+
+    return remap
 
 
 def may_be_asked_about(order: ReturnOrder) -> Refusal | None:

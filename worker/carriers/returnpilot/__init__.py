@@ -14,6 +14,7 @@ from worker.carriers.returnpilot.adapter import (
     authorization,
     is_number,
 )
+from worker.carriers.returnpilot.answers import meanings, words
 
 __all__ = [
     "BASE_URL",
@@ -23,4 +24,6 @@ __all__ = [
     "ReturnPilot",
     "authorization",
     "is_number",
+    "meanings",
+    "words",
 ]

@@ -5,7 +5,7 @@ guide/concepts/pagination of the developer portal. An order has no status of its
 can come to it: that is told from its shipments, its items and its link.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
 _LONGEST_LINK = timedelta(days=365)
 _MOST_SHIPMENTS = 1000
+_MOST_SAID = 200  # characters of all shipments' words
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # whatever the carrier says, a year can be added to it
 _NO_STATUS = "none"  # what stands for the word of a shipment that has none
 
@@ -85,15 +86,30 @@ def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grac
     link_over = link is not None and now >= link + link_grace
     found = [statuses.read(shipment.word) for shipment in shipments]
     status = order_status(found, all_returned=_all_returned(document), link_over=link_over)
-    words = ", ".join(shipment.word for shipment in shipments)[:200] or None
+    said = ", ".join(shipment.word for shipment in shipments)[:_MOST_SAID] or None
     moved = [moment for part in document.get("shipments") or [] if (moment := read_moment(part.get("updated_at")))]
     reason = None
     if link_over and status in (TrackingStatus.EXPIRED, TrackingStatus.CANCELLED):
         reason = f"the customer's link ran out at {link:%Y-%m-%d %H:%M} UTC with nothing under way"
-    update = TrackingUpdate(status, words, max(moved, default=None), as_document(document), reason)
+    update = TrackingUpdate(status, said, max(moved, default=None), as_document(document), reason)
     labels = frozenset(shipment.position for shipment in shipments if wants_label(shipment, statuses))
     infos, url = tuple(shipment.info for shipment in shipments), _url(document.get("return_url"))
     return Tracked(update, infos, labels, url)
+
+
+def words(carrier_status: str) -> Sequence[str]:
+    """The word of each shipment; what was cut off at the end is left out."""
+    parts = carrier_status.split(", ")
+    return parts[:-1] if len(carrier_status) >= _MOST_SAID else parts
+
+
+def meanings(carrier_status: str, statuses: StatusMap) -> frozenset[TrackingStatus]:
+    """What the order may be by its shipments; whether more may come is not in their words, nor what was cut off."""
+    if len(carrier_status) >= _MOST_SAID:
+        return frozenset(TrackingStatus)
+    found = [statuses.read(word) for word in words(carrier_status)]
+    ends = ((all_returned, link_over) for all_returned in (False, True) for link_over in (False, True))
+    return frozenset(order_status(found, all_returned=every, link_over=over) for every, over in ends)
 
 
 def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:

@@ -1,0 +1,47 @@
+"""Who gives a command and why, as the history shall say it."""
+
+import getpass
+import os
+import socket
+import uuid
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from worker.cli.context import Exit, fail, is_utf8
+from worker.domain.ways_out import Person
+from worker.settings import parse_duration
+
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")]
+ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else the user and the machine.")]
+
+
+def person_of(by: str | None, reason: str) -> Person:
+    """The person, in the length and on the one line that a history takes."""
+    if not is_utf8((by or "") + reason):
+        fail("error: an argument is not UTF-8", Exit.USAGE)
+    return Person((by or _user())[:100], " ".join(reason.split())[:500])
+
+
+def owner_of_command() -> str:
+    """What a lease that a command takes is signed with."""
+    return f"command:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+def duration_of(option: str, text: str | None) -> timedelta | None:
+    """An option's duration, such as "2h"; None where it is not given."""
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        fail(f"error: {option}: {error}", Exit.USAGE)
+
+
+def _user() -> str:
+    user = os.environ.get("SUDO_USER")
+    if not user:
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):  # a container's user without a name
+            user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,97 @@
+"""The command that asks a carrier about a return now."""
+
+import random
+from typing import Annotated
+
+import typer
+
+from worker.app import fingerprint_of, open_account, policy_of
+from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
+from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
+from worker.domain.decision import Decision
+from worker.domain.lifecycle import State
+from worker.domain.outcomes import Failed
+from worker.domain.pacing import Pace
+from worker.runtime.clock import lease_clock
+from worker.settings import Settings, key_source
+from worker.steps.ask import Asked, Asker
+from worker.steps.meter import Meter
+from worker.store.accounts import register_accounts
+from worker.store.database import Database
+from worker.store.holds import read_holds
+
+
+def poll(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(help="The shop's reference.")],
+    account: Annotated[str | None, typer.Option("--account", help="Which account's return it is.")] = None,
+    reason: ReasonOption = "",
+    by: ByOption = None,
+) -> None:
+    """Ask the carrier now where a return is, out of turn and within the pace; also one that is completed."""
+
+    async def work() -> None:
+        settings = settings_of(context, need_keys=True)
+        logs_for(settings)
+        person = person_of(by, reason)
+        async with opened_database(settings) as database:
+            order = await the_order(database, reference, account)
+            if order.account not in settings.accounts:
+                fail(f"error: account {shown(order.account)} is not configured here", Exit.BAD_CONFIGURATION)
+            await _check_hold(database, order.account)
+            async with _asker(settings, database, order.account) as asker:
+                asked = await asker.ask(order.id, person)
+        _tell(asked)
+
+    run(work)
+
+
+async def _check_hold(database: Database, account: str) -> None:
+    hold = (await read_holds(database)).get(account)
+    if hold is not None:
+        fail(shown(f"error: account {account} is {hold}; `returns-worker accounts release {account}` ends that"))
+
+
+class _asker:  # noqa: N801  a context manager reads as a verb
+    """What asks on an account, for as long as it is needed."""
+
+    def __init__(self, settings: Settings, database: Database, account: str) -> None:
+        configured, key = settings.accounts[account], key_source(settings, account)
+        rate = configured.requests_per_minute
+        meter = Meter(database, account, Pace(rate) if rate else None, lease_clock)
+        carrier = open_account(settings, account, key.current, lambda operation, outcome, seconds: None, meter)
+        self._database, self._account = database, account
+        self._asker = Asker(
+            database=database,
+            carrier=carrier,
+            meter=meter,
+            policy=policy_of(settings, account),
+            timeout=configured.timeout.total_seconds(),
+            key=lambda: fingerprint_of(key.current()),
+            owner=owner_of_command(),
+            clock=lease_clock,
+            chance=random.random,
+        )
+
+    async def __aenter__(self) -> Asker:
+        await register_accounts(self._database, [self._account])
+        return self._asker
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self._asker.carrier.close()
+
+
+def _tell(asked: Asked) -> None:
+    before, outcome = asked.order, asked.outcome
+    if not isinstance(outcome, Decision):
+        fail(shown(f"error: {before.reference}: {outcome.reason}"))
+    after = outcome.order
+    word = f" ({after.carrier_status})" if after.carrier_status else ""
+    typer.echo(shown(f"{after.reference}: {after.tracking_status}{word}, {after.state}"))
+    for line in outcome.transitions:
+        say(shown(f"{line.field}: {line.old_value} -> {line.new_value}" + (f" ({line.reason})" if line.reason else "")))
+    if isinstance(asked.answer, Failed):
+        waits = "; the account waits now" if outcome.hold is not None else ""
+        fail(shown(f"error: {asked.answer.message}{waits}"))
+    if after.state is State.TRACKING:
+        say(f"asked again at {after.track_due_at:%Y-%m-%d %H:%M:%S} UTC")

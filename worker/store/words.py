@@ -1,0 +1,61 @@
+"""The carrier's words that were recorded so far, for whoever has to map them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from worker.store.columns import read_moment
+from worker.store.database import Database
+
+# A line of the history is a change: a word that stays the same for weeks was seen once.
+_WORDS = text("""
+SELECT o.account, t.carrier_status, count(*) AS changes, count(DISTINCT t.return_order_id) AS returns,
+       max(t.observed_at) AS last_seen
+  FROM status_transition t JOIN return_order o ON o.id = t.return_order_id
+ WHERE t.field = 'tracking_status' AND t.carrier_status IS NOT NULL
+ GROUP BY o.account, t.carrier_status ORDER BY o.account, t.carrier_status""")
+
+_FOLLOWED = text("""
+SELECT id, carrier_status, tracking_status FROM return_order
+ WHERE account = :account AND due_at IS NOT NULL AND state = 'tracking' AND carrier_status IS NOT NULL ORDER BY id""")
+
+
+@dataclass(frozen=True, slots=True)
+class SeenWord:
+    """What a carrier said of how many returns of an account, how often it came up, and when last."""
+
+    account: str
+    carrier_status: str
+    changes: int
+    returns: int
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A followed return with the carrier's word and what it was read as."""
+
+    id: int
+    carrier_status: str
+    tracking_status: str | None
+
+
+async def read_words(database: Database) -> Sequence[SeenWord]:
+    """Every word of the history, by account; it reads the whole history, seconds for millions of lines."""
+    async with database.reading() as connection:
+        rows = (await connection.execute(_WORDS)).all()
+    seen = []
+    for row in rows:
+        last_seen = read_moment(row.last_seen)
+        assert last_seen is not None
+        seen.append(SeenWord(row.account, row.carrier_status, row.changes, row.returns, last_seen))
+    return seen
+
+
+async def read_followed(database: Database, account: str) -> Sequence[Followed]:
+    """The account's followed returns of which the carrier has said something."""
+    async with database.reading() as connection:
+        rows = (await connection.execute(_FOLLOWED, {"account": account})).all()
+    return [Followed(row.id, row.carrier_status, row.tracking_status) for row in rows]
