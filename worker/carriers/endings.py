@@ -97,7 +97,9 @@ def check_turned_away(reply: Reply) -> None:
     if reply.status in (401, 403):
         raise Ended(RequestOutcome.UNAUTHORIZED, Unauthorized(f"the carrier refused the key ({reply.status})"))
     if reply.status == 429 or (reply.status == 503 and reply.retry_after is not None):
-        error = Throttled(f"the carrier asks to wait ({reply.status})", retry_after=reply.wait_asked)
+        nonsense = "retry-after" in reply.headers and reply.retry_after is None  # it may quote our key: it is not shown
+        message = f"the carrier asks to wait ({reply.status}" + (", a Retry-After without sense)" if nonsense else ")")
+        error = Throttled(message, retry_after=reply.wait_asked)
         raise Ended(RequestOutcome.THROTTLED, error)
 
 

@@ -77,7 +77,9 @@ def hold_after(failed: Failed, now: datetime, policy: Policy) -> Hold:
     if failed.kind is FailureKind.UNAUTHORIZED:
         return Hold(None, code, failed.message)
     asked = policy.busy_wait if failed.retry_after is None else failed.retry_after
-    return Hold(now + min(max(asked, policy.min_busy_wait), policy.max_busy_wait), code, failed.message)
+    wait = min(max(asked, policy.min_busy_wait), policy.max_busy_wait)
+    message = failed.message if wait == asked else f"{failed.message}; it asked for {asked}, {wait} is waited"
+    return Hold(now + wait, code, message)
 
 
 def held(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
