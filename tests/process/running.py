@@ -161,6 +161,16 @@ class RunningWorker:
         return values[0]
 
 
+async def typed(config: Path, *words: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    output, errors = config.with_name("stdout"), config.with_name("stderr")
+    for file in (output, errors):
+        file.write_text("")
+    child = nursery().start("--config", str(config), *words, output=output, errors=errors)
+    code = await asyncio.to_thread(child.wait)
+    return code, output.read_text(), errors.read_text()
+
+
 async def until(condition: Callable[[], Any], seconds: float, explain: Callable[[], object] = lambda: "") -> Any:
     """Wait for a condition with a deadline; it is looked at often, so that a test takes as long as it must."""
     deadline = time.monotonic() + seconds

@@ -6,23 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.nursery import nursery
-from tests.process.running import RunningWorker, until
+from tests.process.running import RunningWorker, typed, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
 from worker.simulator.faults import cut, reply
 
 Start = Callable[..., RunningWorker]
-
-
-async def typed(config: Path, *words: str) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command."""
-    output, errors = config.with_name("stdout"), config.with_name("stderr")
-    for file in (output, errors):
-        file.write_text("")
-    child = nursery().start("--config", str(config), *words, output=output, errors=errors)
-    code = await asyncio.to_thread(child.wait)
-    return code, output.read_text(), errors.read_text()
 
 
 async def test_a_person_leads_every_held_and_rejected_return_out(

@@ -8,8 +8,8 @@
        |                                    '------------- the probe fails ------------'   |
        '--------------------------------------- the probe succeeds ------------------------'
 
-There are two of them for each account. One counts everything; open, it keeps the account out of claims. The other
-counts creations only, whose failures cost most: at a carrier that cannot be searched each one asks a person.
+There are two of them for each account. One keeps it out of claims. The other counts creations only, those above all
+that got lost, which cost most: at a carrier that cannot be searched each one asks a person.
 """
 
 from collections.abc import Mapping
@@ -137,6 +137,8 @@ def after(
         return replace(health, **dict.fromkeys(circuits, Circuit()))
     if not probe and not _is_first_failure(order):
         return health
+    if health.account.is_closed and isinstance(outcome, Failed) and outcome.kind is FailureKind.OUTCOME_UNKNOWN:
+        del circuits["account"]  # creations that get lost are no reason not to ask where the others are
     return replace(health, **{name: breaker.failed(each, now, probe=probe) for name, each in circuits.items()})
 
 

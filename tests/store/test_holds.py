@@ -1,0 +1,122 @@
+"""What keeps an account waiting is in its one row, and every worker sees the same."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.store.conftest import Open
+from tests.store.rows import now
+from tests.store.shop import Shop
+from worker.domain.decision import Hold
+from worker.domain.errors import ErrorCode
+from worker.domain.health import Circuit, Health
+from worker.store.accounts import read_agendas, register_accounts
+from worker.store.columns import FOREVER
+from worker.store.database import Database
+from worker.store.holds import (
+    change_health,
+    describe,
+    hold_account,
+    hold_by_hand,
+    hold_creations,
+    read_accounts,
+    read_holds,
+    release_account,
+    release_by_hand,
+)
+
+BUSY, REFUSED = ErrorCode.CARRIER_BUSY, ErrorCode.CARRIER_KEY_REFUSED
+
+
+def _failed(health: Health, _now: datetime) -> Health:
+    return Health(Circuit(health.account.failures + 1), health.creations)
+
+
+async def test_no_failure_is_lost_however_many_workers_count(opened: Open, shop: Shop) -> None:
+    databases = [opened(pool_size=2) for _ in range(4 if not shop.sqlite else 2)]
+    await register_accounts(databases[0], ["one"])
+    each = 10
+    await asyncio.gather(*(change_health(each_of, "one", _failed) for each_of in databases for _ in range(each)))
+    assert (await read_accounts(databases[0]))["one"].health.account.failures == each * len(databases)
+
+
+async def test_of_many_workers_one_has_the_probe(opened: Open, shop: Shop) -> None:
+    databases = [opened(pool_size=2) for _ in range(4 if not shop.sqlite else 2)]
+    await register_accounts(databases[0], ["one"])
+    await change_health(databases[0], "one", lambda _, at: Health(Circuit(5, at)))
+    won = []
+
+    def take(health: Health, at: datetime) -> Health:
+        if health.account.is_open(at):
+            return health
+        won.append(1)
+        return Health(Circuit(5, at + timedelta(seconds=90)))
+
+    await asyncio.gather(*(change_health(each, "one", take) for each in databases for _ in range(3)))
+    assert len(won) == 1
+
+
+async def test_circuits_are_kept_to_the_millisecond_and_stand_in_the_agenda(database: Database) -> None:
+    await register_accounts(database, ["one"])
+    health = Health(Circuit(5, now(seconds=30)), Circuit(7, now(minutes=3)))
+    assert await change_health(database, "one", lambda *_: health) == health
+    agenda = (await read_agendas(database, ["one", "unknown"], 1))["one"]
+    assert (agenda.health, agenda.creations_held) == (health, False)
+    assert (await read_agendas(database, ["unknown"], 1))["unknown"].health == Health()
+
+
+async def test_the_health_of_an_account_without_a_row_is_nobody_s(database: Database) -> None:
+    with pytest.raises(KeyError):
+        await change_health(database, "nobody", _failed)
+
+
+async def test_a_person_s_hold_outlasts_the_carrier_s_and_a_changed_key(database: Database) -> None:
+    await register_accounts(database, ["one"])
+    await hold_account(database, "one", Hold(None, REFUSED, "401"), "key-1")
+    await hold_by_hand(database, "one", None, "by anna: stocktaking")
+    await hold_account(database, "one", Hold(now(hours=1), BUSY, "429"), None)
+    await release_account(database, "one", "key-1")
+    (hold,) = (await read_holds(database)).values()
+    assert (hold.until, hold.is_endless) == (FOREVER, True)
+    assert str(hold) == "held until it is released (held_by_person: by anna: stocktaking)"
+
+
+async def test_a_person_s_hold_may_be_for_a_while(database: Database) -> None:
+    await register_accounts(database, ["one"])
+    await hold_by_hand(database, "one", now(seconds=-1), "by anna")
+    assert await read_holds(database) == {}
+    await hold_by_hand(database, "one", now(hours=2), "by anna")
+    assert not (await read_holds(database))["one"].is_endless
+
+
+async def test_creations_alone_can_be_held(database: Database) -> None:
+    await register_accounts(database, ["one", "two"])
+    await hold_creations(database, "one", "by anna: no label printer")
+    agendas = await read_agendas(database, ["one", "two"], 1)
+    assert (agendas["one"].creations_held, agendas["two"].creations_held) == (True, False)
+    assert agendas["one"].held_until is None
+
+
+async def test_a_release_ends_everything_that_keeps_the_account_waiting(database: Database) -> None:
+    await register_accounts(database, ["one"])
+    await hold_account(database, "one", Hold(None, REFUSED, "401"), "key-1")
+    await hold_creations(database, "one", "by anna")
+    await change_health(database, "one", lambda _, at: Health(Circuit(5, at), Circuit(5, at)))
+    assert describe((await read_accounts(database))["one"]) != "ok"
+    await release_by_hand(database, "one")
+    state = (await read_accounts(database))["one"]
+    assert (state.hold, state.create_hold_message, state.health, describe(state)) == (None, None, Health(), "ok")
+
+
+async def test_what_an_account_waits_for_is_said_in_few_words_and_none_of_anybody_s(database: Database) -> None:
+    await register_accounts(database, ["one"])
+    until = now(minutes=5).replace(microsecond=0)
+    await hold_account(database, "one", Hold(until, BUSY, "secret words"), None)
+    await hold_creations(database, "one", "secret words")
+    await change_health(database, "one", lambda _, at: Health(Circuit(6, until), Circuit(9, at)))
+    assert describe((await read_accounts(database))["one"]) == (
+        f"held until {until:%Y-%m-%d %H:%M:%S} UTC (carrier_busy); its creations are held by a person;"
+        f" left alone until {until:%Y-%m-%d %H:%M:%S} UTC after 6 failures in a row;"
+        " tried again after 9 failures in a row"
+    )
