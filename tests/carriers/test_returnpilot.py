@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.carriers.pilot import NOW, ORDER, TOKEN, at_carrier, document, listed, piloting, shipment
+from worker.carriers import returnpilot
 from worker.carriers.port import (
     LabelNotReady,
     NotFound,
@@ -488,3 +489,26 @@ async def test_requests_are_counted_by_what_they_are_for() -> None:
         ("sweep", "ok"),
         ("ping", "ok"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "meanings"),
+    [
+        ("1", {S.PRE_TRANSIT}),
+        ("2, 1", {S.IN_TRANSIT}),
+        ("3", {S.DELIVERED, S.PENDING}),  # the last one, or more may come
+        ("3, 4", {S.DELIVERED, S.PENDING}),
+        ("4", {S.CANCELLED, S.PENDING}),
+        ("3, 9", {S.UNKNOWN}),
+        (", ".join(["3"] * 80)[:200], set(S)),  # cut off: nobody can say
+    ],
+)
+def test_what_an_order_s_words_may_mean_by_a_map_is_all_that_its_shipments_leave_open(
+    said: str, meanings: set[TrackingStatus]
+) -> None:
+    assert returnpilot.meanings(said, returnpilot.BUILT_IN_STATUSES) == meanings
+
+
+def test_an_order_s_words_are_its_shipments_and_none_is_cut_in_half() -> None:
+    assert returnpilot.words("3, 1") == ["3", "1"]
+    assert set(returnpilot.words(", ".join(["12"] * 80)[:200])) == {"12"}
