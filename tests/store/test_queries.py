@@ -16,8 +16,17 @@ from worker.store.queries import Backlog, find_orders, read_backlog, read_histor
 async def backlog_of(database: Database) -> dict[tuple[str, str], Backlog]:
     rows = await read_backlog(database)
     found = {(row.account, row.state): row for row in rows}
-    assert len(found) == len(rows), "one line for each account and state"
+    assert len(found) == len(rows), "one line for each account and state, where all have one tracking status"
     return found
+
+
+async def test_the_backlog_counts_tracked_rows_by_their_tracking_status(database: Database, shop: Shop) -> None:
+    for number, status in enumerate(["in_transit", "in_transit", "pre_transit"]):
+        await insert_tracked(shop, f"T-{number}", due=3600, tracking_status=status)
+        await insert_tracked(shop, f"N-{number}", state="needs_attention", due=None, tracking_status=status)
+    await insert(shop, "N-3", state="needs_attention", due=None)
+    found = {(row.state, row.tracking_status): row.count for row in await read_backlog(database)}
+    assert found == {("tracking", "in_transit"): 2, ("tracking", "pre_transit"): 1, ("needs_attention", None): 4}
 
 
 async def test_an_empty_database_has_no_backlog(database: Database) -> None:

@@ -9,7 +9,7 @@ import httpx
 
 from worker.carriers import izipack, returnpilot
 from worker.carriers.http import HttpEdge, Observer
-from worker.carriers.port import Carrier, Pacer, Searchable, Unpaced
+from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced
 from worker.carriers.transport import AiohttpTransport
 from worker.domain.tracking import StatusMap, TrackingStatus
 
@@ -37,7 +37,9 @@ class CarrierKind:
     """One carrier's defaults and how to open an account there; `operations` are those its requests are counted by.
 
     `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
-    `carrier_status` is made of; `meanings`: every tracking status that one may stand for.
+    `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `label_requests`: what a
+    label takes. `by_link`: the customer schedules the return, so that its shipment comes later. `page_size`: returns on
+    a page of its list.
     """
 
     base_url: str
@@ -50,6 +52,9 @@ class CarrierKind:
     meanings: Callable[[str, StatusMap], frozenset[TrackingStatus]]
     adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
+    label_requests: int = 1
+    by_link: bool = False
+    page_size: int = 1
 
 
 def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
@@ -90,6 +95,9 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.meanings,
         returnpilot.ReturnPilot,
         _open_returnpilot,
+        label_requests=2,  # the order, for an address that is fresh, and what is there
+        by_link=True,
+        page_size=returnpilot.PAGE_SIZE,
     ),
 }
 
@@ -102,6 +110,12 @@ def statuses_of(carrier: str, status_map: Mapping[str, TrackingStatus]) -> Statu
 def is_searchable(carrier: str) -> bool:
     """Whether a creation without an answer can be looked up there."""
     return issubclass(CARRIERS[carrier].adapter, Searchable)
+
+
+def returns_per_request(carrier: str) -> int:
+    """How many returns one request can follow there, when many are due: one unless it lists them."""
+    kind = CARRIERS[carrier]
+    return kind.page_size if issubclass(kind.adapter, Listing) else 1
 
 
 def open_carrier(

@@ -71,9 +71,8 @@ class Housekeeping:
             log.info("temporary_files_removed", count=removed)
 
     def _set_gauges(self, account: str, rows: list[Backlog]) -> None:
-        counts = {row.state: row.count for row in rows}
         for state in LIVE_STATES:
-            self._metrics.orders.labels(account, state).set(counts.get(state, 0))
+            self._metrics.orders.labels(account, state).set(sum(row.count for row in rows if row.state == state))
         oldest = [row.oldest_due_at.timestamp() for row in rows if row.oldest_due_at is not None]
         self._metrics.orders_due.labels(account).set(sum(row.due for row in rows))
         self._metrics.oldest_due.labels(account).set(min(oldest, default=0))

@@ -15,10 +15,14 @@ from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTran
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The live rows of one account in one state: all, those due and free, since when, and those without a label."""
+    """The live rows of one account in one state: all, those due and free, since when, and those without a label.
+
+    Rows in `tracking` are by their tracking status too; elsewhere it is None.
+    """
 
     account: str
     state: str
+    tracking_status: str | None
     count: int
     due: int
     oldest_due_at: datetime | None
@@ -38,17 +42,18 @@ class History:
 def _backlog(now: str) -> Any:
     free = f"due_at <= {now} AND (lease_until IS NULL OR lease_until < {now})"
     return text(f"""
-SELECT account, state, CAST(sum(found) AS bigint) AS found, CAST(sum(due) AS bigint) AS due,
+SELECT account, state, tracking_status, CAST(sum(found) AS bigint) AS found, CAST(sum(due) AS bigint) AS due,
        min(oldest_due_at) AS oldest_due_at, CAST(sum(labels_missing) AS bigint) AS labels_missing
   FROM (
-SELECT account, state, count(*) AS found, count(*) FILTER (WHERE {free}) AS due,
+SELECT account, state, CASE WHEN state = 'tracking' THEN tracking_status END AS tracking_status,
+       count(*) AS found, count(*) FILTER (WHERE {free}) AS due,
        min(due_at) FILTER (WHERE {free}) AS oldest_due_at,
        count(*) FILTER (WHERE state = 'tracking' AND label_due_at IS NOT NULL) AS labels_missing
-  FROM return_order WHERE due_at IS NOT NULL GROUP BY account, state
+  FROM return_order WHERE due_at IS NOT NULL GROUP BY 1, 2, 3
  UNION ALL
-SELECT account, state, count(*), 0, NULL, 0
+SELECT account, state, NULL, count(*), 0, NULL, 0
   FROM return_order WHERE state = 'needs_attention' AND due_at IS NULL GROUP BY account, state) AS live
- GROUP BY account, state""")
+ GROUP BY account, state, tracking_status""")
 
 
 _POSTGRESQL_BACKLOG = _backlog("now()")
@@ -56,12 +61,20 @@ _SQLITE_BACKLOG = _backlog("strftime('%Y-%m-%d %H:%M:%f', 'now')")
 
 
 async def read_backlog(database: Database) -> list[Backlog]:
-    """What there is to do, by account and state; through the partial indexes only."""
+    """What there is to do, by account, state and tracking status; through the partial indexes only."""
     statement = _POSTGRESQL_BACKLOG if database.dialect == POSTGRESQL else _SQLITE_BACKLOG
     async with database.reading() as connection:
         rows = (await connection.execute(statement)).all()
     return [
-        Backlog(row.account, row.state, row.found, row.due, read_moment(row.oldest_due_at), row.labels_missing)
+        Backlog(
+            row.account,
+            row.state,
+            row.tracking_status,
+            row.found,
+            row.due,
+            read_moment(row.oldest_due_at),
+            row.labels_missing,
+        )
         for row in rows
     ]
 
