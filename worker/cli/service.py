@@ -10,6 +10,7 @@ import typer
 from worker.app import Application, open_account, wait_for_database
 from worker.carriers.port import CarrierError
 from worker.cli.context import Exit, fail, logs_for, run, say, settings_of
+from worker.cli.overload import overloads
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.shutdown import stop_requested
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
@@ -17,7 +18,7 @@ from worker.simulator import MAGIC_WORDS, Simulator
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.holds import read_holds
 from worker.store.place import known_place, settle_place
-from worker.store.queries import read_backlog
+from worker.store.queries import Backlog, read_backlog
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.sqlite_file import AlreadyRunning
 
@@ -91,10 +92,12 @@ def check(
         logs_for(settings)
         settings_of(context, need_keys=True)
         findings = Findings()
-        await _check_database(settings, findings)
+        backlog = await _check_database(settings, findings)
         await _check_label_store(settings, findings)
         for name in settings.accounts:
             await _check_account(settings, name, online, findings)
+        for line in overloads(settings, backlog):
+            findings.warn(line)
         for line in findings.lines:
             say(line)
         if findings.exit_code:
@@ -124,19 +127,20 @@ class Findings:
         self.exit_code = max(self.exit_code, code)
 
 
-async def _check_database(settings: Settings, findings: Findings) -> None:
+async def _check_database(settings: Settings, findings: Findings) -> list[Backlog]:
+    """What there is to do, as far as that can be read."""
     database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
     try:
         if database.path is not None and not database.path.is_file():
             if not os.access(database.path.parent, os.W_OK):
                 findings.bad(f"database: {database.path.parent} is no folder that can be written")
-                return
+                return []
             remedy = "run makes it" if settings.database.migrates_itself else "run: returns-worker migrate"
             findings.warn(f"database: there is none at {database.path}; {remedy}")
-            return
+            return []
         if database.path is not None and not os.access(database.path, os.W_OK):
             findings.bad(f"database: {database.path} cannot be written")
-            return
+            return []
         state = await schema_state(database)
         if state is SchemaState.NEWER:
             findings.bad("database: made by a newer version of returns-worker", Exit.BAD_CONFIGURATION)
@@ -146,19 +150,22 @@ async def _check_database(settings: Settings, findings: Findings) -> None:
         else:
             await known_place(database)  # the last table that came: a role may have no rights on it
             findings.good(f"database: {database.dialect}, schema current")
-            await _check_accounts_of_rows(settings, database, findings)
+            backlog = await read_backlog(database)
+            _check_accounts_of_rows(settings, backlog, findings)
             await _check_holds(settings, database, findings)
+            return backlog
     except DatabaseRefused as error:
         findings.bad(f"database: refuses to be used: {error}", Exit.BAD_CONFIGURATION)
     except DatabaseUnavailable as error:
         findings.bad(f"database: cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
     finally:
         await database.close()
+    return []
 
 
-async def _check_accounts_of_rows(settings: Settings, database: Database, findings: Findings) -> None:
+def _check_accounts_of_rows(settings: Settings, backlog: list[Backlog], findings: Findings) -> None:
     lost: dict[str, int] = {}
-    for row in await read_backlog(database):
+    for row in backlog:
         if row.account not in settings.accounts:
             lost[row.account] = lost.get(row.account, 0) + row.count
     for account, count in sorted(lost.items()):
