@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import worker
-from worker.cli import accounts, demo, inspect, intake, poll, service, statuses, ways_out
+from worker.cli import accounts, demo, inspect, intake, poll, schedule, service, statuses, ways_out
 
 application = typer.Typer(
     name="returns-worker",
@@ -19,6 +19,7 @@ application.command("run")(service.run_worker)
 application.command("demo")(demo.demo)
 application.command("migrate")(service.migrate_schema)
 application.command("check")(service.check)
+application.command("schedule")(schedule.schedule)
 application.command("add")(intake.add)
 application.command("list")(inspect.list_returns)
 application.command("show")(inspect.show)
