@@ -18,12 +18,14 @@ from pydantic import BaseModel
 from tests.chaos.test_chaos import HEADER
 from tests.postgres import PostgresServer
 from worker.cli.commands import application
+from worker.cli.overload import overloads
 from worker.domain.decision import StepOutcome
 from worker.domain.errors import MEANING, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.tracking import TrackingStatus
 from worker.settings import Settings, load
 from worker.store.database import Database
+from worker.store.queries import Backlog
 from worker.store.schema import migrate
 from worker.store.tables import DatabasePlaceRow, ReturnOrderRow, StatusTransitionRow
 from worker.telemetry.metrics import Metrics
@@ -32,13 +34,14 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATABASE = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "config" / "worker.toml").read_text(encoding="utf-8")
+CADENCE = (ROOT / "docs" / "cadence.md").read_text(encoding="utf-8")
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
-def snippet(mark: str) -> str:
-    """The code block below `<!-- mark -->` in README.md."""
-    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found, f"README.md has no snippet {mark}"
+def snippet(mark: str, page: str = README) -> str:
+    """The code block below `<!-- mark -->` in README.md or another page."""
+    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", page, re.DOTALL)
+    assert found, f"there is no snippet {mark}"
     return found.group(1)
 
 
@@ -195,6 +198,34 @@ def test_the_table_of_a_thousand_kills_is_printed_by_the_command_beside_it(reque
     assert snippet("chaos").split()[-2:] == ["-m", "chaos"]
     assert any(line.startswith("chaos:") for line in request.config.getini("markers"))
     assert HEADER in README
+
+
+def test_the_drawing_of_a_cadence_is_what_the_command_beside_it_prints(tmp_path: Path) -> None:
+    words = shlex.split(snippet("schedule", CADENCE))
+    assert words[0] == "returns-worker"
+    ran = subprocess.run(
+        [sys.executable, "-m", "worker", *words[1:]],
+        env={"PATH": "/usr/bin"},
+        cwd=tmp_path,
+        text=True,
+        check=True,
+        capture_output=True,
+    )
+    assert f"```\n{ran.stdout}```\n" in CADENCE
+    requests = re.search(r"(\d+ x \d+) requests in ([\d.]+) days are (\d+) a minute", ran.stdout)
+    assert requests, ran.stdout
+    assert f"{requests[1]} / ({requests[2]} x 1440) = {requests[3]}." in CADENCE
+
+
+def test_the_warning_of_too_many_polls_is_what_check_says(tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").touch()
+    default = load(tmp_path / "empty.toml", {"RETURNS_WORKER_ACCOUNTS__DEFAULT__API_KEY": "IZI-a-key"})
+    rows = [
+        Backlog("default", "tracking", status, count, 0, None, 0)
+        for status, count in (("in_transit", 20_000), ("pre_transit", 3000))
+    ]
+    (line,) = overloads(default, rows)
+    assert f"warning  {line}\n" in CADENCE
 
 
 def test_local_links_lead_somewhere() -> None:
