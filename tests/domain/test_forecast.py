@@ -96,6 +96,7 @@ LADDERS = {
     "stays are limited": replace(QUIET, max_stay=10 * DAY, cap=13 * HOUR),
     "over midnight": replace(QUIET, daytime=Daytime(22 * HOUR, 8 * HOUR, AMSTERDAM)),
     "old soon": replace(BY_DAY, max_age=7 * MINUTE),
+    "old in five days": replace(BY_DAY, max_age=5 * DAY),
 }
 # The clock goes forward on 29 March and back on 25 October 2026.
 STARTS = [
