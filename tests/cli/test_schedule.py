@@ -1,6 +1,5 @@
-"""The command that draws a cadence, and what `check` says of one that an account cannot keep up with."""
+"""The command that draws a cadence and says what it costs."""
 
-import asyncio
 import json
 import os
 import pty
@@ -12,46 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from tests.process.shop import Shop
-from worker.cli.commands import application
-from worker.cli.overload import overloads
-from worker.settings import load
-from worker.store.database import Database
-from worker.store.queries import Backlog
-from worker.store.schema import migrate
+from tests.cli.calls import ACCOUNTS, called, configured
 
 START = ("--start", "2026-06-01T10:00")
-ACCOUNTS = """
-[accounts.default]
-api_key = "IZI-a-key"
-[accounts.default.status_map]
-Delivered = "delivered"
-[accounts.pilot]
-carrier = "returnpilot"
-api_key = "a-token"
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder in which commands are run, without settings from outside."""
-    for name in [*os.environ]:
-        if name.startswith("RETURNS_WORKER_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def configured(folder: Path, text: str) -> Path:
-    file = folder / "returns-worker.toml"
-    file.write_text(text)
-    return file
-
-
-def called(*words: str) -> Any:
-    return CliRunner().invoke(application, list(words))
 
 
 def scheduled(*words: str) -> Any:
@@ -260,103 +223,9 @@ def test_without_a_database_that_can_be_read_it_assumes_a_thousand_and_says_so(f
     assert opened["source"].startswith("assumed, as ")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def filled_url(request: pytest.FixtureRequest, folder: Path) -> str:
-    """A database in which 12 returns of `default` are in transit and one of `pilot` is completed."""
-    sqlite = request.param == "sqlite"
-    url = f"sqlite:///{folder}/returns.db" if sqlite else str(request.getfixturevalue("postgres_url"))
-    asyncio.run(_fill(url))
-    return url
-
-
-async def _fill(url: str) -> None:
-    database = Database(url)
-    await migrate(database)
-    await database.close()
-    shop = Shop(url)
-    insert = (
-        "INSERT INTO return_order (account, reference, payload, state, next_step, carrier_ref, tracking_status, due_at)"
-        " VALUES (?1, ?2, '{}', ?3, 'track', ?2, 'in_transit', "
-    )
-    for number in range(12):
-        await shop.execute(f"{insert}'2036-06-01 00:00:00')", "default", f"T-{number}", "tracking")
-    await shop.execute(f"{insert}NULL)", "pilot", "D-1", "completed")
-
-
 def test_open_returns_are_those_tracked_now(folder: Path, filled_url: str) -> None:
     configured(folder, f'[database]\nurl = "{filled_url}"\n{ACCOUNTS}')
     default, pilot = (plan["open"] for plan in plans())
     assert (default["returns"], default["source"]) == (12, "tracked now")
     assert (pilot["returns"], pilot["source"]) == (1000, "assumed, as none is tracked yet")
     assert plans("--open", "7")[0]["open"]["source"] == "as given"
-
-
-def test_check_warns_of_returns_that_ask_for_more_than_the_limit(folder: Path, filled_url: str) -> None:
-    """Twelve that are asked about each minute, at an account that may ask ten times."""
-    every_minute = 'first = "1m"\nfactor = 1.5\ncap = "1m"\nby_status.in_transit.first = "1m"\n'
-    text = f'[database]\nurl = "{filled_url}"\n{ACCOUNTS}[polling]\n{every_minute}'
-    warnings = []
-    for rate in (10, 20, 0):
-        configured(folder, text.replace("[accounts.default]", f"[accounts.default]\nrate_per_minute = {rate}"))
-        done = called("check")
-        assert done.exit_code == 0, done.output
-        warnings.append([line for line in done.stderr.splitlines() if line.startswith("warning")])
-    assert warnings[1:] == [[], []]
-    (warning,) = warnings[0]
-    assert (
-        "account default: 12 tracked returns ask for about 15 requests a minute (in_transit 12 x one each 1m" in warning
-    )
-    assert "its limit is 10: raise rate_per_minute, or slow [accounts.default.polling] (cap =" in warning
-
-
-def backlog(account: str, **counts: int) -> list[Backlog]:
-    return [Backlog(account, "tracking", status, count, 0, None, 0) for status, count in counts.items()]
-
-
-def warned(folder: Path, text: str, rows: list[Backlog]) -> list[str]:
-    return overloads(load(configured(folder, text), {}), rows)
-
-
-MANY = {"in_transit": 20_000, "pre_transit": 3000, "unknown": 1}
-
-
-def test_the_cap_that_a_warning_names_ends_the_warning_where_it_says(folder: Path) -> None:
-    rows = backlog("default", **MANY)
-    for text in (ACCOUNTS, ACCOUNTS + "[polling.by_status.in_transit]\ncap = '5h'\n"):
-        (line,) = warned(folder, text, rows)
-        cap = re.search(r'slow \[accounts\.default\.polling\] \(cap = "(\w+)" would fit\)', line)
-        assert cap is not None
-        assert warned(folder, text + f'[accounts.default.polling]\ncap = "{cap[1]}"\n', rows) == []
-
-
-def test_a_warning_names_the_tables_that_have_a_cap_of_their_own(folder: Path) -> None:
-    text = ACCOUNTS + '[accounts.default.polling.by_status.in_transit]\ncap = "5h"\n'
-    (line,) = warned(folder, text, backlog("default", **MANY))
-    assert "slow [accounts.default.polling] and its by_status (cap" in line
-
-
-def test_where_no_cap_is_slow_enough_a_warning_says_so(folder: Path) -> None:
-    (line,) = warned(folder, ACCOUNTS, backlog("default", in_transit=200_000))
-    assert "no cap alone would fit, first and factor count too" in line
-
-
-def test_a_list_counts_by_its_pages_and_both_figures_are_said(folder: Path) -> None:
-    assert warned(folder, ACCOUNTS, backlog("pilot", **MANY)) == []
-    (line,) = warned(folder, ACCOUNTS, backlog("pilot", in_transit=1_000_000))
-    assert "1000000 tracked returns ask for about 3778 requests a minute one by one, 76 by pages of 50 at least" in line
-
-
-def test_a_ladder_too_fast_for_one_return_in_each_status_is_warned_of_before_there_is_any(folder: Path) -> None:
-    text = ACCOUNTS + '[polling]\nfirst = "1s"\nfactor = 1.0\ncap = "1s"\nby_status.in_transit.first = "1s"\n'
-    (line,) = warned(folder, text, [])
-    assert line.startswith("account default: one return in each status asks for about 240 requests a minute (")
-    assert warned(folder, text.replace("[accounts.default]", "[accounts.default]\nrate_per_minute = 0", 1), []) == []
-
-
-def test_returns_that_nobody_polls_ask_for_nothing(folder: Path) -> None:
-    rows = [
-        Backlog("default", "pending", None, 10**6, 0, None, 0),
-        Backlog("default", "needs_attention", None, 10**6, 0, None, 0),
-        *backlog("nobody", in_transit=10**6),
-    ]
-    assert warned(folder, ACCOUNTS, rows) == []
