@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
+from tests.steps.scripted import POLICY, Loop, ScriptedCarrier, make_loop
+from worker.domain.forecast import polls_per_minute
 from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
 from worker.labels import FileLabelStore
@@ -47,6 +48,9 @@ async def test_the_shortfall_is_how_late_the_latest_is_or_what_all_of_it_takes_a
     await housekeeping.refresh_gauges()
     assert seconds <= _value(loop, "account_shortfall_seconds") < seconds + 5
     assert _value(loop, "account_rate_limit_requests_per_minute") == rate
+    assert _value(loop, "account_poll_demand_requests_per_minute") == pytest.approx(
+        due * polls_per_minute(POLICY.default_ladder)
+    )
 
 
 async def test_an_account_that_runs_behind_says_so_once_an_hour_and_what_to_change(

@@ -7,23 +7,13 @@ from worker.carriers.registry import returns_per_request
 from worker.domain.demand import POLLED, demand_of, fitting_cap
 from worker.domain.tracking import TrackingStatus
 from worker.settings import Settings, format_duration
-from worker.store.queries import Backlog
+from worker.store.queries import Backlog, tracked_by_status
 
 
 def overloads(settings: Settings, backlog: Sequence[Backlog]) -> list[str]:
     """A line for each account whose polls cannot be made in time."""
     lines = ((name, _overload(settings, name, tracked_by_status(backlog, name))) for name in settings.accounts)
     return [f"account {name}: {line}" for name, line in lines if line]
-
-
-def tracked_by_status(backlog: Sequence[Backlog], account: str) -> dict[TrackingStatus, int]:
-    """How many returns of an account are polled, by where they are."""
-    counts = dict.fromkeys(POLLED, 0)
-    for row in backlog:
-        status = row.tracking_status
-        if row.account == account and row.state == "tracking" and status in counts:
-            counts[TrackingStatus(status)] += row.count
-    return counts
 
 
 def _overload(settings: Settings, name: str, tracked: dict[TrackingStatus, int]) -> str | None:

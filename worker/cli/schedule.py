@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.cli.context import MOST, Exit, explained, fail, logs_for, opened_database, settings_of, shown
-from worker.cli.overload import figure, tracked_by_status
+from worker.cli.overload import figure
 from worker.cli.plan import Open, Plan, plan_of
 from worker.cli.timeline import Timeline
 from worker.domain.demand import POLLED
@@ -22,7 +22,7 @@ from worker.domain.forecast import Journey
 from worker.domain.tracking import TrackingStatus
 from worker.settings import AccountSettings, Settings, format_duration, parse_duration
 from worker.store.database import DatabaseRefused, DatabaseUnavailable
-from worker.store.queries import Backlog, read_backlog
+from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.store.schema import SchemaMismatch
 
 _ASSUMED = 1000  # open returns

@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from worker.domain.demand import demand_of
 from worker.domain.lifecycle import LIVE_STATES
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
 from worker.store.database import Database, DatabaseUnavailable
 from worker.store.holds import AccountState, read_accounts
 from worker.store.place import settle_place
-from worker.store.queries import Backlog, read_backlog
+from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.telemetry.metrics import Metrics
 
 _BEHIND = timedelta(minutes=15)  # a batch of inserts is through sooner, at the usual limits
@@ -55,7 +56,7 @@ class Housekeeping:
             self._set_gauges(name, rows)
             if state is not None:
                 self._note_state(state)
-                self._note_shortfall(account, rows, state)
+                self._note_pace(account, rows, state)
         self._note_unroutable([row for row in backlog if row.account not in self._accounts])
 
     async def tidy(self) -> None:
@@ -92,12 +93,14 @@ class Housekeeping:
             log.warning("account_waits", account=account, reason=str(hold))
         (self._waiting.add if forever else self._waiting.discard)(account)
 
-    def _note_shortfall(self, account: Account, rows: list[Backlog], state: AccountState) -> None:
-        """How far the account runs behind, and what to change when that is more than a moment's crowd."""
+    def _note_pace(self, account: Account, rows: list[Backlog], state: AccountState) -> None:
+        """What the account is asked for, how far it runs behind, and what to change when that is no moment's crowd."""
         due, limit = sum(row.due for row in rows), account.rate_per_minute
         oldest = min((row.oldest_due_at for row in rows if row.oldest_due_at is not None), default=state.now)
         behind = max(state.now - oldest, timedelta(minutes=due / limit) if limit else timedelta(0))
+        demand = demand_of(account.policy, tracked_by_status(rows, account.name))
         self._metrics.shortfall.labels(account.name).set(behind.total_seconds())
+        self._metrics.poll_demand.labels(account.name).set(demand.per_minute)
         self._metrics.rate_limit.labels(account.name).set(limit)
         if behind < _BEHIND or not limit or account.paused or state.create_hold_message is not None:
             self._behind.pop(account.name, None)
@@ -110,9 +113,10 @@ class Housekeeping:
                 account=account.name,
                 due=due,
                 minutes=round(behind / timedelta(minutes=1)),
+                polls_per_minute=round(demand.per_minute, 1),
                 rate_per_minute=limit,
                 hint="raise rate_per_minute if the carrier allows it, or ask less often: a larger polling.cap;"
-                " `returns-worker schedule` shows what it costs",
+                " `returns-worker check` names one that fits, `returns-worker schedule` shows what it costs",
             )
 
     def _note_unroutable(self, rows: list[Backlog]) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import select, text
 from sqlmodel import col
 
+from worker.domain.lifecycle import State
+from worker.domain.tracking import TrackingStatus
 from worker.store.columns import read_moment
 from worker.store.database import POSTGRESQL, Database
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
@@ -77,6 +79,16 @@ async def read_backlog(database: Database) -> list[Backlog]:
         )
         for row in rows
     ]
+
+
+def tracked_by_status(backlog: Sequence[Backlog], account: str) -> dict[TrackingStatus, int]:
+    """How many returns of an account are polled, by where they are."""
+    counts = {status: 0 for status in TrackingStatus if not status.is_terminal}
+    for row in backlog:
+        status = row.tracking_status
+        if row.account == account and row.state == State.TRACKING and status in counts:
+            counts[TrackingStatus(status)] += row.count
+    return counts
 
 
 async def find_orders(

@@ -61,6 +61,11 @@ class Metrics:
         self.shortfall = self._gauge(
             "account_shortfall_seconds", "How far what is due runs behind, or would at the account's limit.", "account"
         )
+        self.poll_demand = self._gauge(
+            "account_poll_demand_requests_per_minute",
+            "What the account's open returns ask for, by the cadence, one by one.",
+            "account",
+        )
         self.rate_limit = self._gauge(
             "account_rate_limit_requests_per_minute", "The account's limit; 0 none.", "account"
         )
@@ -107,6 +112,7 @@ class Metrics:
                 self.account_held_until,
                 self.creations_held,
                 self.shortfall,
+                self.poll_demand,
                 self.rate_limit,
                 self.in_flight,
             ):
