@@ -1,34 +1,30 @@
 """The composition root: settings in, a running worker out."""
 
 import asyncio
-import hashlib
 import os
 import random
 import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from zoneinfo import ZoneInfo
 
 import structlog
 
 import worker
 from worker.carriers.endings import RequestOutcome
 from worker.carriers.http import Observer
-from worker.carriers.port import Carrier, NotSent, Pacer
-from worker.carriers.registry import CARRIERS, AccountConfig, is_searchable, open_carrier
-from worker.domain.cadence import Daytime, Ladder
+from worker.carriers.port import NotSent
+from worker.carriers.registry import CARRIERS
+from worker.configured import fingerprint_of, open_account, policy_of
 from worker.domain.decision import Decision, StepOutcome
-from worker.domain.health import Breaker
 from worker.domain.lifecycle import LIVE_STATES, State, Step
 from worker.domain.pacing import Pace
-from worker.domain.policy import Backoff, Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.runtime.scheduler import Ticks
-from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source, read_daytime
+from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source
 from worker.steps.accounts import Account
 from worker.steps.advance import Advance
 from worker.steps.housekeeping import Housekeeping, notice_restore
@@ -268,69 +264,6 @@ async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[Non
         wait = min(wait * 2, 2.0)
 
 
-def open_account(
-    settings: Settings, name: str, key: Callable[[], str], observe: Observer, pacer: Pacer | None = None
-) -> Carrier:
-    """The adapter of one configured account; raises `ConfigurationError`."""
-    account = settings.accounts[name]
-    config = AccountConfig(
-        carrier=account.carrier,
-        key=key,
-        base_url=account.base_url,
-        timeout=account.timeout.total_seconds(),
-        proxy=account.proxy or None,
-        ca_file=str(account.ca_file) if account.ca_file else None,
-        label_hosts=account.label_hosts,
-        max_label_bytes=settings.labels.max_bytes,
-        receiver=account.receiver,
-        status_map={word: TrackingStatus(status) for word, status in account.status_map.items()},
-        reject_past_pickup=account.reject_past_pickup,
-        link_grace=account.link_grace,
-    )
-    try:
-        return open_carrier(config, observe, pacer=pacer)
-    except OSError as error:  # ssl.SSLError is one
-        raise ConfigurationError(
-            [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {error}"]
-        ) from error
-
-
-def policy_of(settings: Settings, account: str) -> Policy:
-    """What `decide` is told of an account's configuration."""
-    retry, circuit = settings.retry, settings.circuit
-    return Policy(
-        ladders={status: _ladder(settings, account, status) for status in TrackingStatus if not status.is_terminal},
-        backoff=Backoff(
-            retry.first,
-            retry.factor,
-            retry.cap,
-            retry.max_attempts,
-            retry.give_up_after,
-            retry.not_found_grace,
-            retry.not_found_wait,
-        ),
-        breaker=Breaker(circuit.failures, circuit.first, circuit.cap),
-        settles_after=settings.worker.lease + settings.accounts[account].timeout,
-        searchable=is_searchable(settings.accounts[account].carrier),
-    )
-
-
-def _ladder(settings: Settings, account: str, status: TrackingStatus) -> Ladder:
-    ladder = settings.polling_for(account, status)
-    begin, length = read_daytime(ladder.daytime)
-    return Ladder(
-        ladder.first,
-        ladder.factor,
-        ladder.cap,
-        ladder.jitter,
-        ladder.max_age,
-        ladder.max_stay,
-        ladder.near_pickup,
-        ladder.quiet_nights,
-        Daytime(begin, length, ZoneInfo(ladder.timezone)),
-    )
-
-
 def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
     known = ""
 
@@ -346,8 +279,3 @@ def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
         return value
 
     return current
-
-
-def fingerprint_of(key: str) -> str:
-    """Tells a changed key from the refused one, and nothing else: 32 bits of a keyed hash."""
-    return hashlib.blake2b(key.encode(), key=b"returns-worker", digest_size=4).hexdigest()

@@ -11,8 +11,8 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from worker.app import open_account
 from worker.cli.context import MOST, Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
+from worker.configured import open_account
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import LabelReady
 from worker.domain.pacing import Pace

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from worker.app import policy_of
 from worker.carriers.registry import returns_per_request
+from worker.configured import policy_of
 from worker.domain.demand import POLLED, demand_of, fitting_cap
 from worker.domain.tracking import TrackingStatus
 from worker.settings import Settings, format_duration

@@ -6,8 +6,8 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from worker.app import policy_of
 from worker.carriers.registry import CARRIERS, returns_per_request
+from worker.configured import policy_of
 from worker.domain.demand import POLLED
 from worker.domain.forecast import (
     BY_LINK,

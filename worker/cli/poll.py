@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from worker.app import fingerprint_of, open_account, policy_of
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
 from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
+from worker.configured import fingerprint_of, open_account, policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from worker.app import Application, open_account, wait_for_database
+from worker.app import Application, wait_for_database
 from worker.carriers.port import CarrierError
 from worker.cli.context import Exit, fail, logs_for, run, say, settings_of
 from worker.cli.overload import overloads
+from worker.configured import open_account
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.shutdown import stop_requested
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show

@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
-from worker.carriers.registry import CARRIERS, statuses_of
+from worker.carriers.registry import CARRIERS
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown
 from worker.cli.inspect import JsonOption, print_table
 from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
 from worker.cli.ways_out import DryRunOption, policies_of
+from worker.configured import map_of
 from worker.domain.decision import Decision
-from worker.domain.tracking import StatusMap, TrackingStatus
+from worker.domain.tracking import TrackingStatus
 from worker.domain.ways_out import Person, remapped
 from worker.settings import Settings
 from worker.steps.by_hand import Desk, Settled
@@ -62,14 +63,6 @@ def statuses(
         _show([each for each in _mapped(settings, words) if account in (None, each.account)], as_json=as_json)
 
     run(work)
-
-
-def map_of(settings: Settings, account: str) -> StatusMap:
-    """How a configured account reads its carrier's words."""
-    configured = settings.accounts[account]
-    return statuses_of(
-        configured.carrier, {word: TrackingStatus(status) for word, status in configured.status_map.items()}
-    )
 
 
 def _mapped(settings: Settings, seen: Sequence[SeenWord]) -> Iterator[_Word]:

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from worker.app import policy_of
 from worker.carriers.registry import CARRIERS
 from worker.cli.context import (
     MOST,
@@ -23,6 +22,7 @@ from worker.cli.context import (
     the_order,
 )
 from worker.cli.person import ByOption, ReasonOption, duration_of, owner_of_command, person_of
+from worker.configured import policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
 from worker.domain.policy import Policy

@@ -1,0 +1,90 @@
+"""What the settings of an account come to: its carrier's adapter, its policy, its map of words."""
+
+import hashlib
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+from worker.carriers.http import Observer
+from worker.carriers.port import Carrier, Pacer
+from worker.carriers.registry import AccountConfig, is_searchable, open_carrier, statuses_of
+from worker.domain.cadence import Daytime, Ladder
+from worker.domain.health import Breaker
+from worker.domain.policy import Backoff, Policy
+from worker.domain.tracking import StatusMap, TrackingStatus
+from worker.settings import ConfigurationError, Settings, read_daytime
+
+
+def open_account(
+    settings: Settings, name: str, key: Callable[[], str], observe: Observer, pacer: Pacer | None = None
+) -> Carrier:
+    """The adapter of one configured account; raises `ConfigurationError`."""
+    account = settings.accounts[name]
+    config = AccountConfig(
+        carrier=account.carrier,
+        key=key,
+        base_url=account.base_url,
+        timeout=account.timeout.total_seconds(),
+        proxy=account.proxy or None,
+        ca_file=str(account.ca_file) if account.ca_file else None,
+        label_hosts=account.label_hosts,
+        max_label_bytes=settings.labels.max_bytes,
+        receiver=account.receiver,
+        status_map={word: TrackingStatus(status) for word, status in account.status_map.items()},
+        reject_past_pickup=account.reject_past_pickup,
+        link_grace=account.link_grace,
+    )
+    try:
+        return open_carrier(config, observe, pacer=pacer)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigurationError(
+            [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {error}"]
+        ) from error
+
+
+def policy_of(settings: Settings, account: str) -> Policy:
+    """What `decide` is told of an account's configuration."""
+    retry, circuit = settings.retry, settings.circuit
+    return Policy(
+        ladders={status: _ladder(settings, account, status) for status in TrackingStatus if not status.is_terminal},
+        backoff=Backoff(
+            retry.first,
+            retry.factor,
+            retry.cap,
+            retry.max_attempts,
+            retry.give_up_after,
+            retry.not_found_grace,
+            retry.not_found_wait,
+        ),
+        breaker=Breaker(circuit.failures, circuit.first, circuit.cap),
+        settles_after=settings.worker.lease + settings.accounts[account].timeout,
+        searchable=is_searchable(settings.accounts[account].carrier),
+    )
+
+
+def _ladder(settings: Settings, account: str, status: TrackingStatus) -> Ladder:
+    ladder = settings.polling_for(account, status)
+    begin, length = read_daytime(ladder.daytime)
+    return Ladder(
+        ladder.first,
+        ladder.factor,
+        ladder.cap,
+        ladder.jitter,
+        ladder.max_age,
+        ladder.max_stay,
+        ladder.near_pickup,
+        ladder.quiet_nights,
+        Daytime(begin, length, ZoneInfo(ladder.timezone)),
+    )
+
+
+def map_of(settings: Settings, account: str) -> StatusMap:
+    """How a configured account reads its carrier's words."""
+    configured = settings.accounts[account]
+    return statuses_of(
+        configured.carrier, {word: TrackingStatus(status) for word, status in configured.status_map.items()}
+    )
+
+
+def fingerprint_of(key: str) -> str:
+    """Tells a changed key from the refused one, and nothing else: 32 bits of a keyed hash."""
+    return hashlib.blake2b(key.encode(), key=b"returns-worker", digest_size=4).hexdigest()
