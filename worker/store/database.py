@@ -75,6 +75,7 @@ class Database:
         """
         self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
         self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
+        self._url = url
         self.engine = _sqlite(self.path, pool_size, busy_timeout) if self.path else _postgresql(url, pool_size, pooler)
         # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on one
         # server connection only in a transaction.
@@ -82,7 +83,14 @@ class Database:
         # SQLite has one writer at a time; queueing here is fair, its own busy wait is not.
         self._writer = asyncio.Lock()
         self._busy_timeout = busy_timeout
+        self.writes = 0  # on SQLite, how many turns to write have ended
         self.file: SqliteFile | None = None
+
+    def connecting(self, name_ends: str) -> dict[str, Any]:
+        """What PostgreSQL's driver is told for a connection beside the pool; its name in the server ends so."""
+        told = _connecting(self._url)
+        settings = told["server_settings"]
+        return told | {"server_settings": {**settings, "application_name": settings["application_name"] + name_ends}}
 
     def hold_file(self) -> None:
         """On SQLite, keep other workers away; raises `AlreadyRunning`, and `DatabaseUnavailable` where it cannot."""
@@ -118,7 +126,7 @@ class Database:
     @asynccontextmanager
     async def _turn_to_write(self) -> AsyncIterator[None]:
         """SQLite's one writer, waited for no longer than another process is: each in the queue would wait in turn."""
-        self._check_file()
+        self.check_file()
         try:
             async with asyncio.timeout(max(self._busy_timeout, _BUSY_TIMEOUT)):
                 await self._writer.acquire()
@@ -127,6 +135,7 @@ class Database:
         try:
             yield
         finally:
+            self.writes += 1
             self._writer.release()
 
     @asynccontextmanager
@@ -137,9 +146,14 @@ class Database:
                 async with self._single.begin() as connection:
                     yield connection
                 return
-            self._check_file()
+            self.check_file()
             async with self.engine.connect() as connection:
                 yield await connection.execution_options(sqlite_begin="DEFERRED")
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether, on SQLite, somebody has the turn to write."""
+        return self._writer.locked()
 
     async def close(self) -> None:
         """Close every connection."""
@@ -148,7 +162,8 @@ class Database:
             self.file.close()
             self.file = None
 
-    def _check_file(self) -> None:
+    def check_file(self) -> None:
+        """Raise `DatabaseReplaced` where another file has taken the place of the one that is open."""
         if self.file is not None and self.file.is_replaced:
             raise DatabaseReplaced(f"{self.path} was replaced or removed while the worker had it open")
 
@@ -199,20 +214,23 @@ def _first_line(error: BaseException) -> str:
     return f"{line}: {_BEHIND_A_POOLER}" if getattr(cause, "sqlstate", None) in _UNKNOWN_STATEMENT else line
 
 
-def _postgresql(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
+def _connecting(url: str) -> dict[str, Any]:
     dsn, parameters = _without_client_only(url), dict(parse_qsl(urlsplit(url).query))
     seconds = parameters.get("connect_timeout", "")
     timeout = float(seconds) if seconds.isdecimal() and int(seconds) else _CONNECT_TIMEOUT
     name = parameters.get("application_name", "returns-worker")
     # These two settings travel with the connection's first packet, and PgBouncer sets them wherever a transaction lands
     # (https://www.pgbouncer.org/config.html, ignore_startup_parameters).
-    connecting: dict[str, Any] = {
+    return {
         "dsn": dsn,
         "timeout": timeout,
         "command_timeout": _COMMAND_TIMEOUT,
         "server_settings": {"application_name": name, "timezone": "UTC"},
-        "prepared_statement_name_func": _statement_names(),
     }
+
+
+def _postgresql(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
+    connecting = _connecting(url) | {"prepared_statement_name_func": _statement_names()}
     if pooler:
         # No statement is kept (https://magicstack.github.io/asyncpg/current/faq.html), and one without a name is sent
         # once more together with its values (https://github.com/MagicStack/asyncpg/pull/1065).
