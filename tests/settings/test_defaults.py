@@ -30,6 +30,7 @@ url = "sqlite:///returns.db"
 auto_migrate = true
 wait = "30s"
 pooler = false
+wake = true
 [accounts.default]
 carrier = "izipack"
 rate_per_minute = 60

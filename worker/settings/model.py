@@ -104,6 +104,8 @@ class DatabaseSettings(Table):
     """How long to wait for the database at start; zero tries once."""
     pooler: bool = False
     """Whether a transaction-mode pooler such as PgBouncer is in between; without meaning on SQLite."""
+    wake: bool = True
+    """Whether to be woken by what others commit, where the database can tell; else the tick finds it."""
 
     @property
     def kind(self) -> Literal["sqlite", "postgresql"]:
@@ -114,6 +116,11 @@ class DatabaseSettings(Table):
     def migrates_itself(self) -> bool:
         """`auto_migrate` as it is in force: by default on SQLite only."""
         return self.kind == "sqlite" if self.auto_migrate is None else self.auto_migrate
+
+    @property
+    def can_wake(self) -> bool:
+        """`wake` as it is in force: a transaction-mode pooler has no LISTEN."""
+        return self.wake and not (self.pooler and self.kind == "postgresql")
 
     def in_force(self) -> dict[str, Any]:
         """Give what an unset `auto_migrate` comes to."""
