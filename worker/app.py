@@ -34,6 +34,7 @@ from worker.steps.recorder import Recorder
 from worker.steps.report import Report
 from worker.store.accounts import register_accounts
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.hints import watch
 from worker.store.holds import describe, read_accounts
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
@@ -42,6 +43,7 @@ from worker.telemetry.metrics import Metrics
 
 _TIDY_EVERY = 60.0  # seconds
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
+_LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
 _STALLED_AFTER = 60.0  # seconds without a turn of the loop, after which /livez says so
 
 log = structlog.get_logger()
@@ -84,6 +86,7 @@ class Application:
         )
         self._writing: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
         self._report.recorded(before, decision)
@@ -106,6 +109,8 @@ class Application:
         host, port = self._server.address
         log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
         self._writing = asyncio.create_task(self._recorder.run())
+        if self.settings.database.can_wake:
+            self._watching = asyncio.create_task(self._watch())
         worker_settings = self.settings.worker
         self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.advance.wake)
         self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
@@ -148,6 +153,10 @@ class Application:
         log.info("stopped")
 
     async def _close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
         if self._writing is not None:
             await self._ticks.stop()
             self._writing.cancel()
@@ -157,6 +166,13 @@ class Application:
         for account in self._accounts.values():
             await account.carrier.close()
         await self.database.close()
+
+    async def _watch(self) -> None:
+        """Be woken by what others commit; whatever goes wrong with that, the tick goes on."""
+        try:
+            await watch(self.database, self.advance.wake, lambda: self.advance.claimed, _say_lost)
+        except Exception:
+            log.exception("listening_crashed", hint="new returns are found by the tick")
 
     def _say_unfinished(self) -> None:
         """Every result that could not be written is said, since it is nowhere else."""
@@ -242,6 +258,12 @@ _OUTCOMES: Mapping[Step, tuple[str, ...]] = {
     Step.TRACK: (StepOutcome.CHANGED, StepOutcome.UNCHANGED, StepOutcome.COMPLETED, *_FAILURES),
     Step.CANCEL: (StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK, *_FAILURES),
 }
+
+
+def _say_lost(error: str, tries: int, retry_in: float) -> None:
+    """Said once when it lasts; a database that is away is said by whoever needs it."""
+    say = log.warning if tries == _LOST_FOR_LONGER else log.debug
+    say("listening_failed", error=error, retry_in=round(retry_in, 1), hint="new returns are found by the tick")
 
 
 async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[None]]) -> None:

@@ -76,6 +76,7 @@ class Advance:
         self._alone = False  # whether a row is tried with nothing else in hand
         self.draining = False
         self.turned_at = clock()
+        self.claimed = 0  # rows taken so far
         for account in accounts.values():
             account.places = asyncio.Semaphore(account.max_in_flight)
 
@@ -168,6 +169,7 @@ class Advance:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), 0.0))
         asked_at = self._clock()
         taken = await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease))
+        self.claimed += len(taken)
         suspect = next((each for each in taken if SUSPECT_CLAIMS <= each.order.claims <= MAX_CLAIMS), None)
         if suspect is not None:
             await self._try_alone(suspect, [each for each in taken if each is not suspect], asked_at)
