@@ -103,6 +103,16 @@ def test_only_sqlite_migrates_itself(tmp_path: Path) -> None:
     assert (Settings().database.kind, postgres.kind) == ("sqlite", "postgresql")
 
 
+def test_only_a_transaction_mode_pooler_and_the_operator_keep_a_worker_from_being_woken() -> None:
+    def can_wake(**environ: str) -> bool:
+        prefix = "RETURNS_WORKER_DATABASE__"
+        return load(environ={f"{prefix}{name}": value for name, value in environ.items()}).database.can_wake
+
+    postgres = "postgresql://u@h/db"
+    assert can_wake() and can_wake(URL=postgres) and can_wake(POOLER="true")  # which has no meaning on SQLite
+    assert not (can_wake(WAKE="false") or can_wake(URL=postgres, WAKE="false") or can_wake(URL=postgres, POOLER="true"))
+
+
 def test_the_reference_file_gives_exactly_the_defaults() -> None:
     key_file = Path("/etc/returns-worker/izipack.key")
     defaults = Settings(accounts={"default": AccountSettings(api_key_file=key_file)})
