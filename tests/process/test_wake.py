@@ -27,7 +27,7 @@ ASLEEP = {  # nothing but a hint ends the sleep of a worker whose returns are al
     "RETURNS_WORKER_POLLING__FIRST": "1h",
     "RETURNS_WORKER_POLLING__CAP": "1h",
 }
-TICKING = ASLEEP | {"RETURNS_WORKER_WORKER__TICK": "1s"}
+TICKING = ASLEEP | {"RETURNS_WORKER_WORKER__TICK": "500ms"}
 HINTLESS = {"RETURNS_WORKER_DATABASE__WAKE": "false"}
 LISTENERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '% (wake)'"
 DISABLED = "ALTER TABLE return_order DISABLE TRIGGER return_order_wake_on_insert"
@@ -56,16 +56,17 @@ async def test_with_the_hint_switched_off_by_trigger_or_by_setting_the_tick_find
     assert len(await shop.execute(LISTENERS)) == 1
     await shop.execute(DISABLED)
     await shop.insert("R-2")
-    await until(lambda: shop.is_in("R-2", "tracking"), 1 + SOON, lambda: listening.log_text)
+    await until(lambda: shop.is_in("R-2", "tracking"), SOON, lambda: listening.log_text)
     assert await listening.stopped() == 0
     await shop.insert("R-3")
-    await until(lambda: shop.is_in("R-3", "tracking"), 1 + SOON, lambda: deaf.log_text)
+    await until(lambda: shop.is_in("R-3", "tracking"), SOON, lambda: deaf.log_text)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_worker_that_shall_not_be_woken_finds_the_row_by_its_tick(start: Start, shop: Shop) -> None:
     worker = await start(**TICKING, **HINTLESS).ready()
     await shop.insert("R-1")
-    await until(lambda: shop.is_in("R-1", "tracking"), 1 + SOON, lambda: worker.log_text)
+    await until(lambda: shop.is_in("R-1", "tracking"), SOON, lambda: worker.log_text)
 
 
 @on_postgresql
@@ -113,7 +114,7 @@ async def test_a_burst_of_hints_costs_idle_workers_little(
     assert used < max(seconds, 1.0) * 0.5
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [15, pytest.param(200, marks=pytest.mark.long)])
 async def test_a_request_is_at_the_carrier_soon_after_its_insert(
     count: int,
     start: Start,
@@ -123,7 +124,7 @@ async def test_a_request_is_at_the_carrier_soon_after_its_insert(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A tick is one second; the median and the worst of a hundred, measured from before the statement was sent."""
-    worker = await _asleep(start(**TICKING), shop)
+    worker = await _asleep(start(**ASLEEP | {"RETURNS_WORKER_WORKER__TICK": "1s"}), shop)
     chance = random.Random()
     taken: list[float] = []
     async with _inserting(database_url) as insert:
