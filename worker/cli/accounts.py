@@ -14,7 +14,7 @@ from worker.domain.lifecycle import State
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts
 from worker.store.database import Database
-from worker.store.holds import AccountState, describe, hold_by_hand, hold_creations, read_accounts, release_by_hand
+from worker.store.holds import AccountState, explain, hold_by_hand, hold_creations, read_accounts, release_by_hand
 from worker.store.queries import Backlog, read_backlog
 
 accounts = typer.Typer(help="Show what each account waits for, hold one, release it.", invoke_without_command=True)
@@ -118,7 +118,7 @@ def _change(context: typer.Context, name: str, change: Callable[[Database], Awai
                 fail(f"error: there is no account {shown(name)} ({known})", Exit.USAGE)
             await change(database)
             state = (await read_accounts(database))[name]
-        say(shown(f"account {name}: {_waits_for(state)}"))
+        say(shown(f"account {name}: {explain(state)}"))
 
     run(work)
 
@@ -132,11 +132,5 @@ def _line(settings: Settings, name: str, state: AccountState | None, backlog: Se
         pending=sum(row.count for row in rows if row.state == State.PENDING),
         tracking=sum(row.count for row in rows if row.state == State.TRACKING),
         due=sum(row.due for row in rows),
-        waits_for=_waits_for(state) if state is not None else "ok",
+        waits_for=explain(state) if state is not None else "ok",
     )
-
-
-def _waits_for(state: AccountState) -> str:
-    """In one line, with what the carrier or a person said."""
-    said = [state.hold.message if state.hold is not None else None, state.create_hold_message]
-    return "; ".join((describe(state), *(text for text in said if text)))

@@ -24,7 +24,7 @@ from worker.steps.label import fetch_label
 from worker.steps.meter import Meter
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
-from worker.store.holds import read_holds
+from worker.store.holds import describe, explain, read_accounts
 from worker.store.queries import History, find_orders, read_history
 from worker.store.records import replace_label
 from worker.store.tables import LabelRow, ReturnOrderRow
@@ -91,15 +91,15 @@ def show(
         logs_for(settings)
         async with opened_database(settings) as database:
             history = await read_history(database, await the_order(database, reference, account))
-            hold = (await read_holds(database)).get(history.order.account)
+            state = (await read_accounts(database)).get(history.order.account)
         if as_json:
             typer.echo(json.dumps(_history_as_json(history), indent=2))
             return
         print_history(history)
         if settings.accounts and history.order.account not in settings.accounts:
             say(f"it waits: account {history.order.account!r} is not configured here")
-        elif hold is not None and history.order.due_at is not None:
-            say(f"it waits: account {history.order.account!r} is {hold}")
+        elif state is not None and describe(state) != "ok" and history.order.due_at is not None:
+            say(shown(f"account {history.order.account!r}: {explain(state)}"))
 
     run(work)
 

@@ -9,7 +9,7 @@ import typer
 
 from worker.app import Application, wait_for_database
 from worker.carriers.port import CarrierError
-from worker.cli.context import Exit, fail, logs_for, run, say, settings_of
+from worker.cli.context import Exit, fail, logs_for, run, say, settings_of, shown
 from worker.cli.overload import overloads
 from worker.configured import open_account
 from worker.labels import LabelStoreError, open_label_store
@@ -17,7 +17,7 @@ from worker.runtime.shutdown import stop_requested
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.simulator import MAGIC_WORDS, Simulator
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
-from worker.store.holds import read_holds
+from worker.store.holds import describe, explain, read_accounts
 from worker.store.place import known_place, settle_place
 from worker.store.queries import Backlog, read_backlog
 from worker.store.schema import SchemaState, migrate, schema_state
@@ -174,9 +174,9 @@ def _check_accounts_of_rows(settings: Settings, backlog: list[Backlog], findings
 
 
 async def _check_holds(settings: Settings, database: Database, findings: Findings) -> None:
-    for name, hold in (await read_holds(database)).items():
-        if name in settings.accounts:
-            findings.warn(f"account {name}: {hold}")
+    for name, state in (await read_accounts(database)).items():
+        if name in settings.accounts and describe(state) != "ok":
+            findings.warn(shown(f"account {name}: {explain(state)}"))
 
 
 async def _check_label_store(settings: Settings, findings: Findings) -> None:

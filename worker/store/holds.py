@@ -77,6 +77,12 @@ def describe(state: AccountState) -> str:
     return "; ".join(waits) or "ok"
 
 
+def explain(state: AccountState) -> str:
+    """The same, with what the carrier or a person said, which may be anything."""
+    said = [state.hold.message if state.hold is not None else None, state.create_hold_message]
+    return "; ".join((describe(state), *(text for text in said if text)))
+
+
 async def read_accounts(database: Database) -> dict[str, AccountState]:
     """Every account that a worker has registered or a person has held, by name."""
     now = _NOW[database.dialect]
