@@ -68,7 +68,7 @@ class Ladder:
         at = now + self._jittered(wait, chance)
         if pickup is not None and self.near_pickup and self.near_pickup < wait:
             at = self._near(pickup, now, at, chance)
-        return self._not_at_night(at, wait) if self.quiet_nights else at
+        return self._not_at_night(at, wait, chance, pickup) if self.quiet_nights else at
 
     def _near(self, pickup: date, now: datetime, at: datetime, chance: float) -> datetime:
         """Sooner, where the time from `now` until `at` meets the daytime of the pickup or of the day after."""
@@ -82,14 +82,18 @@ class Ladder:
                 return min(at, soon)
         return at
 
-    def _not_at_night(self, at: datetime, wait: timedelta) -> datetime:
-        """After the night, spread as the night's polls would have been, lest all of them come with its end."""
+    def _not_at_night(self, at: datetime, wait: timedelta, chance: float, pickup: date | None) -> datetime:
+        """After the night, spread over one wait, lest all of them come with its end.
+
+        By chance, and not by how far into the night they would have come: they all would soon after its beginning.
+        """
         begin, _ = self.daytime.around(at)
         if begin <= at:
             return at
-        night = _DAY - self.daytime.length
-        part = 1 - min(max((begin - at) / night, 0.0), 1.0)  # of the night that had gone by
-        return begin + part * min(wait, self.daytime.length / 2)
+        mornings = [self.daytime.of(day)[0] for day in _pickup_days(pickup)] if pickup is not None else []
+        if self.near_pickup and begin in mornings:
+            wait = min(wait, self.near_pickup)
+        return begin + chance * min(wait, self.daytime.length / 2)
 
     def _jittered(self, wait: timedelta, chance: float) -> timedelta:
         return wait * (1 + self.jitter * (2 * chance - 1))
