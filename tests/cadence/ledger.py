@@ -143,7 +143,8 @@ class Ledger:
         polls = sorted(self.polls) or [0]
         both = f"{median(polls):.0f}/{part(polls, 0.95):.0f}"
         return (
-            f"{self.account:10} {self.rate or '-':>9} {self.returns:8} {len(self.sent_at):9} {self.busiest:12} {both:>13}"
+            f"{self.account:10} {self.rate or '-':>9} {self.returns:8} {len(self.sent_at):9} {self.busiest:12}"
+            f" {both:>13}"
             f" {shown(median(late)):>9} {shown(part(late, 0.99)):>9} {shown(late[-1]):>9}"
             f" {shown(self.worst_shortfall):>10} {still_open:5} {sum(self.breaches.values()):8}"
         )

@@ -1,9 +1,8 @@
-"""Four shops over months: one with room, one that is overloaded for days, one without a limit, one with quiet nights."""
+"""Four shops over months: with room, overloaded for days, without a limit, and with quiet nights."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from tests.cadence.carrier import drawn
 from tests.cadence.clock import DAY, HOUR, moment, seconds
@@ -24,14 +23,16 @@ class Shop:
     rate: int
     returns: int
     workers: int = 2
-    polling: AccountPolling = AccountPolling()
+    quiet_nights: bool = False
     pickups: tuple[int, int] = (1, 4)
     with_pickup: float = 0.5
     sale: range = range(0)
 
     def account(self) -> Account:
         """The account as the settings make it."""
-        settings = Settings(accounts={self.name: AccountSettings(polling=self.polling)})
+        settings = Settings(
+            accounts={self.name: AccountSettings(polling=AccountPolling(quiet_nights=self.quiet_nights))}
+        )
         return Account(self.name, policy_of(settings, self.name), self.rate, workers=self.workers)
 
     def by_day(self, days: int) -> Iterator[int]:
@@ -47,14 +48,13 @@ class Shop:
 
 def shops(returns: int, days: int, slower: int = 1) -> list[Shop]:
     """The four, who share `returns`; each limit is divided by `slower`."""
-    nights: dict[str, Any] = {"quiet_nights": True}
-    third, rest = returns * 3 // 10, returns * 2 // 10
+    many, few = returns * 3 // 10, returns * 2 // 10
     sale = range(days // 3, days // 3 + max(days // 15, 1))
     return [
-        Shop("roomy", 60 // slower, third),
-        Shop("tight", 20 // slower, third, workers=4, sale=sale),
-        Shop("unlimited", 0, rest, workers=1),
-        Shop("nights", 60 // slower, rest, polling=AccountPolling(**nights), pickups=(0, 2), with_pickup=1.0),
+        Shop("roomy", 60 // slower, many),
+        Shop("tight", 20 // slower, many, workers=4, sale=sale),
+        Shop("unlimited", 0, few, workers=1),
+        Shop("nights", 60 // slower, few, quiet_nights=True, pickups=(0, 2), with_pickup=1.0),
     ]
 
 
@@ -69,14 +69,16 @@ def life(shops: list[Shop], seed: int, days: int, until: int) -> Simulation:
     return simulation
 
 
-def _a_day(simulation: Simulation, shop: Shop, account: Account, identities: Iterator[int]) -> Any:
+def _a_day(simulation: Simulation, shop: Shop, account: Account, identities: Iterator[int]) -> Callable[..., None]:
     chance = simulation.random
 
     def insert(_: object) -> None:
         now, pickup = simulation.now, None
         if chance.random() < shop.with_pickup:
             pickup = moment(now).date() + timedelta(days=chance.randint(*shop.pickups))
-        midnight = None if pickup is None else seconds(moment(0).replace(year=pickup.year, month=pickup.month, day=pickup.day))
+        midnight = (
+            None if pickup is None else seconds(moment(0).replace(year=pickup.year, month=pickup.month, day=pickup.day))
+        )
         number = next(identities)
         at = moment(now)
         order = ReturnOrder(
@@ -85,7 +87,7 @@ def _a_day(simulation: Simulation, shop: Shop, account: Account, identities: Ite
         account.ledger.returns += 1
         simulation.insert(account, order, drawn(chance, now, midnight))
 
-    def morning(count: Any) -> None:
+    def morning(count: int) -> None:
         at_once = int(count * AT_MIDNIGHT)
         for _ in range(at_once):
             insert(None)
