@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
 from statistics import median
+from zoneinfo import ZoneInfo
 
 from tests.cadence.carrier import Journey
 from tests.cadence.clock import DAY, HOUR, seconds
@@ -19,6 +20,7 @@ HEADER = (
     f"{'account':10} {'limit/min':>9} {'returns':>8} {'requests':>9} {'busiest 60 s':>12} {'polls p50/p95':>13}"
     f" {'late p50':>9} {'late p99':>9} {'worst':>9} {'shortfall':>10} {'open':>5} {'breaches':>8}"
 )
+_AMSTERDAM = ZoneInfo("Europe/Amsterdam")  # and daytime from 07:00 to 21:00, as the settings have it
 _SHOWN = 20
 _BACK_OFF = 15 * 60.0  # the longest wait after a failure
 _ROUNDING = 0.001
@@ -68,13 +70,14 @@ class Ledger:
         self.sent_at, self.arrived_at = array("d"), array("d")
         self.lateness = array("d")  # of polls, from due to sent
         self.polls = array("H")  # of each return that is over
-        self.worst_shortfall = self.worst_wait_for_a_place = 0.0
+        self.worst_shortfall = self.worst_wait_for_a_place = self.last_created = 0.0
         self.worst_by_step: dict[Step, float] = dict.fromkeys(Step, 0.0)
         self.served_while_all_wait: Counter[Step] = Counter()
         self.most_at_once = self.returns = self.finished = 0
         self.ends: Counter[TrackingStatus] = Counter()
         self.breaches: Counter[str] = Counter()
         self.examples: list[str] = []
+        self._quiet_nights = policy.ladder(TrackingStatus.IN_TRANSIT).quiet_nights
         self._bounds = {status: Bounds(policy.ladder(status)) for status in TrackingStatus if not status.is_terminal}
 
     def claimed(self, order: ReturnOrder, late: float, promised: float) -> None:
@@ -113,6 +116,8 @@ class Ledger:
             journey.same = journey.same + 1 if word == journey.word else 0
             journey.word = word
             if poll.after.track_due_at is not None and poll.after.tracking_status is not None:
+                if self._quiet_nights and not self._is_by_day(poll.after):
+                    self._breach("due by night", f"{before.id}: {poll.after.track_due_at}")
                 wait = seconds(poll.after.track_due_at) - poll.answered
                 if wait > self._bounds[poll.after.tracking_status].most(journey.same) + _ROUNDING:
                     self._breach("too long", f"{before.id}: {wait:.1f} s after {journey.same} same answers")
@@ -148,6 +153,13 @@ class Ledger:
             f" {shown(median(late)):>9} {shown(part(late, 0.99)):>9} {shown(late[-1]):>9}"
             f" {shown(self.worst_shortfall):>10} {still_open:5} {sum(self.breaches.values()):8}"
         )
+
+    def _is_by_day(self, order: ReturnOrder) -> bool:
+        """By the clock on the wall; the very last poll comes when the return's time is over, be that by night."""
+        at = order.track_due_at
+        assert at is not None and order.followed_since is not None
+        ends_at = order.followed_since + self.policy.ladder(order.tracking_status).max_age
+        return at == ends_at or 7 <= at.astimezone(_AMSTERDAM).hour < 21
 
     def _breach(self, promise: str, what: str) -> None:
         self.breaches[promise] += 1

@@ -69,7 +69,7 @@ class Account:
         self.look_at = inf  # when a turn would next find something to do
         self.left_behind = False  # whether rows were left behind for want of a place
         self._later: dict[Step, list[tuple[float, int]]] = {step: [] for step in SCHEDULED_STEPS}
-        self._due: dict[Step, deque[tuple[float, int]]] = {step: deque() for step in SCHEDULED_STEPS}
+        self._due: dict[Step, list[tuple[float, int]]] = {step: [] for step in SCHEDULED_STEPS}
         self._next_due = inf
 
     def put(self, order: ReturnOrder) -> float:
@@ -82,13 +82,13 @@ class Account:
         return at
 
     def see(self, now: float) -> None:
-        """Queue what has become due: in the order of time, since nothing is ever due before it is written."""
+        """Queue what has become due. A poll may have been for long, where its return waited for its label first."""
         if self._next_due > now:
             return
         for step, later in self._later.items():
             due = self._due[step]
             while later and later[0][0] <= now:
-                due.append(heappop(later))
+                heappush(due, heappop(later))
         self._next_due = min((later[0][0] for later in self._later.values() if later), default=inf)
 
     def due(self, most: int) -> dict[Step, int]:
@@ -97,7 +97,7 @@ class Account:
 
     def take(self, step: Step) -> tuple[float, ReturnOrder]:
         """The row of a step that is due longest, and since when it is."""
-        at, row = self._due[step].popleft()
+        at, row = heappop(self._due[step])
         return at, self.rows[row]
 
     @property
@@ -290,7 +290,7 @@ class Simulation:
         if order.state is State.PENDING:
             if failed:
                 return _NOT_REACHED  # the one failure after which a creation is surely sent again
-            account.journeys[order.id].born = now
+            account.journeys[order.id].born = account.ledger.last_created = now
             return Created(f"9RET{order.id}", None)
         if failed:
             return _BROKEN
