@@ -65,7 +65,7 @@ def _every_return_ends(simulation: Simulation, max_age_in_days: int) -> None:
 def _the_overloaded_one_says_so_and_the_others_are_not_late(simulation: Simulation) -> None:
     roomy, tight, unlimited, _ = (account.ledger for account in simulation.accounts)
     assert tight.worst_shortfall > 2 * roomy.worst_shortfall
-    assert max(unlimited.lateness) <= 2 * SLOWEST + 1
+    assert unlimited.worst_shortfall <= 60  # while the creations of midnight have its places
     served = tight.served_while_all_wait
     assert served[Step.CREATE] > served[Step.LABEL] > 0
     assert served[Step.TRACK] > 0
