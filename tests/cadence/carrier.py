@@ -23,7 +23,8 @@ class Journey:
     """`legs`: from how many seconds after its creation on the carrier says what; `born`: when it was created.
 
     The rest is what the ledger keeps of it: polls, answers in a row that said the same, the word said last, when the
-    last answer came, and whether that was a failure. `pickup`: the midnight (UTC) of its pickup date.
+    last answer came, and whether that was a failure. `excused`: how late failures have made
+    it. `pickup`: the midnight (UTC) of its pickup date.
     """
 
     legs: tuple[tuple[float, Tracked], ...]
@@ -36,6 +37,7 @@ class Journey:
     answered: float = -inf
     pickup: float | None = None
     failed: bool = False
+    excused: float = 0.0
 
     def seen(self, now: float) -> Tracked:
         """The answer at a time, which never goes back."""

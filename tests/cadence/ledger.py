@@ -23,6 +23,7 @@ HEADER = (
 _AMSTERDAM = ZoneInfo("Europe/Amsterdam")  # and daytime from 07:00 to 21:00, as the settings have it
 _SHOWN = 20
 _BACK_OFF = 15 * 60.0  # the longest wait after a failure
+_ANSWERS = 5.0  # what two requests take
 _ROUNDING = 0.001
 
 
@@ -103,7 +104,7 @@ class Ledger:
         before, bounds = poll.before, self._bounds[poll.before.tracking_status or TrackingStatus.UNKNOWN]
         gap = poll.sent - journey.answered
         # The last poll of all comes when its time is over, whatever the ladder says.
-        is_last = poll.after.tracking_status is TrackingStatus.EXPIRED
+        is_last = poll.due >= self._ends_at(before) - _ROUNDING
         if journey.polls and not journey.failed and not is_last:
             near = journey.pickup is not None and _meets(journey.pickup, journey.answered, poll.sent)
             if gap < bounds.least(journey.same, near=near) - _ROUNDING:
@@ -111,6 +112,10 @@ class Ledger:
         journey.polls += 1
         journey.answered = poll.answered
         journey.failed = not isinstance(poll.outcome, Tracked)
+        if journey.failed:  # it queues up again
+            journey.excused += poll.sent - poll.due + _BACK_OFF
+        elif poll.after.track_due_at is not None:
+            journey.excused = 0.0
         if isinstance(poll.outcome, Tracked):
             word = poll.outcome.update.carrier_status
             journey.same = journey.same + 1 if word == journey.word else 0
@@ -132,8 +137,8 @@ class Ledger:
         self.ends[order.tracking_status] += 1
         if order.tracking_status is TrackingStatus.EXPIRED:
             return
-        longest = max(bounds.longest for bounds in self._bounds.values()) + _BACK_OFF
-        late = self.lateness[-1] + 2.0
+        longest = max(bounds.longest for bounds in self._bounds.values())
+        late = self.lateness[-1] + journey.excused + _ANSWERS
         if now - journey.ends_at > longest + late:
             self._breach("end seen late", f"{order.id}: {now - journey.ends_at:.0f} s")
 
@@ -154,12 +159,16 @@ class Ledger:
             f" {shown(self.worst_shortfall):>10} {still_open:5} {sum(self.breaches.values()):8}"
         )
 
+    def _ends_at(self, order: ReturnOrder) -> float:
+        """When a return is too old to be asked about."""
+        assert order.followed_since is not None
+        return seconds(order.followed_since) + self.policy.ladder(order.tracking_status).max_age.total_seconds()
+
     def _is_by_day(self, order: ReturnOrder) -> bool:
         """By the clock on the wall; the very last poll comes when the return's time is over, be that by night."""
         at = order.track_due_at
-        assert at is not None and order.followed_since is not None
-        ends_at = order.followed_since + self.policy.ladder(order.tracking_status).max_age
-        return at == ends_at or 7 <= at.astimezone(_AMSTERDAM).hour < 21
+        assert at is not None
+        return seconds(at) >= self._ends_at(order) - _ROUNDING or 7 <= at.astimezone(_AMSTERDAM).hour < 21
 
     def _breach(self, promise: str, what: str) -> None:
         self.breaches[promise] += 1
