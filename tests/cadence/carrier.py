@@ -23,8 +23,8 @@ class Journey:
     """`legs`: from how many seconds after its creation on the carrier says what; `born`: when it was created.
 
     The rest is what the ledger keeps of it: polls, answers in a row that said the same, the word said last, when the
-    last answer came, and whether that was a failure. `excused`: how late failures have made
-    it. `pickup`: the midnight (UTC) of its pickup date.
+    last answer came, and whether that was a failure. `excused`: how late failures have made it. `pickup`: the midnight
+    (UTC) of its pickup date.
     """
 
     legs: tuple[tuple[float, Tracked], ...]
