@@ -20,7 +20,7 @@ from worker.domain.decide import decide
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import SCHEDULED_STEPS, State, Step
 from worker.domain.outcomes import Created, Failed, FailureKind, LabelReady, LabelTrouble, Outcome, StoredLabel
-from worker.domain.pacing import TOKEN_LIFE, Pace
+from worker.domain.pacing import TOKEN_LIFE, Pace, shortfall
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.steps.lanes import cut, first_step, share
@@ -111,13 +111,11 @@ class Account:
         return sum(map(len, self._due.values()))
 
     def shortfall(self, now: float) -> float:
-        """What the worker reports: since when the oldest waits, or how long all of them take at the limit."""
+        """What the worker reports."""
         self.see(now)
-        backlog = self.backlog
-        if not backlog:
-            return 0.0
-        oldest = min(queue[0][0] for queue in self._due.values() if queue)
-        return max(now - oldest, backlog / self.rate * 60 if self.rate else 0.0)
+        oldest = min((queue[0][0] for queue in self._due.values() if queue), default=None)
+        since = moment(oldest) if oldest is not None else None
+        return shortfall(self.pace, self.backlog, since, moment(now)).total_seconds()
 
 
 @dataclass(slots=True)

@@ -71,6 +71,15 @@ class Pace:
         return slowed if spent_until is None or slowed > spent_until else None
 
 
+def shortfall(pace: Pace | None, due: int, oldest_due_at: datetime | None, now: datetime) -> timedelta:
+    """How far an account runs behind: the age of what is due longest, or what all that is due takes at its pace.
+
+    That is somewhat less than its limit: tokens have a life, requests a way to go, and a burst is held ready.
+    """
+    age = now - oldest_due_at if oldest_due_at is not None else timedelta(0)
+    return max(age, due * pace.interval if pace is not None else timedelta(0), timedelta(0))
+
+
 def _whole_milliseconds(moment: datetime) -> datetime:
     """Up to the next millisecond: SQLite keeps no more, and would round it down."""
     return moment + timedelta(microseconds=-moment.microsecond % 1000)

@@ -43,11 +43,6 @@ class Account:
     probe: Step | None = None
 
     @property
-    def rate_per_minute(self) -> int:
-        """Requests in any 60 seconds, over all workers; 0: no limit."""
-        return self.meter.rate_per_minute
-
-    @property
     def free(self) -> int:
         """Calls that could be made at once."""
         return max(0, self.max_in_flight - self.in_hand)

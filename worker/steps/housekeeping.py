@@ -7,6 +7,7 @@ import structlog
 
 from worker.domain.demand import demand_of
 from worker.domain.lifecycle import LIVE_STATES
+from worker.domain.pacing import shortfall
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
 from worker.store.database import Database, DatabaseUnavailable
@@ -95,9 +96,10 @@ class Housekeeping:
 
     def _note_pace(self, account: Account, rows: list[Backlog], state: AccountState) -> None:
         """What the account is asked for, how far it runs behind, and what to change when that is no moment's crowd."""
-        due, limit = sum(row.due for row in rows), account.rate_per_minute
-        oldest = min((row.oldest_due_at for row in rows if row.oldest_due_at is not None), default=state.now)
-        behind = max(state.now - oldest, timedelta(minutes=due / limit) if limit else timedelta(0))
+        due, pace = sum(row.due for row in rows), account.meter.pace
+        limit = pace.rate_per_minute if pace is not None else 0
+        oldest = min((row.oldest_due_at for row in rows if row.oldest_due_at is not None), default=None)
+        behind = shortfall(pace, due, oldest, state.now)
         demand = demand_of(account.policy, tracked_by_status(rows, account.name))
         self._metrics.shortfall.labels(account.name).set(behind.total_seconds())
         self._metrics.poll_demand.labels(account.name).set(demand.per_minute)

@@ -48,9 +48,9 @@ class Meter:
         return self._pace is not None
 
     @property
-    def rate_per_minute(self) -> int:
-        """The limit; 0: none."""
-        return self._pace.rate_per_minute if self._pace is not None else 0
+    def pace(self) -> Pace | None:
+        """The rule; None: the account has no limit."""
+        return self._pace
 
     def stop(self) -> None:
         """Let nobody wait for a token any more: the process is to end."""
