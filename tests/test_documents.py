@@ -15,6 +15,7 @@ import pytest
 import typer.main
 from pydantic import BaseModel
 
+from tests.cadence.ledger import HEADER as CADENCE_HEADER
 from tests.chaos.test_chaos import HEADER
 from tests.postgres import PostgresServer
 from worker.cli.commands import application
@@ -198,6 +199,13 @@ def test_the_table_of_a_thousand_kills_is_printed_by_the_command_beside_it(reque
     assert snippet("chaos").split()[-2:] == ["-m", "chaos"]
     assert any(line.startswith("chaos:") for line in request.config.getini("markers"))
     assert HEADER in README
+
+
+def test_the_table_of_ninety_days_is_printed_by_the_command_beside_it() -> None:
+    command = snippet("cadence", CADENCE).split()
+    assert command[-3:-1] == ["-m", "long"]
+    assert "def test_ninety_days_of_a_hundred_thousand_returns" in (ROOT / command[-1]).read_text(encoding="utf-8")
+    assert CADENCE_HEADER in CADENCE
 
 
 def test_the_drawing_of_a_cadence_is_what_the_command_beside_it_prints(tmp_path: Path) -> None:
