@@ -1,6 +1,13 @@
-"""Fixtures that every part of the suite may use."""
+"""Fixtures that every part of the suite may use, and how many test files run at a time."""
+
+import pytest
 
 from tests.pgbouncer import pgbouncer
 from tests.postgres import postgres_server, postgres_url
 
 __all__ = ["pgbouncer", "postgres_server", "postgres_url"]
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two: most tests wait for a process or a moment. The long forms measure, and have the machine to themselves."""
+    return 2 if "not long" in config.option.markexpr else 0
