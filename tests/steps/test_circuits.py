@@ -95,9 +95,8 @@ async def test_one_probe_closes_it_when_the_carrier_is_well_again(sick: tuple[Lo
     assert carrier.count("track") == 20  # those that failed wait for their next try
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 async def test_of_several_workers_one_tries(database: Database, tmp_path: Path) -> None:
-    if database.dialect == "sqlite":
-        pytest.skip("one worker for each SQLite file")
     carrier = ScriptedCarrier()
     loops = [await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=4) for _ in range(3)]
     await loops[0].insert(*(f"T{number}" for number in range(9)), state="tracking")
