@@ -247,6 +247,12 @@ def test_a_status_begins_anew_when_it_is_another() -> None:
     assert decide(row, seen(S.IN_TRANSIT), NOW, STAY, 0.5).order.state is State.TRACKING
 
 
+def test_a_stay_that_an_older_version_did_not_note_begins_at_the_next_poll_and_ends_no_return_early() -> None:
+    row = tracking(tracking_status=S.UNKNOWN, carrier_status="?", status_since=None, followed_since=NOW - 20 * DAY)
+    decision = decide(row, seen(S.UNKNOWN, "?"), NOW, STAY, 0.5)
+    assert (decision.order.state, decision.order.status_since) == (State.TRACKING, NOW)
+
+
 def finished(status: TrackingStatus, word: str) -> ReturnOrder:
     values = {"tracking_status": status, "carrier_status": word, "due_at": None, "label_due_at": None}
     return resting(State.COMPLETED, **values, followed_since=NOW - 90 * DAY)

@@ -110,7 +110,8 @@ def _followed_since(before: ReturnOrder, status: TrackingStatus, now: datetime) 
 
 
 def _status_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:
-    return (before.status_since or before.followed_since or now) if status is before.tracking_status else now
+    """From now where an older version did not say when it got its status, lest a stay end too early."""
+    return (before.status_since or now) if status is before.tracking_status else now
 
 
 def _beginning(order: ReturnOrder) -> str:

@@ -20,7 +20,7 @@ _POSTGRESQL_FORM = "status_since >= '0001-01-01 00:00+00' AND status_since < '10
 
 
 def upgrade() -> None:
-    """Add an account's two circuits and the hold of its creations; rows without `status_since` count from creation."""
+    """Add an account's two circuits and the hold of its creations; `status_since` begins with the next poll."""
     for circuit in ("", "create_"):
         op.add_column(
             "carrier_account", sa.Column(f"{circuit}failures", sa.Integer, nullable=False, server_default="0")
