@@ -23,6 +23,7 @@ from tests.domain.cases import (
     sent,
     tracking,
 )
+from worker.domain.cadence import Ladder
 from worker.domain.decide import decide
 from worker.domain.decision import Decision
 from worker.domain.errors import ErrorCode
@@ -30,7 +31,7 @@ from worker.domain.lifecycle import MAY_BECOME, State, Step
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
-from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, retry
+from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, remapped, retry
 
 ANNA = Person("anna@shop", "the carrier says so")
 HELD = State.NEEDS_ATTENTION
@@ -174,3 +175,39 @@ def test_whatever_happened_a_timer_or_a_command_leads_on(
     later = NOW + timedelta(days=4000)
     assert any(isinstance(command(after, ANNA, later, policy), Decision) for command in (retry, FOUND)), after
     assert isinstance(cancel(after, ANNA, later, policy), Decision), after
+
+
+def _read_as(status: TrackingStatus) -> WayOut:
+    return remapped(lambda _: frozenset({status}), lambda: 0.5)
+
+
+@pytest.mark.parametrize("asked", ["cancel_requested_at", "retry_requested_at"])
+@pytest.mark.parametrize("status", [TrackingStatus.DELIVERED, TrackingStatus.IN_TRANSIT])
+def test_what_was_asked_of_a_return_is_answered_before_its_word_is_read_anew(
+    asked: str, status: TrackingStatus
+) -> None:
+    row = tracking(tracking_status=TrackingStatus.UNKNOWN, carrier_status="?", **{asked: PAST})
+    assert isinstance(_read_as(status)(row, ANNA, NOW, POLICY), Refusal)
+
+
+def test_a_changed_map_is_no_answer_of_the_carrier_s_and_lets_nothing_come_due_at_once() -> None:
+    later = NOW + timedelta(hours=5)
+    row = tracking(
+        tracking_status=TrackingStatus.UNKNOWN,
+        carrier_status="?",
+        attempts=2,
+        error_code=ErrorCode.CARRIER_LOST_IT,
+        failing_since=LONG_AGO,
+        unchanged_polls=30,
+        due_at=later,
+        track_due_at=later,
+    )
+    decision = _read_as(TrackingStatus.IN_TRANSIT)(row, ANNA, NOW, POLICY)
+    assert isinstance(decision, Decision)
+    after = decision.order
+    assert (after.tracking_status, after.status_since) == (TrackingStatus.IN_TRANSIT, NOW)
+    assert (after.due_at, after.unchanged_polls) == (later, 30)
+    assert (after.attempts, after.error_code, after.failing_since) == (2, ErrorCode.CARRIER_LOST_IT, LONG_AGO)
+    fast = Policy(default_ladder=Ladder(first=timedelta(minutes=1), cap=timedelta(minutes=10)))
+    decision = _read_as(TrackingStatus.IN_TRANSIT)(row, ANNA, NOW, fast)
+    assert isinstance(decision, Decision) and decision.order.due_at == NOW + timedelta(minutes=10)

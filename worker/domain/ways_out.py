@@ -164,6 +164,8 @@ def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Calla
     def remap(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
         if order.state is not State.TRACKING or order.carrier_status is None:
             return Refusal(f"it is {order.state}: there is no word to be read anew")
+        if order.cancel_requested_at is not None or order.retry_requested_at is not None:
+            return Refusal("something else was asked of it, which a worker has to answer first: try again")
         possible = meanings(order.carrier_status)
         if order.tracking_status in possible:
             return Refusal(f"{order.carrier_status} means {order.tracking_status} already")
@@ -172,10 +174,28 @@ def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Calla
             return _made(order, again, person, "asked again, since the map has changed", StepOutcome.PUT_BACK)
         (status,) = possible
         update = TrackingUpdate(status, order.carrier_status, reason=person.signed("read by a changed map"))
-        decision = following.tracked(Context(order, now, policy, chance()), Tracked(update))
+        context = Context(order, now, policy, chance())
+        decision = following.tracked(context, Tracked(update))
+        if decision.order.state is State.TRACKING:
+            decision = replace(decision, order=_as_before(context, decision.order))
         return replace(decision, order=scheduled(decision.order))
 
     return remap
+
+
+def _as_before(context: Context, after: ReturnOrder) -> ReturnOrder:
+    """Nothing was heard of the carrier: what fails still fails, and it is not asked anew about all of them at once."""
+    before, ladder = context.order, context.policy.ladder(after.tracking_status)
+    due_at = ladder.next_at(context.now, before.unchanged_polls, context.chance, before.pickup_date)
+    return replace(
+        after,
+        attempts=before.attempts,
+        failing_since=before.failing_since,
+        error_code=before.error_code,
+        error_message=before.error_message,
+        unchanged_polls=before.unchanged_polls,
+        track_due_at=due_at if before.track_due_at is None else min(before.track_due_at, due_at),
+    )
 
 
 def may_be_asked_about(order: ReturnOrder) -> Refusal | None:
