@@ -122,12 +122,19 @@ DUE = {Step.CREATE: 3, Step.LABEL: 2, Step.TRACK: 9}
         (Health(creations=HALF.account), {Step.TRACK: 4}, {Step.TRACK: 4}, None),
         (Health(HALF.account, OPEN.account), {Step.CREATE: 3}, {}, None),
         (Health(HALF.account, OPEN.account), DUE, {Step.TRACK: 1}, Step.TRACK),
+        (Health(Circuit(7, NOW)), DUE, {Step.CREATE: 1}, Step.CREATE),
+        (Health(Circuit(7, NOW), OPEN.account), DUE, {Step.LABEL: 1}, Step.LABEL),
     ],
 )
 def test_an_open_circuit_lets_nothing_through_and_a_half_open_one_a_single_call(
     health: Health, due: dict[Step, int], taken: dict[Step, int], probe: Step | None
 ) -> None:
     assert admitted(health, due, NOW) == (taken, probe)
+
+
+def test_a_step_that_came_to_nothing_is_tried_after_the_others() -> None:
+    assert admitted(HALF, DUE, NOW, Step.TRACK) == ({Step.LABEL: 1}, Step.LABEL)
+    assert admitted(HALF, {Step.TRACK: 9}, NOW, Step.TRACK) == ({Step.TRACK: 1}, Step.TRACK)
 
 
 def test_creations_have_a_circuit_of_their_own_which_polls_do_not_close() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from sqlalchemy import text
 
 from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from worker.carriers.port import OutcomeUnknown, Throttled, Unavailable
@@ -186,3 +187,38 @@ async def test_a_year_s_wait_is_capped_and_said(
     state = (await read_accounts(database))["default"]
     assert state.hold is not None and state.hold.until - state.now <= timedelta(hours=1)
     assert state.hold.message == ("the carrier asks to wait (429); it asked for 365 days, 0:00:00, 1:00:00 is waited")
+
+
+async def test_a_carrier_whose_polls_alone_fail_still_gets_creations(sick: tuple[Loop, ScriptedCarrier]) -> None:
+    loop, carrier = sick
+    await loop.insert("C0")
+    for _ in range(4):
+        await _time_goes_by(loop)
+        await loop.turn()
+    assert carrier.count("create") == 1
+
+
+async def test_a_locked_row_does_not_keep_its_account_from_being_tried(database: Database, tmp_path: Path) -> None:
+    if database.dialect == "sqlite":
+        pytest.skip("SQLite locks no rows")
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier})
+    await loop.insert("T0", state="tracking")
+    await loop.insert("C0", "C1")
+    await change_health(database, "default", lambda _, now: Health(Circuit(5, now)))
+    async with database.engine.connect() as shop:
+        await shop.execute(text("SELECT 1 FROM return_order WHERE reference = 'T0' FOR UPDATE"))
+        for _ in range(3):
+            await loop.turn()
+        await shop.rollback()
+    assert carrier.calls == [("create", "C0"), ("create", "C1")]
+
+
+async def test_labels_that_are_not_ready_show_that_the_carrier_is_well(database: Database, tmp_path: Path) -> None:
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier})
+    await loop.insert("L0", "L1", state="tracking")
+    await loop.execute("UPDATE return_order SET next_step = 'label', label_due_at = due_at")
+    await change_health(database, "default", lambda _, now: Health(Circuit(5, now)))
+    await loop.turn()
+    assert (carrier.calls, await _health(loop)) == ([("label", "L0")], Health())

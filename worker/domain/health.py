@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.cadence import grown
+from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import (
     Absent,
@@ -25,6 +26,7 @@ from worker.domain.outcomes import (
     Failed,
     FailureKind,
     LabelReady,
+    LabelTrouble,
     NotCancelled,
     Outcome,
     RefTaken,
@@ -38,6 +40,8 @@ _SICK = frozenset(
         *(FailureKind.UNINTELLIGIBLE, FailureKind.OUTCOME_UNKNOWN),
     }
 )
+_PROBES = (Step.TRACK, Step.LABEL, Step.CREATE)  # which step is tried first
+_ANOTHER = 4  # each so-many-th probe is tried the other way round, lest one broken part of a carrier stop the others
 _SILENT = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})  # they hold the account by themselves
 
 
@@ -97,17 +101,22 @@ def probing(circuit: Circuit, until: datetime) -> Circuit:
     return circuit if circuit.is_closed else replace(circuit, open_until=until)
 
 
-def admitted(health: Health, due: Mapping[Step, int], now: datetime) -> tuple[Mapping[Step, int], Step | None]:
+def admitted(
+    health: Health, due: Mapping[Step, int], now: datetime, untried: Step | None = None
+) -> tuple[Mapping[Step, int], Step | None]:
     """What of `due` may be taken, and which step of that is a probe: one row of it, which has first to be asked for.
 
-    A probe is rather a poll than a creation, which might harm a return.
+    A probe is rather a poll than a creation, which might harm a return; but in one try of four it is rather a creation,
+    so that a carrier whose polls alone fail gets creations still. `untried` is the step that came to
+    nothing the last time, its rows being locked or its answer no sign of the carrier: another one comes before it.
     """
     if health.account.is_open(now):
         return {}, None
     if health.creations.is_open(now):
         due = {**due, Step.CREATE: 0}
     if not health.account.is_closed:
-        step = next((step for step in (Step.TRACK, Step.LABEL, Step.CREATE) if due.get(step)), None)
+        steps = _PROBES[::-1] if health.account.failures % _ANOTHER == _ANOTHER - 1 else _PROBES
+        step = next((step for step in sorted(steps, key=lambda each: each is untried) if due.get(step)), None)
         return ({step: 1} if step else {}), step
     if not health.creations.is_closed and due.get(Step.CREATE):
         return {**due, Step.CREATE: 1}, Step.CREATE
@@ -129,7 +138,7 @@ def after(
     health: Health, order: ReturnOrder, outcome: Outcome | None, breaker: Breaker, now: datetime, *, probe: bool
 ) -> Health:
     """An account's health after a step of `order` (None: not done); a `probe` that says nothing is given back."""
-    step, verdict = order.next_step, _is_well(outcome)
+    step, verdict = order.next_step, is_well(outcome)
     circuits = {"account": health.account} | ({"creations": health.creations} if step is Step.CREATE else {})
     if verdict is None:
         return probed(health, step, now) if probe else health
@@ -142,10 +151,12 @@ def after(
     return replace(health, **{name: breaker.failed(each, now, probe=probe) for name, each in circuits.items()})
 
 
-def _is_well(outcome: Outcome | None) -> bool | None:
+def is_well(outcome: Outcome | None) -> bool | None:
     """Whether the carrier did its part; None where nothing was heard of it."""
     match outcome:
         case Created() | Absent() | Ambiguous() | RefTaken() | Tracked() | LabelReady():
+            return True
+        case LabelTrouble(ErrorCode.LABEL_NOT_READY):  # it did answer
             return True
         case Failed(kind) | NotCancelled(Failed(kind)):
             return None if kind in _SILENT else kind not in _SICK

@@ -25,7 +25,8 @@ class Account:
 
     `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
     `sweeping`: its due polls are being answered by the carrier's list. `health` is what was last known of it; `probe`
-    says which step's next row shall find out whether a carrier that failed is well again.
+    says which step's next row shall find out whether a carrier that failed is well again, `untried` which step's
+    came to nothing the last time.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Account:
     sweeping: bool = False
     health: Health = field(default_factory=Health)
     probe: Step | None = None
+    untried: Step | None = None
 
     @property
     def free(self) -> int:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from worker.domain.health import Circuit, Health, admitted, after, is_tried, probed
+from worker.domain.health import Circuit, Health, admitted, after, is_tried, is_well, probed
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Outcome
 from worker.domain.returns import ReturnOrder
@@ -30,7 +30,8 @@ class Circuits:
         account.health = agenda.health
         account.paused = account.paused or agenda.health.account.is_open(agenda.now)
         due = {**agenda.due, Step.CREATE: 0} if agenda.creations_held else agenda.due
-        return admitted(agenda.health, due, agenda.now)
+        untried, account.untried = account.untried, None
+        return admitted(agenda.health, due, agenda.now, untried)
 
     async def take_probe(self, account: Account, step: Step) -> bool:
         """Be the one that tries, if nobody else is; the next row of this step is the probe."""
@@ -48,6 +49,7 @@ class Circuits:
     async def return_probe(self, account: Account) -> None:
         """There was nothing to try it with: the next one may."""
         step, account.probe = account.probe, None
+        account.untried = step
         if step is not None:
             await change_health(self._database, account.name, lambda health, now: probed(health, step, now))
 
@@ -56,6 +58,8 @@ class Circuits:
     ) -> None:
         """Let the carrier's answer, or its silence, count; most answers change nothing, and cost nothing."""
         breaker, before = account.policy.breaker, account.health
+        if probe and is_well(outcome) is None:
+            account.untried = order.next_step
         if not probe and after(before, order, outcome, breaker, now, probe=False) == before:
             return
 
