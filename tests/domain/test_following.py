@@ -210,6 +210,18 @@ def test_a_404_that_a_person_asked_for_out_of_turn_counts_for_nothing() -> None:
     assert decision.order.state is State.TRACKING
 
 
+def test_a_return_that_is_now_not_known_and_now_fails_is_not_tried_for_ever() -> None:
+    row, now = tracking(tracking_status=S.IN_TRANSIT, followed_since=NOW - 2 * DAY), NOW
+    answers = [LOST, Failed(FailureKind.SERVER_ERROR, "the carrier answered 500")]
+    for number in range(40):
+        row = decide(replace(row, claims=1), answers[number % 2], now, POLICY, 0.5).order
+        if row.due_at is None:
+            break
+        now = row.due_at
+    assert row.state is State.NEEDS_ATTENTION
+    assert now - NOW < 3 * DAY
+
+
 def test_a_step_back_is_recorded_as_one() -> None:
     row = tracking(tracking_status=S.IN_TRANSIT, carrier_status="InTransit")
     (line,) = after(row, seen(S.PRE_TRANSIT, "Created")).transitions

@@ -47,7 +47,7 @@ def not_found(context: Context, failed: Failed) -> Decision:
         return Decision(replace(order, failing_since=None, track_due_at=due_at), StepOutcome.UNCHANGED)
     code = ErrorCode.CARRIER_LOST_IT
     times = order.attempts + 1 if order.error_code is code else 1
-    context = replace(context, order=replace(order, attempts=times, failing_since=None))
+    context = replace(context, order=replace(order, attempts=times))  # failing in between must come to an end as well
     if times >= LOST_AFTER:
         return held(context, code, f"asked {times} times: {failed.message}", failed.raw)
     return retrying(context, code, failed.message, backoff.not_found_again(context.chance))
