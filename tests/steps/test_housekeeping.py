@@ -1,5 +1,6 @@
 """What the gauges and the log say of an account: how far it runs behind, what it waits for."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -74,6 +75,22 @@ async def test_what_waits_for_a_hold_is_not_called_behind(database: Database, tm
     with capture_logs() as lines:
         await housekeeping.refresh_gauges()
     assert [line["event"] for line in lines] == ["account_waits"]
+
+
+@pytest.mark.parametrize("sick", [Health(Circuit(5)), Health(creations=Circuit(5))])
+async def test_what_waits_for_a_sick_carrier_is_not_called_behind(
+    database: Database, tmp_path: Path, sick: Health
+) -> None:
+    loop, housekeeping = await _made(database, tmp_path, Pace(60))
+    await _due(loop, 3, 20 * MINUTE)
+    now = await database_now(database)
+    opened = Health(
+        *(replace(each, open_until=now) if each.failures else each for each in (sick.account, sick.creations))
+    )
+    await change_health(database, "default", lambda *_: opened)
+    with capture_logs() as lines:
+        await housekeeping.refresh_gauges()
+    assert lines == []
 
 
 async def test_the_gauges_say_what_an_account_waits_for(database: Database, tmp_path: Path) -> None:

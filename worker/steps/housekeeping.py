@@ -104,7 +104,7 @@ class Housekeeping:
         self._metrics.shortfall.labels(account.name).set(behind.total_seconds())
         self._metrics.poll_demand.labels(account.name).set(demand.per_minute)
         self._metrics.rate_limit.labels(account.name).set(limit)
-        if behind < _BEHIND or not limit or account.paused or state.create_hold_message is not None:
+        if behind < _BEHIND or not limit or account.paused or state.waits:
             self._behind.pop(account.name, None)
             return
         said = self._behind.get(account.name)

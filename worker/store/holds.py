@@ -58,6 +58,13 @@ class AccountState:
     health: Health
     now: datetime
 
+    @property
+    def waits(self) -> bool:
+        """Whether something keeps the account, or its creations, waiting, or did so until just now."""
+        circuits = (self.health.account, self.health.creations)
+        held = self.hold is not None or self.create_hold_message is not None
+        return held or not all(circuit.is_closed for circuit in circuits)
+
 
 def describe(state: AccountState) -> str:
     """What keeps the account waiting, in a few words without anybody's text; "ok" when nothing does."""
