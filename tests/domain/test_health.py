@@ -148,6 +148,14 @@ def test_creations_have_a_circuit_of_their_own_which_polls_do_not_close() -> Non
     assert heard(health, Created("9RET2", None), order=pending()) == SOUND
 
 
+@pytest.mark.parametrize("found", [Absent(), Created("9RET2", None, adopted=True)])
+def test_a_look_up_that_is_answered_does_not_let_creations_through_again(found: Outcome) -> None:
+    lost = Health(creations=Circuit(6, NOW + MINUTE))
+    assert heard(replace(lost, account=Circuit(3)), found, order=sent()) == lost
+    tried = probed(lost, Step.CREATE, NOW + 90 * SECOND)
+    assert heard(tried, found, order=sent(), probe=True) == Health(creations=Circuit(6, NOW))
+
+
 def test_a_circuit_can_be_switched_off() -> None:
     assert Breaker(failures=0).failed(Circuit(), NOW, probe=False) == Circuit()
 

@@ -142,6 +142,9 @@ def after(
     circuits = {"account": health.account} | ({"creations": health.creations} if step is Step.CREATE else {})
     if verdict is None:
         return probed(health, step, now) if probe else health
+    if verdict and step is Step.CREATE and order.in_doubt:  # a look-up that is answered tells nothing of creations
+        creations = probing(health.creations, now) if probe else health.creations
+        return Health(Circuit(), creations)
     if verdict:
         return replace(health, **dict.fromkeys(circuits, Circuit()))
     if not probe and not _is_first_failure(order):
