@@ -83,6 +83,8 @@ def hold(
     duration = duration_of("--for", lasting)
     if no_create and duration is not None:
         fail("error: --for is for the whole account; creations are held until they are released", Exit.USAGE)
+    if duration is not None and not duration:
+        fail("error: --for: must be longer than nothing; `accounts release` ends a hold", Exit.USAGE)
     person = person_of(by, reason)
     message = f"by {person.name}" + (f": {person.reason}" if person.reason else "")
 
