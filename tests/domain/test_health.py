@@ -156,6 +156,10 @@ def test_a_look_up_that_is_answered_does_not_let_creations_through_again(found: 
     assert heard(tried, found, order=sent(), probe=True) == Health(creations=Circuit(6, NOW))
 
 
+def test_a_probe_that_fails_closes_nothing_whoever_opened_it() -> None:
+    assert Breaker(failures=10).failed(HALF.account, NOW, probe=True) == Circuit(6, NOW + 30 * SECOND)
+
+
 def test_a_circuit_can_be_switched_off() -> None:
     assert Breaker(failures=0).failed(Circuit(), NOW, probe=False) == Circuit()
 
