@@ -120,3 +120,17 @@ async def test_what_an_account_waits_for_is_said_in_few_words_and_none_of_anybod
         f" left alone until {until:%Y-%m-%d %H:%M:%S} UTC after 6 failures in a row;"
         " tried again after 9 failures in a row"
     )
+
+
+async def test_a_person_s_hold_for_some_hours_is_not_ended_by_another_key(database: Database) -> None:
+    """As when keys are exchanged: a call that was under way is turned away after the account was held for that."""
+    await register_accounts(database, ["one"])
+    until = now(hours=2)
+    await hold_by_hand(database, "one", until, "by anna: new keys")
+    await hold_account(database, "one", Hold(None, REFUSED, "401"), "old key")
+    await release_account(database, "one", "old key")
+    hold = (await read_holds(database))["one"]
+    assert (hold.until, hold.message) == (until, "by anna: new keys")
+    await hold_by_hand(database, "one", now(seconds=-1), "by anna")  # it is over
+    await hold_account(database, "one", Hold(None, REFUSED, "401"), "old key")
+    assert (await read_holds(database))["one"].code == REFUSED

@@ -91,7 +91,7 @@ class Breaker:
         if not self.failures or (not probe and not circuit.is_closed):
             return circuit
         failures = circuit.failures + 1
-        if circuit.is_closed and failures < self.failures:  # an open one may be another worker's, whose patience is less
+        if circuit.is_closed and failures < self.failures:  # an open one may be of a worker with less patience
             return Circuit(failures)
         return Circuit(failures, now + grown(self.first, 2.0, failures - self.failures, self.cap))
 

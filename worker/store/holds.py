@@ -115,13 +115,16 @@ def read_health(row: RowMapping) -> Health:
 async def hold_account(database: Database, account: str, hold: Hold, refused_key: str | None) -> None:
     """Let the account wait; a hold that already lasts longer is kept.
 
-    `refused_key` is a fingerprint of the key that was refused: another key ends such a hold.
+    `refused_key` is a fingerprint of the key that was refused: another key ends such a hold. A person's hold is no such
+    one, and stays what it is.
     """
+    now = _NOW[database.dialect]
+    person = f" AND NOT (coalesce(hold_code, '') = '{HELD_BY_PERSON}' AND held_until > {now})" if refused_key else ""
     async with database.statement() as connection:
         await connection.execute(
             text(f"""UPDATE carrier_account SET held_until = :until, hold_code = :code, hold_message = :message,
-              refused_key = :refused_key, updated_at = {_NOW[database.dialect]}
-             WHERE name = :name AND (held_until IS NULL OR held_until < :until)"""),
+              refused_key = :refused_key, updated_at = {now}
+             WHERE name = :name AND (held_until IS NULL OR held_until < :until){person}"""),
             {
                 "until": _bound(database, hold.until or FOREVER),
                 "code": hold.code,
