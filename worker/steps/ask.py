@@ -87,6 +87,9 @@ class Asker:
         except NoTimeLeft:
             await hand_back(self.database, [order], counted=False)
             return Asked(order, Refusal("the account's pace has no room for it at the moment: try again"))
+        except asyncio.CancelledError:  # whoever asks has gone: the return must not wait for the end of the lease
+            await hand_back(self.database, [order], counted=False)
+            raise
         now = claimed.claimed_at + timedelta(seconds=self.clock() - asked_at)
         decision = asked_about(order, outcome, person, now, self.policy, self.chance())
         if decision.hold is not None:
