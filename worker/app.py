@@ -42,6 +42,7 @@ from worker.telemetry.logs import Redactor
 from worker.telemetry.metrics import Metrics
 
 _TIDY_EVERY = 60.0  # seconds
+_CONNECTIONS = 5  # to the database, the one on which it listens among them
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
 _LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
 _STALLED_AFTER = 60.0  # seconds without a turn of the loop, after which /livez says so
@@ -56,7 +57,12 @@ class Application:
         """Make every part, open nothing; raises `ConfigurationError`."""
         self.settings = settings
         self.metrics = Metrics(worker.__version__)
-        self.database = Database(settings.database.url, pooler=settings.database.pooler)
+        self.database = Database(
+            settings.database.url,
+            # Five connections in all: a role may not be allowed more.
+            pool_size=_CONNECTIONS - (1 if settings.database.listens else 0),
+            pooler=settings.database.pooler,
+        )
         self._labels = open_label_store(settings.labels.store)
         self._keys = {name: key_source(settings, name) for name in settings.accounts}
         self._accounts = {name: self._account(name, redactor) for name in settings.accounts}

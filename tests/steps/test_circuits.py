@@ -1,5 +1,6 @@
 """An account whose carrier fails again and again is left alone by every worker, and one of them tries at a time."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from worker.carriers.port import OutcomeUnknown, Throttled, Unavailable
 from worker.domain.health import Circuit, Health
 from worker.domain.outcomes import Created
+from worker.domain.pacing import Pace
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.steps.leases import Timing
 from worker.store.accounts import database_now
@@ -222,3 +224,23 @@ async def test_labels_that_are_not_ready_show_that_the_carrier_is_well(database:
     await change_health(database, "default", lambda _, now: Health(Circuit(5, now)))
     await loop.turn()
     assert (carrier.calls, await _health(loop)) == ([("label", "L0")], Health())
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_a_lock_on_one_account_s_row_keeps_no_other_account(database: Database, tmp_path: Path) -> None:
+    sick, well = ScriptedCarrier(), ScriptedCarrier()
+    sick.on_track = _down
+    loop = await make_loop(database, tmp_path, {"sick": sick, "well": well}, max_in_flight=2, pace=Pace(600))
+    for name in ("sick", "well"):
+        await loop.insert(*(f"{name}{number}" for number in range(10)), state="tracking", account=name)
+    await loop.turn()
+    async with database.engine.begin() as connection:
+        await connection.execute(text("SELECT 1 FROM carrier_account WHERE name = 'sick' FOR UPDATE"))
+        asked = sick.count("track")
+        for _ in range(8):
+            await asyncio.wait_for(loop.turn(), 5)
+        assert well.count("track") == 10
+        assert sick.count("track") <= asked + 2 * 60  # by tokens that were in hand
+    for _ in range(8):
+        await loop.turn()
+    assert sick.count("track") > asked

@@ -11,9 +11,10 @@ from tests.store.shop import Shop
 from worker.domain.decision import Hold
 from worker.domain.errors import ErrorCode
 from worker.domain.health import Circuit, Health
-from worker.store.accounts import read_agendas, register_accounts
+from worker.domain.pacing import Pace
+from worker.store.accounts import read_agendas, register_accounts, take_tokens
 from worker.store.columns import FOREVER
-from worker.store.database import Database
+from worker.store.database import Database, RowLocked
 from worker.store.holds import (
     change_health,
     describe,
@@ -134,3 +135,24 @@ async def test_a_person_s_hold_for_some_hours_is_not_ended_by_another_key(databa
     await hold_by_hand(database, "one", now(seconds=-1), "by anna")  # it is over
     await hold_account(database, "one", Hold(None, REFUSED, "401"), "old key")
     assert (await read_holds(database))["one"].code == REFUSED
+
+
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_a_lock_on_an_account_s_row_is_not_waited_for(url: str, database: Database) -> None:
+    """Such as an operator's transaction that was left open: whoever waits for it takes a connection from the others."""
+    await register_accounts(database, ["one", "two"])
+    for name in ("one", "two"):
+        await hold_account(database, name, Hold(now(seconds=1), BUSY, "429"), "key-1")
+    async with Shop.at(url) as other:
+        await other.run("BEGIN")
+        await other.run("SELECT 1 FROM carrier_account WHERE name = 'one' FOR UPDATE")
+        for attempt in (
+            lambda name: change_health(database, name, _failed),
+            lambda name: take_tokens(database, name, Pace(60), 1),
+            lambda name: hold_account(database, name, Hold(now(minutes=1), BUSY, "429"), "key-1"),
+            lambda name: release_account(database, name, "key-1"),
+        ):
+            with pytest.raises(RowLocked):
+                await asyncio.wait_for(attempt("one"), 5)
+            await asyncio.wait_for(attempt("two"), 5)
+        await other.run("ROLLBACK")

@@ -53,6 +53,10 @@ def statuses(
     async def work() -> None:
         settings = settings_of(context)
         logs_for(settings)
+        if remap and as_json:
+            fail("error: --json is for the list of words, not for --remap", Exit.USAGE)
+        if dry_run and not remap:
+            fail("error: --dry-run is for --remap", Exit.USAGE)
         if account is not None and account not in settings.accounts:
             fail(f"error: account {shown(account)} is not configured here", Exit.USAGE)
         async with opened_database(settings) as database:

@@ -88,7 +88,9 @@ class Breaker:
 
     def failed(self, circuit: Circuit, now: datetime, *, probe: bool) -> Circuit:
         """After a failure; one that began before the circuit opened says nothing new."""
-        if not self.failures or (not probe and not circuit.is_closed):
+        if not self.failures:
+            return Circuit()
+        if not probe and not circuit.is_closed:  # it began before
             return circuit
         failures = circuit.failures + 1
         if circuit.is_closed and failures < self.failures:  # an open one may be of a worker with less patience

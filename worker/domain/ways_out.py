@@ -152,7 +152,8 @@ def asked_about(
         replace(line, reason=person.signed(line.reason or "")) if line.field == "state" else line
         for line in decision.transitions
     )
-    return replace(decision, transitions=tuple(lines))
+    # What has killed its workers may kill the next one too: that a person got an answer is no sign against it.
+    return replace(decision, order=replace(decision.order, claims=order.claims), transitions=tuple(lines))
 
 
 def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Callable[[], float]) -> WayOut:

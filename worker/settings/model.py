@@ -122,6 +122,11 @@ class DatabaseSettings(Table):
         """`wake` as it is in force: a transaction-mode pooler has no LISTEN."""
         return self.wake and not (self.pooler and self.kind == "postgresql")
 
+    @property
+    def listens(self) -> bool:
+        """Whether waking takes a connection of its own to the database."""
+        return self.can_wake and self.kind == "postgresql"
+
     def in_force(self) -> dict[str, Any]:
         """Give what an unset `auto_migrate` comes to."""
         return {"auto_migrate": self.migrates_itself}

@@ -35,7 +35,7 @@ from worker.steps.track import track
 from worker.store.accounts import Agenda, read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim
-from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
+from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable, RowLocked
 from worker.store.holds import release_account
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
@@ -209,9 +209,10 @@ class Advance:
     async def _is_held(self, account: Account, agenda: Agenda) -> bool:
         account.paused = agenda.held_until is not None and agenda.held_until > agenda.now
         if account.paused and agenda.refused_key and agenda.refused_key != account.key_fingerprint():
-            await release_account(self._database, account.name, agenda.refused_key)
-            log.info("account_released", account=account.name, reason="its key has changed")
-            account.paused = False
+            with suppress(RowLocked):
+                await release_account(self._database, account.name, agenda.refused_key)
+                log.info("account_released", account=account.name, reason="its key has changed")
+                account.paused = False
         return account.paused
 
     async def _shares(self, account: Account, agenda: Agenda, probe: Step | None) -> tuple[list[Lane], datetime | None]:

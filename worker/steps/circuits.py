@@ -1,6 +1,7 @@
 """Leaves an account alone whose carrier fails again and again, for all workers, and lets one of them try at a time."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import structlog
@@ -11,7 +12,7 @@ from worker.domain.outcomes import Outcome
 from worker.domain.returns import ReturnOrder
 from worker.steps.accounts import Account
 from worker.store.accounts import Agenda
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database, DatabaseUnavailable, RowLocked
 from worker.store.holds import change_health
 from worker.telemetry.metrics import Metrics
 
@@ -42,7 +43,10 @@ class Circuits:
             taken = not is_tried(health, step, now)
             return probed(health, step, now + self._lease) if taken else health
 
-        account.health = await change_health(self._database, account.name, take)
+        try:
+            account.health = await change_health(self._database, account.name, take)
+        except RowLocked:
+            return False
         account.probe = step if taken else None
         return taken
 
@@ -51,7 +55,8 @@ class Circuits:
         step, account.probe = account.probe, None
         account.untried = step
         if step is not None:
-            await change_health(self._database, account.name, lambda health, now: probed(health, step, now))
+            with suppress(RowLocked):  # then it is the next one's in a lease
+                await change_health(self._database, account.name, lambda health, now: probed(health, step, now))
 
     async def heard(
         self, account: Account, order: ReturnOrder, outcome: Outcome | None, now: datetime, *, probe: bool

@@ -10,7 +10,7 @@ from datetime import datetime
 from worker.carriers.port import NoTimeLeft, Stopping
 from worker.domain.pacing import FEW_LEFT, TOKEN_LIFE, Grant, Pace
 from worker.store.accounts import slow_down, take_tokens
-from worker.store.database import Database
+from worker.store.database import Database, RowLocked
 
 _ROUNDING = 0.002  # seconds; a database that keeps milliseconds may find a token not there yet
 
@@ -65,7 +65,10 @@ class Meter:
         missing = wanted - len(self._tokens)
         if missing <= 0:
             return wanted, None
-        grant = await self._draw(self._pace, missing, 0)
+        try:
+            grant = await self._draw(self._pace, missing, 0)
+        except RowLocked:  # what is in hand goes; the other accounts are not kept
+            return len(self._tokens), None
         self._tokens += [now + TOKEN_LIFE.total_seconds()] * grant.tokens
         return len(self._tokens), grant.next_at
 

@@ -15,7 +15,7 @@ from worker.domain.lifecycle import SCHEDULED_STEPS, Step
 from worker.domain.pacing import Grant, Pace
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
-from worker.store.holds import HEALTH, read_health
+from worker.store.holds import HEALTH, locked_row, read_health
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +117,10 @@ async def slow_down(database: Database, account: str, pace: Pace, remaining: int
 async def _allowance(
     database: Database, account: str
 ) -> AsyncIterator[tuple[AsyncConnection, datetime | None, datetime]]:
-    """The account's row, locked: until when its allowance is spent, and the database's time."""
-    locking = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
+    """The account's row, locked: until when its allowance is spent, and the database's time; raises `RowLocked`."""
     clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
     async with database.transaction() as connection:
-        lock = await connection.execute(
-            text(f"SELECT spent_until FROM carrier_account WHERE name = :name{locking}"),
-            {"name": account},
-        )
+        lock = await connection.execute(text(locked_row("spent_until", database.dialect)), {"name": account})
         spent_until = read_moment(lock.scalar_one())
         now = read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
         assert now is not None

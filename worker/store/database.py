@@ -37,8 +37,9 @@ _SQLITE_OUTAGES = tuple(
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, roll-back, insufficient resources,
-# operator intervention, system error; and two codes: the server has become a standby, a lock was not had in time.
-_POSTGRESQL_OUTAGES = ("08", "40", "53", "57", "58", "25006", "55P03")
+# operator intervention, system error; and one code: the server has become a standby.
+_POSTGRESQL_OUTAGES = ("08", "40", "53", "57", "58", "25006")
+_LOCKED = "55P03"  # lock_not_available
 
 # https://www.pgbouncer.org/features.html: in transaction mode the next statement may run on another server connection,
 # which knows no statement of this name, or another one's.
@@ -52,6 +53,10 @@ class DatabaseUnavailable(Exception):
 
 class DatabaseRefused(DatabaseUnavailable):
     """The database is there and will not let us work: no rights, or no database at all. A person has to act."""
+
+
+class RowLocked(DatabaseUnavailable):
+    """Somebody's open transaction locks the row, for longer than it was worth waiting: the database itself is well."""
 
 
 # Not a database file; no rights on a table (42501), no such role or password, no such database.
@@ -175,6 +180,8 @@ class _translated:  # noqa: N801  a context manager reads as a verb
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
+        if _sqlstate(error) == _LOCKED:
+            raise RowLocked(_first_line(error)) from error
         if _is_refusal(error):
             raise DatabaseRefused(_first_line(error)) from error
         if _is_outage(error):
@@ -185,7 +192,12 @@ def _is_refusal(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_REFUSALS)
-    return str(getattr(cause, "sqlstate", None) or "").startswith(_POSTGRESQL_REFUSALS)
+    return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
+
+
+def _sqlstate(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    return str(getattr(cause, "sqlstate", None) or "")
 
 
 def _is_outage(error: BaseException) -> bool:

@@ -20,6 +20,10 @@ HEALTH = "a.failures, a.open_until, a.create_failures, a.create_open_until"
 """The columns of `carrier_account AS a` that `read_health` reads."""
 
 _MOST = 500  # characters of a message
+
+# A lock on one account's row, such as an operator's transaction left open, must not stop the other accounts: it is not
+# waited for longer than workers need among themselves. MATERIALIZED: it is set before the row is reached.
+_BRIEFLY = "WITH briefly AS MATERIALIZED (SELECT set_config('lock_timeout', '250ms', true))"
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 _NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL, refused_key = NULL"
 
@@ -90,6 +94,14 @@ def explain(state: AccountState) -> str:
     return "; ".join((describe(state), *(text for text in said if text)))
 
 
+def locked_row(columns: str, dialect: str) -> str:
+    """The statement that locks and reads the row `a` of the account `:name`, waiting but briefly."""
+    select = f"SELECT {columns} FROM carrier_account a"
+    if dialect == SQLITE:  # its transaction is the only one that writes
+        return f"{select} WHERE name = :name"
+    return f"{_BRIEFLY} {select} CROSS JOIN briefly WHERE name = :name FOR UPDATE OF a"
+
+
 async def read_accounts(database: Database) -> dict[str, AccountState]:
     """Every account that a worker has registered or a person has held, by name."""
     now = _NOW[database.dialect]
@@ -116,14 +128,14 @@ async def hold_account(database: Database, account: str, hold: Hold, refused_key
     """Let the account wait; a hold that already lasts longer is kept.
 
     `refused_key` is a fingerprint of the key that was refused: another key ends such a hold. A person's hold is no such
-    one, and stays what it is.
+    one, and stays what it is. Raises `RowLocked`.
     """
     now = _NOW[database.dialect]
     person = f" AND NOT (coalesce(hold_code, '') = '{HELD_BY_PERSON}' AND held_until > {now})" if refused_key else ""
     async with database.statement() as connection:
         await connection.execute(
-            text(f"""UPDATE carrier_account SET held_until = :until, hold_code = :code, hold_message = :message,
-              refused_key = :refused_key, updated_at = {now}
+            text(f"""{_briefly(database)} UPDATE carrier_account SET held_until = :until, hold_code = :code,
+              hold_message = :message, refused_key = :refused_key, updated_at = {now} {_from_briefly(database)}
              WHERE name = :name AND (held_until IS NULL OR held_until < :until){person}"""),
             {
                 "until": _bound(database, hold.until or FOREVER),
@@ -136,11 +148,11 @@ async def hold_account(database: Database, account: str, hold: Hold, refused_key
 
 
 async def release_account(database: Database, account: str, refused_key: str) -> None:
-    """End the hold that this key's refusal made, and no newer one."""
+    """End the hold that this key's refusal made, and no newer one; raises `RowLocked`."""
     async with database.statement() as connection:
         await connection.execute(
-            text(f"""UPDATE carrier_account SET {_NO_HOLD}, updated_at = {_NOW[database.dialect]}
-             WHERE name = :name AND refused_key = :key"""),
+            text(f"""{_briefly(database)} UPDATE carrier_account SET {_NO_HOLD}, updated_at = {_NOW[database.dialect]}
+             {_from_briefly(database)} WHERE name = :name AND refused_key = :key"""),
             {"name": account, "key": refused_key},
         )
 
@@ -179,11 +191,10 @@ async def release_by_hand(database: Database, account: str) -> None:
 async def change_health(database: Database, account: str, change: Callable[[Health, datetime], Health]) -> Health:
     """Let `change` decide on an account's health as it is now, at the database's time; nobody else does meanwhile.
 
-    Returns what it came to; raises `KeyError` for an account without a row.
+    Returns what it came to; raises `KeyError` for an account without a row, and `RowLocked`.
     """
-    locking = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
     clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
-    select = text(f"SELECT {HEALTH} FROM carrier_account a WHERE name = :name{locking}")
+    select = text(locked_row(HEALTH, database.dialect))
     async with database.transaction() as connection:
         row = (await connection.execute(select, {"name": account})).mappings().one_or_none()
         if row is None:
@@ -205,6 +216,14 @@ async def change_health(database: Database, account: str, change: Callable[[Heal
                 },
             )
     return after
+
+
+def _briefly(database: Database) -> str:
+    return _BRIEFLY if database.dialect == POSTGRESQL else ""
+
+
+def _from_briefly(database: Database) -> str:
+    return "FROM briefly" if database.dialect == POSTGRESQL else ""
 
 
 def _state(row: RowMapping) -> AccountState:
