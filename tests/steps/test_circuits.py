@@ -200,9 +200,8 @@ async def test_a_carrier_whose_polls_alone_fail_still_gets_creations(sick: tuple
     assert carrier.count("create") == 1
 
 
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 async def test_a_locked_row_does_not_keep_its_account_from_being_tried(database: Database, tmp_path: Path) -> None:
-    if database.dialect == "sqlite":
-        pytest.skip("SQLite locks no rows")
     carrier = ScriptedCarrier()
     loop = await make_loop(database, tmp_path, {"default": carrier})
     await loop.insert("T0", state="tracking")
