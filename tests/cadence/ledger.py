@@ -4,6 +4,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import median
 from zoneinfo import ZoneInfo
 
@@ -121,7 +122,7 @@ class Ledger:
             journey.same = journey.same + 1 if word == journey.word else 0
             journey.word = word
             if poll.after.track_due_at is not None and poll.after.tracking_status is not None:
-                if self._quiet_nights and not self._is_by_day(poll.after):
+                if self._quiet_nights and not _is_by_day(poll.after.track_due_at):
                     self._breach("due by night", f"{before.id}: {poll.after.track_due_at}")
                 wait = seconds(poll.after.track_due_at) - poll.answered
                 if wait > self._bounds[poll.after.tracking_status].most(journey.same) + _ROUNDING:
@@ -164,16 +165,15 @@ class Ledger:
         assert order.followed_since is not None
         return seconds(order.followed_since) + self.policy.ladder(order.tracking_status).max_age.total_seconds()
 
-    def _is_by_day(self, order: ReturnOrder) -> bool:
-        """By the clock on the wall; the very last poll comes when the return's time is over, be that by night."""
-        at = order.track_due_at
-        assert at is not None
-        return seconds(at) >= self._ends_at(order) - _ROUNDING or 7 <= at.astimezone(_AMSTERDAM).hour < 21
-
     def _breach(self, promise: str, what: str) -> None:
         self.breaches[promise] += 1
         if len(self.examples) < _SHOWN:
             self.examples.append(f"{promise}: {what}")
+
+
+def _is_by_day(at: datetime) -> bool:
+    """By the clock on the wall."""
+    return 7 <= at.astimezone(_AMSTERDAM).hour < 21
 
 
 def _meets(pickup: float, begin: float, end: float) -> bool:

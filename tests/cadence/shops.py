@@ -7,7 +7,7 @@ from datetime import timedelta
 from tests.cadence.carrier import drawn
 from tests.cadence.clock import DAY, HOUR, moment, seconds
 from tests.cadence.simulation import Account, Simulation
-from worker.app import policy_of
+from worker.configured import policy_of
 from worker.domain.returns import ReturnOrder
 from worker.settings import AccountPolling, AccountSettings, Settings
 

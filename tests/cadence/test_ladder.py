@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.app import policy_of
+from worker.configured import policy_of
 from worker.domain.cadence import Daytime, Ladder
 from worker.domain.tracking import TrackingStatus
 from worker.settings import AccountSettings, Settings
@@ -264,3 +264,11 @@ def test_the_more_often_nothing_is_new_the_later_the_next_poll(
     """By night as well: a longer wait is spread over more of the morning."""
     some, more = sorted((some, more))
     assert ladder.next_at(now, some, chance) <= ladder.next_at(now, more, chance)
+
+
+def test_the_last_look_too_waits_for_the_morning() -> None:
+    ladder = Ladder(daytime=DAYTIME, quiet_nights=True, jitter=0, first=HOUR, cap=6 * HOUR)
+    evening = local(PICKUP, "19:30")
+    early, late = local(PICKUP, "20:00"), local(PICKUP, "23:00")
+    assert ladder.next_at(evening, CAPPED, 0.5, latest=early) == early
+    assert ladder.next_at(evening, CAPPED, 0.5, latest=late) == local(PICKUP + DAY, "10:00")

@@ -62,12 +62,24 @@ class Ladder:
         """The same, without jitter."""
         return grown(self.first, self.factor, unchanged, self.cap)
 
-    def next_at(self, now: datetime, unchanged: int, chance: float, pickup: date | None = None) -> datetime:
-        """When to ask again after a poll at `now`; `pickup` is the day on which the parcel is fetched."""
+    def next_at(
+        self,
+        now: datetime,
+        unchanged: int,
+        chance: float,
+        pickup: date | None = None,
+        latest: datetime | None = None,
+    ) -> datetime:
+        """When to ask again after a poll at `now`; `pickup` is the day on which the parcel is fetched.
+
+        Not after `latest`, when the last look is due, but for a quiet night, which that waits out too.
+        """
         wait = self.steady_wait(unchanged)
         at = now + self._jittered(wait, chance)
         if pickup is not None and self.near_pickup and self.near_pickup < wait:
             at = self._near(pickup, now, at, chance)
+        if latest is not None:
+            at = min(at, latest)
         return self._not_at_night(at, wait, chance, pickup) if self.quiet_nights else at
 
     def _near(self, pickup: date, now: datetime, at: datetime, chance: float) -> datetime:

@@ -30,7 +30,7 @@ def created(context: Context, created: Created) -> Decision:
     status = created.update.status if created.update else TrackingStatus.PRE_TRANSIT
     carrier_status = created.update.carrier_status if created.update else None
     ladder = context.policy.ladder(status)
-    first_look = min(ladder.next_at(now, 0, context.chance, before.pickup_date), now + ladder.max_age)
+    first_look = ladder.next_at(now, 0, context.chance, before.pickup_date, latest=now + ladder.max_age)
     # What is known of an adopted one is only its number; and a withdrawal has waited for just this.
     at_once = created.adopted or before.cancel_requested_at is not None
     order = replace(

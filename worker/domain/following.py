@@ -84,8 +84,7 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
         expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)
         order = replace(order, tracking_status=TrackingStatus.EXPIRED, status_since=now)
         return _completed(order, (*transitions, expired), "expired")
-    due = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date)
-    due = due if ends_at is None else min(due, ends_at)
+    due = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date, latest=ends_at)
     outcome = StepOutcome.CHANGED if changed else StepOutcome.UNCHANGED
     return Decision(replace(order, track_due_at=due), outcome, transitions)
 

@@ -101,7 +101,7 @@ def forecast(
     first = journey[0][0]
     row = _Followed(first, 0, start, start, first is not TrackingStatus.PENDING)
     ladder, polls = policy.ladder(first), list[Poll]()
-    now = min(ladder.next_at(start, 0, _EVEN, pickup), start + ladder.max_age)
+    now = ladder.next_at(start, 0, _EVEN, pickup, latest=start + ladder.max_age)
     while len(polls) < most:
         status = _status_at(journey, now - start)
         row, ladder = row.seen(status, now), policy.ladder(status)
@@ -111,8 +111,7 @@ def forecast(
         ends_at = row.ends_at(ladder)
         if ends_at is not None and now >= ends_at:
             return Forecast(start, tuple(polls), TrackingStatus.EXPIRED)
-        due = ladder.next_at(now, row.unchanged, _EVEN, pickup)
-        now = due if ends_at is None else min(due, ends_at)
+        now = ladder.next_at(now, row.unchanged, _EVEN, pickup, latest=ends_at)
     return Forecast(start, tuple(polls), None)
 
 
