@@ -11,18 +11,14 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
+from worker.cli.carrier import opened_carrier
 from worker.cli.context import MOST, Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
-from worker.configured import open_account
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import LabelReady
-from worker.domain.pacing import Pace
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.labels import open_label_store
-from worker.runtime.clock import lease_clock
-from worker.settings import Settings, key_source
+from worker.settings import Settings
 from worker.steps.label import fetch_label
-from worker.steps.meter import Meter
-from worker.store.accounts import register_accounts
 from worker.store.database import Database
 from worker.store.holds import describe, explain, read_accounts
 from worker.store.queries import History, find_orders, read_history
@@ -140,27 +136,21 @@ async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow
         fail(f"error: {order.reference!r} is not at the carrier, so there is no label to ask for")
     if order.account not in settings.accounts:
         fail(f"error: account {order.account!r} is not configured", Exit.BAD_CONFIGURATION)
-    key, rate = key_source(settings, order.account), settings.accounts[order.account].requests_per_minute
-    meter = Meter(database, order.account, Pace(rate) if rate else None, lease_clock)
-    carrier = open_account(settings, order.account, key.current, lambda operation, outcome, seconds: None, meter)
     history = await read_history(database, order)
-    await register_accounts(database, [order.account])
-    try:
-        claimed = ReturnOrder(
-            id=order.id,
-            account=order.account,
-            reference=order.reference,
-            carrier_ref=order.carrier_ref,
-            payload=json.dumps(order.payload),
-            packages=tuple(
-                PackageInfo(row.position, row.label_code, row.description, row.tracking_number, row.tracking_url)
-                for row in history.packages
-            ),
-            labels=frozenset(row.position for row in history.packages if row.position != position),
-        )
-        outcome = await fetch_label(claimed, carrier, open_label_store(settings.labels.store))
-    finally:
-        await carrier.close()
+    claimed = ReturnOrder(
+        id=order.id,
+        account=order.account,
+        reference=order.reference,
+        carrier_ref=order.carrier_ref,
+        payload=json.dumps(order.payload),
+        packages=tuple(
+            PackageInfo(row.position, row.label_code, row.description, row.tracking_number, row.tracking_url)
+            for row in history.packages
+        ),
+        labels=frozenset(row.position for row in history.packages if row.position != position),
+    )
+    async with opened_carrier(settings, database, order.account) as opened:
+        outcome = await fetch_label(claimed, opened.carrier, open_label_store(settings.labels.store))
     if not isinstance(outcome, LabelReady):
         fail(f"error: the label could not be fetched: {getattr(outcome, 'message', outcome)}")
     await replace_label(database, order.id, outcome.label)

@@ -5,18 +5,16 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.carrier import Opened, opened_carrier
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
 from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
-from worker.configured import fingerprint_of, open_account, policy_of
+from worker.configured import fingerprint_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed
-from worker.domain.pacing import Pace
 from worker.runtime.clock import lease_clock
-from worker.settings import Settings, key_source
+from worker.settings import Settings
 from worker.steps.ask import Asked, Asker
-from worker.steps.meter import Meter
-from worker.store.accounts import register_accounts
 from worker.store.database import Database
 from worker.store.holds import read_holds
 
@@ -39,8 +37,8 @@ def poll(
             if order.account not in settings.accounts:
                 fail(f"error: account {shown(order.account)} is not configured here", Exit.BAD_CONFIGURATION)
             await _check_hold(database, order.account)
-            async with _asker(settings, database, order.account) as asker:
-                asked = await asker.ask(order.id, person)
+            async with opened_carrier(settings, database, order.account) as opened:
+                asked = await _asker(settings, database, order.account, opened).ask(order.id, person)
         _tell(asked)
 
     run(work)
@@ -52,33 +50,18 @@ async def _check_hold(database: Database, account: str) -> None:
         fail(shown(f"error: account {account} is {hold}; `returns-worker accounts release {account}` ends that"))
 
 
-class _asker:  # noqa: N801  a context manager reads as a verb
-    """What asks on an account, for as long as it is needed."""
-
-    def __init__(self, settings: Settings, database: Database, account: str) -> None:
-        configured, key = settings.accounts[account], key_source(settings, account)
-        rate = configured.requests_per_minute
-        meter = Meter(database, account, Pace(rate) if rate else None, lease_clock)
-        carrier = open_account(settings, account, key.current, lambda operation, outcome, seconds: None, meter)
-        self._database, self._account = database, account
-        self._asker = Asker(
-            database=database,
-            carrier=carrier,
-            meter=meter,
-            policy=policy_of(settings, account),
-            timeout=configured.timeout.total_seconds(),
-            key=lambda: fingerprint_of(key.current()),
-            owner=owner_of_command(),
-            clock=lease_clock,
-            chance=random.random,
-        )
-
-    async def __aenter__(self) -> Asker:
-        await register_accounts(self._database, [self._account])
-        return self._asker
-
-    async def __aexit__(self, *_error: object) -> None:
-        await self._asker.carrier.close()
+def _asker(settings: Settings, database: Database, account: str, opened: Opened) -> Asker:
+    return Asker(
+        database=database,
+        carrier=opened.carrier,
+        meter=opened.meter,
+        policy=policy_of(settings, account),
+        timeout=settings.accounts[account].timeout.total_seconds(),
+        key=lambda: fingerprint_of(opened.key()),
+        owner=owner_of_command(),
+        clock=lease_clock,
+        chance=random.random,
+    )
 
 
 def _tell(asked: Asked) -> None:

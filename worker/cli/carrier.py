@@ -1,0 +1,36 @@
+"""Opens an account's carrier for one command, within the pace that the workers keep."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from worker.carriers.port import Carrier
+from worker.configured import open_account
+from worker.domain.pacing import Pace
+from worker.runtime.clock import lease_clock
+from worker.settings import Settings, key_source
+from worker.steps.meter import Meter
+from worker.store.accounts import register_accounts
+from worker.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An account's carrier, the meter that its requests pass, and its key."""
+
+    carrier: Carrier
+    meter: Meter
+    key: Callable[[], str]
+
+
+@asynccontextmanager
+async def opened_carrier(settings: Settings, database: Database, account: str) -> AsyncIterator[Opened]:
+    """The carrier of a configured account, for as long as it is needed."""
+    key, rate = key_source(settings, account), settings.accounts[account].requests_per_minute
+    meter = Meter(database, account, Pace(rate) if rate else None, lease_clock)
+    carrier = open_account(settings, account, key.current, lambda operation, outcome, seconds: None, meter)
+    try:
+        await register_accounts(database, [account])
+        yield Opened(carrier, meter, key.current)
+    finally:
+        await carrier.close()
