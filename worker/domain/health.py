@@ -109,8 +109,8 @@ def admitted(
     """What of `due` may be taken, and which step of that is a probe: one row of it, which has first to be asked for.
 
     A probe is rather a poll than a creation, which might harm a return; but in one try of four it is rather a creation,
-    so that a carrier whose polls alone fail gets creations still. `untried` is the step that came to
-    nothing the last time, its rows being locked or its answer no sign of the carrier: another one comes before it.
+    so that a carrier whose polls alone fail gets creations still. `untried` is the step that came to nothing the last
+    time, its rows being locked or its answer no sign of the carrier: another one comes before it.
     """
     if health.account.is_open(now):
         return {}, None

@@ -53,8 +53,8 @@ class Circuits:
     async def return_probe(self, account: Account) -> None:
         """There was nothing to try it with: the next one may."""
         step, account.probe = account.probe, None
-        account.untried = step
         if step is not None:
+            account.untried = step
             with suppress(RowLocked):  # then it is the next one's in a lease
                 await change_health(self._database, account.name, lambda health, now: probed(health, step, now))
 
