@@ -180,7 +180,7 @@ def test_a_long_life_is_drawn_in_part_and_summed_up(folder: Path) -> None:
         (("--journey", "delivered=2d"), "'delivered' is none of"),
         (("--journey", ""), "'' is none of"),
         (("--journey", "pre_transit=2d,"), "'' is none of"),
-        (("--journey", "pre_transit"), "a duration is"),
+        (("--journey", "pre_transit"), "needs a time, such as pre_transit=2d"),
         (("--journey", "pre_transit=soon"), "pre_transit=soon: a duration is"),
         (("--journey", "pre_transit=0s"), "pre_transit must last more than zero"),
         (("--journey", "pre_transit=-2d"), "must not be negative"),

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain.cases import OPEN_STATUSES, pending
-from worker.domain.cadence import Daytime, Ladder
+from worker.domain.cadence import Daytime, Ladder, spoken
 from worker.domain.decide import decide
-from worker.domain.demand import POLLED, demand_of, fitting_cap, spoken
+from worker.domain.demand import POLLED, demand_of, fitting_cap
 from worker.domain.forecast import (
     BY_LINK,
     BY_PARCEL,
@@ -274,7 +274,8 @@ def test_every_status_that_is_polled_has_its_demand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "text"), [(0.0033, "0.198s"), (1, "1m"), (119, "119m"), (240, "4h"), (264.6, "4.41h")]
+    ("minutes", "text"),
+    [(0.0033, "0.198s"), (1, "1m"), (60, "1h"), (119, "119m"), (264.6, "4.41h"), (60 * 1440, "60d")],
 )
 def test_times_are_spoken_as_people_do(minutes: float, text: str) -> None:
-    assert spoken(minutes) == text
+    assert spoken(timedelta(minutes=minutes)) == text

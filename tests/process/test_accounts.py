@@ -127,14 +127,16 @@ async def test_a_person_holds_an_account_or_its_creations_and_releases_it(
     code, shown, _ = await typed(config, "accounts")
     assert code == 0
     assert "held until" in shown and "out of boxes" in shown and "pilot" in shown
-    code, _, said = await typed(config, "poll", "R-0")
-    assert (code, "accounts release default" in said) == (1, True)
+    for words in (("poll", "R-0"), ("label", "R-0", "--refetch", "-o", "-")):
+        code, _, said = await typed(config, *words)
+        assert (code, "accounts release default" in said) == (1, True)
+    assert len(carrier.ledger) == asked
 
     code, _, said = await typed(config, "accounts", "release", "default")
     assert (code, said) == (0, "account default: ok\n")
     await until(lambda: shop.is_in("LATER", "tracking"), 10, lambda: worker.log_text)
     code, _, said = await typed(config, "accounts", "release", "nobody")
-    assert (code, "there is no account nobody (default, pilot)" in said) == (2, True)
+    assert (code, "there is no account 'nobody'; there is default, pilot" in said) == (2, True)
 
 
 async def _is_set(worker: RunningWorker, series: str) -> bool:
@@ -165,7 +167,7 @@ async def test_a_person_asks_now_also_about_what_is_completed_and_about_what_is_
     assert (code, out) == (0, "SLOW: in_transit (InTransit), tracking\n")
     lines = [(line["field"], line["new_value"], line["reason"]) for line in (await shop.history("SLOW"))[-2:]]
     assert lines == [
-        ("tracking_status", "in_transit", "after delivered"),
+        ("tracking_status", "in_transit", "after delivered; by anna"),
         ("state", "tracking", "the carrier says that it is still under way; by anna"),
     ]
     before = await shop.order("SLOW")
@@ -199,7 +201,7 @@ async def test_a_shop_learns_the_carrier_s_words_and_maps_them_for_returns_still
 
     config.write_text(mapped)
     code, out, said = await typed(config, "statuses", "--remap", "--dry-run")
-    assert (code, said) == (0, "1 return would be read anew\n")
+    assert (code, said.splitlines()[0]) == (0, "1 return would be read anew")
     assert await shop.is_in("R-1", "tracking")
     code, out, said = await typed(config, "statuses", "--remap", "--by", "anna")
     assert (code, out) == (0, "R-1: unknown -> delivered: read by a changed map; by anna\n"), said
@@ -210,7 +212,7 @@ async def test_a_shop_learns_the_carrier_s_words_and_maps_them_for_returns_still
         "Delivered",
     )
     code, out, said = await typed(config, "statuses", "--remap")
-    assert (code, out, said) == (0, "", "0 returns read anew\n")
+    assert (code, out, said.splitlines()[0]) == (0, "", "0 returns read anew")
 
 
 async def _says(shop: Shop, reference: str, word: str) -> bool:

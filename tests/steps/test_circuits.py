@@ -188,7 +188,7 @@ async def test_a_year_s_wait_is_capped_and_said(
     await loop.turn()
     state = (await read_accounts(database))["default"]
     assert state.hold is not None and state.hold.until - state.now <= timedelta(hours=1)
-    assert state.hold.message == ("the carrier asks to wait (429); it asked for 365 days, 0:00:00, 1:00:00 is waited")
+    assert state.hold.message == ("the carrier asks to wait (429); it asked for 365d, 1h is waited")
 
 
 async def test_a_carrier_whose_polls_alone_fail_still_gets_creations(sick: tuple[Loop, ScriptedCarrier]) -> None:

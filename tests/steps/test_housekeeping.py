@@ -1,6 +1,5 @@
 """What the gauges and the log say of an account: how far it runs behind, what it waits for."""
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,14 +56,25 @@ async def test_the_shortfall_is_how_late_the_latest_is_or_what_all_of_it_takes_a
 async def test_an_account_that_runs_behind_says_so_once_an_hour_and_what_to_change(
     database: Database, tmp_path: Path
 ) -> None:
-    loop, housekeeping = await _made(database, tmp_path, Pace(60))
-    await _due(loop, 3, 20 * MINUTE)
+    loop, housekeeping = await _made(database, tmp_path, Pace(1))
+    await _due(loop, 700, 20 * MINUTE)
     with capture_logs() as lines:
         for _ in range(3):
             await housekeeping.refresh_gauges()
     (line,) = [line for line in lines if line["event"] == "account_behind"]
-    assert (line["account"], line["due"], line["minutes"], line["rate_per_minute"]) == ("default", 3, 20, 60)
+    assert (line["account"], line["due"], line["rate_per_minute"]) == ("default", 700, 1)
+    assert line["minutes"] > 700 and line["polls_per_minute"] > 1
     assert "raise rate_per_minute" in line["hint"] and "polling.cap" in line["hint"]
+
+
+async def test_what_came_at_once_is_not_put_down_to_the_polls(database: Database, tmp_path: Path) -> None:
+    loop, housekeeping = await _made(database, tmp_path, Pace(60))
+    await _due(loop, 3, 20 * MINUTE)
+    with capture_logs() as lines:
+        await housekeeping.refresh_gauges()
+    (line,) = lines
+    assert (line["due"], line["minutes"]) == (3, 20)
+    assert "much came at once" in line["hint"] and "polling" not in line["hint"]
 
 
 async def test_what_waits_for_a_hold_is_not_called_behind(database: Database, tmp_path: Path) -> None:
@@ -77,20 +87,32 @@ async def test_what_waits_for_a_hold_is_not_called_behind(database: Database, tm
     assert [line["event"] for line in lines] == ["account_waits"]
 
 
-@pytest.mark.parametrize("sick", [Health(Circuit(5)), Health(creations=Circuit(5))])
-async def test_what_waits_for_a_sick_carrier_is_not_called_behind(
-    database: Database, tmp_path: Path, sick: Health
-) -> None:
+async def test_what_waits_for_a_sick_carrier_is_not_called_behind(database: Database, tmp_path: Path) -> None:
     loop, housekeeping = await _made(database, tmp_path, Pace(60))
     await _due(loop, 3, 20 * MINUTE)
-    now = await database_now(database)
-    opened = Health(
-        *(replace(each, open_until=now) if each.failures else each for each in (sick.account, sick.creations))
-    )
-    await change_health(database, "default", lambda *_: opened)
+    await change_health(database, "default", lambda _, now: Health(Circuit(5, now)))
     with capture_logs() as lines:
         await housekeeping.refresh_gauges()
     assert lines == []
+
+
+@pytest.mark.parametrize("by_hand", [True, False], ids=["held by a person", "left alone"])
+async def test_creations_that_are_kept_do_not_count_as_behind_and_late_polls_do(
+    database: Database, tmp_path: Path, by_hand: bool
+) -> None:
+    loop, housekeeping = await _made(database, tmp_path, Pace(60))
+    await loop.insert("C1", "C2")
+    await loop.execute("UPDATE return_order SET due_at = '2020-01-01 00:00:00'")
+    if by_hand:
+        await hold_creations(database, "default", "by anna")
+    else:
+        await change_health(database, "default", lambda _, now: Health(creations=Circuit(5, now)))
+    await housekeeping.refresh_gauges()
+    assert _value(loop, "account_shortfall_seconds") == 0
+    await _due(loop, 3, 20 * MINUTE)
+    with capture_logs() as lines:
+        await housekeeping.refresh_gauges()
+    assert [(line["event"], line["due"]) for line in lines] == [("account_behind", 3)]
 
 
 async def test_the_gauges_say_what_an_account_waits_for(database: Database, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ async def test_what_an_account_waits_for_is_said_in_few_words_and_none_of_anybod
     assert describe((await read_accounts(database))["one"]) == (
         f"held until {until:%Y-%m-%d %H:%M:%S} UTC (carrier_busy); its creations are held by a person;"
         f" left alone until {until:%Y-%m-%d %H:%M:%S} UTC after 6 failures in a row;"
-        " tried again after 9 failures in a row"
+        " its creations are tried one at a time after 9 failures in a row"
     )
 
 

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown
 from worker.cli.inspect import JsonOption, print_table
-from worker.cli.person import ByOption, ReasonOption, duration_of, person_of
+from worker.cli.person import ByOption, duration_of, person_of
 from worker.domain.lifecycle import State
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts
@@ -33,6 +34,11 @@ class _Line:
     tracking: int
     due: int
     waits_for: str
+    held_until: str | None = None
+    hold_code: str | None = None
+    creations_held: bool = False
+    circuit_open_until: str | None = None
+    create_circuit_open_until: str | None = None
 
 
 @accounts.callback()
@@ -76,7 +82,7 @@ def hold(
         bool, typer.Option("--no-create", help="Hold only its creations; what it has at the carrier is followed on.")
     ] = False,
     lasting: Annotated[str | None, typer.Option("--for", help="For so long, such as 2h; else until released.")] = None,
-    reason: ReasonOption = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; `accounts`, `check` and `show` say so.")] = "",
     by: ByOption = None,
 ) -> None:
     """Ask nothing, or only create nothing, on this account, in any worker; calls under way end as they do."""
@@ -116,8 +122,8 @@ def _change(context: typer.Context, name: str, change: Callable[[Database], Awai
             if name in settings.accounts:
                 await register_accounts(database, [name])
             elif name not in await read_accounts(database):
-                known = ", ".join(settings.accounts) or "none is configured"
-                fail(f"error: there is no account {shown(name)} ({known})", Exit.USAGE)
+                known = ", ".join(settings.accounts) or "none configured"
+                fail(f"error: there is no account {shown(name)!r}; there is {known}", Exit.USAGE)
             await change(database)
             state = (await read_accounts(database))[name]
         say(shown(f"account {name}: {explain(state)}"))
@@ -134,5 +140,21 @@ def _line(settings: Settings, name: str, state: AccountState | None, backlog: Se
         pending=sum(row.count for row in rows if row.state == State.PENDING),
         tracking=sum(row.count for row in rows if row.state == State.TRACKING),
         due=sum(row.due for row in rows),
-        waits_for=explain(state) if state is not None else "ok",
+        waits_for="its configuration" if configured is None else explain(state) if state is not None else "ok",
+        **(_for_scripts(state) if state is not None else {}),
     )
+
+
+def _for_scripts(state: AccountState) -> dict[str, Any]:
+    hold, health = state.hold, state.health
+    return {
+        "held_until": _iso(hold.until) if hold is not None and not hold.is_endless else None,
+        "hold_code": hold.code if hold is not None else None,
+        "creations_held": state.create_hold_message is not None,
+        "circuit_open_until": _iso(health.account.open_until),
+        "create_circuit_open_until": _iso(health.creations.open_until),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment is not None else None

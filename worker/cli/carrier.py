@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from worker.carriers.port import Carrier
+from worker.cli.context import fail, shown
 from worker.configured import open_account
 from worker.domain.pacing import Pace
 from worker.runtime.clock import lease_clock
@@ -12,6 +13,7 @@ from worker.settings import Settings, key_source
 from worker.steps.meter import Meter
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
+from worker.store.holds import read_holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,13 @@ class Opened:
     carrier: Carrier
     meter: Meter
     key: Callable[[], str]
+
+
+async def refuse_if_held(database: Database, account: str) -> None:
+    """End the command where the account is held: whoever holds it, the carrier or a person, wants nothing asked."""
+    hold = (await read_holds(database)).get(account)
+    if hold is not None:
+        fail(shown(f"error: account {account} is {hold}; `returns-worker accounts release {account}` ends that"))
 
 
 @asynccontextmanager

@@ -11,16 +11,19 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.carrier import opened_carrier
+from worker.cli.carrier import opened_carrier, refuse_if_held
 from worker.cli.context import MOST, Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
+from worker.configured import fingerprint_of, policy_of
 from worker.domain.lifecycle import State
-from worker.domain.outcomes import LabelReady
+from worker.domain.outcomes import Failed, LabelReady
 from worker.domain.returns import PackageInfo, ReturnOrder
+from worker.domain.verdicts import TURNED_AWAY, hold_after
 from worker.labels import open_label_store
 from worker.settings import Settings
 from worker.steps.label import fetch_label
+from worker.store.accounts import database_now
 from worker.store.database import Database
-from worker.store.holds import describe, explain, read_accounts
+from worker.store.holds import describe, explain, hold_account, read_accounts
 from worker.store.queries import History, find_orders, read_history
 from worker.store.records import replace_label
 from worker.store.tables import LabelRow, ReturnOrderRow
@@ -50,6 +53,8 @@ def list_returns(
         logs_for(settings)
         async with opened_database(settings) as database:
             orders = await find_orders(database, account=account, states=state or (), limit=limit)
+        if account is not None and not orders and account not in settings.accounts:
+            say(shown(f"account {account} is not configured here, and has no returns"))
         if as_json:
             for order in orders:
                 typer.echo(json.dumps(_plain(order, without=("payload",))))
@@ -136,6 +141,7 @@ async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow
         fail(f"error: {order.reference!r} is not at the carrier, so there is no label to ask for")
     if order.account not in settings.accounts:
         fail(f"error: account {order.account!r} is not configured", Exit.BAD_CONFIGURATION)
+    await refuse_if_held(database, order.account)
     history = await read_history(database, order)
     claimed = ReturnOrder(
         id=order.id,
@@ -151,6 +157,10 @@ async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow
     )
     async with opened_carrier(settings, database, order.account) as opened:
         outcome = await fetch_label(claimed, opened.carrier, open_label_store(settings.labels.store))
+        if isinstance(outcome, Failed) and outcome.kind in TURNED_AWAY:
+            hold = hold_after(outcome, await database_now(database), policy_of(settings, order.account))
+            key = fingerprint_of(opened.key()) if hold.until is None else None
+            await hold_account(database, order.account, hold, key)
     if not isinstance(outcome, LabelReady):
         fail(f"error: the label could not be fetched: {getattr(outcome, 'message', outcome)}")
     await replace_label(database, order.id, outcome.label)

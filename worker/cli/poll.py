@@ -5,25 +5,24 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.carrier import Opened, opened_carrier
+from worker.cli.carrier import Opened, opened_carrier, refuse_if_held
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
-from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
+from worker.cli.person import ByOption, owner_of_command, person_of
 from worker.configured import fingerprint_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
-from worker.domain.outcomes import Failed
+from worker.domain.outcomes import Failed, Tracked
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings
 from worker.steps.ask import Asked, Asker
 from worker.store.database import Database
-from worker.store.holds import read_holds
 
 
 def poll(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(help="The shop's reference.")],
     account: Annotated[str | None, typer.Option("--account", help="Which account's return it is.")] = None,
-    reason: ReasonOption = "",
+    reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the history if anything changes.")] = "",
     by: ByOption = None,
 ) -> None:
     """Ask the carrier now where a return is, out of turn and within the pace; also one that is completed."""
@@ -36,18 +35,12 @@ def poll(
             order = await the_order(database, reference, account)
             if order.account not in settings.accounts:
                 fail(f"error: account {shown(order.account)} is not configured here", Exit.BAD_CONFIGURATION)
-            await _check_hold(database, order.account)
+            await refuse_if_held(database, order.account)
             async with opened_carrier(settings, database, order.account) as opened:
                 asked = await _asker(settings, database, order.account, opened).ask(order.id, person)
         _tell(asked)
 
     run(work)
-
-
-async def _check_hold(database: Database, account: str) -> None:
-    hold = (await read_holds(database)).get(account)
-    if hold is not None:
-        fail(shown(f"error: account {account} is {hold}; `returns-worker accounts release {account}` ends that"))
 
 
 def _asker(settings: Settings, database: Database, account: str, opened: Opened) -> Asker:
@@ -69,6 +62,8 @@ def _tell(asked: Asked) -> None:
     if not isinstance(outcome, Decision):
         fail(shown(f"error: {before.reference}: {outcome.reason}"))
     after = outcome.order
+    if isinstance(asked.answer, Tracked):
+        say(shown(f"the carrier says {asked.answer.update.carrier_status or 'nothing yet'}"))
     word = f" ({after.carrier_status})" if after.carrier_status else ""
     typer.echo(shown(f"{after.reference}: {after.tracking_status}{word}, {after.state}"))
     for line in outcome.transitions:
@@ -77,4 +72,4 @@ def _tell(asked: Asked) -> None:
         waits = "; the account waits now" if outcome.hold is not None else ""
         fail(shown(f"error: {asked.answer.message}{waits}"))
     if after.state is State.TRACKING:
-        say(f"asked again at {after.track_due_at:%Y-%m-%d %H:%M:%S} UTC")
+        say(f"next asked at {after.track_due_at:%Y-%m-%d %H:%M:%S} UTC")

@@ -87,9 +87,11 @@ def _plan(
 def _read_journey(text: str) -> Journey:
     stays = []
     for part in text.split(","):
-        name, _, length = part.partition("=")
+        name, given, length = part.partition("=")
         if name.strip() not in POLLED:
             fail(f"error: --journey: {shown(name.strip())!r} is none of {', '.join(POLLED)}", Exit.USAGE)
+        if not given:
+            fail(f"error: --journey: {name.strip()!r} needs a time, such as {name.strip()}=2d", Exit.USAGE)
         try:
             stay = parse_duration(length)
         except ValueError as error:

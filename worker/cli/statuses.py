@@ -58,7 +58,7 @@ def statuses(
         if dry_run and not remap:
             fail("error: --dry-run is for --remap", Exit.USAGE)
         if account is not None and account not in settings.accounts:
-            fail(f"error: account {shown(account)} is not configured here", Exit.USAGE)
+            fail(f"error: there is no account {shown(account)!r}; there is {', '.join(settings.accounts)}", Exit.USAGE)
         async with opened_database(settings) as database:
             if remap:
                 await _remap(settings, database, account, person_of(by, reason), dry_run=dry_run)
@@ -131,6 +131,7 @@ async def _remap(settings: Settings, database: Database, account: str | None, pe
         ]
         changed += _tell(await (desk.preview if dry_run else desk.settle)(ids, remapped(meanings, random.random)))
     say(f"{changed} {'return' if changed == 1 else 'returns'} {'would be ' if dry_run else ''}read anew")
+    say("a worker that was started before the map was changed reads by the old one: restart it first")
 
 
 def _meanings(settings: Settings, account: str, carrier_status: str) -> frozenset[TrackingStatus]:

@@ -111,6 +111,15 @@ class Ladder:
         return wait * (1 + self.jitter * (2 * chance - 1))
 
 
+def spoken(span: timedelta) -> str:
+    """A time as people would say it: 12s, 45m, 4.2h, 60d."""
+    seconds = span.total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size or seconds == size:
+            return f"{seconds / size:.3g}{unit}"
+    return f"{seconds:.3g}s"
+
+
 def grown(first: timedelta, factor: float, times: int, cap: timedelta) -> timedelta:
     """`first`, grown by `factor` so many times, up to `cap`."""
     try:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from worker.domain.cadence import Ladder
+from worker.domain.cadence import Ladder, spoken
 from worker.domain.forecast import asking_hours, polls_per_minute
 from worker.domain.policy import Policy
 from worker.domain.tracking import TrackingStatus
@@ -36,7 +36,7 @@ class Share:
         return self.returns * self.each
 
     def __str__(self) -> str:
-        return f"{self.status} {self.returns} x one each {spoken(1 / self.each)}"
+        return f"{self.status} {self.returns} x one each {spoken(timedelta(minutes=1 / self.each))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,3 @@ def _slowed(ladder: Ladder, cap: timedelta) -> Ladder:
 
 def _each(ladder: Ladder) -> float:
     return polls_per_minute(ladder) / asking_hours(ladder)
-
-
-def spoken(minutes: float) -> str:
-    """A time in the unit that people would use: 12s, 45m, 4.2h."""
-    if minutes < 1:
-        return f"{minutes * 60:.3g}s"
-    return f"{minutes:.3g}m" if minutes < 120 else f"{minutes / 60:.3g}h"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.cadence import Ladder
+from worker.domain.cadence import Ladder, spoken
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State
@@ -95,9 +95,9 @@ def _end(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, now: dateti
         return None, ""
     whole = (order.followed_since or now) + ladder.max_age
     stay = (order.status_since or now) + ladder.max_stay if ladder.max_stay is not None else whole
-    if stay < whole:
-        return stay, f"{status} for longer than {ladder.max_stay}"
-    return whole, f"nothing terminal within {ladder.max_age} of {_beginning(order)}"
+    if ladder.max_stay is not None and stay < whole:
+        return stay, f"{status} for longer than {spoken(ladder.max_stay)}"
+    return whole, f"nothing terminal within {spoken(ladder.max_age)} of {_beginning(order)}"
 
 
 def _followed_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from worker.domain.cadence import spoken
 from worker.domain.decision import Decision, Hold, StepOutcome, Transition
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
@@ -78,8 +79,8 @@ def hold_after(failed: Failed, now: datetime, policy: Policy) -> Hold:
         return Hold(None, code, failed.message)
     asked = policy.busy_wait if failed.retry_after is None else failed.retry_after
     wait = min(max(asked, policy.min_busy_wait), policy.max_busy_wait)
-    message = failed.message if wait == asked else f"{failed.message}; it asked for {asked}, {wait} is waited"
-    return Hold(now + wait, code, message)
+    changed = f"; it asked for {spoken(asked)}, {spoken(wait)} is waited" if wait != asked else ""
+    return Hold(now + wait, code, failed.message + changed)
 
 
 def held(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:

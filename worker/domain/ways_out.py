@@ -144,14 +144,11 @@ def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) ->
 def asked_about(
     order: ReturnOrder, outcome: Outcome, person: Person, now: datetime, policy: Policy, chance: float
 ) -> Decision:
-    """What follows from an answer that a person asked for, out of turn; who it was is said where the state changes."""
+    """What follows from an answer that a person asked for, out of turn; who it was is said where anything changes."""
     decision = decide(replace(order, next_step=Step.TRACK), outcome, now, policy, chance)
     if isinstance(outcome, Failed) and order.state is State.COMPLETED:  # nothing was learned of it
         return Decision(scheduled(order), decision.outcome, hold=decision.hold)
-    lines = (
-        replace(line, reason=person.signed(line.reason or "")) if line.field == "state" else line
-        for line in decision.transitions
-    )
+    lines = (replace(line, reason=person.signed(line.reason or "asked now")) for line in decision.transitions)
     # What has killed its workers may kill the next one too: that a person got an answer is no sign against it.
     return replace(decision, order=replace(decision.order, claims=order.claims), transitions=tuple(lines))
 

@@ -28,7 +28,10 @@ class Circuits:
 
     def admit(self, account: Account, agenda: Agenda) -> tuple[Mapping[Step, int], Step | None]:
         """What may be taken of what is due, and which step of that is a probe."""
-        account.health = agenda.health
+        before, account.health = account.health, agenda.health
+        for name, was, now in _both(before, agenda.health):
+            if now.is_closed:  # by another worker, or by a person
+                _tell(account, name, was, now, agenda.now)
         account.paused = account.paused or agenda.health.account.is_open(agenda.now)
         due = {**agenda.due, Step.CREATE: 0} if agenda.creations_held else agenda.due
         untried, account.untried = account.untried, None
@@ -79,8 +82,12 @@ class Circuits:
             self._metrics.storage_errors.labels("record").inc()  # the next answer tells the same
             return
         account.paused = account.paused or account.health.account.is_open(now)
-        _tell(account, "account", before.account, account.health.account, now)
-        _tell(account, "creations", before.creations, account.health.creations, now)
+        for name, was, becomes in _both(before, account.health):
+            _tell(account, name, was, becomes, now)
+
+
+def _both(before: Health, now: Health) -> tuple[tuple[str, Circuit, Circuit], ...]:
+    return ("account", before.account, now.account), ("creations", before.creations, now.creations)
 
 
 def _tell(account: Account, circuit: str, before: Circuit, now: Circuit, at: datetime) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from worker.domain.demand import demand_of
-from worker.domain.lifecycle import LIVE_STATES
+from worker.domain.lifecycle import LIVE_STATES, State
 from worker.domain.pacing import shortfall
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
@@ -18,6 +18,11 @@ from worker.telemetry.metrics import Metrics
 
 _BEHIND = timedelta(minutes=15)  # a batch of inserts is through sooner, at the usual limits
 _SAY_AGAIN = timedelta(hours=1)
+_MUCH_CAME = "much came at once; if it lasts, raise rate_per_minute if the carrier allows it"
+_POLLS_ARE_MANY = (
+    "raise rate_per_minute if the carrier allows it, or ask less often: a larger polling.cap;"
+    " `returns-worker check` names one that fits, `returns-worker schedule` shows what it costs"
+)
 _ABANDONED = timedelta(hours=1)  # longer than any label takes to be written
 
 log = structlog.get_logger()
@@ -96,15 +101,18 @@ class Housekeeping:
 
     def _note_pace(self, account: Account, rows: list[Backlog], state: AccountState) -> None:
         """What the account is asked for, how far it runs behind, and what to change when that is no moment's crowd."""
-        due, pace = sum(row.due for row in rows), account.meter.pace
+        pace = account.meter.pace
         limit = pace.rate_per_minute if pace is not None else 0
-        oldest = min((row.oldest_due_at for row in rows if row.oldest_due_at is not None), default=None)
+        served = [row for row in rows if state.creates or row.state != State.PENDING]
+        due = sum(row.due for row in served)
+        oldest = min((row.oldest_due_at for row in served if row.oldest_due_at is not None), default=None)
         behind = shortfall(pace, due, oldest, state.now)
         demand = demand_of(account.policy, tracked_by_status(rows, account.name))
         self._metrics.shortfall.labels(account.name).set(behind.total_seconds())
         self._metrics.poll_demand.labels(account.name).set(demand.per_minute)
         self._metrics.rate_limit.labels(account.name).set(limit)
-        if behind < _BEHIND or not limit or account.paused or state.waits:
+        waits = state.hold is not None or not state.health.account.is_closed
+        if behind < _BEHIND or not limit or account.paused or waits:
             self._behind.pop(account.name, None)
             return
         said = self._behind.get(account.name)
@@ -117,8 +125,7 @@ class Housekeeping:
                 minutes=round(behind / timedelta(minutes=1)),
                 polls_per_minute=round(demand.per_minute, 1),
                 rate_per_minute=limit,
-                hint="raise rate_per_minute if the carrier allows it, or ask less often: a larger polling.cap;"
-                " `returns-worker check` names one that fits, `returns-worker schedule` shows what it costs",
+                hint=_POLLS_ARE_MANY if demand.per_minute > limit else _MUCH_CAME,
             )
 
     def _note_unroutable(self, rows: list[Backlog]) -> None:

@@ -1,6 +1,6 @@
 """What keeps an account waiting, for all workers through its one row: holds by the carrier or a person, circuits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,35 +63,33 @@ class AccountState:
     now: datetime
 
     @property
-    def waits(self) -> bool:
-        """Whether something keeps the account, or its creations, waiting, or did so until just now."""
-        circuits = (self.health.account, self.health.creations)
-        held = self.hold is not None or self.create_hold_message is not None
-        return held or not all(circuit.is_closed for circuit in circuits)
+    def creates(self) -> bool:
+        """Whether nothing keeps its creations alone from being made."""
+        return self.create_hold_message is None and self.health.creations.is_closed
 
 
 def describe(state: AccountState) -> str:
     """What keeps the account waiting, in a few words without anybody's text; "ok" when nothing does."""
-    waits = [f"held until {state.hold.ends} ({state.hold.code})"] if state.hold is not None else []
-    if state.create_hold_message is not None:
-        waits.append("its creations are held by a person")
-    for what, circuit in (
-        ("left alone", state.health.account),
-        ("its creations are left alone", state.health.creations),
-    ):
-        if circuit.open_until is not None:
-            until = f"until {circuit.open_until:%Y-%m-%d %H:%M:%S} UTC"
-            times = f"{circuit.failures} failures in a row"
-            waits.append(
-                f"{what} {until} after {times}" if circuit.is_open(state.now) else f"tried again after {times}"
-            )
-    return "; ".join(waits) or "ok"
+    return "; ".join(_waits(state, said=False)) or "ok"
 
 
 def explain(state: AccountState) -> str:
     """The same, with what the carrier or a person said, which may be anything."""
-    said = [state.hold.message if state.hold is not None else None, state.create_hold_message]
-    return "; ".join((describe(state), *(text for text in said if text)))
+    return "; ".join(_waits(state, said=True)) or "ok"
+
+
+def _waits(state: AccountState, *, said: bool) -> Iterator[str]:
+    hold, creations = state.hold, state.create_hold_message
+    if hold is not None:
+        yield f"held until {hold.ends} ({hold.code}{f': {hold.message}' if said else ''})"
+    if creations is not None:
+        yield f"its creations are held by a person{f' ({creations})' if said else ''}"
+    for what, circuit in (("", state.health.account), ("its creations are ", state.health.creations)):
+        times = f"after {circuit.failures} failures in a row"
+        if circuit.is_open(state.now):
+            yield f"{what}left alone until {circuit.open_until:%Y-%m-%d %H:%M:%S} UTC {times}"
+        elif not circuit.is_closed:
+            yield f"{what}tried one at a time {times}"
 
 
 def locked_row(columns: str, dialect: str) -> str:
