@@ -1,7 +1,7 @@
 """What the settings of an account come to: its carrier's adapter, its policy, its map of words."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from zoneinfo import ZoneInfo
 
 from worker.carriers.http import Observer
@@ -29,7 +29,7 @@ def open_account(
         label_hosts=account.label_hosts,
         max_label_bytes=settings.labels.max_bytes,
         receiver=account.receiver,
-        status_map={word: TrackingStatus(status) for word, status in account.status_map.items()},
+        status_map=_status_map(settings, name),
         reject_past_pickup=account.reject_past_pickup,
         link_grace=account.link_grace,
     )
@@ -79,10 +79,11 @@ def _ladder(settings: Settings, account: str, status: TrackingStatus) -> Ladder:
 
 def map_of(settings: Settings, account: str) -> StatusMap:
     """How a configured account reads its carrier's words."""
-    configured = settings.accounts[account]
-    return statuses_of(
-        configured.carrier, {word: TrackingStatus(status) for word, status in configured.status_map.items()}
-    )
+    return statuses_of(settings.accounts[account].carrier, _status_map(settings, account))
+
+
+def _status_map(settings: Settings, account: str) -> Mapping[str, TrackingStatus]:
+    return {word: TrackingStatus(status) for word, status in settings.accounts[account].status_map.items()}
 
 
 def fingerprint_of(key: str) -> str:

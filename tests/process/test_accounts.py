@@ -1,7 +1,9 @@
 """How an account is asked, held and left alone, by several real processes; the carrier's own record is the judge."""
 
 import asyncio
+import json
 import time
+import urllib.request
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -84,7 +86,8 @@ async def test_a_carrier_that_is_down_is_asked_once_in_a_while_and_then_everythi
     await until(lambda: len(carrier.requests("status")) > 30, 20, lambda: workers[0].log_text)
     carrier.inject("status", server_error(), None)
     await until(lambda: any(worker.saw("circuit_opened") for worker in workers), 10, lambda: workers[0].log_text)
-    await asyncio.sleep(0.5)  # what was under way
+    for worker in workers:  # what was under way has ended
+        await until(lambda worker=worker: _is_idle(worker), 5)
     asked = len(carrier.requests("status"))
     await asyncio.sleep(4)
     probes = len(carrier.requests("status")) - asked
@@ -139,6 +142,18 @@ async def test_a_person_holds_an_account_or_its_creations_and_releases_it(
     assert (code, "there is no account 'nobody'; there is default, pilot" in said) == (2, True)
 
 
+async def _is_idle(worker: RunningWorker) -> bool:
+    return await worker.metric('returns_worker_in_flight{account="default"}') == 0
+
+
+async def _has_arrived(carrier: Simulator) -> bool:
+    def fetch() -> dict[str, dict[str, str]]:
+        with urllib.request.urlopen(f"{carrier.url}/simulator/orders", timeout=5) as answer:
+            return json.load(answer)["orders"]
+
+    return [order["status"] for order in (await asyncio.to_thread(fetch)).values()] == ["Delivered"]
+
+
 async def _is_set(worker: RunningWorker, series: str) -> bool:
     return await worker.metric(series) > 0
 
@@ -154,7 +169,7 @@ async def test_a_person_asks_now_also_about_what_is_completed_and_about_what_is_
     await shop.insert("SLOW")
     await until(lambda: shop.is_in("SLOW", "tracking"), 15, lambda: worker.log_text)
     await until(lambda: carrier.requests("label"), 10, lambda: worker.log_text)
-    await asyncio.sleep(2.5)  # it has arrived meanwhile, and the next poll is in an hour
+    await until(lambda: _has_arrived(carrier), 10)  # and the next poll is in an hour
     code, out, said = await typed(config, "poll", "SLOW", "--by", "anna", "--reason", "the customer asks")
     assert (code, out) == (0, "SLOW: delivered (Delivered), completed\n"), said
     assert "by anna: the customer asks" in (await shop.history("SLOW"))[-1]["reason"]

@@ -46,5 +46,5 @@ def asked(per_minute: float, page: int) -> str:
 
 
 def figure(number: float) -> str:
-    """A number of requests: whole from 100 on, else with two digits that count."""
+    """A number of requests: whole from 10 on, else with two digits that count."""
     return f"{number:.0f}" if number >= 10 else f"{number:.2g}"

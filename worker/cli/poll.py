@@ -7,6 +7,7 @@ import typer
 
 from worker.cli.carrier import Opened, opened_carrier, refuse_if_held
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
+from worker.cli.inspect import AccountOption
 from worker.cli.person import ByOption, owner_of_command, person_of
 from worker.configured import fingerprint_of, policy_of
 from worker.domain.decision import Decision
@@ -21,7 +22,7 @@ from worker.store.database import Database
 def poll(
     context: typer.Context,
     reference: Annotated[str, typer.Argument(help="The shop's reference.")],
-    account: Annotated[str | None, typer.Option("--account", help="Which account's return it is.")] = None,
+    account: AccountOption = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the history if anything changes.")] = "",
     by: ByOption = None,
 ) -> None:

@@ -3,10 +3,10 @@
 import asyncio
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, pairwise
-from typing import Annotated
+from typing import Annotated, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
@@ -24,6 +24,8 @@ from worker.settings import AccountSettings, Settings, format_duration, parse_du
 from worker.store.database import DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.store.schema import SchemaMismatch
+
+D = TypeVar("D", bound=date)
 
 _ASSUMED = 1000  # open returns
 _PATIENCE = 5.0  # seconds for the database, which may be away: it only counts
@@ -105,23 +107,21 @@ def _read_journey(text: str) -> Journey:
 
 
 def _read_date(text: str) -> date:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        fail(f"error: --pickup: {shown(text)!r} is no date like 2026-06-04", Exit.USAGE)
-    if day.year not in _YEARS:
-        fail(f"error: --pickup: must lie between {_YEARS.start} and {_YEARS.stop}", Exit.USAGE)
-    return day
+    return _read("--pickup", text, date.fromisoformat, "date like 2026-06-04")
 
 
 def _read_moment(text: str) -> datetime:
+    return _read("--start", text, datetime.fromisoformat, "moment like 2026-06-04T10:00 (or with +02:00)")
+
+
+def _read(option: str, text: str, parse: Callable[[str], D], like: str) -> D:
     try:
-        moment = datetime.fromisoformat(text)
+        value = parse(text)
     except ValueError:
-        fail(f"error: --start: {shown(text)!r} is no moment like 2026-06-04T10:00 (or with +02:00)", Exit.USAGE)
-    if moment.year not in _YEARS:
-        fail(f"error: --start: must lie between {_YEARS.start} and {_YEARS.stop}", Exit.USAGE)
-    return moment
+        fail(f"error: {option}: {shown(text)!r} is no {like}", Exit.USAGE)
+    if value.year not in _YEARS:
+        fail(f"error: {option}: must lie between {_YEARS.start} and {_YEARS.stop}", Exit.USAGE)
+    return value
 
 
 def _opened(settings: Settings, names: list[str], given: int | None) -> Mapping[str, Open]:

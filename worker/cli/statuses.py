@@ -2,15 +2,14 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from functools import partial
 from typing import Annotated
 
 import typer
 
-from worker.carriers.registry import CARRIERS
+from worker.carriers.registry import CARRIERS, CarrierKind
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown
 from worker.cli.inspect import JsonOption, print_table
 from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
@@ -27,7 +26,7 @@ from worker.store.words import SeenWord, read_followed, read_words
 
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A line of what is shown; `mapped_to` None: nothing maps it, and `means` is `unknown`."""
+    """A line of what is shown; `mapped_to` None: nothing maps it, and it is read as `unknown`."""
 
     account: str
     word: str
@@ -72,11 +71,11 @@ def statuses(
 def _mapped(settings: Settings, seen: Sequence[SeenWord]) -> Iterator[_Word]:
     """One line for each word; what a carrier says of several shipments at once is taken apart."""
     lines: dict[tuple[str, str], _Word] = {}
+    maps = {name: map_of(settings, name) for name in settings.accounts}
     for each in seen:
-        known = each.account in settings.accounts
-        split = CARRIERS[settings.accounts[each.account].carrier].words if known else (lambda word: (word,))
+        mapped = maps.get(each.account)
+        split = _kind(settings, each.account).words if mapped is not None else (lambda word: (word,))
         for word in dict.fromkeys(split(each.carrier_status)):
-            mapped = map_of(settings, each.account) if known else None
             means = mapped.read(word) if mapped is not None and mapped.maps(word) else None
             line = _Word(each.account, word, each.returns, each.changes, each.last_seen, means)
             before = lines.get((each.account, word))
@@ -103,7 +102,10 @@ def _show(words: Sequence[_Word], *, as_json: bool) -> None:
         return
     print_table(
         ("account", "carrier says", "returns", "seen", "last seen", "mapped to"),
-        [(*_cells(each), each.mapped_to or "nothing: unknown") for each in words],
+        [
+            (each.account, each.word, each.returns, each.changes, each.last_seen, each.mapped_to or "nothing: unknown")
+            for each in words
+        ],
     )
     unmapped = [each for each in words if each.mapped_to is None]
     if not words:
@@ -115,15 +117,11 @@ def _show(words: Sequence[_Word], *, as_json: bool) -> None:
                 say(f"  {shown(json.dumps(each.word, ensure_ascii=False))} = ...")
 
 
-def _cells(each: _Word) -> tuple[object, ...]:
-    return each.account, each.word, each.returns, each.changes, each.last_seen
-
-
 async def _remap(settings: Settings, database: Database, account: str | None, person: Person, *, dry_run: bool) -> None:
     desk = Desk(database, person, policies_of(settings), owner_of_command())
     changed = 0
     for name in [account] if account is not None else sorted(settings.accounts):
-        meanings = partial(_meanings, settings, name)
+        meanings = _meanings_of(settings, name)
         ids = [
             each.id
             for each in await read_followed(database, name)
@@ -134,8 +132,13 @@ async def _remap(settings: Settings, database: Database, account: str | None, pe
     say("a worker that was started before the map was changed reads by the old one: restart it first")
 
 
-def _meanings(settings: Settings, account: str, carrier_status: str) -> frozenset[TrackingStatus]:
-    return CARRIERS[settings.accounts[account].carrier].meanings(carrier_status, map_of(settings, account))
+def _meanings_of(settings: Settings, account: str) -> Callable[[str], frozenset[TrackingStatus]]:
+    kind, statuses = _kind(settings, account), map_of(settings, account)
+    return lambda carrier_status: kind.meanings(carrier_status, statuses)
+
+
+def _kind(settings: Settings, account: str) -> CarrierKind:
+    return CARRIERS[settings.accounts[account].carrier]
 
 
 def _tell(done: Sequence[Settled]) -> int:

@@ -41,6 +41,7 @@ from worker.domain.verdicts import (
     counted,
     healthy,
     held,
+    is_young,
     outage,
     rejected,
     remark,
@@ -133,16 +134,11 @@ def _failed(context: Context, failed: Failed) -> Decision:
         return (creating.not_looked_up if order.create_started_at else creating.not_created)(context, failed)
     code = CODES[failed.kind]
     if order.next_step is Step.LABEL:
-        young = failed.kind is FailureKind.NOT_FOUND and _is_young(context)
+        young = failed.kind is FailureKind.NOT_FOUND and is_young(context)
         return _label_trouble(context, ErrorCode.LABEL_NOT_READY if young else code, failed.message)
     if failed.kind is FailureKind.NOT_FOUND:
         return following.not_found(context, failed)
     return (outage if failed.kind in OUTAGES else counted)(context, code, failed.message, failed.raw)
-
-
-def _is_young(context: Context) -> bool:
-    since = context.order.followed_since or context.now
-    return context.now - since < context.policy.backoff.not_found_grace
 
 
 def _poisoned(context: Context) -> Decision:

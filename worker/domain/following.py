@@ -11,7 +11,7 @@ from worker.domain.outcomes import Failed, Tracked
 from worker.domain.policy import LOST_AFTER
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.domain.verdicts import Context, healthy, held, retrying
+from worker.domain.verdicts import Context, healthy, held, is_young, retrying
 
 REOPENED = "the carrier says that it is still under way"
 
@@ -41,7 +41,7 @@ def not_found(context: Context, failed: Failed) -> Decision:
     order, now, backoff = context.order, context.now, context.policy.backoff
     if order.state is State.COMPLETED or _is_early(context):  # asked out of turn: that counts for nothing
         return Decision(order, StepOutcome.UNCHANGED)
-    if now - (order.followed_since or now) < backoff.not_found_grace:
+    if is_young(context):
         ladder = context.policy.ladder(order.tracking_status)
         due_at = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date)
         return Decision(replace(order, failing_since=None, track_due_at=due_at), StepOutcome.UNCHANGED)

@@ -63,6 +63,12 @@ def retrying(context: Context, code: ErrorCode, message: str, wait: timedelta) -
     return Decision(due(order, context.now + wait), StepOutcome.RETRYING)
 
 
+def is_young(context: Context) -> bool:
+    """Whether a carrier may not show yet what it took: a 404 means "not yet" then."""
+    since = context.order.followed_since or context.now
+    return context.now - since < context.policy.backoff.not_found_grace
+
+
 def account_waits(context: Context, failed: Failed) -> Decision:
     """Turned away for now, or the key refused: the account waits; the return is not to blame and stays as it is."""
     order = replace(context.order, failing_since=None)  # it did answer

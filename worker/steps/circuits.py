@@ -29,9 +29,9 @@ class Circuits:
     def admit(self, account: Account, agenda: Agenda) -> tuple[Mapping[Step, int], Step | None]:
         """What may be taken of what is due, and which step of that is a probe."""
         before, account.health = account.health, agenda.health
-        for name, was, now in _both(before, agenda.health):
-            if now.is_closed:  # by another worker, or by a person
-                _tell(account, name, was, now, agenda.now)
+        for name, circuit in agenda.health.circuits.items():
+            if circuit.is_closed:  # by another worker, or by a person
+                _tell(account, name, before.circuits[name], circuit, agenda.now)
         account.paused = account.paused or agenda.health.account.is_open(agenda.now)
         due = {**agenda.due, Step.CREATE: 0} if agenda.creations_held else agenda.due
         untried, account.untried = account.untried, None
@@ -82,12 +82,8 @@ class Circuits:
             self._metrics.storage_errors.labels("record").inc()  # the next answer tells the same
             return
         account.paused = account.paused or account.health.account.is_open(now)
-        for name, was, becomes in _both(before, account.health):
-            _tell(account, name, was, becomes, now)
-
-
-def _both(before: Health, now: Health) -> tuple[tuple[str, Circuit, Circuit], ...]:
-    return ("account", before.account, now.account), ("creations", before.creations, now.creations)
+        for name, circuit in account.health.circuits.items():
+            _tell(account, name, before.circuits[name], circuit, now)
 
 
 def _tell(account: Account, circuit: str, before: Circuit, now: Circuit, at: datetime) -> None:

@@ -91,7 +91,7 @@ class Housekeeping:
         seconds = 0.0 if hold is None else float("inf") if forever else hold.until.timestamp()
         self._metrics.account_held_until.labels(account).set(seconds)
         self._metrics.creations_held.labels(account).set(state.create_hold_message is not None)
-        for name, circuit in (("account", state.health.account), ("creations", state.health.creations)):
+        for name, circuit in state.health.circuits.items():
             until = circuit.open_until.timestamp() if circuit.open_until is not None else 0.0
             self._metrics.circuit_open_until.labels(account, name).set(until)
         # Once more for whoever looks only at the newest log: after a restart the account may still wait for a person.
@@ -112,7 +112,7 @@ class Housekeeping:
         self._metrics.poll_demand.labels(account.name).set(demand.per_minute)
         self._metrics.rate_limit.labels(account.name).set(limit)
         waits = state.hold is not None or not state.health.account.is_closed
-        if behind < _BEHIND or not limit or account.paused or waits:
+        if behind < _BEHIND or not limit or waits:
             self._behind.pop(account.name, None)
             return
         said = self._behind.get(account.name)

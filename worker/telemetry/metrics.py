@@ -59,7 +59,7 @@ class Metrics:
             "circuit",
         )
         self.shortfall = self._gauge(
-            "account_shortfall_seconds", "How far what is due runs behind, or would at the account's limit.", "account"
+            "account_shortfall_seconds", "How far what is due runs behind, or would at the account's pace.", "account"
         )
         self.poll_demand = self._gauge(
             "account_poll_demand_requests_per_minute",
