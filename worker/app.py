@@ -240,8 +240,11 @@ class Application:
                 checks |= {f"account {name}": describe(states[name]) for name in self._accounts if name in states}
         return Readiness(state is SchemaState.CURRENT, checks)
 
-    def _key_problems(self) -> list[str]:
-        return [key.problem for key in self._keys.values() if key.problem]
+    def _key_problems(self) -> dict[str, str]:
+        for key in self._keys.values():
+            with suppress(KeyUnavailableError):  # its problem says so
+                key.current()
+        return {name: key.problem for name, key in self._keys.items() if key.problem}
 
     def _expect_series(self) -> None:
         self.metrics.expect(

@@ -1,6 +1,6 @@
 """What has to be done now and then: gauges from the database, abandoned files, and warnings about what is left over."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import structlog
@@ -10,9 +10,10 @@ from worker.domain.lifecycle import LIVE_STATES, State
 from worker.domain.pacing import shortfall
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.accounts import clock_offset
+from worker.store.database import SQLITE, Database, DatabaseUnavailable
 from worker.store.holds import AccountState, read_accounts
-from worker.store.place import settle_place
+from worker.store.place import backed_up_at, settle_place
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.telemetry.metrics import Metrics
 
@@ -37,14 +38,16 @@ class Housekeeping:
         labels: LabelStore,
         metrics: Metrics,
         accounts: Mapping[str, Account],
-        key_problems: Callable[[], Iterable[str]],
+        key_problems: Callable[[], Mapping[str, str]],
     ) -> None:
-        """`accounts` are the configured ones; `key_problems` says which keys cannot be read any more."""
+        """`accounts` are the configured ones; `key_problems` says of which the key cannot be read any more, and why."""
         self._database, self._labels, self._metrics = database, labels, metrics
         self._accounts = accounts
         self._key_problems = key_problems
         self._unroutable: frozenset[str] = frozenset()
         self._waiting: set[str] = set()  # accounts that wait for a person, and were logged
+        if database.dialect != SQLITE:
+            metrics.last_backup.set(float("nan"))  # its backups are pg_dump's
         self._behind: dict[str, datetime] = {}  # accounts that run behind, and when that was logged last
 
     async def refresh_gauges(self) -> None:
@@ -53,11 +56,18 @@ class Housekeeping:
             await notice_restore(self._database)
             backlog = await read_backlog(self._database)
             states = await read_accounts(self._database)
+            offset = await clock_offset(self._database)
+            backup = await backed_up_at(self._database)
         except DatabaseUnavailable as error:
             self._metrics.storage_errors.labels("gauges").inc()
             log.warning("database_unavailable", doing="gauges", error=str(error))
             return
+        self._metrics.clock_offset.set(offset.total_seconds())
+        if self._database.dialect == SQLITE:
+            self._metrics.last_backup.set(backup.timestamp() if backup is not None else 0)
+        unreadable = self._key_problems()
         for name, account in self._accounts.items():
+            self._metrics.key_unreadable.labels(name).set(name in unreadable)
             rows, state = [row for row in backlog if row.account == name], states.get(name)
             self._set_gauges(name, rows)
             if state is not None:
@@ -67,11 +77,12 @@ class Housekeeping:
 
     async def tidy(self) -> None:
         """Remove what crashes left in the label store, and repeat what an operator should not miss."""
-        for problem in self._key_problems():
-            log.warning("key_unreadable", problem=problem)
+        for account, problem in self._key_problems().items():
+            log.warning("key_unreadable", account=account, problem=problem)
         try:
             removed = await self._labels.tidy(_ABANDONED)
         except LabelStoreError as error:
+            self._metrics.storage_errors.labels("labels").inc()
             log.warning("label_store_failed", error=str(error))
             return
         if removed:

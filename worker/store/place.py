@@ -1,10 +1,12 @@
 """Notices a database that is not the one creations were recorded in: restored from a backup, copied, failed over."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.store.columns import read_moment
 from worker.store.database import POSTGRESQL, SQLITE, Database, DatabaseUnavailable
 
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
@@ -49,6 +51,12 @@ async def settle_place(database: Database) -> bool:
             {"place": places.here, "creations": max(places.creations, places.sent)},
         )
         return moved
+
+
+async def backed_up_at(database: Database) -> datetime | None:
+    """When `returns-worker backup` last wrote a verified copy of this database."""
+    async with database.reading() as connection:
+        return read_moment((await connection.execute(text("SELECT backed_up_at FROM database_place"))).scalar_one())
 
 
 async def known_place(database: Database) -> str | None:

@@ -153,3 +153,5 @@ class DatabasePlaceRow(SQLModel, table=True):
     place: str | None = Field(sa_column=Column(Text))
     creations: int = Field(sa_column=Column(BigInteger, nullable=False))
     restored_at: datetime | None = Field(sa_column=Column(Moment))
+    backed_up_at: datetime | None = Field(sa_column=Column(Moment))
+    moved_to: str | None = Field(sa_column=Column(Text))

@@ -69,6 +69,13 @@ class Metrics:
         self.rate_limit = self._gauge(
             "account_rate_limit_requests_per_minute", "The account's limit; 0 none.", "account"
         )
+        self.key_unreadable = self._gauge(
+            "account_key_unreadable", "1 while the account's key cannot be read; the last one stays in use.", "account"
+        )
+        self.last_backup = self._gauge(
+            "last_backup_timestamp_seconds", "When `returns-worker backup` last succeeded; 0 never, NaN on PostgreSQL."
+        )
+        self.clock_offset = self._gauge("clock_offset_seconds", "How far the database's clock is ahead of this one.")
         self.last_tick = self._gauge("last_tick_timestamp_seconds", "When the loop last turned.")
         self.in_flight = self._gauge("in_flight", "Steps being done now by this worker.", "account")
 
@@ -86,7 +93,9 @@ class Metrics:
             "unknown_carrier_status_total", "Answers with a status word that nothing maps.", "account"
         )
         self.leases_lost = self._counter("leases_lost_total", "Results dropped because another worker had the return.")
-        self.storage_errors = self._counter("storage_errors_total", "Database operations that failed.", "operation")
+        self.storage_errors = self._counter(
+            "storage_errors_total", "Tries at the database or the label store that failed.", "operation"
+        )
 
     def expect(
         self,
@@ -102,7 +111,7 @@ class Metrics:
         request_outcomes, transitions = tuple(request_outcomes), tuple(transitions)
         for step in steps:
             self.schedule_delay.labels(step)
-        for operation in ("claim", "record", "gauges"):
+        for operation in ("claim", "record", "gauges", "labels"):
             self.storage_errors.labels(operation)
         for account, operations in accounts.items():
             for gauge in (
@@ -114,6 +123,7 @@ class Metrics:
                 self.shortfall,
                 self.poll_demand,
                 self.rate_limit,
+                self.key_unreadable,
                 self.in_flight,
             ):
                 gauge.labels(account)
