@@ -33,6 +33,7 @@ from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
 from worker.steps.report import Report
 from worker.store.accounts import register_accounts
+from worker.store.clock import ClockDiffers, require_same_time
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
 from worker.store.holds import describe, read_accounts
@@ -106,7 +107,8 @@ class Application:
     async def start(self) -> None:
         """Wait for the database, bring its schema up to date or check it, and begin to listen.
 
-        Raises `DatabaseUnavailable`, `AlreadyRunning`, `SchemaMismatch`, `ConfigurationError` and `ListenError`.
+        Raises `DatabaseUnavailable`, `ClockDiffers`, `AlreadyRunning`, `SchemaMismatch`, `ConfigurationError` and
+        `ListenError`.
         """
         await self._check_labels()
         await wait_for_database(self.settings, self._prepare_schema)
@@ -220,6 +222,7 @@ class Application:
             if before != after:
                 log.info("schema_migrated", before=before, after=after)
         await require_current(self.database)
+        await require_same_time(self.database)
         await notice_restore(self.database)
 
     async def _check_labels(self) -> None:
@@ -276,9 +279,9 @@ def _say_lost(error: str, tries: int, retry_in: float) -> None:
 
 
 async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[None]]) -> None:
-    """Call until the database answers, for at most `database.wait`.
+    """Call until the database answers and its clock agrees with ours, for at most `database.wait`.
 
-    Then raises `DatabaseUnavailable`; `DatabaseRefused` at once.
+    Then raises `DatabaseUnavailable` or `ClockDiffers`; `DatabaseRefused` at once.
     """
     give_up_at = lease_clock() + settings.database.wait.total_seconds()
     wait = 0.1
@@ -287,10 +290,11 @@ async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[Non
             return await call()
         except DatabaseRefused:
             raise  # waiting does not help
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, ClockDiffers) as error:
             if lease_clock() + wait > give_up_at:
                 raise
-            log.warning("database_unavailable", doing="start", error=str(error), retry_in=wait)
+            what = "clock_differs" if isinstance(error, ClockDiffers) else "database_unavailable"
+            log.warning(what, doing="start", error=str(error), retry_in=wait)
         await asyncio.sleep(wait)
         wait = min(wait * 2, 2.0)
 

@@ -1,6 +1,7 @@
 """A database that was set back to a backup: nothing that was created since is created again unseen."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from tests.postgres import PostgresServer
 from tests.process.nursery import nursery
-from tests.process.running import PILOT_PAYLOAD, RunningWorker, until
+from tests.process.running import PILOT_PAYLOAD, RunningWorker, typed, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
 from worker.simulator.faults import trickle
@@ -137,3 +138,53 @@ async def test_a_second_worker_on_one_sqlite_file_is_refused_and_a_restart_after
     third = await start().ready()
     await shop.insert("R-1")
     await until(lambda: shop.is_in("R-1", "completed"), 15, lambda: third.log_text)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_backup_restored_on_another_path_goes_on_and_creates_nothing_twice(
+    start: Start, shop: Shop, carrier: Simulator, config: Path, tmp_path: Path
+) -> None:
+    worker = await start().ready()
+    assert await worker.metric("returns_worker_last_backup_timestamp_seconds") == 0
+    await shop.insert("DONE")
+    await until(lambda: shop.is_in("DONE", "completed"), 15, lambda: worker.log_text)
+    for account, reference, payload in (("default", "IZI-1", None), ("pilot", "RP-1", PILOT_PAYLOAD)):
+        assert (await typed(config, "accounts", "hold", account))[0] == 0
+        await shop.insert(reference, payload, account=account)
+    (tmp_path / "backups").mkdir()
+    code, _, said = await typed(config, "backup", str(tmp_path / "backups"), "--keep", "3")
+    assert code == 0, said
+    made = time.time()
+    (copy,) = (tmp_path / "backups").iterdir()
+    gauge = "returns_worker_last_backup_timestamp_seconds"
+
+    async def told() -> bool:
+        return abs(await worker.metric(gauge) - made) < 60
+
+    await until(told, 5)
+    for account in ("default", "pilot"):
+        assert (await typed(config, "accounts", "release", account))[0] == 0
+    for reference in ("IZI-1", "RP-1"):
+        await until(lambda reference=reference: shop.is_in(reference, "tracking"), 15, lambda: worker.log_text)
+    worker.kill()  # the disk it was on is gone
+    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (2, 1)
+
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(copy, tmp_path / "elsewhere" / "returns.db")
+    config.write_text(config.read_text().replace(f"{tmp_path}/returns.db", f"{tmp_path}/elsewhere/returns.db"))
+    restored = Shop(f"sqlite:///{tmp_path}/elsewhere/returns.db")
+    for account in ("default", "pilot"):
+        assert (await typed(config, "accounts", "release", account))[0] == 0
+    again = await start().ready()
+    assert again.saw("database_restored")
+    await until(lambda: restored.is_in("IZI-1", "needs_attention"), 15, lambda: again.log_text)
+    await until(lambda: restored.is_in("RP-1", "completed"), 15, lambda: again.log_text)
+    await restored.insert("NEW")
+    await until(lambda: restored.is_in("NEW", "completed"), 15, lambda: again.log_text)
+    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (3, 1)
+    (sent,) = [number for number, order in carrier.orders.items() if "IZI-1" in str(order)]
+    code, _, said = await typed(config, "resolve", "IZI-1", "--carrier-ref", sent)
+    assert code == 0, said
+    await until(lambda: restored.is_in("IZI-1", "completed"), 15, lambda: again.log_text)
+    assert (await restored.order("DONE"))["state"] == "completed"
+    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (3, 1)

@@ -27,7 +27,7 @@ def _value(loop: Loop, name: str, **labels: str) -> float:
 
 async def _made(database: Database, folder: Path, pace: Pace | None = None) -> tuple[Loop, Housekeeping]:
     loop = await make_loop(database, folder, {"default": ScriptedCarrier()}, pace=pace)
-    return loop, Housekeeping(database, FileLabelStore(folder), loop.metrics, loop.accounts, list)
+    return loop, Housekeeping(database, FileLabelStore(folder), loop.metrics, loop.accounts, dict)
 
 
 async def _due(loop: Loop, count: int, ago: timedelta) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import worker
-from worker.cli import accounts, demo, inspect, intake, poll, schedule, service, statuses, ways_out
+from worker.cli import accounts, backup, demo, inspect, intake, poll, schedule, service, statuses, ways_out
 
 application = typer.Typer(
     name="returns-worker",
@@ -30,6 +30,7 @@ application.command("cancel")(ways_out.cancel)
 application.command("poll")(poll.poll)
 application.add_typer(accounts.accounts, name="accounts")
 application.command("statuses")(statuses.statuses)
+application.command("backup")(backup.backup)
 application.command("restored")(ways_out.restored)
 application.command("simulate")(service.simulate)
 

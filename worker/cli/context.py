@@ -12,6 +12,7 @@ import typer
 
 from worker.labels import LabelStoreError
 from worker.settings import ConfigurationError, Settings, load
+from worker.store.clock import ClockDiffers
 from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
@@ -72,7 +73,7 @@ def explained() -> Iterator[None]:
         fail(f"error: the database refuses to be used: {error}", Exit.BAD_CONFIGURATION)
     except DatabaseUnavailable as error:
         fail(f"error: the database cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
-    except (ListenError, LabelStoreError) as error:
+    except (ClockDiffers, ListenError, LabelStoreError) as error:
         fail(f"error: {error}")
 
 

@@ -16,6 +16,7 @@ from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.shutdown import stop_requested
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.simulator import MAGIC_WORDS, Simulator
+from worker.store.clock import clock_offset, differing
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.holds import describe, explain, read_accounts
 from worker.store.place import known_place, settle_place
@@ -149,6 +150,9 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
             line = f"database: its schema is {state.value}; run: returns-worker migrate"
             (findings.warn if settings.database.migrates_itself else findings.bad)(line)
         else:
+            problem = differing(await clock_offset(database))
+            if problem is not None:
+                findings.bad(f"clock: {problem}")
             await known_place(database)  # the last table that came: a role may have no rights on it
             findings.good(f"database: {database.dialect}, schema current")
             backlog = await read_backlog(database)

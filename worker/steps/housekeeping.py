@@ -10,7 +10,7 @@ from worker.domain.lifecycle import LIVE_STATES, State
 from worker.domain.pacing import shortfall
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
-from worker.store.accounts import clock_offset
+from worker.store.clock import clock_offset, differing
 from worker.store.database import SQLITE, Database, DatabaseUnavailable
 from worker.store.holds import AccountState, read_accounts
 from worker.store.place import backed_up_at, settle_place
@@ -46,6 +46,7 @@ class Housekeeping:
         self._key_problems = key_problems
         self._unroutable: frozenset[str] = frozenset()
         self._waiting: set[str] = set()  # accounts that wait for a person, and were logged
+        self._clock_differs = False  # and that was logged
         if database.dialect != SQLITE:
             metrics.last_backup.set(float("nan"))  # its backups are pg_dump's
         self._behind: dict[str, datetime] = {}  # accounts that run behind, and when that was logged last
@@ -62,7 +63,7 @@ class Housekeeping:
             self._metrics.storage_errors.labels("gauges").inc()
             log.warning("database_unavailable", doing="gauges", error=str(error))
             return
-        self._metrics.clock_offset.set(offset.total_seconds())
+        self._note_clock(offset)
         if self._database.dialect == SQLITE:
             self._metrics.last_backup.set(backup.timestamp() if backup is not None else 0)
         unreadable = self._key_problems()
@@ -138,6 +139,13 @@ class Housekeeping:
                 rate_per_minute=limit,
                 hint=_POLLS_ARE_MANY if demand.per_minute > limit else _MUCH_CAME,
             )
+
+    def _note_clock(self, offset: timedelta) -> None:
+        self._metrics.clock_offset.set(offset.total_seconds())
+        problem = differing(offset)
+        if problem is not None and not self._clock_differs:
+            log.warning("clock_differs", problem=problem)
+        self._clock_differs = problem is not None
 
     def _note_unroutable(self, rows: list[Backlog]) -> None:
         self._metrics.orders_unroutable.set(sum(row.count for row in rows))

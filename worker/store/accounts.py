@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -93,15 +93,6 @@ async def database_now(database: Database) -> datetime:
         now = read_moment((await connection.execute(text(f"SELECT {_NOW[database.dialect]}"))).scalar_one())
     assert now is not None
     return now
-
-
-async def clock_offset(database: Database) -> timedelta:
-    """How far the database's clock is ahead of this machine's; zero on SQLite, which has no clock of its own."""
-    if database.dialect == SQLITE:
-        return timedelta(0)
-    before = datetime.now(UTC)
-    theirs = await database_now(database)
-    return theirs - (before + (datetime.now(UTC) - before) / 2)
 
 
 async def take_tokens(database: Database, account: str, pace: Pace, want: int, leave: int = 0) -> Grant:
