@@ -31,13 +31,13 @@ from worker.domain.lifecycle import MAY_BECOME, State, Step
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
-from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, remapped, retry
+from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, remapped, retired, retry
 
 ANNA = Person("anna@shop", "the carrier says so")
 HELD = State.NEEDS_ATTENTION
 LONG_AGO = NOW - timedelta(hours=3)
 FOUND = found("9RET77")
-COMMANDS: list[WayOut] = [retry, FOUND, not_created, cancel]
+COMMANDS: list[WayOut] = [retry, FOUND, not_created, cancel, retired]
 
 in_doubt = resting(HELD, create_started_at=LONG_AGO)
 unsent = resting(HELD, create_started_at=None, error_code=ErrorCode.CARRIER_UNREACHABLE)
@@ -108,6 +108,36 @@ def test_each_command_goes_where_it_makes_sense_and_refuses_elsewhere(
     assert (line.old_value, line.new_value) == (order.state, state)
     assert line.reason is not None
     assert line.reason.endswith("; by anna@shop: the carrier says so")
+
+
+@pytest.mark.parametrize(
+    ("order", "state", "status"),
+    [
+        (pending(), State.CANCELLED, None),
+        (sent(), HELD, None),
+        (tracking(tracking_status=TrackingStatus.IN_TRANSIT), State.COMPLETED, TrackingStatus.EXPIRED),
+        (labelling(), State.COMPLETED, TrackingStatus.EXPIRED),
+        (unsent, State.CANCELLED, None),
+        (at_carrier, State.CANCELLED, TrackingStatus.IN_TRANSIT),
+        (in_doubt, None, None),
+        (rejected, None, None),
+        (resting(State.COMPLETED), None, None),
+        (resting(State.CANCELLED), None, None),
+    ],
+)
+def test_what_an_account_leaves_behind_comes_to_an_end_unless_it_may_have_been_created_unseen(
+    order: ReturnOrder, state: State | None, status: TrackingStatus | None
+) -> None:
+    outcome = retired(order, ANNA, NOW, POLICY)
+    if state is None:
+        assert isinstance(outcome, Refusal)
+        return
+    assert isinstance(outcome, Decision)
+    assert (outcome.order.state, outcome.order.tracking_status, outcome.order.due_at) == (state, status, None)
+    assert {line.reason is not None and "by anna@shop" in line.reason for line in outcome.transitions} == {True}
+    if state is HELD:
+        assert outcome.order.error_code is ErrorCode.CREATE_OUTCOME_UNKNOWN
+        assert isinstance(cancel(outcome.order, ANNA, NOW, POLICY), Decision)
 
 
 def test_a_creation_in_doubt_is_sent_again_only_when_a_person_says_that_it_is_not_there() -> None:

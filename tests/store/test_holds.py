@@ -26,6 +26,7 @@ from worker.store.holds import (
     release_account,
     release_by_hand,
 )
+from worker.store.renames import forget_account
 
 BUSY, REFUSED = ErrorCode.CARRIER_BUSY, ErrorCode.CARRIER_KEY_REFUSED
 
@@ -67,9 +68,13 @@ async def test_circuits_are_kept_to_the_millisecond_and_stand_in_the_agenda(data
     assert (await read_agendas(database, ["unknown"], 1))["unknown"].health == Health()
 
 
-async def test_the_health_of_an_account_without_a_row_is_nobody_s(database: Database) -> None:
-    with pytest.raises(KeyError):
-        await change_health(database, "nobody", _failed)
+async def test_an_account_that_was_forgotten_while_it_is_in_use_is_registered_anew(database: Database) -> None:
+    await register_accounts(database, ["one"])
+    await forget_account(database, "one")
+    assert (await change_health(database, "one", _failed)).account.failures == 1
+    await forget_account(database, "one")
+    assert (await take_tokens(database, "one", Pace(60), 1)).tokens == 1
+    assert set(await read_accounts(database)) == {"one"}
 
 
 async def test_a_person_s_hold_outlasts_the_carrier_s_and_a_changed_key(database: Database) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 import worker
-from worker.cli import accounts, backup, demo, inspect, intake, poll, schedule, service, statuses, ways_out
+from worker.cli import accounts, backup, demo, inspect, intake, leaving, poll, schedule, service, statuses, ways_out
 
 application = typer.Typer(
     name="returns-worker",
@@ -28,6 +28,8 @@ application.command("retry")(ways_out.retry)
 application.command("resolve")(ways_out.resolve)
 application.command("cancel")(ways_out.cancel)
 application.command("poll")(poll.poll)
+accounts.accounts.command("rename")(leaving.rename)
+accounts.accounts.command("retire")(leaving.retire)
 application.add_typer(accounts.accounts, name="accounts")
 application.command("statuses")(statuses.statuses)
 application.command("backup")(backup.backup)

@@ -174,12 +174,17 @@ def _check_accounts_of_rows(settings: Settings, backlog: list[Backlog], findings
         if row.account not in settings.accounts:
             lost[row.account] = lost.get(row.account, 0) + row.count
     for account, count in sorted(lost.items()):
-        findings.bad(f"returns: {count} wait for account {account[:100]!r}, which is not configured")
+        findings.bad(
+            f"returns: {count} wait for account {account[:100]!r}, which is not configured: configure it, or see"
+            " `returns-worker accounts rename` and `accounts retire`"
+        )
 
 
 async def _check_holds(settings: Settings, database: Database, findings: Findings) -> None:
     for name, state in (await read_accounts(database)).items():
-        if name in settings.accounts and describe(state) != "ok":
+        if name not in settings.accounts:
+            findings.warn(shown(f"account {name}: not configured any more; to forget it: accounts retire {name}"))
+        elif describe(state) != "ok":
             findings.warn(shown(f"account {name}: {explain(state)}"))
 
 

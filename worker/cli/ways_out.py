@@ -176,7 +176,7 @@ def _run(context: typer.Context, command: _Command, way_out: WayOut, *, number: 
             choice = Choice() if command.references else command.choice
             desk = Desk(database, command.person, policies_of(settings), owner_of_command(), choice)
             done = await (desk.preview if command.dry_run else desk.settle)(ids, way_out)
-        _tell(done, dry_run=command.dry_run)
+        tell(done, dry_run=command.dry_run)
 
     run(work)
 
@@ -187,12 +187,13 @@ async def _ids(database: Database, command: _Command) -> list[int]:
     return [(await the_order(database, reference, command.choice.account)).id for reference in command.references]
 
 
-def _tell(done: list[Settled], *, dry_run: bool) -> None:
+def tell(done: list[Settled], *, dry_run: bool) -> None:
+    """Say what became of each; with a refusal among them the command has failed."""
     changed = 0
     for each in done:
         if isinstance(each.outcome, Decision):
             changed += 1
-            (line,) = each.outcome.transitions
+            line = each.outcome.transitions[-1]
             states = dict.fromkeys((each.order.state, each.outcome.order.state))
             typer.echo(shown(f"{each.order.reference}: {' -> '.join(states)}: {line.reason}"))
         else:

@@ -141,6 +141,40 @@ def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) ->
     return _made(order, after, person, what, StepOutcome.CANCELLED)
 
 
+def retired(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
+    """Its account ends, and nobody asks the carrier any more; a creation that may have happened is left to a person."""
+    if order.state is State.TRACKING:
+        over = replace(
+            healthy(order),
+            state=State.COMPLETED,
+            tracking_status=TrackingStatus.EXPIRED,
+            status_since=now,
+            label_due_at=None,
+            track_due_at=None,
+        )
+        decision = _made(order, over, person, "its account is retired: followed no longer", StepOutcome.COMPLETED)
+        expired = replace(
+            decision.transitions[0],
+            field="tracking_status",
+            old_value=order.tracking_status,
+            new_value=TrackingStatus.EXPIRED,
+        )
+        return replace(decision, transitions=(expired, *decision.transitions))
+    if order.in_doubt and order.state is State.PENDING:
+        asked = replace(order, state=State.NEEDS_ATTENTION, error_code=ErrorCode.CREATE_OUTCOME_UNKNOWN)
+        asked = replace(asked, error_message="its account was retired while its creation was in doubt")
+        what = "its account is retired while its creation is in doubt: look for it at the carrier, then cancel it"
+        return _made(order, asked, person, what, StepOutcome.NEEDS_ATTENTION)
+    if order.in_doubt and order.state is State.NEEDS_ATTENTION:
+        return Refusal("its creation may have happened: look for it at the carrier, then cancel it")
+    if order.state not in (State.PENDING, State.NEEDS_ATTENTION):
+        return Refusal(f"it is {order.state}: nothing is left to be done")
+    gone = replace(healthy(order), state=State.CANCELLED, retry_requested_at=None)
+    at_carrier = order.carrier_ref is not None
+    what = "its account is retired: " + ("the carrier was not told" if at_carrier else "nothing was sent")
+    return _made(order, gone, person, what, StepOutcome.CANCELLED)
+
+
 def asked_about(
     order: ReturnOrder, outcome: Outcome, person: Person, now: datetime, policy: Policy, chance: float
 ) -> Decision:

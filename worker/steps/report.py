@@ -3,6 +3,7 @@
 import structlog
 
 from worker.domain.decision import Decision, StepOutcome
+from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
@@ -31,6 +32,8 @@ class Report:
             self._metrics.transitions.labels(before.account, transition.field, transition.new_value).inc()
         self._note_unknown_word(before, decision)
         label_failed = step is Step.LABEL and decision.outcome is StepOutcome.RETRYING
+        if label_failed and after.label_error_code is ErrorCode.LABEL_NOT_STORED:
+            self._metrics.storage_errors.labels("labels").inc()
         line = {
             "order_id": before.id,
             "reference": before.reference,

@@ -15,7 +15,7 @@ from worker.domain.lifecycle import SCHEDULED_STEPS, Step
 from worker.domain.pacing import Grant, Pace
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
-from worker.store.holds import HEALTH, locked_row, read_health
+from worker.store.holds import HEALTH, REGISTER, lock_account, read_health
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,7 @@ async def register_accounts(database: Database, names: Sequence[str]) -> None:
     """Make sure that each configured account has its row."""
     async with database.transaction() as connection:
         for name in sorted(names):
-            await connection.execute(
-                text("INSERT INTO carrier_account (name) VALUES (:name) ON CONFLICT (name) DO NOTHING"), {"name": name}
-            )
+            await connection.execute(REGISTER, {"name": name})
 
 
 async def database_now(database: Database) -> datetime:
@@ -120,8 +118,8 @@ async def _allowance(
     """The account's row, locked: until when its allowance is spent, and the database's time; raises `RowLocked`."""
     clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
     async with database.transaction() as connection:
-        lock = await connection.execute(text(locked_row("spent_until", database.dialect)), {"name": account})
-        spent_until = read_moment(lock.scalar_one())
+        row = await lock_account(connection, database.dialect, account, "spent_until")
+        spent_until = read_moment(row["spent_until"])
         now = read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
         assert now is not None
         yield connection, spent_until, now

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.decision import Hold
 from worker.domain.health import Circuit, Health
@@ -18,6 +19,9 @@ HELD_BY_PERSON = "held_by_person"
 
 HEALTH = "a.failures, a.open_until, a.create_failures, a.create_open_until"
 """The columns of `carrier_account AS a` that `read_health` reads."""
+
+REGISTER = text("INSERT INTO carrier_account (name) VALUES (:name) ON CONFLICT (name) DO NOTHING")
+"""Makes sure that the account `:name` has its row."""
 
 _MOST = 500  # characters of a message
 
@@ -92,12 +96,18 @@ def _waits(state: AccountState, *, said: bool) -> Iterator[str]:
             yield f"{what}tried one at a time {times}"
 
 
-def locked_row(columns: str, dialect: str) -> str:
-    """The statement that locks and reads the row `a` of the account `:name`, waiting but briefly."""
+async def lock_account(connection: AsyncConnection, dialect: str, account: str, columns: str) -> RowMapping:
+    """Lock and read the account's row `a`, waiting but briefly; one that was retired is made anew."""
     select = f"SELECT {columns} FROM carrier_account a"
     if dialect == SQLITE:  # its transaction is the only one that writes
-        return f"{select} WHERE name = :name"
-    return f"{_BRIEFLY} {select} CROSS JOIN briefly WHERE name = :name FOR UPDATE OF a"
+        locking = text(f"{select} WHERE name = :name")
+    else:
+        locking = text(f"{_BRIEFLY} {select} CROSS JOIN briefly WHERE name = :name FOR UPDATE OF a")
+    row = (await connection.execute(locking, {"name": account})).mappings().one_or_none()
+    if row is None:
+        await connection.execute(REGISTER, {"name": account})
+        row = (await connection.execute(locking, {"name": account})).mappings().one()
+    return row
 
 
 async def read_accounts(database: Database) -> dict[str, AccountState]:
@@ -189,14 +199,11 @@ async def release_by_hand(database: Database, account: str) -> None:
 async def change_health(database: Database, account: str, change: Callable[[Health, datetime], Health]) -> Health:
     """Let `change` decide on an account's health as it is now, at the database's time; nobody else does meanwhile.
 
-    Returns what it came to; raises `KeyError` for an account without a row, and `RowLocked`.
+    Returns what it came to; raises `RowLocked`.
     """
     clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
-    select = text(locked_row(HEALTH, database.dialect))
     async with database.transaction() as connection:
-        row = (await connection.execute(select, {"name": account})).mappings().one_or_none()
-        if row is None:
-            raise KeyError(account)
+        row = await lock_account(connection, database.dialect, account, HEALTH)
         before, now = read_health(row), read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
         assert now is not None
         after = change(before, now)

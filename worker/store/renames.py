@@ -1,0 +1,103 @@
+"""Gives an account's returns another account's name, batch by batch, and forgets an account that is no longer used."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import exc, text
+
+from worker.domain.lifecycle import LIVE_STATES
+from worker.store.database import POSTGRESQL, Database
+
+_BATCH = 2000
+_LIVE = ", ".join(f"'{state}'" for state in LIVE_STATES)
+_HELD = ("held_until", "hold_code", "hold_message", "refused_key", "create_hold_message")
+
+_LAST = text("""
+SELECT max(id) FROM (
+  SELECT id FROM return_order WHERE account = :old AND id > :after ORDER BY id LIMIT :batch) AS next""")
+_TELL = text(f"""
+INSERT INTO status_transition (return_order_id, field, old_value, new_value, carrier_status, reason)
+SELECT id, 'state', state, state, carrier_status, :reason FROM return_order
+ WHERE account = :old AND id > :after AND id <= :last AND state IN ({_LIVE})""")
+_RENAME = text("UPDATE return_order SET account = :new WHERE account = :old AND id > :after AND id <= :last")
+
+_SHARED = {
+    column: text(f"""
+SELECT o.{column} FROM return_order o JOIN return_order n ON n.account = :new AND n.{column} = o.{column}
+ WHERE o.account = :old ORDER BY o.id LIMIT :most""")
+    for column in ("reference", "carrier_ref")
+}
+
+
+class NamesCollide(Exception):
+    """Both accounts have a return of the same reference or number; the batches before that one are renamed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What there is of an account: all its returns, and those that still ask for work."""
+
+    returns: int
+    live: int
+
+
+async def read_belongings(database: Database, account: str) -> Belongings:
+    """Count an account's returns, terminal ones too."""
+    live = f"count(*) FILTER (WHERE state IN ({_LIVE}))"
+    statement = text(f"SELECT count(*) AS returns, {live} AS live FROM return_order WHERE account = :account")
+    async with database.reading() as connection:
+        row = (await connection.execute(statement, {"account": account})).one()
+    return Belongings(row.returns, row.live)
+
+
+async def shared_by(database: Database, old: str, new: str, most: int = 5) -> list[str]:
+    """References, or carrier's numbers, that both accounts have: no two returns of one account may share them."""
+    async with database.reading() as connection:
+        return [
+            str(row[0])
+            for statement in _SHARED.values()
+            for row in await connection.execute(statement, {"old": old, "new": new, "most": most})
+        ]
+
+
+async def rename_returns(database: Database, old: str, new: str, reason: str) -> int:
+    """Let every return of `old` belong to `new`, terminal ones too; each live one gets a line of history.
+
+    Done in batches, so that nobody waits long; an interrupted rename is completed by another. A worker that has one of
+    them in its hands records what it did all the same: nothing but the name changes. Returns how many there were;
+    raises `NamesCollide`.
+    """
+    count, after = 0, 0
+    values = {"old": old, "new": new, "reason": reason, "batch": _BATCH}
+    while True:
+        async with database.transaction() as connection:
+            last = (await connection.execute(_LAST, values | {"after": after})).scalar_one()
+            if last is not None:
+                batch = values | {"after": after, "last": last}
+                await connection.execute(_TELL, batch)
+                try:
+                    count += (await connection.execute(_RENAME, batch)).rowcount
+                except exc.IntegrityError as error:
+                    raise NamesCollide from error
+        if last is None and after == 0:
+            return count
+        after = last or 0  # once more from the start: an insert may have been committed late
+
+
+async def pass_on_hold(database: Database, old: str, new: str) -> None:
+    """What held the old account holds the new one, unless that is held by something of its own."""
+    row_lock = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
+    async with database.transaction() as connection:
+        select = text(f"SELECT {', '.join(_HELD)} FROM carrier_account WHERE name = :name{row_lock}")
+        held = (await connection.execute(select, {"name": old})).mappings().one_or_none()
+        if held is not None:
+            await connection.execute(
+                text(f"""UPDATE carrier_account SET {", ".join(f"{column} = :{column}" for column in _HELD)}
+                 WHERE name = :new AND held_until IS NULL AND create_hold_message IS NULL"""),
+                dict(held) | {"new": new},
+            )
+
+
+async def forget_account(database: Database, account: str) -> None:
+    """Remove what the workers shared about it; a worker that still has it configured makes its row anew."""
+    async with database.transaction() as connection:
+        await connection.execute(text("DELETE FROM carrier_account WHERE name = :name"), {"name": account})
