@@ -164,10 +164,12 @@ async def test_a_backup_restored_on_another_path_goes_on_and_creates_nothing_twi
     await until(told, 5)
     for account in ("default", "pilot"):
         assert (await typed(config, "accounts", "release", account))[0] == 0
-    for reference in ("IZI-1", "RP-1"):
-        await until(lambda reference=reference: shop.is_in(reference, "tracking"), 15, lambda: worker.log_text)
+    await shop.insert("IZI-2")
+    await shop.insert("RP-2", PILOT_PAYLOAD, account="pilot")
+    created = "SELECT 1 FROM return_order WHERE carrier_ref IS NOT NULL HAVING count(*) = 5"
+    await until(lambda: shop.execute(created), 15, lambda: worker.log_text)
     worker.kill()  # the disk it was on is gone
-    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (2, 1)
+    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (3, 2)
 
     (tmp_path / "elsewhere").mkdir()
     shutil.copy(copy, tmp_path / "elsewhere" / "returns.db")
@@ -175,16 +177,27 @@ async def test_a_backup_restored_on_another_path_goes_on_and_creates_nothing_twi
     restored = Shop(f"sqlite:///{tmp_path}/elsewhere/returns.db")
     for account in ("default", "pilot"):
         assert (await typed(config, "accounts", "release", account))[0] == 0
+        assert (await typed(config, "accounts", "hold", account, "--no-create"))[0] == 0
     again = await start().ready()
     assert again.saw("database_restored")
-    await until(lambda: restored.is_in("IZI-1", "needs_attention"), 15, lambda: again.log_text)
-    await until(lambda: restored.is_in("RP-1", "completed"), 15, lambda: again.log_text)
+    await restored.insert("IZI-2")  # the shop knows that it is not there any more
+    await restored.insert("RP-2", PILOT_PAYLOAD, account="pilot")
+    assert "4 pending returns are looked up, or held" in (await typed(config, "restored"))[2]
+    for account in ("default", "pilot"):
+        assert (await typed(config, "accounts", "release", account))[0] == 0
+    for reference, state in (
+        ("IZI-1", "needs_attention"),
+        ("IZI-2", "needs_attention"),
+        ("RP-1", "completed"),
+        ("RP-2", "completed"),
+    ):
+        await until(lambda each=(reference, state): restored.is_in(*each), 15, lambda: again.log_text)
     await restored.insert("NEW")
     await until(lambda: restored.is_in("NEW", "completed"), 15, lambda: again.log_text)
-    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (3, 1)
-    (sent,) = [number for number, order in carrier.orders.items() if "IZI-1" in str(order)]
-    code, _, said = await typed(config, "resolve", "IZI-1", "--carrier-ref", sent)
-    assert code == 0, said
-    await until(lambda: restored.is_in("IZI-1", "completed"), 15, lambda: again.log_text)
+    for reference in ("IZI-1", "IZI-2"):
+        (sent,) = [number for number, order in carrier.orders.items() if reference in str(order)]
+        code, _, said = await typed(config, "resolve", reference, "--carrier-ref", sent)
+        assert code == 0, said
+        await until(lambda reference=reference: restored.is_in(reference, "completed"), 15, lambda: again.log_text)
     assert (await restored.order("DONE"))["state"] == "completed"
-    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (3, 1)
+    assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (4, 2)
