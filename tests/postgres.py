@@ -94,6 +94,17 @@ class PostgresServer:
             pytest.skip(f"the server of {URL_VARIABLE} is not ours to crash")
         self._cluster.run("pg_ctl", "restart", "-m", "immediate", "-w", "-D", "data", "-l", "log")
 
+    def dump(self, url: str, name: str) -> None:
+        """Write a dump of a database, as the runbook does; skips the calling test when the server is not ours."""
+        if self._cluster is None:
+            pytest.skip(f"the server of {URL_VARIABLE} may be newer than any pg_dump here")
+        self._cluster.run("pg_dump", "--format=custom", "--no-owner", f"--file={name}", url)
+
+    def restore(self, name: str, url: str) -> None:
+        """Restore a dump into an empty database."""
+        assert self._cluster is not None
+        self._cluster.run("pg_restore", "--no-owner", f"--dbname={url}", name)
+
     @contextlib.contextmanager
     def standby(self) -> Iterator["Standby"]:
         """A hot standby of this server, gone at the end; skips the calling test when the server is not ours."""

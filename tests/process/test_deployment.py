@@ -106,6 +106,26 @@ async def test_a_port_that_is_taken_may_become_free_and_so_ends_with_1(start: St
     await start().ready()
 
 
+@sqlite_only
+async def test_a_key_file_that_vanishes_is_told_and_the_last_key_stays_in_use_until_it_is_back(
+    start: Start, shop: Shop, tmp_path: Path
+) -> None:
+    worker = await start().ready()
+    gauge = 'returns_worker_account_key_unreadable{account="default"}'
+    assert await worker.metric(gauge) == 0
+    (tmp_path / "izipack.key").unlink()
+
+    async def told(value: int) -> bool:
+        return await worker.metric(gauge) == value
+
+    await until(lambda: told(1), 10, lambda: worker.log_text)
+    assert await worker.metric('returns_worker_account_key_unreadable{account="pilot"}') == 0
+    await shop.insert("R-1")
+    await until(lambda: shop.is_in("R-1", "completed"), 15, lambda: worker.log_text)
+    (tmp_path / "izipack.key").write_text(KEY)
+    await until(lambda: told(0), 10, lambda: worker.log_text)
+
+
 @postgresql_only
 async def test_a_clock_far_from_the_database_s_is_said_and_waited_for_and_may_come_right_by_itself(
     start: Start, config: Path, shop: Shop

@@ -1,5 +1,6 @@
 """A database that was set back to a backup: nothing that was created since is created again unseen."""
 
+import asyncio
 import shutil
 import time
 from collections.abc import Callable
@@ -39,6 +40,38 @@ class Backup:
         admin = Shop(self._server.url)
         await admin.execute(f"DROP DATABASE {self._name}")
         await admin.execute(f"ALTER DATABASE {self._name}_backup RENAME TO {self._name}")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_dump_restored_into_another_database_goes_on_and_creates_nothing_twice(
+    start: Start, shop: Shop, carrier: Simulator, config: Path, postgres_server: PostgresServer
+) -> None:
+    worker = await start().ready()
+    await shop.insert("DONE")
+    await until(lambda: shop.is_in("DONE", "completed"), 15, lambda: worker.log_text)
+    assert (await typed(config, "accounts", "hold", "default"))[0] == 0
+    await shop.insert("IZI-1")
+    dump = f"{shop.url.rsplit('/', 1)[1]}.dump"
+    await asyncio.to_thread(postgres_server.dump, shop.url, dump)
+    assert (await typed(config, "accounts", "release", "default"))[0] == 0
+    await until(lambda: _created(shop, 2), 15, lambda: worker.log_text)
+    worker.kill()
+
+    url = postgres_server.create_database()
+    try:
+        await asyncio.to_thread(postgres_server.restore, dump, url)
+        config.write_text(config.read_text().replace(shop.url, url))
+        restored = Shop(url)
+        assert (await typed(config, "accounts", "release", "default"))[0] == 0
+        again = await start().ready()
+        assert again.saw("database_restored")
+        await until(lambda: restored.is_in("IZI-1", "needs_attention"), 15, lambda: again.log_text)
+        await restored.insert("NEW")
+        await until(lambda: restored.is_in("NEW", "completed"), 15, lambda: again.log_text)
+        assert len(carrier.requests("create")) == 3
+        again.kill()
+    finally:
+        postgres_server.drop_database(url)
 
 
 @pytest.fixture
