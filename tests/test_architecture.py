@@ -51,7 +51,7 @@ HOMES = {
     "sqlalchemy": {"store/"},
     "sqlmodel": {"store/"},
     "alembic": {"store/"},
-    "asyncpg": {"store/database.py", "store/hints.py"},
+    "asyncpg": {"store/database.py", "store/hints.py", "store/move/target.py"},
     "apscheduler": {"runtime/scheduler.py"},
     "prometheus_client": {"telemetry/"},
     "pydantic": {"settings/"},

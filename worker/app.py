@@ -37,6 +37,8 @@ from worker.store.clock import ClockDiffers, require_same_time
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
 from worker.store.holds import describe, read_accounts
+from worker.store.move import clear_unfinished
+from worker.store.moved import require_not_moved
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
 from worker.telemetry.logs import Redactor
@@ -107,8 +109,8 @@ class Application:
     async def start(self) -> None:
         """Wait for the database, bring its schema up to date or check it, and begin to listen.
 
-        Raises `DatabaseUnavailable`, `ClockDiffers`, `AlreadyRunning`, `SchemaMismatch`, `ConfigurationError` and
-        `ListenError`.
+        Raises `DatabaseUnavailable`, `ClockDiffers`, `AlreadyRunning`, `SchemaMismatch`, `DatabaseMoved`,
+        `ConfigurationError` and `ListenError`.
         """
         await self._check_labels()
         await wait_for_database(self.settings, self._prepare_schema)
@@ -222,6 +224,8 @@ class Application:
             if before != after:
                 log.info("schema_migrated", before=before, after=after)
         await require_current(self.database)
+        await require_not_moved(self.database)
+        await clear_unfinished(self.database)
         await require_same_time(self.database)
         await notice_restore(self.database)
 

@@ -50,7 +50,7 @@ def show_accounts(context: typer.Context, as_json: JsonOption = False) -> None:
     async def work() -> None:
         settings = settings_of(context)
         logs_for(settings)
-        async with opened_database(settings) as database:
+        async with opened_database(settings, only_to_read=True) as database:
             states, backlog = await read_accounts(database), await read_backlog(database)
         names = list(dict.fromkeys((*settings.accounts, *states, *sorted({row.account for row in backlog}))))
         lines = [_line(settings, name, states.get(name), backlog) for name in names]

@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 import worker
-from worker.cli import accounts, backup, demo, inspect, intake, leaving, poll, schedule, service, statuses, ways_out
+from worker.cli import (
+    accounts,
+    backup,
+    demo,
+    inspect,
+    intake,
+    leaving,
+    move,
+    poll,
+    schedule,
+    service,
+    statuses,
+    ways_out,
+)
 
 application = typer.Typer(
     name="returns-worker",
@@ -34,6 +47,7 @@ application.add_typer(accounts.accounts, name="accounts")
 application.command("statuses")(statuses.statuses)
 application.command("backup")(backup.backup)
 application.command("restored")(ways_out.restored)
+application.command("copy-to")(move.copy_to_postgresql)
 application.command("simulate")(service.simulate)
 
 

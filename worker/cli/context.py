@@ -14,6 +14,7 @@ from worker.labels import LabelStoreError
 from worker.settings import ConfigurationError, Settings, load
 from worker.store.clock import ClockDiffers
 from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
+from worker.store.moved import DatabaseMoved, moved, moved_to
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
 from worker.store.sqlite_file import AlreadyRunning
@@ -63,7 +64,7 @@ def explained() -> Iterator[None]:
         yield
     except ConfigurationError as error:
         fail(str(error), Exit.BAD_CONFIGURATION)
-    except SchemaMismatch as error:
+    except (SchemaMismatch, DatabaseMoved) as error:
         fail(f"error: {error}", Exit.BAD_CONFIGURATION)
     except DatabaseReplaced as error:
         fail(f"error: {error}; start it again: what may be missing in the new file is then looked up, or held")
@@ -96,13 +97,18 @@ def logs_for(settings: Settings) -> Redactor:
 
 
 @asynccontextmanager
-async def opened_database(settings: Settings) -> AsyncIterator[Database]:
-    """The database, with the schema this version works with."""
+async def opened_database(settings: Settings, *, only_to_read: bool = False) -> AsyncIterator[Database]:
+    """The database, with the schema this version works with; one that has moved elsewhere only to read it."""
     database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
     try:
         if database.path is not None and not database.path.is_file():
             raise SchemaMismatch(f"there is no database at {database.path}; run: returns-worker migrate")
         await require_current(database)
+        place = await moved_to(database)
+        if place is not None:
+            if not only_to_read:
+                raise DatabaseMoved(moved(place))
+            say(f"note: {moved(place)}; this is how it was then")
         yield database
     finally:
         await database.close()

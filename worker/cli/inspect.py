@@ -51,7 +51,7 @@ def list_returns(
     async def work() -> None:
         settings = settings_of(context)
         logs_for(settings)
-        async with opened_database(settings) as database:
+        async with opened_database(settings, only_to_read=True) as database:
             orders = await find_orders(database, account=account, states=state or (), limit=limit)
         if account is not None and not orders and account not in settings.accounts:
             say(shown(f"account {account} is not configured here, and has no returns"))
@@ -90,7 +90,7 @@ def show(
     async def work() -> None:
         settings = settings_of(context)
         logs_for(settings)
-        async with opened_database(settings) as database:
+        async with opened_database(settings, only_to_read=True) as database:
             history = await read_history(database, await the_order(database, reference, account))
             state = (await read_accounts(database)).get(history.order.account)
         if as_json:
@@ -121,7 +121,7 @@ def label(
     async def work() -> None:
         settings = settings_of(context, need_keys=refetch)
         logs_for(settings)
-        async with opened_database(settings) as database:
+        async with opened_database(settings, only_to_read=not refetch) as database:
             order = await the_order(database, reference, account)
             if refetch:
                 await _refetch(settings, database, order, position)

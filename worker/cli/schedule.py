@@ -142,7 +142,7 @@ def _opened(settings: Settings, names: list[str], given: int | None) -> Mapping[
 
 
 async def _backlog(settings: Settings) -> list[Backlog]:
-    async with asyncio.timeout(_PATIENCE), opened_database(settings) as database:
+    async with asyncio.timeout(_PATIENCE), opened_database(settings, only_to_read=True) as database:
         return await read_backlog(database)
 
 

@@ -19,7 +19,8 @@ from worker.simulator import MAGIC_WORDS, Simulator
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.holds import describe, explain, read_accounts
-from worker.store.place import known_place, settle_place
+from worker.store.moved import moved, moved_to, require_not_moved
+from worker.store.place import settle_place
 from worker.store.queries import Backlog, read_backlog
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.sqlite_file import AlreadyRunning
@@ -63,6 +64,7 @@ def migrate_schema(context: typer.Context) -> None:
 
         async def upgrade() -> None:
             before, after = await migrate(database)
+            await require_not_moved(database)
             with suppress(AlreadyRunning):  # then a worker has remembered the place already
                 database.hold_file()
                 await settle_place(database)
@@ -153,7 +155,10 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
             problem = differing(await clock_offset(database))
             if problem is not None:
                 findings.bad(f"clock: {problem}")
-            await known_place(database)  # the last table that came: a role may have no rights on it
+            place = await moved_to(database)  # in the last table that came: a role may have no rights on it
+            if place is not None:
+                findings.bad(f"database: {moved(place)}", Exit.BAD_CONFIGURATION)
+                return []
             findings.good(f"database: {database.dialect}, schema current")
             backlog = await read_backlog(database)
             _check_accounts_of_rows(settings, backlog, findings)

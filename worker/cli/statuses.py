@@ -58,7 +58,7 @@ def statuses(
             fail("error: --dry-run is for --remap", Exit.USAGE)
         if account is not None and account not in settings.accounts:
             fail(f"error: there is no account {shown(account)!r}; there is {', '.join(settings.accounts)}", Exit.USAGE)
-        async with opened_database(settings) as database:
+        async with opened_database(settings, only_to_read=not remap) as database:
             if remap:
                 await _remap(settings, database, account, person_of(by, reason), dry_run=dry_run)
                 return

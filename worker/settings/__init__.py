@@ -20,9 +20,9 @@ from worker.settings.model import (
 )
 from worker.settings.polling import AccountPolling, PollingLadder, PollingOverride, PollingSettings
 from worker.settings.problems import ConfigurationError
-from worker.settings.secrets import KeySource, KeyUnavailableError
+from worker.settings.secrets import KeySource, KeyUnavailableError, read_secret
 from worker.settings.show import show
-from worker.settings.urls import masked_url
+from worker.settings.urls import check_database_url, masked_url, place_of_url
 
 __all__ = [
     "DEFAULT_RATE_PER_MINUTE",
@@ -44,11 +44,14 @@ __all__ = [
     "Settings",
     "WorkerSettings",
     "carrier_word",
+    "check_database_url",
     "format_duration",
     "key_source",
     "load",
     "masked_url",
     "parse_duration",
+    "place_of_url",
     "read_daytime",
+    "read_secret",
     "show",
 ]

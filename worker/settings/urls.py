@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 MASK = "********"
 
@@ -12,6 +12,7 @@ _SECRET_PARAMETER = re.compile(
     re.IGNORECASE,
 )
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
+_PLACE = ("host", "port", "dbname")  # libpq's parameters that say which database it is
 _STORE_SCHEMES = ("s3://", "gs://", "az://")
 
 # None of the messages below repeats the value: a URL may hold a password, even a malformed one.
@@ -32,6 +33,13 @@ def masked_url(url: str) -> str:
         if at and colon:
             rest = f"{user}:{MASK}@{after}"
     return f"{scheme}://" + _SECRET_PARAMETER.sub(rf"\1{MASK}", rest)
+
+
+def place_of_url(url: str) -> str:
+    """What a database is called to everybody: `url` without user and password, and of the parameters only the place."""
+    parts = urlsplit(url)
+    query = urlencode([pair for pair in parse_qsl(parts.query) if pair[0] in _PLACE])
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + (f"?{query}" if query else "")
 
 
 def check_database_url(url: str) -> str:

@@ -62,6 +62,7 @@ class RowLocked(DatabaseUnavailable):
 # Not a database file; no rights on a table (42501), no such role or password, no such database.
 _SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
+_MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
 
 class DatabaseReplaced(DatabaseUnavailable):
@@ -113,14 +114,14 @@ class Database:
             async with self.transaction() as connection:
                 yield connection
             return
-        with _translated():
+        with translated():
             async with self._single.begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection for several writes that happen together."""
-        with _translated():
+        with translated():
             if self.dialect == POSTGRESQL:
                 async with self.engine.begin() as connection:
                     yield connection
@@ -146,7 +147,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reads; on SQLite it does not wait for the writer."""
-        with _translated():
+        with translated():
             if self.dialect == POSTGRESQL:
                 async with self._single.begin() as connection:
                     yield connection
@@ -173,7 +174,9 @@ class Database:
             raise DatabaseReplaced(f"{self.path} was replaced or removed while the worker had it open")
 
 
-class _translated:  # noqa: N801  a context manager reads as a verb
+class translated:  # noqa: N801  a context manager reads as a verb
+    """Raises what says that the database is away, refuses, or has a locked row, instead of the driver's errors."""
+
     def __enter__(self) -> None:
         return None
 
@@ -181,17 +184,17 @@ class _translated:  # noqa: N801  a context manager reads as a verb
         if error is None:
             return
         if _sqlstate(error) == _LOCKED:
-            raise RowLocked(_first_line(error)) from error
+            raise RowLocked(first_line(error)) from error
         if _is_refusal(error):
-            raise DatabaseRefused(_first_line(error)) from error
+            raise DatabaseRefused(first_line(error)) from error
         if _is_outage(error):
-            raise DatabaseUnavailable(_first_line(error)) from error
+            raise DatabaseUnavailable(first_line(error)) from error
 
 
 def _is_refusal(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_REFUSALS)
+        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_REFUSALS) or _MOVED in str(cause)
     return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
 
 
@@ -204,8 +207,9 @@ def _is_outage(error: BaseException) -> bool:
     """Whether `error` is about the database's availability and not about what we asked of it."""
     if isinstance(error, (OSError, TimeoutError, exc.TimeoutError, exc.InterfaceError)):
         return True
-    if isinstance(error, exc.DBAPIError) and isinstance(error.orig, sqlite3.Error):
-        return getattr(error.orig, "sqlite_errorname", "").startswith(_SQLITE_OUTAGES)
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_OUTAGES)
     if isinstance(error, asyncpg.PostgresError):
         return True  # raised outside a statement: while connecting
     if isinstance(error, exc.DBAPIError):
@@ -219,7 +223,8 @@ def _is_outage(error: BaseException) -> bool:
     return False
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What the database said, without details, which may quote a row."""
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
     lines = str(cause).strip().splitlines()
     line = lines[0][:300] if lines else type(cause).__name__

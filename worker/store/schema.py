@@ -9,6 +9,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import POSTGRESQL, Database
 
@@ -42,8 +43,27 @@ async def migrate(database: Database) -> tuple[str | None, str]:
     """
     async with database.transaction() as connection:
         if database.dialect == POSTGRESQL:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            await _be_the_one(connection)
         return await connection.run_sync(_upgrade)
+
+
+async def prepare_schema(connection: AsyncConnection) -> None:
+    """Within a PostgreSQL transaction, make the schema where there is none; another one is not touched.
+
+    Raises `SchemaMismatch` when it is older or newer than this code.
+    """
+    await _be_the_one(connection)
+    state = await connection.run_sync(_state)
+    if state is SchemaState.MISSING:
+        await connection.run_sync(_upgrade)
+    elif state is not SchemaState.CURRENT:
+        remedy = "migrate it first" if state is SchemaState.OLDER else "upgrade this returns-worker first"
+        raise SchemaMismatch(f"the schema of the other database is {state.value} than this returns-worker: {remedy}")
+
+
+async def _be_the_one(connection: AsyncConnection) -> None:
+    """Wait for whoever else migrates this database, until the transaction ends."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
 async def require_current(database: Database) -> None:

@@ -10,7 +10,8 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-# The shop's writes only: the worker looks before it starts. An insert that nobody would ever see must fail aloud.
+# An insert or a change that nobody would ever see must fail aloud: the shop's, and that of a command which looked just
+# before the move.
 _MOVED = """
 CREATE TRIGGER return_order_moved_{name} BEFORE {event} ON return_order
 WHEN (SELECT moved_to FROM database_place) IS NOT NULL
@@ -27,4 +28,4 @@ def upgrade() -> None:
     if op.get_bind().dialect.name != "sqlite":
         return
     op.execute(_MOVED.format(name="insert", event="INSERT"))
-    op.execute(_MOVED.format(name="update", event="UPDATE OF payload, cancel_requested_at, retry_requested_at"))
+    op.execute(_MOVED.format(name="update", event="UPDATE"))
