@@ -1,0 +1,161 @@
+"""A shop that moves from SQLite to PostgreSQL while it sells, with a worker and a carrier that are real."""
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.running import PILOT_PAYLOAD, RunningWorker, typed, until
+from tests.process.shop import Shop
+from worker.simulator import Simulator
+from worker.simulator.faults import trickle
+
+Start = Callable[..., RunningWorker]
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+class BusyShop:
+    """Inserts all the time; what was committed is remembered, and so is the first refusal."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self.committed: list[str] = []
+        self.refusal = ""
+
+    async def run(self) -> None:
+        while not self.refusal:
+            reference = f"BUSY-{len(self.committed)}"
+            try:
+                await self._shop.insert(reference)
+            except sqlite3.IntegrityError as error:
+                self.refusal = str(error)
+            else:
+                self.committed.append(reference)
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+async def test_a_shop_that_sells_on_moves_to_postgresql_and_nothing_is_created_twice_or_lost(
+    start: Start,
+    shop: Shop,
+    carrier: Simulator,
+    config: Path,
+    database_url: str,
+    postgres_url: str,
+    ended_by: signal.Signals,
+) -> None:
+    worker = await start().ready()
+    await shop.insert("DONE")
+    await shop.insert("REJECTED", {"packages": []})
+    await shop.insert("P-1", PILOT_PAYLOAD, account="pilot")
+    await until(lambda: shop.is_in("DONE", "completed"), 15, lambda: worker.log_text)
+    await until(lambda: shop.is_in("REJECTED", "rejected"), 15, lambda: worker.log_text)
+    for number in range(12):
+        await shop.insert(f"UNDER-WAY-{number}")
+    if ended_by is signal.SIGKILL:
+        carrier.inject("create", trickle(0.002))
+        await shop.insert("IN-DOUBT")
+    await until(lambda: len(carrier.orders) >= 6, 10, lambda: worker.log_text)
+    worker.send(ended_by)
+    await worker.ended()
+
+    busy = BusyShop(shop)
+    selling = asyncio.create_task(busy.run())
+    await until(lambda: len(busy.committed) > 5, 10)
+    code, _, said = await typed(config, "copy-to", postgres_url)
+    assert code == 0, said
+    await asyncio.wait_for(selling, 10)
+    assert "have moved to another database" in busy.refusal
+
+    refused = start()
+    assert await refused.ended() == 78
+    assert "have moved to" in refused.log_text
+    config.write_text(config.read_text().replace(database_url, postgres_url))
+    there = Shop(postgres_url)
+    again = await start().ready()
+    await there.insert("NEW")
+
+    async def all_over() -> bool:
+        live = "SELECT 1 FROM return_order WHERE state IN ('pending', 'tracking')"
+        return not await there.execute(live)
+
+    await until(all_over, 30, lambda: again.log_text)
+    assert not again.saw("database_restored")
+    rows = {row["reference"]: row["state"] for row in await there.execute("SELECT * FROM return_order")}
+    assert {*busy.committed, "DONE", "REJECTED", "P-1", "NEW", *(f"UNDER-WAY-{n}" for n in range(12))} <= rows.keys()
+    assert {reference for reference, state in rows.items() if state == "rejected"} == {"REJECTED"}
+    held = {reference for reference, state in rows.items() if state == "needs_attention"}
+    assert ended_by is signal.SIGKILL or not held
+    created = [order.reference for order in carrier.orders.values()]
+    assert len(created) == len(set(created))
+    assert {reference for reference, state in rows.items() if state == "completed"} <= {*created, "P-1"}
+    assert set(created) | {"P-1", "REJECTED"} | held == rows.keys()
+
+
+async def test_a_running_worker_is_to_be_stopped_first(
+    start: Start, config: Path, shop: Shop, postgres_url: str
+) -> None:
+    worker = await start().ready()
+    code, _, said = await typed(config, "copy-to", postgres_url)
+    assert (code, f"process {worker.process.pid}" in said) == (1, True), said
+    code, _, said = await typed(config, "copy-to", "--dry-run", postgres_url)
+    assert code == 0, said
+    await shop.insert("R-1")
+    await until(lambda: shop.is_in("R-1", "completed"), 15, lambda: worker.log_text)
+
+
+async def test_a_target_that_is_not_one_is_said_with_its_own_exit_code_and_without_its_password(
+    config: Path, tmp_path: Path, postgres_url: str
+) -> None:
+    assert (await typed(config, "migrate"))[0] == 0
+    secret = tmp_path / "url"
+    secret.write_text("postgresql://somebody:hunter2@127.0.0.1:1/shop")
+    for words, code, part in (
+        (["--url-file", str(secret)], 69, "nothing was copied"),
+        (["--url-file", str(tmp_path / "none")], 2, "cannot be read"),
+        (["sqlite:///other.db"], 2, "returns-worker backup"),
+        (["mysql://x/y"], 2, "must be"),
+        ([], 2, "say where to"),
+        ([postgres_url, "--url-file", str(secret)], 2, "say where to"),
+        ([postgres_url.rsplit("/", 1)[0] + "/no_such_database"], 78, "does not exist"),
+    ):
+        done = await typed(config, "copy-to", *words)
+        assert (done[0], part in done[2]) == (code, True), done
+        assert "hunter2" not in done[1] + done[2]
+    there = Shop(postgres_url)
+    await there.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    for revision, part in (("0005", "older"), ("9999", "newer")):
+        await there.execute("DELETE FROM alembic_version")
+        await there.execute("INSERT INTO alembic_version VALUES (?1)", revision)
+        done = await typed(config, "copy-to", postgres_url)
+        assert (done[0], part in done[2]) == (78, True), done
+
+
+async def test_what_reads_goes_on_after_a_move_and_what_writes_refuses(
+    config: Path, shop: Shop, postgres_url: str, tmp_path: Path
+) -> None:
+    assert (await typed(config, "migrate"))[0] == 0
+    await shop.insert("R-1")
+    assert (await typed(config, "copy-to", postgres_url))[0] == 0
+    (tmp_path / "one.json").write_text('{"reference": "R-2", "payload": {}}')
+    for words in (["list"], ["show", "R-1"], ["accounts"], ["statuses"]):
+        code, _, said = await typed(config, *words)
+        assert (code, "note: the returns of this database have moved to" in said) == (0, True), said
+    for words in (
+        ["run"],
+        ["check"],
+        ["migrate"],
+        ["restored"],
+        ["cancel", "R-1"],
+        ["accounts", "hold", "default"],
+        ["statuses", "--remap"],
+        ["add", str(tmp_path / "one.json")],
+    ):
+        code, _, said = await typed(config, *words)
+        assert (code, "have moved to" in said) == (78, True), (words, said)
+    code, _, said = await typed(config, "copy-to", postgres_url)
+    assert (code, "have moved to" in said, "already" in said) == (0, True, True)
