@@ -238,7 +238,6 @@ async def test_a_worker_does_all_its_work_under_its_role_and_so_does_every_comma
         for command in (["list"], ["show", "R-1"], ["accounts"], ["statuses"], ["check"], ["schedule"]):
             await does(*command)
         await does("retry", "BAD", code=78)
-        await does("migrate")  # it is current: nothing to do needs no right
     assert {row["state"] for row in await shop.execute("SELECT state FROM return_order")} == {"completed", "cancelled"}
 
 
