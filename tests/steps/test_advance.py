@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -210,6 +211,8 @@ async def test_nothing_is_claimed_while_results_cannot_be_written(database: Data
         loop.now[0] += 1
         await until(lambda: loop.advance.turned_at == loop.now[0], 5)
     assert not carrier.calls
+    shown = loop.metrics.registry.get_sample_value("returns_worker_last_tick_timestamp_seconds")
+    assert shown == pytest.approx(time.time(), abs=30)  # the loop turns, though it does nothing: no alert of a stall
     loop.recorder.behind = 0
     await until(lambda: carrier.calls, 5)
     await loop.advance.drain()

@@ -95,7 +95,8 @@ class Advance:
         while not self.draining:
             if self._recorder.behind:
                 # Our own rows would be claimed again, with their results still in our hands.
-                self.turned_at, self._unsure = self._clock(), True
+                self._note_turn()
+                self._unsure = True
                 await _wait_for(self._stopping, _CATCH_UP)
                 continue
             try:
@@ -144,8 +145,7 @@ class Advance:
 
     async def turn(self) -> float:
         """Claim what is due and start it; returns how many seconds until there is a reason to turn again."""
-        self.turned_at = self._clock()
-        self._metrics.last_tick.set_to_current_time()
+        self._note_turn()
         open_accounts = {name: account for name, account in self._accounts.items() if account.room}
         self._backlog = len(open_accounts) < len(self._accounts)
         self._found = self._backlog
@@ -180,6 +180,11 @@ class Advance:
             await self._circuits.return_probe(account)  # that nothing was found for
         return pause
 
+    def _note_turn(self) -> None:
+        """The loop still turns, even where it can do nothing but wait: /livez and the metric say the same."""
+        self.turned_at = self._clock()
+        self._metrics.last_tick.set_to_current_time()
+
     async def _try_alone(self, suspect: Claimed, others: list[Claimed], asked_at: float) -> None:
         """It may have killed its workers: it is tried with nothing else in hand, to take nobody with it."""
         for claimed in others:
@@ -204,7 +209,7 @@ class Advance:
 
     async def _wait_for_any(self, tasks: Iterable["asyncio.Future[None]"]) -> None:
         await asyncio.wait(tasks, timeout=self._timing.tick, return_when=asyncio.FIRST_COMPLETED)
-        self.turned_at = self._clock()  # the loop still turns
+        self._note_turn()
 
     async def _is_held(self, account: Account, agenda: Agenda) -> bool:
         account.paused = agenda.held_until is not None and agenda.held_until > agenda.now
