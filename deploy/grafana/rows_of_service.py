@@ -103,10 +103,10 @@ def process() -> list[Any]:
             says="Resident. Growing for days is a leak; the service's limit ends the process.",
         ),
         lines(
-            "Open files",
-            {"{{instance}}": f"process_open_fds{{{JOB}}}", "{{instance}} limit": f"process_max_fds{{{JOB}}}"},
-            unit="none",
-            says="Connections and files. Near the limit nothing can be opened.",
+            "Open files, of those allowed",
+            {"{{instance}}": f"process_open_fds{{{JOB}}} / process_max_fds{{{JOB}}}"},
+            unit="percentunit",
+            says="Connections and files. Near 100 % nothing can be opened.",
         ),
         lines(
             "Running for",

@@ -1,4 +1,4 @@
-"""The dashboard is what its code makes, and each of its queries brings data from a Prometheus that saw a worker work."""
+"""The dashboard is what its code makes, and each query brings data from a Prometheus that saw a worker at work."""
 
 import re
 import shutil
