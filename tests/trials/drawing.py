@@ -40,8 +40,9 @@ def draw(data: dict[int, Drawn], since: float, file: Path, caption: str) -> None
         _KINDS[panel["type"]](axes, panel, data[panel["id"]], since)
     figure.text(0.004, 1 - 0.75 / height, caption, fontsize=8, color="#555555")
     figure.savefig(file, dpi=78)
-    with Image.open(file) as picture:  # 128 colours are enough for lines and letters, and a third of the size
-        picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(file, optimize=True)
+    with Image.open(file) as picture:  # 256 colours are enough for lines and letters, and a third of the size
+        few = picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few.save(file, optimize=True)
 
 
 def named(legend: str, labels: dict[str, str]) -> str:
