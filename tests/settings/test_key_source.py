@@ -51,6 +51,15 @@ def test_the_systemd_credential_is_found_by_the_accounts_name(tmp_path: Path) ->
     assert key_source(settings, "shop", {"CREDENTIALS_DIRECTORY": str(tmp_path)}).current() == "credential"
 
 
+@pytest.mark.parametrize("content", ["", "\n", None])
+def test_a_credential_that_is_empty_or_missing_says_where_the_key_is_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:  # systemd's SetCredential= stands in for a file that is missing
+        (tmp_path / "shop.api_key").write_text(content)
+    settings = Settings(accounts={"shop": AccountSettings()})
+    with pytest.raises(KeyUnavailableError, match="LoadCredential= names the file that must hold the key"):
+        key_source(settings, "shop", {"CREDENTIALS_DIRECTORY": str(tmp_path)}).current()
+
+
 def test_a_missing_configured_file_is_not_replaced_by_the_credential(tmp_path: Path) -> None:
     (tmp_path / "default.api_key").write_text("credential")
     with pytest.raises(KeyUnavailableError, match="cannot be read"):

@@ -67,8 +67,10 @@ class KeySource:
         """Why the file can't be used at present; None when all is well. Never holds a part of the key."""
         self._value = value
         self._file = file
+        self._hint = ""
         if file is None and credentials_directory is not None:
             self._file = credentials_directory / f"{account}.api_key"
+            self._hint = "; the unit's LoadCredential= names the file that must hold the key"
         self._clock = clock
         self._key: str | None = None
         self._signature: _Signature | None = None
@@ -102,9 +104,9 @@ class KeySource:
             else:
                 self._look_at_file(self._file)
         except OSError as error:
-            self.problem = f"{self._file}: cannot be read: {error.strerror}"
+            self.problem = f"{self._file}: cannot be read: {error.strerror}{self._hint}"
         except ValueError as error:
-            self.problem = f"{self._file}: {error}" if self._value is None else str(error)
+            self.problem = f"{self._file}: {error}{self._hint}" if self._value is None else str(error)
         else:
             self.problem = None
 

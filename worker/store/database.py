@@ -1,10 +1,11 @@
 """Opens the database and hands out connections; says which errors mean that it is away for now."""
 
 import asyncio
+import os
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -157,6 +158,14 @@ class Database:
                 yield await connection.execution_options(sqlite_begin="DEFERRED")
 
     @property
+    def patience(self) -> float:
+        """Seconds after which a statement has failed at the latest."""
+        if self.dialect == SQLITE:  # the turn to write among ourselves, then among all processes
+            return max(self._busy_timeout, _BUSY_TIMEOUT) + self._busy_timeout
+        # a place in the pool, a connection, the answer
+        return float(_COMMAND_TIMEOUT + _connecting(self._url)["timeout"] + _COMMAND_TIMEOUT)
+
+    @property
     def is_writing(self) -> bool:
         """Whether, on SQLite, somebody has the turn to write."""
         return self._writer.locked()
@@ -282,6 +291,13 @@ def _sqlite(path: Path, pool_size: int, busy_timeout: float) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=str(path)), pool_size=pool_size, max_overflow=0, hide_parameters=True
     )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def _make(*_: object) -> None:
+        # SQLite makes a file 0644 at most (https://sqlite.org/compile.html#default_file_permissions), which no umask
+        # opens to the group of a shop. One that is there must not be opened: closing it would end SQLite's locks on it.
+        with suppress(OSError):  # whatever is wrong, SQLite says it next
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
