@@ -23,9 +23,12 @@ from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
+from worker.runtime.pulse import Pulse
 from worker.runtime.scheduler import Ticks
+from worker.runtime.systemd import ServiceManager
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source
 from worker.steps.accounts import Account
+from worker.steps.activity import activity
 from worker.steps.advance import Advance
 from worker.steps.housekeeping import Housekeeping, notice_restore
 from worker.steps.leases import Timing
@@ -47,8 +50,9 @@ from worker.telemetry.metrics import Metrics
 _TIDY_EVERY = 60.0  # seconds
 _CONNECTIONS = 5  # to the database, the one on which it listens among them
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
+_ENDED = 8.0  # seconds beyond the grace time after which the process has ended, if need be by its last resort
 _LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
-_STALLED_AFTER = 60.0  # seconds without a turn of the loop, after which /livez says so
+_SLOW_STATEMENTS = 3  # between two signs of the loop's progress, a database that fails ends the turn with the first one
 
 log = structlog.get_logger()
 
@@ -56,8 +60,8 @@ log = structlog.get_logger()
 class Application:
     """A worker made from settings: `start` it, let it `run`, `stop` it."""
 
-    def __init__(self, settings: Settings, redactor: Redactor) -> None:
-        """Make every part, open nothing; raises `ConfigurationError`."""
+    def __init__(self, settings: Settings, redactor: Redactor, manager: ServiceManager) -> None:
+        """Make every part, open nothing; raises `ConfigurationError`. The `manager` is told what goes on."""
         self.settings = settings
         self.metrics = Metrics(worker.__version__)
         self.database = Database(
@@ -85,12 +89,18 @@ class Application:
         )
         self._housekeeping = Housekeeping(self.database, self._labels, self.metrics, self._accounts, self._key_problems)
         self._ticks = Ticks()
+        self._turn_limit = settings.worker.tick.total_seconds() + _SLOW_STATEMENTS * self.database.patience
+        self._pulse = Pulse(
+            manager,
+            goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
+            status=lambda: activity(self.advance, self._accounts.values(), self._housekeeping),
+        )
         self._server = TelemetryServer(
             settings.http.host,
             settings.http.port,
             registry=self.metrics.registry,
-            seconds_since_turn=lambda: lease_clock() - self.advance.turned_at,
-            turn_limit=_STALLED_AFTER,
+            seconds_since_turn=self._seconds_since_turn,
+            turn_limit=self._turn_limit,
             readiness=self._readiness,
         )
         self._writing: asyncio.Task[None] | None = None
@@ -112,9 +122,11 @@ class Application:
         Raises `DatabaseUnavailable`, `ClockDiffers`, `AlreadyRunning`, `SchemaMismatch`, `DatabaseMoved`,
         `ConfigurationError` and `ListenError`.
         """
+        self._pulse.start("looking at the label store")
         await self._check_labels()
         await wait_for_database(self.settings, self._prepare_schema)
         await register_accounts(self.database, list(self._accounts))
+        self.advance.turned_at = lease_clock()  # to wait for the database was no hang
         await self._server.start()
         host, port = self._server.address
         log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
@@ -132,6 +144,7 @@ class Application:
         log.info(
             "ready", version=worker.__version__, database=self.settings.database.kind, accounts=list(self._accounts)
         )
+        self._pulse.ready()
 
     async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
         """Work until `stop` is set, or until nothing is left to do now."""
@@ -147,7 +160,9 @@ class Application:
 
     async def stop(self) -> None:
         """Finish or hand back what is held, then close everything: one budget, the grace time, for all of it."""
-        over_at = asyncio.get_running_loop().time() + self.settings.worker.grace.total_seconds()
+        grace = self.settings.worker.grace.total_seconds()
+        over_at = asyncio.get_running_loop().time() + grace
+        self._pulse.stopping(within=grace + _ENDED)
         try:
             async with asyncio.timeout_at(over_at):
                 if self._working is not None:
@@ -160,6 +175,7 @@ class Application:
                 await self._close()
         except TimeoutError:
             log.warning("connections_left_open", hint="something at their other end does not answer")
+        await self._pulse.end()
         log.info("stopped")
 
     async def _close(self) -> None:
@@ -217,9 +233,16 @@ class Application:
 
         return observe
 
+    def _seconds_since_turn(self) -> float:
+        return lease_clock() - self.advance.turned_at
+
     async def _prepare_schema(self) -> None:
+        self._pulse.starting("waiting for the database")
         self.database.hold_file()
+        state = await schema_state(self.database)
         if self.settings.database.migrates_itself:
+            if state is not SchemaState.CURRENT:
+                self._pulse.starting("bringing the database's schema up to date")
             before, after = await migrate(self.database)
             if before != after:
                 log.info("schema_migrated", before=before, after=after)

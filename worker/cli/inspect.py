@@ -23,7 +23,7 @@ from worker.settings import Settings
 from worker.steps.label import fetch_label
 from worker.store.accounts import database_now
 from worker.store.database import Database
-from worker.store.holds import describe, explain, hold_account, read_accounts
+from worker.store.holds import NOTHING, describe, explain, hold_account, read_accounts
 from worker.store.queries import History, find_orders, read_history
 from worker.store.records import replace_label
 from worker.store.tables import LabelRow, ReturnOrderRow
@@ -99,7 +99,7 @@ def show(
         print_history(history)
         if settings.accounts and history.order.account not in settings.accounts:
             say(f"it waits: account {history.order.account!r} is not configured here")
-        elif state is not None and describe(state) != "ok" and history.order.due_at is not None:
+        elif state is not None and describe(state) != NOTHING and history.order.due_at is not None:
             say(shown(f"account {history.order.account!r}: {explain(state)}"))
 
     run(work)

@@ -14,11 +14,12 @@ from worker.cli.overload import overloads
 from worker.configured import open_account
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.shutdown import stop_requested
+from worker.runtime.systemd import ServiceManager
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.simulator import MAGIC_WORDS, Simulator
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
-from worker.store.holds import describe, explain, read_accounts
+from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.moved import moved, moved_to, require_not_moved
 from worker.store.place import settle_place
 from worker.store.queries import Backlog, read_backlog
@@ -36,7 +37,7 @@ def run_worker(
 
     async def work() -> None:
         settings = settings_of(context, need_keys=True)
-        application = Application(settings, logs_for(settings))
+        application = Application(settings, logs_for(settings), ServiceManager(os.environ))
         with stop_requested(settings.worker.grace.total_seconds() + _LAST_RESORT) as stop:
             try:
                 starting = asyncio.ensure_future(application.start())
@@ -189,7 +190,7 @@ async def _check_holds(settings: Settings, database: Database, findings: Finding
     for name, state in (await read_accounts(database)).items():
         if name not in settings.accounts:
             findings.warn(shown(f"account {name}: not configured any more; to forget it: accounts retire {name}"))
-        elif describe(state) != "ok":
+        elif describe(state) != NOTHING:
             findings.warn(shown(f"account {name}: {explain(state)}"))
 
 

@@ -1,1 +1,1 @@
-"""When we do it: the ticks, and how the process ends."""
+"""When we do it: the ticks, how the process ends, and what the service manager hears of it."""

@@ -75,7 +75,8 @@ class Advance:
         self._unsure = False  # whether the database may not be what it was
         self._alone = False  # whether a row is tried with nothing else in hand
         self.draining = False
-        self.turned_at = clock()
+        self.turned_at = clock()  # when the loop last made progress
+        self.away_since: datetime | None = None  # since when the database is away, as far as the loop noticed
         self.claimed = 0  # rows taken so far
         for account in accounts.values():
             account.places = asyncio.Semaphore(account.max_in_flight)
@@ -93,10 +94,11 @@ class Advance:
         """Turn until draining, or until there is nothing left to do now; a database that is away is waited out."""
         failures = 0
         while not self.draining:
+            self._note_turn()
             if self._recorder.behind:
                 # Our own rows would be claimed again, with their results still in our hands.
-                self._note_turn()
                 self._unsure = True
+                self.away_since = self.away_since or datetime.now(UTC)
                 await _wait_for(self._stopping, _CATCH_UP)
                 continue
             try:
@@ -104,11 +106,12 @@ class Advance:
                     await notice_restore(self._database)  # it may be a standby that took over
                     self._unsure = False
                 pause = await self.turn()
-                failures = 0
+                failures, self.away_since = 0, None
             except DatabaseReplaced:
                 raise  # nothing that is written would be seen by anybody
             except DatabaseUnavailable as error:
                 failures, self._unsure = failures + 1, True
+                self.away_since = self.away_since or datetime.now(UTC)
                 pause = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE) * (0.5 + self._chance() / 2)
                 self._metrics.storage_errors.labels("claim").inc()
                 log.warning("database_unavailable", doing="claim", error=str(error), retry_in=round(pause, 1))
@@ -122,12 +125,11 @@ class Advance:
 
     async def _is_done(self) -> bool:
         """Whether the last turn found nothing to do and nothing it started can lead to more."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        busy = bool(self._tasks)
+        await self._finish_all()
+        if busy:
             self.wake()
-            return False
-        await self._recorder.flush()
-        return not self._found
+        return not busy and not self._found
 
     def begin_to_stop(self) -> None:
         """Take no more; what was claimed and not started is handed back."""
@@ -158,6 +160,7 @@ class Advance:
         pause = self._timing.tick
         lanes: list[Lane] = []
         for name, agenda in agendas.items():
+            self._note_turn()  # each account has statements of its own, and there may be many accounts
             account = open_accounts[name]
             if await self._is_held(account, agenda):
                 continue
@@ -167,6 +170,7 @@ class Advance:
             lanes += shares
             if next_at is not None:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), 0.0))
+        self._note_turn()
         asked_at = self._clock()
         taken = await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease))
         self.claimed += len(taken)
@@ -177,6 +181,7 @@ class Advance:
         for claimed in taken:
             self._start(claimed, asked_at)
         for account in open_accounts.values():
+            self._note_turn()
             await self._circuits.return_probe(account)  # that nothing was found for
         return pause
 

@@ -12,7 +12,7 @@ from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
 from worker.store.clock import clock_offset, differing
 from worker.store.database import SQLITE, Database, DatabaseUnavailable
-from worker.store.holds import AccountState, read_accounts
+from worker.store.holds import NOTHING, AccountState, describe, read_accounts
 from worker.store.place import backed_up_at, settle_place
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.telemetry.metrics import Metrics
@@ -44,6 +44,10 @@ class Housekeeping:
         self._database, self._labels, self._metrics = database, labels, metrics
         self._accounts = accounts
         self._key_problems = key_problems
+        self.due = 0
+        """Returns of the configured accounts that were due when the gauges were read last."""
+        self.waits: dict[str, str] = {}
+        """What each account that waits was waiting for then."""
         self._unroutable: frozenset[str] = frozenset()
         self._waiting: set[str] = set()  # accounts that wait for a person, and were logged
         self._clock_differs = False  # and that was logged
@@ -66,6 +70,9 @@ class Housekeeping:
         self._note_clock(offset)
         if self._database.dialect == SQLITE:
             self._metrics.last_backup.set(backup.timestamp() if backup is not None else 0)
+        self.due = sum(row.due for row in backlog if row.account in self._accounts)
+        said = {name: describe(states[name]) for name in self._accounts if name in states}
+        self.waits = {name: reason for name, reason in said.items() if reason != NOTHING}
         unreadable = self._key_problems()
         for name, account in self._accounts.items():
             self._metrics.key_unreadable.labels(name).set(name in unreadable)

@@ -17,6 +17,9 @@ from worker.store.database import POSTGRESQL, SQLITE, Database
 HELD_BY_PERSON = "held_by_person"
 """The `hold_code` of a hold that a person made; the others are error codes."""
 
+NOTHING = "ok"
+"""How it is said that nothing keeps an account waiting."""
+
 HEALTH = "a.failures, a.open_until, a.create_failures, a.create_open_until"
 """The columns of `carrier_account AS a` that `read_health` reads."""
 
@@ -73,13 +76,13 @@ class AccountState:
 
 
 def describe(state: AccountState) -> str:
-    """What keeps the account waiting, in a few words without anybody's text; "ok" when nothing does."""
-    return "; ".join(_waits(state, said=False)) or "ok"
+    """What keeps the account waiting, in a few words without anybody's text; `NOTHING` when nothing does."""
+    return "; ".join(_waits(state, said=False)) or NOTHING
 
 
 def explain(state: AccountState) -> str:
     """The same, with what the carrier or a person said, which may be anything."""
-    return "; ".join(_waits(state, said=True)) or "ok"
+    return "; ".join(_waits(state, said=True)) or NOTHING
 
 
 def _waits(state: AccountState, *, said: bool) -> Iterator[str]:
