@@ -60,7 +60,7 @@ log = structlog.get_logger()
 class Application:
     """A worker made from settings: `start` it, let it `run`, `stop` it."""
 
-    def __init__(self, settings: Settings, redactor: Redactor, manager: ServiceManager) -> None:
+    def __init__(self, settings: Settings, redactor: Redactor, manager: ServiceManager | None = None) -> None:
         """Make every part, open nothing; raises `ConfigurationError`. The `manager` is told what goes on."""
         self.settings = settings
         self.metrics = Metrics(worker.__version__)
@@ -91,7 +91,7 @@ class Application:
         self._ticks = Ticks()
         self._turn_limit = settings.worker.tick.total_seconds() + _SLOW_STATEMENTS * self.database.patience
         self._pulse = Pulse(
-            manager,
+            manager or ServiceManager({}),
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
             status=lambda: activity(self.advance, self._accounts.values(), self._housekeeping),
         )

@@ -24,7 +24,6 @@ from worker.cli.demo.screen import screen
 from worker.cli.demo.shop import Shop
 from worker.cli.demo.summary import Creations, Findings, print_summary
 from worker.runtime.shutdown import stop_requested
-from worker.runtime.systemd import ServiceManager
 from worker.simulator import Order, PilotOrder, Request, Simulator
 from worker.store.queries import find_orders, read_history
 
@@ -73,7 +72,7 @@ async def _play(folder: Path, console: Console) -> Findings | None:
         clock = CarrierClock()
         async with Simulator(stage_seconds=_STAGE, clock=clock, rate_limit=_RATE_LIMIT) as carrier:
             settings = write_settings(folder, carrier.url, carrier.returnpilot_url)
-            application = Application(settings, logs_for(settings), ServiceManager({}))
+            application = Application(settings, logs_for(settings))
             try:
                 await application.start()
                 shop = Shop(folder / DATABASE, sample_returns())
