@@ -10,6 +10,7 @@ from worker.cli import (
     accounts,
     backup,
     demo,
+    health,
     inspect,
     intake,
     leaving,
@@ -32,6 +33,7 @@ application.command("run")(service.run_worker)
 application.command("demo")(demo.demo)
 application.command("migrate")(service.migrate_schema)
 application.command("check")(service.check)
+application.command("health")(health.health)
 application.command("schedule")(schedule.schedule)
 application.command("add")(intake.add)
 application.command("list")(inspect.list_returns)
