@@ -270,7 +270,7 @@ class Trial:
         code, said = self.engine.execute("first", "returns-worker", "add", "/etc/returns-worker/returns.jsonl")
         require(code == 0, said)
         listing = ("first", "returns-worker", "list", "--json", "--state", "completed")
-        until(lambda: len(json.loads(self.engine.execute(*listing)[1])) == 40, 60, lambda: self.engine.log("first"))
+        until(lambda: len(self.engine.execute(*listing)[1].splitlines()) == 40, 60, lambda: self.engine.log("first"))
         done = 'returns_worker_steps_total{account="default",outcome="created",step="create"}'
         created = {name: int(float(self.ground.series(done, port))) for name, port in ports.items()}
         require(sum(created.values()) == 40, created)
