@@ -1,14 +1,19 @@
 """What deploy/compose.yaml promises of every service, and that its settings, secrets and mounted files fit together."""
 
+import asyncio
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import yaml
 
 from worker.settings import Settings, load
+from worker.store.database import Database
+from worker.store.schema import migrate
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -136,7 +141,49 @@ def test_the_workers_settings_load_and_name_its_own_role(secrets: Path) -> None:
     assert state in COMPOSE["volumes"]
 
 
-def test_the_schema_is_made_by_the_owner(secrets: Path) -> None:
+@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+async def test_the_roles_are_made_after_the_schema_with_their_passwords(
+    secrets: Path, tmp_path: Path, postgres_url: str
+) -> None:
+    for name in ("sql/roles.sql", "compose/roles.psql"):
+        text = (DEPLOY / name).read_text(encoding="utf-8").replace("/run/secrets", str(secrets))
+        (tmp_path / name.rpartition("/")[2]).write_text(text)
+    database = Database(postgres_url)
+    await migrate(database)
+    await database.close()
+    there = await _roles(postgres_url)
+    psql, *words = SERVICES["roles"]["entrypoint"]
+    words = [word.replace("/etc/returns-worker", str(tmp_path)) for word in words]
+    try:
+        for _ in range(2):  # it is run again after each migration
+            await asyncio.to_thread(subprocess.run, [psql, *words, postgres_url], check=True, capture_output=True)
+        connection = await asyncpg.connect(postgres_url)
+        rows = await connection.fetch(
+            "SELECT rolname, rolpassword, rolsuper FROM pg_authid WHERE rolname ~ '^returns_'"
+        )
+        passwords = {row["rolname"]: row["rolpassword"] for row in rows}
+        assert {name for name, password in passwords.items() if password} == {"returns_worker", "returns_shop"}
+        assert not any(row["rolsuper"] for row in rows)
+        owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'return_order'"
+        assert await connection.fetchval(owner) == "returns_owner"
+        await connection.close()
+    finally:
+        # They belong to the server, and would outlive this test's database.
+        connection = await asyncpg.connect(postgres_url)
+        for role in await _roles(postgres_url) - there:
+            await connection.execute(f"DROP OWNED BY {role} CASCADE")
+            await connection.execute(f"DROP ROLE {role}")
+        await connection.close()
+
+
+async def _roles(url: str) -> set[str]:
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch("SELECT rolname FROM pg_roles")
+    await connection.close()
+    return {row["rolname"] for row in rows}
+
+
+def test_the_schema_is_made_by_the_superuser(secrets: Path) -> None:
     password = (secrets / "postgres_password").read_text()
     assert _settings("migrate", secrets).database.url == f"postgresql://postgres:{password}@postgres/{_database()}"
     assert f"password={password}\n" in (secrets / "owner_service").read_text()
