@@ -5,8 +5,8 @@
     sudo tests/trials/container.py
 
 The base image is a stand-in: Debian 12 with its own Python 3.11 under the official image's name. So this tries the
-Dockerfile and what runs in it, not the official base. The HEALTHCHECK is run by hand, since podman wants a systemd for
-its timers, and the containers use the machine's network. With --postgresql URL two workers share that database too.
+Dockerfile and what runs in it, not the official base. The HEALTHCHECK is run by `podman healthcheck run`, since its timer
+wants a systemd, and the containers use the machine's network. With --postgresql URL two workers share a database too.
 """
 
 import argparse
@@ -112,8 +112,8 @@ class Trial:
         )
 
     def well(self, name: str) -> str:
-        """It answers /readyz within 30 s."""
-        until(lambda: self.ground.get("/readyz")[0] == 200, 30, lambda: self.engine.log(name))
+        """It answers /readyz within a minute."""
+        until(lambda: self.ground.get("/readyz")[0] == 200, 60, lambda: self.engine.log(name))
         return self.ground.get("/readyz")[1].strip()
 
     def privileges(self) -> str:
@@ -149,12 +149,13 @@ class Trial:
         status, text = self.ground.get("/metrics")
         build = [line for line in text.splitlines() if line.startswith("returns_worker_build_info{")]
         require(status == 200 and len(build) == 1, f"{status} {text[:200]}")
-        return f"{len(text.splitlines())} lines, {build[0]}"
+        memory = float(self.ground.series("process_resident_memory_bytes")) / 1e6
+        return f"{len(text.splitlines())} lines, {build[0]}, {memory:.0f} MB resident"
 
     def health(self, expected: int) -> str:
-        """The image's own health check, run in the container."""
+        """The image's own HEALTHCHECK."""
         began = time.monotonic()
-        code, said = self.engine.execute("worker", "returns-worker", "health")
+        code, said = self.engine.check_health("worker")
         require(code == expected, f"exit {code}: {said}")
         return f"exit {code} after {time.monotonic() - began:.1f} s: {said}"
 
@@ -173,7 +174,7 @@ class Trial:
     def completes(self, reference: str) -> str:
         """Inserted by plain SQL, followed to its end; the label is read back through the command."""
         self.ground.insert(reference)
-        until(lambda: self.ground.row(reference)[0] == "completed", 30, lambda: f"{self.ground.row(reference)}")
+        until(lambda: self.ground.row(reference)[0] == "completed", 60, lambda: f"{self.ground.row(reference)}")
         name, head = self.label_of(reference)
         return f"{reference} {', '.join(map(str, self.ground.row(reference)))}; {name} begins with {head}"
 
@@ -193,16 +194,16 @@ class Trial:
         held = 'returns_worker_account_held_until_timestamp_seconds{account="default"}'
         self.ground.write_key("IZI-wrong")
         self.ground.insert("R-2")
-        until(lambda: self.ground.series(held) == "+Inf", 20, lambda: self.engine.log("worker"))
+        until(lambda: self.ground.series(held) == "+Inf", 60, lambda: self.engine.log("worker"))
         self.ground.write_key(KEY)
-        until(lambda: self.ground.row("R-2")[0] == "completed", 30, lambda: self.engine.log("worker"))
+        until(lambda: self.ground.row("R-2")[0] == "completed", 60, lambda: self.engine.log("worker"))
         require(self.ground.series(held) == "0.0" and self.engine.pid("worker") == pid, self.ground.series(held))
         return "wrong key: held until +Inf, R-2 untouched; right key: R-2 completed, no restart"
 
     def stop(self) -> str:
         """Within the grace, with exit code 0, while a return is under way."""
         self.ground.insert("R-3 sim:stuck")
-        until(lambda: self.ground.row("R-3 sim:stuck")[0] == "tracking", 20, lambda: self.engine.log("worker"))
+        until(lambda: self.ground.row("R-3 sim:stuck")[0] == "tracking", 60, lambda: self.engine.log("worker"))
         code, seconds = self.engine.stop("worker", GRACE + 10)
         require(code == 0 and seconds < GRACE, f"exit {code} after {seconds:.1f} s")
         leases = self.ground.sql("SELECT count(*) FROM return_order WHERE lease_owner IS NOT NULL")[0][0]
@@ -214,10 +215,10 @@ class Trial:
         self.start_worker("worker-again")
         self.well("worker-again")
         self.ground.insert("R-4")
-        until(lambda: self.ground.row("R-4")[0] == "completed", 30, lambda: self.engine.log("worker-again"))
+        until(lambda: self.ground.row("R-4")[0] == "completed", 60, lambda: self.engine.log("worker-again"))
         polls = "SELECT unchanged_polls FROM return_order WHERE reference = 'R-3 sim:stuck'"
         before = self.ground.sql(polls)[0][0]
-        until(lambda: self.ground.sql(polls)[0][0] > before, 20, lambda: f"{before} polls")
+        until(lambda: self.ground.sql(polls)[0][0] > before, 60, lambda: f"{before} polls")
         created = 'returns_worker_carrier_requests_total{account="default",operation="create",outcome="ok"}'
         count = self.ground.series(created)
         code, _ = self.engine.stop("worker-again", GRACE + 10)
@@ -264,7 +265,7 @@ class Trial:
         for name, port in ports.items():
             self.start_worker(name, RETURNS_WORKER_HTTP__LISTEN=f"127.0.0.1:{port}")
         for port in ports.values():
-            until(lambda port=port: self.ground.get("/readyz", port)[0] == 200, 30, lambda: self.engine.log("first"))  # type: ignore[misc]
+            until(lambda port=port: self.ground.get("/readyz", port)[0] == 200, 60, lambda: self.engine.log("first"))  # type: ignore[misc]
         lines = [json.dumps({"reference": f"P-{number}", "payload": PAYLOAD}) for number in range(40)]
         self.ground.write_file("returns.jsonl", "\n".join(lines))
         code, said = self.engine.execute("first", "returns-worker", "add", "/etc/returns-worker/returns.jsonl")
