@@ -5,8 +5,8 @@
     sudo tests/trials/container.py
 
 The base image is a stand-in: Debian 12 with its own Python 3.11 under the official image's name. So this tries the
-Dockerfile and what runs in it, not the official base. The HEALTHCHECK is run by `podman healthcheck run`, since its timer
-wants a systemd, and the containers use the machine's network. With --postgresql URL two workers share a database too.
+Dockerfile and what runs in it, not the official base. The HEALTHCHECK is run by `podman healthcheck run`, since its
+timer wants a systemd, and the containers use the machine's network. With --postgresql URL two workers share it too.
 """
 
 import argparse
