@@ -6,7 +6,7 @@
 
 The base image is a stand-in: Debian 12 with its own Python 3.11 under the official image's name. So this tries the
 Dockerfile and what runs in it, not the official base. The HEALTHCHECK is run by `podman healthcheck run`, since its
-timer wants a systemd, and the containers use the machine's network. With --postgresql URL two workers share it too.
+timer wants a systemd, and the containers use the machine's network. --postgresql URL adds two workers on a PostgreSQL.
 """
 
 import argparse
@@ -47,6 +47,8 @@ class Trial:
         """All checks."""
         engine = self.engine
         self.check("build", self.build)
+        if self.failures:
+            return
         self.check("size", self.size)
         self.check("what the image says", self.said_by_image)
         engine.start("simulator", "simulate", "--port", str(self.ground.simulator), "--stage-seconds", "1")
@@ -294,7 +296,8 @@ def main() -> int:
     enter_own_mounts()
     words.folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    print(f"container trial: {', '.join(version_of(tool) for tool in ('buildah', 'podman', 'crun'))}", flush=True)
+    versions = ", ".join(version_of(tool) for tool in ("buildah", "podman", "crun"))
+    print(f"container trial, {time.strftime('%F')}: {versions}", flush=True)
     engine = Engine(words.folder)
     print(f"base image: {engine.make_base()}", flush=True)
     trial = Trial(engine, words.postgresql)

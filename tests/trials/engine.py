@@ -146,8 +146,8 @@ class Engine:
 
     def remove_all(self) -> None:
         """End and remove every container that was started here."""
-        for name in self._containers:
-            self._podman("rm", "--force", "--time", "0", "--ignore", name, check=False)
+        if self._containers:
+            self._podman("rm", "--force", "--time", "0", "--ignore", *self._containers)
         self._containers.clear()
 
     def _has_image(self, image: str) -> bool:
