@@ -31,14 +31,16 @@ def commands(script: str) -> list[list[str]]:
         lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         command: list[str] | None = None
+        before = ""
         for word in lexer:
             if word in OPERATORS:
                 command = None
             elif command is not None:
                 command.append(word)
-            elif word.rsplit("/", 1)[-1] == "returns-worker":
+            elif word.rsplit("/", 1)[-1] == "returns-worker" and before not in {"-g", "-o"}:  # a user's name
                 command = []
                 found.append(command)
+            before = word
     return found
 
 

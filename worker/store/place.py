@@ -59,13 +59,6 @@ async def backed_up_at(database: Database) -> datetime | None:
         return read_moment((await connection.execute(text("SELECT backed_up_at FROM database_place"))).scalar_one())
 
 
-async def known_place(database: Database) -> str | None:
-    """Where the database was when a worker looked last."""
-    async with database.reading() as connection:
-        place: str | None = (await connection.execute(text("SELECT place FROM database_place"))).scalar_one()
-    return place
-
-
 async def declare_restored(database: Database) -> int:
     """Put every return that is not at the carrier in doubt, as after a restore; returns how many wait to be created."""
     async with database.transaction() as connection:
