@@ -50,8 +50,14 @@ class RunningPrometheus:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     async def ready(self) -> "RunningPrometheus":
+        """It has scraped the worker: what happens from now on is seen to happen."""
         await until(self._answers, 30, self._log.read_text)
+        await until(self._has_scraped, 30, self._log.read_text)
         return self
+
+    async def _has_scraped(self) -> bool:
+        found = await self.ask("query", query="returns_worker_last_tick_timestamp_seconds")
+        return bool(found["result"])
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self._log.read_text()
@@ -79,7 +85,8 @@ class RunningPrometheus:
 
     async def over_time(self, expression: str, since: float, step: float) -> list[dict[str, Any]]:
         """The series of a query from `since` until now, without samples that are no number."""
-        data = await self.ask("query_range", query=expression, start=since, end=time.time(), step=step)
+        end = time.time() + step  # a step beyond now, so that the newest sample is among them
+        data = await self.ask("query_range", query=expression, start=since, end=end, step=step)
         series = []
         for each in data["result"]:
             values = [(when, float(value)) for when, value in each["values"] if not math.isnan(float(value))]
