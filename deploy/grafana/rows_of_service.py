@@ -66,10 +66,14 @@ def health() -> list[Any]:
         ),
         states(
             "Key",
-            {"{{account}} {{instance}}": f"returns_worker_account_key_unreadable{{{ONE}}}"},
-            values={0: ("readable", "green"), 1: ("unreadable", "red")},
-            says="unreadable: the last key stays in use; the next start will have none.",
-            alerts=["ReturnsKeyUnreadable"],
+            {
+                "{{account}} {{instance}}": f"2 * (returns_worker_account_key_refused{{{ONE}}} == 1)"
+                f" or returns_worker_account_key_unreadable{{{ONE}}}"
+            },
+            values={0: ("in use", "green"), 1: ("unreadable", "yellow"), 2: ("refused", "red")},
+            says="unreadable: the last key stays in use; the next start will have none. refused: the carrier answered "
+            "401 or 403, and the account waits for another key.",
+            alerts=["ReturnsKeyRefused", "ReturnsKeyUnreadable"],
         ),
         lines(
             "Demand, use and limit",

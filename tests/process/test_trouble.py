@@ -29,6 +29,8 @@ async def test_a_refused_key_holds_the_account_and_a_changed_key_file_releases_i
     await until(lambda: worker.saw("account_held"), 10, lambda: worker.log_text)
     held = 'returns_worker_account_held_until_timestamp_seconds{account="default"}'
     await until(lambda: _is(worker, held, float("inf")), 5)
+    refused = 'returns_worker_account_key_refused{account="default"}'
+    assert await worker.metric(refused) == 1
     asked = len(carrier.requests("create"))
     assert asked <= 5
     orders = await shop.execute("SELECT * FROM return_order")
@@ -37,7 +39,7 @@ async def test_a_refused_key_holds_the_account_and_a_changed_key_file_releases_i
     (tmp_path / "izipack.key").write_text(KEY)
     await until(lambda: _all_are(shop, "completed"), 20, lambda: worker.log_text)
     assert worker.saw("account_released")
-    assert await worker.metric(held) == 0
+    assert (await worker.metric(held), await worker.metric(refused)) == (0, 0)
     assert "IZI-wrong-key" not in worker.log_text
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from worker.domain.demand import demand_of
+from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import LIVE_STATES, State
 from worker.domain.pacing import shortfall
 from worker.labels import LabelStore, LabelStoreError
@@ -109,6 +110,8 @@ class Housekeeping:
         forever = hold is not None and hold.is_endless
         seconds = 0.0 if hold is None else float("inf") if forever else hold.until.timestamp()
         self._metrics.account_held_until.labels(account).set(seconds)
+        refused = forever and hold is not None and hold.code == ErrorCode.CARRIER_KEY_REFUSED
+        self._metrics.key_refused.labels(account).set(refused)
         self._metrics.creations_held.labels(account).set(state.create_hold_message is not None)
         for name, circuit in state.health.circuits.items():
             until = circuit.open_until.timestamp() if circuit.open_until is not None else 0.0

@@ -69,6 +69,9 @@ class Metrics:
         self.rate_limit = self._gauge(
             "account_rate_limit_requests_per_minute", "The account's limit; 0 none.", "account"
         )
+        self.key_refused = self._gauge(
+            "account_key_refused", "1 while the account waits because the carrier refused its key.", "account"
+        )
         self.key_unreadable = self._gauge(
             "account_key_unreadable", "1 while the account's key cannot be read; the last one stays in use.", "account"
         )
@@ -123,6 +126,7 @@ class Metrics:
                 self.shortfall,
                 self.poll_demand,
                 self.rate_limit,
+                self.key_refused,
                 self.key_unreadable,
                 self.in_flight,
             ):
