@@ -152,7 +152,7 @@ class Instances:
 
     def make_slow(self, operation: str) -> None:
         """The carrier's next answer to this comes byte by byte."""
-        wish = {"operation": operation, "fault": "trickle", "seconds_per_byte": 0.02}
+        wish = {"operation": operation, "fault": "trickle", "seconds_per_byte": 0.05}
         url = f"http://127.0.0.1:{self.carrier}/simulator/faults"
         asked = urllib.request.Request(url, json.dumps(wish).encode(), {"Content-Type": "application/json"})
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=5).close()
