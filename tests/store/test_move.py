@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from tests.store.conftest import Open
 from tests.store.shop import Shop
+from worker.store.accounts import register_accounts
+from worker.store.backup import copy
 from worker.store.database import Database
 from worker.store.move import Copied, CopyRefused, RowsRefused, copy_to
 from worker.store.move.rows import TABLES
@@ -26,7 +28,7 @@ from worker.store.move.source import Source
 from worker.store.move.values import Unfit, document
 from worker.store.moved import DatabaseMoved, moved_to
 from worker.store.place import declare_restored, settle_place
-from worker.store.schema import SchemaState, schema_state
+from worker.store.schema import SchemaState, migrate, schema_state
 
 PLACE = "postgresql://db.example/shop"
 MOMENT = "2026-01-02 03:04:05.678"
@@ -286,6 +288,88 @@ async def test_a_target_with_returns_is_refused_and_so_is_another_one_once_it_ha
     await shop.run("UPDATE database_place SET moved_to = NULL")
     with pytest.raises(CopyRefused, match="has returns already"):
         await move(source, target)
+
+
+async def test_what_was_lost_after_a_complete_move_is_not_copied_again_from_the_older_file(
+    source: Database, target: Database, postgres_url: str, shop: Shop
+) -> None:
+    await shop.run("INSERT INTO return_order (reference, payload) VALUES ('R', '{}')")
+    await move(source, target)
+    async with Shop.at(postgres_url) as there:
+        await there.run("DELETE FROM return_order")
+    with pytest.raises(CopyRefused, match="was complete, but its returns are gone: restore it from a backup"):
+        await move(source, target)
+
+
+async def test_the_way_out_is_said_where_somebody_inserted_into_the_target_before_the_move_was_complete(
+    source: Database, target: Database, postgres_url: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.run("INSERT INTO return_order (reference, payload) VALUES ('R', '{}')")
+    await migrate(target)
+    monkeypatch.setattr(Source, "retire", _retired_and_then_stopped(Source.retire))
+    with pytest.raises(KeyboardInterrupt):
+        await move(source, target)
+    async with Shop.at(postgres_url) as there:
+        await there.run("INSERT INTO return_order (reference, payload) VALUES ('NEW', '{}')")
+        with pytest.raises(CopyRefused, match=r"the move is not complete\. Stop what inserts there"):
+            await move(source, target)
+        await there.run("DELETE FROM return_order")
+        monkeypatch.undo()
+        await move(source, target)
+        assert await there.value("SELECT reference FROM return_order") == "R"
+
+
+def _retired_and_then_stopped(retire: Callable[[Source, str], None]) -> Callable[[Source, str], None]:
+    def stopped(self: Source, place: str) -> None:
+        retire(self, place)
+        raise KeyboardInterrupt
+
+    return stopped
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM return_order",
+        "INSERT INTO label (return_order_id, position, location, media_type, byte_count, sha256)"
+        " VALUES (1, 1, 'file:///x', 'application/pdf', 1, 'x')",
+        "UPDATE carrier_account SET held_until = '2036-01-01 00:00:00'",
+        "UPDATE database_place SET restored_at = '2026-01-01 00:00:00'",
+        "INSERT INTO status_transition (return_order_id, field, new_value) VALUES (1, 'state', 'pending')",
+    ],
+)
+async def test_nothing_can_be_written_to_a_file_that_was_moved_away_from(
+    source: Database, target: Database, shop: Shop, statement: str
+) -> None:
+    await shop.run("INSERT INTO return_order (id, reference, payload) VALUES (1, 'R', '{}')")
+    await register_accounts(source, ["default"])
+    await move(source, target)
+    with pytest.raises(sqlite3.IntegrityError, match="have moved to another database"):
+        await shop.run(statement)
+
+
+@pytest.mark.parametrize("brought_back", ["lifted by hand", "a backup put back in place"])
+async def test_a_file_that_is_brought_back_to_use_after_a_move_is_in_doubt(
+    opened: Open, url: str, target: Database, tmp_path: Path, brought_back: str
+) -> None:
+    source = opened(url)
+    source.hold_file()
+    await migrate(source)
+    await settle_place(source)
+    async with Shop.at(url) as shop:
+        await shop.run("INSERT INTO return_order (reference, payload) VALUES ('R', '{}')")
+        copy(tmp_path / "returns.db", tmp_path / "before.db")
+        await move(source, target)
+        if brought_back == "lifted by hand":
+            await shop.run("UPDATE database_place SET moved_to = NULL, move_completed_at = NULL")
+    await source.close()
+    if brought_back != "lifted by hand":
+        for end in ("-wal", "-shm"):
+            (tmp_path / f"returns.db{end}").unlink(missing_ok=True)
+        (tmp_path / "returns.db").write_bytes((tmp_path / "before.db").read_bytes())  # the same file, as `cp` leaves it
+    again = opened(url)
+    again.hold_file()
+    assert await settle_place(again)
 
 
 CRASHING = """

@@ -36,19 +36,20 @@ def rename(
         _check_names(settings, old, new)
         async with opened_database(settings) as database:
             there_is = await read_belongings(database, old)
+            if not there_is.returns and old not in {*settings.accounts, *await read_accounts(database)}:
+                fail(f"error: there is no account {shown(old)!r}", Exit.USAGE)
             shared = await shared_by(database, old, new)
             if shared:
                 fail(shown(f"error: {old} and {new} both have {', '.join(shared)}: only one account can have each"))
             if dry_run:
                 say(shown(f"{there_is.returns} returns of {old} would be {new}'s, {there_is.live} of them still live"))
                 return
-            await register_accounts(database, [new])
+            await pass_on_hold(database, old, new)  # first: what is held must not be created under the new name
             why = person.signed(f"its account {old} is now called {new}")
             try:
                 count = await rename_returns(database, old, new, why)
             except NamesCollide:
                 fail("error: meanwhile a return was inserted that both accounts have: run it again to see which")
-            await pass_on_hold(database, old, new)
             if old not in settings.accounts:
                 await forget_account(database, old)
         say(shown(f"{count} returns of {old} are {new}'s"))
@@ -91,12 +92,20 @@ async def _retire(settings: Settings, database: Database, name: str, person: Per
         await hold_by_hand(database, name, None, person.signed("retired"))
     desk = Desk(database, person, policies_of(settings), owner_of_command(), choice)
     ids = await choose(database, choice)
+    if not ids and not dry_run and name not in settings.accounts:
+        await forget_account(database, name)  # not before: the hold keeps a worker that still has it configured
+        say(shown(f"{name} is forgotten"))
+        return
     done = await (desk.preview if dry_run else desk.settle)(ids, retired)
-    if not dry_run and name not in settings.accounts and not await choose(database, choice):
-        await forget_account(database, name)
-    if name in settings.accounts:
-        say(shown(f"it is held until you remove [accounts.{name}] from the configuration and restart the workers"))
+    if not dry_run:
+        say(shown(f"{name} is held: {_THEN.format(name=name)}"))
     tell(done, dry_run=dry_run)
+
+
+_THEN = (
+    "remove [accounts.{name}] from every worker's configuration, restart the workers, and retire it once more, which"
+    " forgets it"
+)
 
 
 def _check_names(settings: Settings, old: str, new: str) -> None:

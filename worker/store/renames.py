@@ -1,11 +1,13 @@
 """Gives an account's returns another account's name, batch by batch, and forgets an account that is no longer used."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import exc, text
 
 from worker.domain.lifecycle import LIVE_STATES
 from worker.store.database import POSTGRESQL, Database
+from worker.store.holds import REGISTER
 
 _BATCH = 2000
 _LIVE = ", ".join(f"'{state}'" for state in LIVE_STATES)
@@ -84,20 +86,29 @@ async def rename_returns(database: Database, old: str, new: str, reason: str) ->
 
 
 async def pass_on_hold(database: Database, old: str, new: str) -> None:
-    """What held the old account holds the new one, unless that is held by something of its own."""
-    row_lock = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
+    """What holds the old account holds the new one too, whichever lasts longer; so do held creations."""
+    lock = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
+    select = text(f"SELECT {', '.join(_HELD)} FROM carrier_account WHERE name = :name{lock}")
     async with database.transaction() as connection:
-        select = text(f"SELECT {', '.join(_HELD)} FROM carrier_account WHERE name = :name{row_lock}")
-        held = (await connection.execute(select, {"name": old})).mappings().one_or_none()
-        if held is not None:
-            await connection.execute(
-                text(f"""UPDATE carrier_account SET {", ".join(f"{column} = :{column}" for column in _HELD)}
-                 WHERE name = :new AND held_until IS NULL AND create_hold_message IS NULL"""),
-                dict(held) | {"new": new},
-            )
+        await connection.execute(REGISTER, {"name": new})
+        held, own = [(await connection.execute(select, {"name": name})).mappings().one_or_none() for name in (old, new)]
+        if held is None or own is None:
+            return
+        longer = held if _lasts_longer(held["held_until"], own["held_until"]) else own
+        creations = own["create_hold_message"] or held["create_hold_message"]
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET {", ".join(f"{column} = :{column}" for column in _HELD)}
+             WHERE name = :new"""),
+            dict(longer) | {"create_hold_message": creations, "new": new},
+        )
 
 
 async def forget_account(database: Database, account: str) -> None:
     """Remove what the workers shared about it; a worker that still has it configured makes its row anew."""
     async with database.transaction() as connection:
         await connection.execute(text("DELETE FROM carrier_account WHERE name = :name"), {"name": account})
+
+
+def _lasts_longer(one: Any, other: Any) -> bool:
+    """Of two moments as the driver reads them: on SQLite text, which sorts as time does."""
+    return one is not None and (other is None or one > other)

@@ -155,3 +155,4 @@ class DatabasePlaceRow(SQLModel, table=True):
     restored_at: datetime | None = Field(sa_column=Column(Moment))
     backed_up_at: datetime | None = Field(sa_column=Column(Moment))
     moved_to: str | None = Field(sa_column=Column(Text))
+    move_completed_at: datetime | None = Field(sa_column=Column(Moment))

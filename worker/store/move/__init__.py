@@ -8,7 +8,11 @@ are in use, and a crash leaves one of three:
   file is in use as before. It may still note which returns are changed, which the next `copy_to` or worker stops.
 - between the two commits neither is in use: the file refuses, and PostgreSQL has no returns. `copy_to` once more does
   it all again, and takes no other place than the same one.
-- after both all is done. `copy_to` once more finds there the file's newest return, and says so.
+- after both all is done, and the file notes that. `copy_to` once more finds there the file's newest return, and says
+  so. Where the other database has lost its returns since, it refuses: what was done there is newer than the file.
+
+From its retirement on the witness beside the file counts one creation more than the file does. So a backup from before
+the move that is put back, or a file that is brought back to use by hand, is noticed as older than what was done.
 
 The bulk is copied while the shop goes on inserting; what was changed meanwhile is copied again, the last of it while
 everybody else who writes to the file waits. Every row is read back from PostgreSQL and compared, and rows are counted
@@ -21,6 +25,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from worker.store.clock import require_same_time
 from worker.store.columns import read_moment
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable, translated
 from worker.store.move.rows import ACCOUNTS, ORDERS, TABLES, Problem
@@ -28,6 +33,7 @@ from worker.store.move.source import Source, clear_unfinished
 from worker.store.move.target import NotTheSame, Target
 from worker.store.moved import DatabaseMoved, moved
 from worker.store.place import settle_place
+from worker.store.sqlite_file import SqliteFile
 
 __all__ = ["Copied", "CopyRefused", "MoveInterrupted", "NotTheSame", "RowsRefused", "clear_unfinished", "copy_to"]
 
@@ -73,7 +79,8 @@ async def copy_to(
     """Move everything from `database`, which is SQLite and held, to `target`; `place` is what to call it.
 
     With `dry_run` everything is done and nothing committed, and a worker may have the file meanwhile. Raises
-    `CopyRefused`, `RowsRefused`, `DatabaseMoved`, `SchemaMismatch`, `NotTheSame` and `DatabaseUnavailable`.
+    `CopyRefused`, `ClockDiffers`, `RowsRefused`, `DatabaseMoved`, `SchemaMismatch`, `NotTheSame` and
+    `DatabaseUnavailable`.
     """
     assert database.path is not None
     assert dry_run or database.file is not None
@@ -86,8 +93,10 @@ async def copy_to(
                 raise DatabaseMoved(moved(gone_to))
             if gone_to is None and not dry_run:
                 await settle_place(database)  # a doubt that no worker has noticed yet moves too
-            move = _Move(source, place, progress, dry_run)
+            move = _Move(source, place, progress, None if dry_run else database.file)
             await move.run(target)
+            if not dry_run:
+                source.complete()
         finally:
             source.close()
     move.copied.seconds = time.monotonic() - began
@@ -95,13 +104,16 @@ async def copy_to(
 
 
 class _Move:
-    def __init__(self, source: Source, place: str, progress: Progress, dry_run: bool) -> None:
+    def __init__(self, source: Source, place: str, progress: Progress, witness: SqliteFile | None) -> None:
+        """Without the `witness`, which is for whoever holds the file, everything is done and nothing committed."""
         self.copied = Copied()
-        self._source, self._place, self._progress, self._dry_run = source, place, progress, dry_run
+        self._source, self._place, self._progress = source, place, progress
+        self._witness, self._dry_run = witness, witness is None
         self._retired = source.value("SELECT moved_to FROM database_place") is not None
 
     async def run(self, database: Database) -> None:
         try:
+            await require_same_time(database)  # what was held or in doubt until then is so by the other clock
             async with database.transaction() as connection:
                 target = await Target.entered(connection)
                 if not await self._is_wanted(target):
@@ -115,13 +127,17 @@ class _Move:
             raise MoveInterrupted(f"{error}; {_STILL_RETIRED if self._retired else _NOTHING_HAPPENED}") from error
 
     async def _is_wanted(self, target: Target) -> bool:
+        newest = self._source.newest()
         if not await target.has_returns():
+            if self._source.is_completed and newest is not None:
+                raise CopyRefused(f"the move to {self._place} was complete, but its returns are gone: {_RESTORE_IT}")
             return True
-        if self._retired and await target.has(self._source.newest()):
+        if self._retired and await target.has(newest):
             self.copied.already = True
             self.copied.counts = {table.name: self._source.count(table) for table in (*TABLES, ACCOUNTS)}
             return False
-        raise CopyRefused(f"{self._place} has returns already: copy into a database without any")
+        retired = f"; {_SOMEBODY_ELSE_S}" if self._retired else ""
+        raise CopyRefused(f"{self._place} has returns already: copy into a database without any{retired}")
 
     async def _copy(self, target: Target) -> None:
         if self._dry_run:
@@ -183,11 +199,12 @@ class _Move:
                 raise NotTheSame(f"{table.name} has {here} rows here and {there} there: try again")
             self.copied.counts[table.name] = here
         self.copied.counts[ACCOUNTS.name] = len(accounts.rows.get(ACCOUNTS.name, ()))
-        if self._dry_run:
+        if self._witness is None:
             self._source.rollback()
         else:
             self._source.retire(self._place)
             self._retired = True
+            self._witness.sent(self._witness.creations + 1)
         self.copied.locked = time.monotonic() - began
 
     async def _replace(self, target: Target, ids: Sequence[int]) -> dict[int, list[Problem]]:
@@ -211,4 +228,9 @@ def _refuse(problems: dict[int, list[Problem]]) -> None:
 
 
 _NOTHING_HAPPENED = "nothing was copied, and the SQLite file is in use as before"
+_RESTORE_IT = "restore it from a backup of its own; what this file knows is older than what was done there"
+_SOMEBODY_ELSE_S = (
+    "the SQLite file is retired, and the move is not complete. Stop what inserts there, keep those returns elsewhere,"
+    " delete them there, run copy-to once more, and insert them again"
+)
 _STILL_RETIRED = "the SQLite file is retired by now: run copy-to once more, with the same database"

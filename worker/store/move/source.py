@@ -145,6 +145,18 @@ class Source:
         _forget(self._connection)
         self._connection.execute("COMMIT")
 
+    @property
+    def is_completed(self) -> bool:
+        """Whether the other database has surely taken over."""
+        return self.value("SELECT move_completed_at FROM database_place") is not None
+
+    def complete(self) -> None:
+        """Remember that the other database has taken over."""
+        self._connection.execute(
+            "UPDATE database_place SET move_completed_at = strftime('%Y-%m-%d %H:%M:%f', 'now')"
+            " WHERE move_completed_at IS NULL"
+        )
+
     @contextmanager
     def _moment(self) -> Iterator[None]:
         """Reads of one moment, also where a transaction is open already."""

@@ -34,6 +34,8 @@ class Target:
     async def entered(cls, connection: AsyncConnection) -> "Target":
         """Make the schema where it is missing, and keep other writers out; raises `SchemaMismatch`."""
         await prepare_schema(connection)
+        # While the last of it is copied nobody can write to the file: somebody's lock here must not make a shop wait.
+        await connection.execute(text("SET LOCAL lock_timeout = '3s'"))
         await connection.execute(text("LOCK TABLE return_order IN EXCLUSIVE MODE"))
         return cls(connection, (await connection.get_raw_connection()).driver_connection)
 
