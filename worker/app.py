@@ -21,7 +21,7 @@ from worker.domain.lifecycle import LIVE_STATES, State, Step
 from worker.domain.pacing import Pace
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
-from worker.labels import LabelStoreError, open_label_store
+from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.runtime.pulse import Pulse
 from worker.runtime.scheduler import Ticks
@@ -87,7 +87,9 @@ class Application:
             clock=lease_clock,
             chance=random.random,
         )
-        self._housekeeping = Housekeeping(self.database, self._labels, self.metrics, self._accounts, self._key_problems)
+        self._housekeeping = Housekeeping(
+            self.database, self._labels, self.metrics, self._accounts, self._key_problems, lease_clock
+        )
         self._ticks = Ticks()
         self._turn_limit = settings.worker.tick.total_seconds() + _SLOW_STATEMENTS * self.database.patience
         self._pulse = Pulse(
@@ -120,7 +122,7 @@ class Application:
         """Wait for the database, bring its schema up to date or check it, and begin to listen.
 
         Raises `DatabaseUnavailable`, `ClockDiffers`, `AlreadyRunning`, `SchemaMismatch`, `DatabaseMoved`,
-        `ConfigurationError` and `ListenError`.
+        `ConfigurationError`, `LabelStoreAway` and `ListenError`.
         """
         self._pulse.start("looking at the label store")
         await self._check_labels()
@@ -255,6 +257,8 @@ class Application:
     async def _check_labels(self) -> None:
         try:
             await self._labels.check()
+        except LabelStoreAway:
+            raise  # it may be back at the next start
         except LabelStoreError as error:
             raise ConfigurationError([f"labels.store: {error}"]) from error
 

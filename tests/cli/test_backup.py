@@ -88,6 +88,28 @@ def test_in_a_folder_the_newest_are_kept_and_only_its_own_are_removed(database: 
 
 
 @on_sqlite
+def test_a_copy_that_was_just_made_is_kept_whatever_the_names_of_others_say(database: Path, folder: Path) -> None:
+    backups = folder / "backups"
+    backups.mkdir()
+    for number in (1, 2, 3):
+        (backups / f"returns-2099010{number}T000000Z.db").touch()
+    result = called("backup", "backups", "--keep", "2")
+    assert result.exit_code == 0, result.output
+    assert "20990103T000000Z.db is named by a time to come" in result.output
+    (made,) = [file for file in backups.iterdir() if file.stat().st_size]
+    assert {file.name for file in backups.iterdir()} == {made.name, "returns-20990103T000000Z.db"}
+
+
+@on_sqlite
+def test_a_link_leads_to_where_the_copy_is_put_and_stays(database: Path, folder: Path) -> None:
+    (folder / "elsewhere").mkdir()
+    (folder / "link.db").symlink_to(folder / "elsewhere" / "copy.db")
+    assert called("backup", "link.db").exit_code == 0
+    assert (folder / "link.db").is_symlink()
+    assert len(references(folder / "elsewhere" / "copy.db")) == 13
+
+
+@on_sqlite
 def test_a_backup_that_finds_no_room_leaves_the_last_one_and_no_rest(database: Path, folder: Path) -> None:
     assert called("backup", "copy.db").exit_code == 0
     before = (folder / "copy.db").read_bytes()
@@ -101,7 +123,7 @@ def test_a_backup_that_finds_no_room_leaves_the_last_one_and_no_rest(database: P
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)),
     )
     assert result.returncode == 1, result.stderr
-    assert result.stderr.startswith("error: cannot copy the database to copy.db: ")
+    assert result.stderr.startswith(f"error: cannot copy the database to {folder}/copy.db: ")
     assert (folder / "copy.db").read_bytes() == before
     assert list(folder.glob(".*")) == []
 
@@ -135,6 +157,10 @@ def test_the_database_itself_is_never_written_over(database: Path, folder: Path,
 
 @on_sqlite
 def test_a_missing_folder_a_keep_without_one_and_no_database_are_said(database: Path, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    result = called("backup", "pipe")
+    assert (result.exit_code, "is no regular file" in result.output) == (1, True)
+    assert stat.S_ISFIFO((folder / "pipe").stat().st_mode)
     result = called("backup", "nowhere/copy.db")
     assert (result.exit_code, "No such file or directory" in result.output) == (1, True)
     assert called("backup", "copy.db", "--keep", "3").exit_code == 2

@@ -7,12 +7,13 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from worker.labels import FileLabelStore, LabelMissing, LabelName, LabelStoreError, VerifiedLabel, files
+from worker.labels import FileLabelStore, LabelMissing, LabelName, LabelStoreAway, LabelStoreError, VerifiedLabel, files
 
 NAME = LabelName("default", "100123", 1)
 
@@ -240,3 +241,16 @@ async def test_tidying_removes_only_what_was_abandoned(store: FileLabelStore, fo
 
 async def test_tidying_a_store_that_does_not_exist_yet_is_fine(store: FileLabelStore) -> None:
     assert await store.tidy(timedelta(0)) == 0
+
+
+async def test_a_disk_that_hangs_is_given_up_and_what_it_does_at_last_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(files, "_write_whole", lambda target, content: answers.wait())
+    store = FileLabelStore(tmp_path, patience=0.05)
+    with pytest.raises(LabelStoreAway, match=r"has not answered for 0\.05 s"):
+        await store.check()
+    answers.set()
+    monkeypatch.undo()
+    await FileLabelStore(tmp_path).check()

@@ -1,5 +1,7 @@
 """What the gauges and the log say of an account: how far it runs behind, what it waits for."""
 
+import math
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,9 +13,10 @@ from worker.domain.forecast import polls_per_minute
 from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
 from worker.labels import FileLabelStore
+from worker.steps import housekeeping
 from worker.steps.housekeeping import Housekeeping
 from worker.store.accounts import database_now
-from worker.store.database import Database
+from worker.store.database import Database, DatabaseUnavailable
 from worker.store.holds import change_health, hold_by_hand, hold_creations
 
 MINUTE = timedelta(minutes=1)
@@ -27,7 +30,7 @@ def _value(loop: Loop, name: str, **labels: str) -> float:
 
 async def _made(database: Database, folder: Path, pace: Pace | None = None) -> tuple[Loop, Housekeeping]:
     loop = await make_loop(database, folder, {"default": ScriptedCarrier()}, pace=pace)
-    return loop, Housekeeping(database, FileLabelStore(folder), loop.metrics, loop.accounts, dict)
+    return loop, Housekeeping(database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic)
 
 
 async def _due(loop: Loop, count: int, ago: timedelta) -> None:
@@ -130,3 +133,32 @@ async def test_the_gauges_say_what_an_account_waits_for(database: Database, tmp_
     assert [_value(loop, name) for name in names] == [float("inf"), 1]
     open_until = [_value(loop, circuit, circuit=name) for name in ("account", "creations")]
     assert open_until == pytest.approx([now.timestamp(), (now + MINUTE).timestamp()], abs=0.01)
+
+
+async def test_what_cannot_be_read_for_minutes_is_not_told_as_if_it_were_so(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, _ = await _made(database, tmp_path)
+    await _due(loop, 3, MINUTE)
+    clock = [0.0]
+    reading = Housekeeping(
+        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, clock=lambda: clock[0]
+    )
+    await reading.refresh_gauges()
+    assert _value(loop, "orders_due") == 3
+
+    async def away(_: Database) -> None:
+        raise DatabaseUnavailable("it is away")
+
+    monkeypatch.setattr(housekeeping, "read_backlog", away)
+    clock[0] = 119.0
+    await reading.refresh_gauges()
+    assert _value(loop, "orders_due") == 3, "a moment's outage resets no alert"
+    clock[0] = 121.0
+    await reading.refresh_gauges()
+    for name in ("orders_due", "oldest_due_timestamp_seconds", "account_held_until_timestamp_seconds"):
+        assert math.isnan(_value(loop, name))
+    assert math.isnan(_value(loop, "orders", state="tracking"))
+    monkeypatch.undo()
+    await reading.refresh_gauges()
+    assert (_value(loop, "orders_due"), _value(loop, "orders", state="tracking")) == (3, 3)

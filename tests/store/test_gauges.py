@@ -26,7 +26,9 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
     metrics = Metrics("1")
     meter = Meter(database, "default", None, time.monotonic)
     account = Account("default", ScriptedCarrier(), Policy(), 20.0, 8, meter, lambda: "")
-    await Housekeeping(database, FileLabelStore(tmp_path), metrics, {"default": account}, dict).refresh_gauges()
+    await Housekeeping(
+        database, FileLabelStore(tmp_path), metrics, {"default": account}, dict, time.monotonic
+    ).refresh_gauges()
 
     def value(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"returns_worker_{name}", labels)

@@ -37,7 +37,7 @@ def backup(
         if settings.database.kind != "sqlite":
             fail(_PG_DUMP)
         if keep is not None and not dest.is_dir():
-            fail(f"error: --keep is for a folder, and {shown(str(dest))} is none", Exit.USAGE)
+            fail(f"error: --keep is for a folder, and there is none at {shown(str(dest))}: make it first", Exit.USAGE)
         await _copy(settings, dest, keep)
 
     run(work)
@@ -54,12 +54,16 @@ async def _copy(settings: Settings, dest: Path, keep: int | None) -> None:
         size = await asyncio.to_thread(copy, database.path, target)
         say(f"{target}: {size} bytes, checked")
         await remember_backup(database, made_at)
-        removed = await asyncio.to_thread(remove_older, database.path, dest, keep) if keep is not None else []
+        removed, newer = (
+            await asyncio.to_thread(remove_older, database.path, target, keep) if keep is not None else ([], [])
+        )
     except BackupFailed as error:
         fail(f"error: {error}")
     finally:
         await database.close()
     for file in removed:
         say(f"{file}: removed")
+    for file in newer:
+        say(f"warning: {file} is named by a time to come: a clock was wrong; it counts as newest until you remove it")
     if settings.labels.store.startswith("file:"):
         say(f"label files are not in it: copy {settings.labels.store.removeprefix('file:')} after it")

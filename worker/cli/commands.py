@@ -1,5 +1,7 @@
 """Puts the commands together and starts them."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -80,4 +82,17 @@ def options(
 
 def main() -> None:
     """The `returns-worker` command."""
-    application()
+    try:
+        application()
+    except SystemExit as ended:
+        if "obstore" in sys.modules:
+            # Its threads answer into an interpreter that is being taken down, and now and then abort the process: the
+            # exit code would be chance. Nothing is left to be tidied up here.
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(_code_of(ended))
+        raise
+
+
+def _code_of(ended: SystemExit) -> int:
+    return ended.code if isinstance(ended.code, int) else int(ended.code is not None)

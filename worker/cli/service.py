@@ -68,7 +68,8 @@ def migrate_schema(context: typer.Context) -> None:
             await require_not_moved(database)
             with suppress(AlreadyRunning):  # then a worker has remembered the place already
                 database.hold_file()
-                await settle_place(database)
+                if await settle_place(database):
+                    say("the database was restored or copied: what may have been created since is looked up, or held")
             say(
                 f"the schema is current ({after})"
                 if before == after

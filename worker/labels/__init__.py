@@ -6,6 +6,7 @@ from worker.labels.store import (
     LabelMissing,
     LabelName,
     LabelStore,
+    LabelStoreAway,
     LabelStoreError,
     open_label_store,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "LabelMissing",
     "LabelName",
     "LabelStore",
+    "LabelStoreAway",
     "LabelStoreError",
     "NotALabel",
     "VerifiedLabel",

@@ -2,6 +2,7 @@
 
 NotALabel            the bytes are not a label that may be stored
 LabelStoreError      the store cannot be used now: full, read-only, unreachable, a package not installed
+├── LabelStoreAway   it does not answer, or not now: that may end by itself
 └── LabelMissing     the store works; this label is not in it
 """
 
@@ -23,6 +24,10 @@ class NotALabel(Exception):
 
 class LabelStoreError(Exception):
     """The label store cannot be used; the message says where, why, and where possible what to do."""
+
+
+class LabelStoreAway(LabelStoreError):
+    """The store does not answer, or fails in a way that may end by itself: no setting need be wrong."""
 
 
 class LabelMissing(LabelStoreError):

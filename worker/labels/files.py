@@ -10,15 +10,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from worker.labels.errors import LabelMissing, LabelStoreError
+from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
 from worker.labels.names import LabelName, relative_path
 from worker.labels.verify import VerifiedLabel
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# A network disk that hangs would keep every place of its account, and creations would wait behind labels.
+_PATIENCE = 20.0  # seconds
 
 # A label is a customer's name and address: the owner's eyes only.
 _FILE_MODE = 0o600
@@ -35,8 +38,10 @@ class FileLabelStore:
     it happens in the store's own threads, so nothing else waits with it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: float = _PATIENCE) -> None:
+        """`patience` is in seconds, for each thing that is asked of the disk."""
         self._folder = folder.absolute()
+        self._patience = patience
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="label-store")
 
     async def put(self, name: LabelName, label: VerifiedLabel) -> str:
@@ -58,8 +63,13 @@ class FileLabelStore:
         return await self._in_thread(self._tidy, older_than)
 
     async def _in_thread(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
+        working = asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(*args, **kwargs))
+        try:
+            async with asyncio.timeout(self._patience):
+                return await asyncio.shield(working)
+        except TimeoutError:  # the thread waits on, and whatever comes next is said to time out as well
+            working.add_done_callback(_forget_outcome)
+            raise LabelStoreAway(f"the label store {self._folder} has not answered for {self._patience:g} s") from None
 
     def _put(self, target: Path, content: bytes) -> None:
         try:
@@ -158,6 +168,11 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def _forget_outcome(late: "asyncio.Future[Any]") -> None:
+    if not late.cancelled():
+        late.exception()
 
 
 def _reason(error: OSError) -> str:

@@ -5,15 +5,17 @@ import os
 from datetime import timedelta
 from urllib.parse import quote, unquote
 
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, GenericError, JoinError
 from obstore.store import ObjectStore, from_url
 
-from worker.labels.errors import LabelMissing, LabelStoreError
+from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
 from worker.labels.names import LabelName, relative_path
 from worker.labels.verify import VerifiedLabel
 
 # obstore tries for three minutes by default: longer than a lease. A failed put is tried again by the loop.
 _PATIENCE = timedelta(seconds=20)
+# What obstore says of a server that cannot be reached, or fails; missing rights and buckets have errors of their own.
+_MAY_PASS = (GenericError, JoinError)
 _PROBE = "returns-worker-check"
 
 
@@ -74,7 +76,8 @@ class ObjectLabelStore:
         try:
             await self._store.put_async(path, content, attributes={"Content-Type": media_type}, use_multipart=False)
         except (BaseError, OSError, ValueError) as error:
-            raise LabelStoreError(
+            kind = LabelStoreAway if isinstance(error, _MAY_PASS) else LabelStoreError
+            raise kind(
                 f"cannot write {path} to the label store {self._url}: {_reason(error)}; look at the bucket's "
                 "name, its region and the credentials in the environment"
             ) from error

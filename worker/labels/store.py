@@ -5,12 +5,20 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
-from worker.labels.errors import LabelMissing, LabelStoreError
+from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
 from worker.labels.files import FileLabelStore
 from worker.labels.names import LabelName
 from worker.labels.verify import VerifiedLabel
 
-__all__ = ["FileLabelStore", "LabelMissing", "LabelName", "LabelStore", "LabelStoreError", "open_label_store"]
+__all__ = [
+    "FileLabelStore",
+    "LabelMissing",
+    "LabelName",
+    "LabelStore",
+    "LabelStoreAway",
+    "LabelStoreError",
+    "open_label_store",
+]
 
 OBJECT_SCHEMES = ("s3://", "gs://", "az://")
 """Stores reached through obstore, which takes its credentials from the environment as each vendor's tools do."""

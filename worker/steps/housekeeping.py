@@ -25,6 +25,7 @@ _POLLS_ARE_MANY = (
     "raise rate_per_minute if the carrier allows it, or ask less often: a larger polling.cap;"
     " `returns-worker check` names one that fits, `returns-worker schedule` shows what it costs"
 )
+_UNKNOWN_AFTER = timedelta(minutes=2)  # without a look at the database its gauges say nothing any more
 _ABANDONED = timedelta(hours=1)  # longer than any label takes to be written
 
 log = structlog.get_logger()
@@ -40,11 +41,16 @@ class Housekeeping:
         metrics: Metrics,
         accounts: Mapping[str, Account],
         key_problems: Callable[[], Mapping[str, str]],
+        clock: Callable[[], float],
     ) -> None:
-        """`accounts` are the configured ones; `key_problems` says of which the key cannot be read any more, and why."""
+        """`accounts` are the configured ones; `key_problems` says of which the key cannot be read any more, and why.
+
+        `clock` counts seconds.
+        """
         self._database, self._labels, self._metrics = database, labels, metrics
         self._accounts = accounts
         self._key_problems = key_problems
+        self._clock, self._looked_at = clock, clock()
         self.due = 0
         """Returns of the configured accounts that were due when the gauges were read last."""
         self.waits: dict[str, str] = {}
@@ -67,7 +73,10 @@ class Housekeeping:
         except DatabaseUnavailable as error:
             self._metrics.storage_errors.labels("gauges").inc()
             log.warning("database_unavailable", doing="gauges", error=str(error))
+            if self._clock() - self._looked_at > _UNKNOWN_AFTER.total_seconds():
+                self._metrics.forget_what_the_database_said()  # lest it be taken for true, beside other workers' gauges
             return
+        self._looked_at = self._clock()
         self._note_clock(offset)
         if self._database.dialect == SQLITE:
             self._metrics.last_backup.set(backup.timestamp() if backup is not None else 0)
@@ -162,7 +171,9 @@ class Housekeeping:
         names = frozenset(row.account for row in rows)
         for name in sorted(names - self._unroutable):
             log.warning(
-                "account_not_configured", account=name[:100], hint="its returns wait; configure it or mend them"
+                "account_not_configured",
+                account=name[:100],
+                hint="its returns wait: configure it, or see accounts rename and accounts retire",
             )
         self._unroutable = names
 

@@ -34,6 +34,7 @@ class Report:
         label_failed = step is Step.LABEL and decision.outcome is StepOutcome.RETRYING
         if label_failed and after.label_error_code is ErrorCode.LABEL_NOT_STORED:
             self._metrics.storage_errors.labels("labels").inc()
+            log.warning("label_store_failed", order_id=before.id, error=after.label_error_message)
         line = {
             "order_id": before.id,
             "reference": before.reference,

@@ -37,7 +37,8 @@ def copy(database: Path, target: Path) -> int:
     there, in one step (https://sqlite.org/lang_vacuum.html#vacuuminto: a crash while it is written leaves a broken
     file, so it is written under another name). Raises `BackupFailed`.
     """
-    _refuse_the_database_itself(database, target)
+    target = target.resolve()  # a link leads on to where the copy shall be, and stays
+    _refuse_what_is_no_backup(database, target)
     with _explained(target):
         part = _empty_file(target)
         try:
@@ -54,24 +55,26 @@ def copy(database: Path, target: Path) -> int:
     return size
 
 
-def remove_older(database: Path, folder: Path, keep: int) -> list[Path]:
-    """Remove all but the `keep` newest copies that `destination` named for this database, and what crashes left.
+def remove_older(database: Path, made: Path, keep: int) -> tuple[list[Path], list[Path]]:
+    """Keep the copy that was just `made` and the newest others, `keep` in all; remove the rest and what crashes left.
 
-    Raises `BackupFailed`.
+    Only what `destination` named for this database counts. Returns what was removed, and the copies whose names say
+    that they are from the future: a clock was wrong. Raises `BackupFailed`.
     """
-    made = re.compile(rf"{re.escape(database.stem)}-\d{{8}}T\d{{6}}Z{re.escape(database.suffix)}")
+    ours = re.compile(rf"{re.escape(database.stem)}-\d{{8}}T\d{{6}}Z{re.escape(database.suffix)}")
+    folder = made.parent
     with _explained(folder):
-        copies = sorted(file for file in folder.iterdir() if made.fullmatch(file.name))
-        removed = copies[: max(len(copies) - keep, 0)]
+        others = sorted(file for file in folder.iterdir() if ours.fullmatch(file.name) and file != made)
+        removed = others[: max(len(others) - keep + 1, 0)]
         long_ago = datetime.now(UTC).timestamp() - _DAY
         removed += [
             file
             for file in folder.glob(f".{database.stem}-*{_UNFINISHED}")
-            if made.match(file.name.removeprefix(".")) and file.stat().st_mtime < long_ago
+            if ours.match(file.name.removeprefix(".")) and file.stat().st_mtime < long_ago
         ]
         for file in removed:
             file.unlink(missing_ok=True)
-    return removed
+    return removed, [file for file in others if file.name > made.name and file not in removed]
 
 
 async def remember_backup(database: Database, made_at: datetime) -> None:
@@ -83,9 +86,11 @@ async def remember_backup(database: Database, made_at: datetime) -> None:
         await connection.execute(text(statement), {"made_at": made_at.timestamp()})
 
 
-def _refuse_the_database_itself(database: Path, target: Path) -> None:
+def _refuse_what_is_no_backup(database: Path, target: Path) -> None:
+    if target.exists() and not target.is_file():
+        raise BackupFailed(f"{target} is no regular file: name a file, or a folder that there is")
     own = {f"{database.resolve()}{end}" for end in ("", "-wal", "-shm", "-journal", "-worker")}
-    if str(target.resolve()) in own or (target.exists() and target.samefile(database)):
+    if str(target) in own or (target.exists() and target.samefile(database)):
         raise BackupFailed(f"{target} belongs to the database itself: name another file")
 
 

@@ -105,8 +105,10 @@ class Database:
             return
         try:
             self.file = SqliteFile(self.path)
+        except PermissionError as error:
+            raise DatabaseRefused(f"cannot lock {self.path}-worker: {error.strerror}") from error
         except OSError as error:
-            raise DatabaseUnavailable(f"cannot lock {self.path}: {error.strerror}") from error
+            raise DatabaseUnavailable(f"cannot lock {self.path}-worker: {error.strerror}") from error
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:

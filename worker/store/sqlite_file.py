@@ -28,6 +28,7 @@ class SqliteFile:
         witness = resolved.with_name(f"{resolved.name}-worker")
         self._file = os.open(witness, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
+            self._belong_to_owner_of(resolved)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._name, self.creations, _ = self._read()
             self._write()
@@ -66,6 +67,12 @@ class SqliteFile:
     def close(self) -> None:
         """Let another worker have the database."""
         os.close(self._file)
+
+    def _belong_to_owner_of(self, database: Path) -> None:
+        """What root runs must not leave a file that the service's user cannot open; SQLite does so with its own."""
+        if os.geteuid() == 0 and database.exists():
+            owner = database.stat()
+            os.fchown(self._file, owner.st_uid, owner.st_gid)
 
     def _read(self) -> tuple[str, int, str]:
         """The witness' name, how many creations it counts, and the process that wrote it; a new name where none is."""

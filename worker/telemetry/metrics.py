@@ -146,6 +146,26 @@ class Metrics:
             for field, to in transitions:
                 self.transitions.labels(account, field, to)
 
+    def forget_what_the_database_said(self) -> None:
+        """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""
+        for gauge in (
+            self.orders,
+            self.orders_due,
+            self.oldest_due,
+            self.labels_missing,
+            self.account_held_until,
+            self.creations_held,
+            self.circuit_open_until,
+            self.shortfall,
+            self.poll_demand,
+            self.key_refused,
+        ):
+            for metric in gauge.collect():
+                for sample in metric.samples:
+                    gauge.labels(**sample.labels).set(float("nan"))
+        for single in (self.orders_unroutable, self.last_backup, self.clock_offset):
+            single.set(float("nan"))
+
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"returns_worker_{name}", text, labels, registry=self.registry)
 
