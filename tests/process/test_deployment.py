@@ -107,6 +107,15 @@ async def test_a_port_that_is_taken_may_become_free_and_so_ends_with_1(start: St
 
 
 @sqlite_only
+async def test_a_label_store_that_is_away_may_come_back_and_so_ends_with_1(start: Start, config: Path) -> None:
+    replace(config, config.read_text().split("[labels]\n")[1].splitlines()[0], 'store = "s3://bucket/labels"')
+    bucket = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
+    worker = start(**bucket, AWS_ENDPOINT="https://127.0.0.1:1")
+    assert await worker.ended() == 1
+    assert "error: cannot write returns-worker-check to the label store s3://bucket/labels/" in worker.log_text
+
+
+@sqlite_only
 async def test_a_key_file_that_vanishes_is_told_and_the_last_key_stays_in_use_until_it_is_back(
     start: Start, shop: Shop, tmp_path: Path
 ) -> None:

@@ -54,6 +54,41 @@ async def test_an_account_with_live_returns_is_renamed_under_a_running_worker_an
     assert "default" not in (await typed(config, "check"))[2]
 
 
+async def test_a_hold_goes_first_and_the_longer_one_wins(shop: Shop, config: Path) -> None:
+    renamed(config, keep_old=True)
+    assert (await typed(config, "migrate"))[0] == 0
+    await shop.insert("R-1")
+    assert (await typed(config, "accounts", "hold", "default", "--reason", "nothing at all"))[0] == 0
+    assert (await typed(config, "accounts", "hold", "main", "--for", "5s"))[0] == 0
+    assert (await typed(config, "accounts", "hold", "main", "--no-create", "--reason", "no new ones"))[0] == 0
+    assert (await typed(config, "accounts", "rename", "default", "main"))[0] == 0
+    said = (await typed(config, "accounts"))[1]
+    assert "held until it is released (held_by_person: by" in said and "nothing at all" in said
+    assert "its creations are held by a person" in said
+    code, _, said = await typed(config, "accounts", "rename", "nosuch", "main")
+    assert (code, said.strip()) == (2, "error: there is no account 'nosuch'")
+
+
+async def test_a_retired_account_stays_held_for_a_worker_that_still_has_it(
+    start: Start, shop: Shop, carrier: Simulator, config: Path
+) -> None:
+    worker = await start().ready()
+    newer = config.with_name("newer.toml")
+    text = config.read_text()
+    newer.write_text(text[: text.index("[accounts.default]")] + text[text.index("[accounts.pilot]") :])
+    await shop.insert("FOLLOWED", PAYLOAD | {"description": "sim:stuck"})
+    await until(lambda: shop.is_in("FOLLOWED", "tracking"), 15, lambda: worker.log_text)
+    assert (await typed(newer, "accounts", "retire", "default"))[0] == 0
+    await shop.insert("LATER")
+
+    async def due() -> bool:
+        return await worker.metric('returns_worker_orders_due{account="default"}') == 1
+
+    await until(due, 10, lambda: worker.log_text)
+    assert await shop.is_in("LATER", "pending")
+    assert len(carrier.requests("create")) == 1
+
+
 async def test_a_rename_that_would_make_two_of_one_return_changes_nothing(
     start: Start, shop: Shop, config: Path
 ) -> None:
