@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from worker.store.holds import hold_by_hand
 
 
 def told_of(loop: Loop, folder: Path) -> Housekeeping:
-    return Housekeeping(loop.database, FileLabelStore(folder), loop.metrics, loop.accounts, dict)
+    return Housekeeping(loop.database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic)
 
 
 async def test_it_says_what_is_in_flight_what_is_due_and_which_account_waits_for_what(
