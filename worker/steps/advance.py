@@ -41,6 +41,7 @@ from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
 
 _CATCH_UP = 0.1  # seconds between looks at whether results can be written again
+_ABOUT_NOW = 0.1  # seconds; what was recorded a moment ago may be due a statement's length from now
 _LONGEST_PAUSE = 2.0  # seconds between tries at a database that is away: work goes on soon after it is back
 
 log = structlog.get_logger()
@@ -118,7 +119,7 @@ class Advance:
             if failures:
                 await _wait_for(self._stopping, pause)
                 continue
-            if until_idle and await self._is_done():
+            if until_idle and pause > _ABOUT_NOW and await self._is_done():
                 return
             await _wait_for(self._wake, pause)
             self._wake.clear()
