@@ -56,7 +56,7 @@ async def test_a_shutdown_ends_in_time_and_says_every_result_that_it_could_not_w
     to_database: Proxy, start: Start, shop: Shop, carrier: Simulator
 ) -> None:
     worker = await start().ready()
-    carrier.inject("create", trickle(0.005))
+    carrier.inject("create", trickle(0.002))
     await shop.insert("R-1")
     await until(lambda: carrier.requests("create"), 10, lambda: worker.log_text)
     to_database.freeze()
