@@ -47,6 +47,7 @@ HOMES = {
         "carriers/registry.py",
         "carriers/transport.py",
     },
+    "uvloop": {"runtime/loop.py"},
     "aiohttp": {"carriers/addresses.py", "carriers/transport.py", "telemetry/http.py", "simulator/"},
     "sqlalchemy": {"store/"},
     "sqlmodel": {"store/"},

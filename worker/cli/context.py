@@ -1,6 +1,5 @@
 """What every command needs: the settings it was pointed at, the database, and exit codes for what goes wrong."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
@@ -11,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 
 from worker.labels import LabelStoreError
+from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
 from worker.store.clock import ClockDiffers
 from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
@@ -135,4 +135,4 @@ def run(call: Callable[[], Awaitable[None]]) -> None:
         await call()
 
     with explained():
-        asyncio.run(main())
+        run_loop(main())
