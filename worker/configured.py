@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from worker.carriers.http import Observer
@@ -86,6 +87,7 @@ def _status_map(settings: Settings, account: str) -> Mapping[str, TrackingStatus
     return {word: TrackingStatus(status) for word, status in settings.accounts[account].status_map.items()}
 
 
+@lru_cache(maxsize=64)
 def fingerprint_of(key: str) -> str:
     """Tells a changed key from the refused one, and nothing else: 32 bits of a keyed hash."""
     return hashlib.blake2b(key.encode(), key=b"returns-worker", digest_size=4).hexdigest()

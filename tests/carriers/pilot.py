@@ -10,11 +10,13 @@ from typing import Any
 
 import httpx
 
+from tests.carriers.wire import answered_by
 from worker.carriers import open_carrier
 from worker.carriers.endings import RequestOutcome
 from worker.carriers.port import CarrierError
 from worker.carriers.registry import AccountConfig
 from worker.carriers.returnpilot import ReturnPilot
+from worker.carriers.transport import Transport
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
 
@@ -181,7 +183,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 @asynccontextmanager
 async def piloting(
     *answers: Answer | httpx.Response | dict[str, Any],
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport | None = None,
     base_url: str = BASE,
     now: datetime = NOW,
     **config: Any,
@@ -205,7 +207,7 @@ async def piloting(
     carrier = open_carrier(
         AccountConfig(carrier="returnpilot", key=lambda: TOKEN, base_url=base_url, timeout=5.0, **config),
         lambda operation, outcome, seconds: pilot.observed.append((operation, outcome)),
-        transport or httpx.MockTransport(handle),
+        transport or answered_by(handle),
     )
     assert isinstance(carrier, ReturnPilot)
     object.__setattr__(carrier, "clock", lambda: now)

@@ -131,7 +131,7 @@ def opened(request: pytest.FixtureRequest) -> Callable[..., Opened]:
         carrier = open_carrier(
             AccountConfig(carrier=kind.name, key=lambda: KEY, base_url="https://carrier.test/base"),
             lambda operation, outcome, seconds: observed.append((operation, outcome)),
-            httpx.MockTransport(handle),
+            wire.answered_by(handle),
             pacer,
         )
         return Opened(kind, carrier, requests, observed, pacer)

@@ -60,7 +60,7 @@ async def test_a_return_goes_all_the_way() -> None:
         assert operations == [("create", 200), ("status", 200), ("label", 200), ("status", 404)]
         for entry in simulator.ledger:
             assert entry.headers["user-agent"] == f"returns-worker/{__version__}"
-            assert "accept-encoding" not in entry.headers
+            assert entry.headers["accept-encoding"] == "identity"
             assert "cookie" not in entry.headers
 
 

@@ -14,6 +14,7 @@ from worker.carriers.endings import RequestOutcome
 from worker.carriers.izipack import Izipack
 from worker.carriers.port import CarrierError, Creation
 from worker.carriers.registry import AccountConfig
+from worker.carriers.transport import TARGET, Answer, Transport
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
 
@@ -95,7 +96,7 @@ class Account:
 @asynccontextmanager
 async def opened(
     base_url: str = "https://carrier.test",
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport | None = None,
     key: Callable[[], str] = lambda: KEY,
     seconds: float = 5.0,
     **config: Any,
@@ -113,13 +114,30 @@ async def opened(
         await carrier.close()
 
 
+@dataclass
+class answered_by:  # noqa: N801  it reads as a function
+    """A transport that is a function; it is given the address as a carrier would see it, the target in its place."""
+
+    handler: Callable[[httpx.Request], httpx.Response]
+
+    async def send(self, request: httpx.Request) -> Answer:
+        target = request.extensions.get(TARGET)
+        if target is not None:
+            request.url = request.url.copy_with(raw_path=target)
+        response = await httpx.MockTransport(self.handler).handle_async_request(request)
+        return Answer(response.status_code, response.headers.raw, await response.aread())
+
+    async def aclose(self) -> None:
+        return None
+
+
 @asynccontextmanager
 async def answering(
     answer: Callable[[httpx.Request], httpx.Response] | httpx.Response, **config: Any
 ) -> AsyncIterator[Account]:
     """An account whose carrier is a function."""
     handler = answer if callable(answer) else lambda request: answer
-    async with opened(transport=httpx.MockTransport(handler), **config) as account:
+    async with opened(transport=answered_by(handler), **config) as account:
         yield account
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.carriers.pilot import PAYLOAD, document, listed, shipment
+from tests.carriers.wire import answered_by
 from tests.process.running import until
 from tests.steps.scripted import Loop, make_loop
 from worker.carriers import open_carrier
@@ -66,7 +67,7 @@ async def looped(database: Database, folder: Path, carrier: ListedCarrier, **opt
         return open_carrier(
             AccountConfig(carrier="returnpilot", key=lambda: "token", base_url="https://carrier.test/api/v1"),
             lambda operation, outcome, seconds: None,
-            httpx.MockTransport(carrier),
+            answered_by(carrier),
             meter,
         )
 

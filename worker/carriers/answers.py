@@ -87,18 +87,28 @@ def _escaped(secret: str) -> re.Pattern[bytes]:
 
 def clean_text(text: str, limit: int = EXCERPT) -> str:
     """Text that both databases can store and a terminal can show: no control characters, no lone surrogate, capped."""
+    if text.isascii() and text.isprintable():  # nearly always
+        return text[:limit]
     return _CONTROL.sub("", text).encode("utf-8", "replace").decode("utf-8")[:limit]
 
 
 def as_document(value: Any) -> str:
     """JSON text of `value`, cleaned and capped; what is too long is kept as the beginning of its text."""
     try:
-        document = json.dumps(_cleaned(value), ensure_ascii=False, separators=(",", ":"))
+        document = _dumped(value)
+        if not document.isprintable() or "\\" in document:
+            document = _dumped(_cleaned(value))
+    except ValueError:  # what is no number in JSON
+        document = _dumped(_cleaned(value))
     except RecursionError:
         document = '{"text":"nested too deeply to be kept"}'
     if len(document) <= MAX_RAW:
         return document
     return json.dumps({"truncated": document[:MAX_RAW]}, ensure_ascii=False)
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def read_retry_after(value: str | None, date: str | None) -> timedelta | None:

@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import httpx
-
 from worker.carriers import izipack, returnpilot
 from worker.carriers.http import HttpEdge, Observer
 from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced
-from worker.carriers.transport import AiohttpTransport
+from worker.carriers.transport import AiohttpTransport, Transport
 from worker.domain.tracking import StatusMap, TrackingStatus
 
 
@@ -121,7 +119,7 @@ def returns_per_request(carrier: str) -> int:
 def open_carrier(
     config: AccountConfig,
     observe: Observer,
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport | None = None,
     pacer: Pacer | None = None,
 ) -> Carrier:
     """An adapter for one account; opens no connection yet. `KeyError` for a carrier that is not in `CARRIERS`."""

@@ -1,15 +1,19 @@
-"""httpx's transport interface over aiohttp: the one place that knows how bytes reach a carrier.
+"""httpx's requests and errors over aiohttp: the one place that knows how bytes reach a carrier.
 
 httpx's own connection pool costs CPU in proportion to the square of its open connections (encode/httpcore#1000), so its
-API is used and its pool is not. Nothing here retries, follows a redirect, or keeps cookies.
+pool is not used; nor is its response, which costs a third of the whole request to build. Nothing here retries, follows
+a redirect, or keeps cookies.
 """
 
 import asyncio
+import math
 import ssl
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 import aiohttp
 import httpx
@@ -17,6 +21,9 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from worker.carriers.addresses import PublicResolver, check_host, is_numeric
+
+TARGET = "target"
+"""Request extension of httpx's own: the path and query, as they go out, instead of those of the URL."""
 
 MAX_BYTES = "max_bytes"
 """Request extension: the largest body to accept, in bytes."""
@@ -34,6 +41,24 @@ PUBLIC_ONLY = "public_only"
 """Request extension: true for a URL from outside, which may lead to public addresses only; see `ForbiddenAddress`."""
 
 
+class Answer(NamedTuple):
+    """What came back: headers as they were sent, the whole body with its encoding undone."""
+
+    status: int
+    headers: Sequence[tuple[bytes, bytes]]
+    content: bytes
+
+
+class Transport(Protocol):
+    """Sends requests; raises httpx's exceptions."""
+
+    async def send(self, request: httpx.Request) -> Answer:
+        """Send `request` once and read the whole answer."""
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
 class AnswerTooLarge(httpx.TransportError):
     """The body is larger than the request allowed."""
 
@@ -42,11 +67,14 @@ class AnswerTooLarge(httpx.TransportError):
 class _Progress:
     """How far a request got: once `connected`, the carrier may have seen it."""
 
-    connected: bool = field(default=False)
     last_check: Callable[[], None] | None = None
+    connected: bool = False
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
+_progress: ContextVar[_Progress] = ContextVar("progress")
+
+
+class AiohttpTransport:
     """Sends requests of one account; raises httpx's exceptions.
 
     `httpx.ConnectError`, `ConnectTimeout`, `ProxyError` and `ForbiddenAddress` mean that no byte of the request
@@ -75,29 +103,29 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._guarded: aiohttp.ClientSession | None = None
         self._resolver = resolver
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def send(self, request: httpx.Request) -> Answer:
         """Send `request` and read the whole answer."""
         guarded = bool(request.extensions.get(PUBLIC_ONLY))
         session = self._session(fresh=bool(request.extensions.get(FRESH)), guarded=guarded)
         started = request.extensions.get(STARTED, time.monotonic())
-        progress = _Progress(last_check=request.extensions.get(LAST_CHECK))
+        progress = _Progress(request.extensions.get(LAST_CHECK))
+        _progress.set(progress)
         try:
-            url = URL(str(request.url))  # parsed once: what is checked is what is connected to
+            url = _url(request)  # parsed once: what is checked is what is connected to
             if guarded:
                 await self._check(url, started)
-            left = self._left(started)
             async with session.request(
                 request.method,
                 url,
-                data=request.content or None,
-                headers=list(request.headers.multi_items()),
+                data=request.content if request.method == "POST" else None,
+                headers=_headers(request),
                 allow_redirects=False,
                 proxy=self._proxy,
-                timeout=aiohttp.ClientTimeout(total=left, sock_connect=left, sock_read=left),
-                trace_request_ctx=progress,
+                # One limit for everything; rounded up to whole seconds it could outlive a lease.
+                timeout=aiohttp.ClientTimeout(total=self._left(started), ceil_threshold=math.inf),
             ) as answer:
                 content = await _body(answer, request.extensions.get(MAX_BYTES))
-                return httpx.Response(answer.status, headers=_headers(answer), content=content, request=request)
+                return Answer(answer.status, answer.raw_headers, content)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _translated(error, connected=progress.connected) from error
 
@@ -142,29 +170,57 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self, *, force_close: bool, resolver: AbstractResolver | None, use_dns_cache: bool = True
     ) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
+            connector=_Connector(
                 limit=0, ssl=self._ssl, force_close=force_close, resolver=resolver, use_dns_cache=use_dns_cache
             ),
-            trace_configs=[_tracing()],
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
         # aiohttp sends an idempotent request a second time, unasked, when a kept-alive connection turns out closed.
         session._retry_connection = False
         return session
 
 
-def _tracing() -> aiohttp.TraceConfig:
-    async def connected(_session: object, context: Any, _parameters: object) -> None:
-        if context.trace_request_ctx.last_check is not None:
-            context.trace_request_ctx.last_check()
-        context.trace_request_ctx.connected = True
+class _Connector(aiohttp.TCPConnector):
+    """Says when a connection is up, before the first byte of a request leaves on it.
 
-    config = aiohttp.TraceConfig()
-    config.on_connection_create_end.append(connected)
-    config.on_connection_reuseconn.append(connected)
-    config.freeze()
-    return config
+    aiohttp's tracing says that too, at half the cost of a whole request for every request.
+    """
+
+    async def connect(self, *args: Any, **options: Any) -> aiohttp.connector.Connection:
+        connection = await super().connect(*args, **options)
+        progress = _progress.get()
+        if progress.last_check is not None:
+            try:
+                progress.last_check()
+            except BaseException:
+                connection.close()
+                raise
+        progress.connected = True
+        return connection
+
+
+def _url(request: httpx.Request) -> URL:
+    """Where it goes: a target's bytes are sent as they are."""
+    target = request.extensions.get(TARGET)
+    if target is None:
+        return URL(str(request.url))
+    path, _, query = target.decode("ascii").partition("?")
+    url = _origin(request.url.scheme, request.url.netloc.decode("ascii")).with_path(path, encoded=True)
+    return url.with_query(query) if query else url
+
+
+@lru_cache(maxsize=64)
+def _origin(scheme: str, host_and_port: str) -> URL:
+    return URL(f"{scheme}://{host_and_port}")
+
+
+def _headers(request: httpx.Request) -> list[tuple[str, str]]:
+    """As they go out; without the last one aiohttp would ask for compression, which no answer of ours is worth.
+
+    Telling it to leave a header out takes it longer than any header.
+    """
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
+    return [*headers, ("Accept-Encoding", "identity")]
 
 
 async def _body(answer: aiohttp.ClientResponse, max_bytes: int | None) -> bytes:
@@ -177,11 +233,6 @@ async def _body(answer: aiohttp.ClientResponse, max_bytes: int | None) -> bytes:
             raise AnswerTooLarge(f"the answer is larger than {max_bytes} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _headers(answer: aiohttp.ClientResponse) -> list[tuple[bytes, bytes]]:
-    """Without the encoding: aiohttp has undone it, and httpx would try again."""
-    return [(name, value) for name, value in answer.raw_headers if name.lower() != b"content-encoding"]
 
 
 def _translated(error: Exception, *, connected: bool) -> httpx.TransportError:
