@@ -1,7 +1,6 @@
 """Rows, outcomes and strategies for the tests of the pure core."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,8 +49,8 @@ SEARCHABLE = Policy(settles_after=timedelta(seconds=110), searchable=True)
 
 
 def pending(**changes: Any) -> ReturnOrder:
-    return replace(
-        ReturnOrder(id=1, account="default", reference="R-1", due_at=PAST, claims=1, lease_token=1), **changes
+    return ReturnOrder(id=1, account="default", reference="R-1", due_at=PAST, claims=1, lease_token=1)._replace(
+        **changes
     )
 
 
@@ -241,7 +240,7 @@ def every_meeting() -> Iterator[tuple[ReturnOrder, Outcome]]:
         resting(State.NEEDS_ATTENTION, carrier_ref="9RET1", error_code=ErrorCode.CARRIER_LOST_IT),
     ]
     asked: list[dict[str, Any]] = [{}, {"cancel_requested_at": PAST}, {"retry_requested_at": PAST}]
-    for row in (replace(row, **request) for row in rows for request in asked):
+    for row in (row._replace(**request) for row in rows for request in asked):
         for can_cancel in (False, True):
             action = action_for(row, can_cancel=can_cancel)
             for outcome in _all_for(row, action) if isinstance(action, Step) else [action]:

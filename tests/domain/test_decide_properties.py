@@ -1,6 +1,5 @@
 """What holds for every row, every outcome and every policy."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -158,7 +157,7 @@ def test_a_cadence_walks_from_first_to_cap_and_starts_again_after_a_change(statu
         assert row.track_due_at is not None
         waits.append(row.track_due_at - now)
         now = row.track_due_at
-        row = replace(row, followed_since=now)
+        row = row._replace(followed_since=now)
     assert waits == sorted(waits)
     assert waits[-1] == timedelta(hours=6)
     row = decide(row, Tracked(TrackingUpdate(status, "another word")), now, Policy(), 0.5).order

@@ -1,6 +1,5 @@
 """Following a return whose shipments come later than itself, alone or seen in passing."""
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -200,7 +199,7 @@ def test_only_404s_in_a_row_count() -> None:
     row = decide(row, seen(S.PRE_TRANSIT, "Created"), NOW, POLICY, 0.5).order
     assert (row.attempts, row.error_code) == (0, None)
     assert decide(row, LOST, NOW, POLICY, 0.5).order.attempts == 0  # it was not due
-    assert decide(replace(row, track_due_at=NOW), LOST, NOW, POLICY, 0.5).order.attempts == 1
+    assert decide(row._replace(track_due_at=NOW), LOST, NOW, POLICY, 0.5).order.attempts == 1
 
 
 def test_a_404_that_a_person_asked_for_out_of_turn_counts_for_nothing() -> None:
@@ -214,7 +213,7 @@ def test_a_return_that_is_now_not_known_and_now_fails_is_not_tried_for_ever() ->
     row, now = tracking(tracking_status=S.IN_TRANSIT, followed_since=NOW - 2 * DAY), NOW
     answers = [LOST, Failed(FailureKind.SERVER_ERROR, "the carrier answered 500")]
     for number in range(40):
-        row = decide(replace(row, claims=1), answers[number % 2], now, POLICY, 0.5).order
+        row = decide(row._replace(claims=1), answers[number % 2], now, POLICY, 0.5).order
         if row.due_at is None:
             break
         now = row.due_at
@@ -234,7 +233,7 @@ def test_a_return_that_goes_back_and_forth_still_grows_old() -> None:
     row = tracking(tracking_status=S.PENDING, packages=(PackageInfo(1),), return_url="https://x", status_since=NOW)
     after_it = after(row, seen(S.PRE_TRANSIT)).order
     assert after_it.followed_since == row.followed_since
-    assert after(replace(row, packages=()), seen(S.PRE_TRANSIT)).order.followed_since == NOW
+    assert after(row._replace(packages=()), seen(S.PRE_TRANSIT)).order.followed_since == NOW
 
 
 STAY = Policy(default_ladder=Ladder(max_stay=5 * DAY))

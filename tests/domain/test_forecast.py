@@ -64,7 +64,7 @@ def as_decided(
     first = journey[0][0]
     made = Created("9RET1", TrackingUpdate(first, first), packages(first), has_label=False)
     decision = decide(pending(pickup_date=pickup), made, start, policy, 0.5)
-    order: ReturnOrder = replace(decision.order, packages=packages(first))
+    order: ReturnOrder = decision.order._replace(packages=packages(first))
     polls = []
     while order.state is State.TRACKING:
         assert order.next_step is Step.TRACK
@@ -73,7 +73,7 @@ def as_decided(
         polls.append(now)
         status = status_at(journey, now - start)
         order = decide(order, Tracked(TrackingUpdate(status, status), packages(status)), now, policy, 0.5).order
-        order = replace(order, packages=order.packages or packages(status))
+        order = order._replace(packages=order.packages or packages(status))
     assert order.tracking_status is not None
     return polls, order.tracking_status
 

@@ -1,6 +1,5 @@
 """What a person can do about a return, for every state; and that no return can be stuck where nobody gets it out."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -168,7 +167,7 @@ def test_what_a_person_found_is_followed_at_once_with_its_label() -> None:
 
 
 def test_a_look_up_that_a_person_asks_for_after_a_restore_begins_with_the_restore_behind_it() -> None:
-    doubtful = replace(in_doubt, doubtful_since=PAST, created_at=LONG_AGO, lookups=1)
+    doubtful = in_doubt._replace(doubtful_since=PAST, created_at=LONG_AGO, lookups=1)
     for command in (retry, cancel):
         outcome = command(doubtful, ANNA, NOW, SEARCHABLE)
         assert isinstance(outcome, Decision)
@@ -176,7 +175,7 @@ def test_a_look_up_that_a_person_asks_for_after_a_restore_begins_with_the_restor
 
 
 def test_a_retry_gives_a_return_its_whole_patience_back() -> None:
-    tired = replace(unsent, failing_since=NOW - timedelta(days=3), attempts=12)
+    tired = unsent._replace(failing_since=NOW - timedelta(days=3), attempts=12)
     outcome = retry(tired, ANNA, NOW, POLICY)
     assert isinstance(outcome, Decision)
     assert (outcome.order.failing_since, outcome.order.attempts, outcome.order.due_at) == (None, 0, NOW)

@@ -1,6 +1,5 @@
 """What follows from a creation, and from looking one up whose answer was lost: at most one may ever exist."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 from worker.domain.decision import Decision, StepOutcome, Transition
@@ -33,8 +32,7 @@ def created(context: Context, created: Created) -> Decision:
     first_look = ladder.next_at(now, 0, context.chance, before.pickup_date, latest=now + ladder.max_age)
     # What is known of an adopted one is only its number; and a withdrawal has waited for just this.
     at_once = created.adopted or before.cancel_requested_at is not None
-    order = replace(
-        healthy(before),
+    order = healthy(before)._replace(
         state=State.TRACKING,
         carrier_ref=created.carrier_ref,
         return_url=created.return_url,
@@ -75,7 +73,7 @@ def not_created(context: Context, failed: Failed) -> Decision:
     if decision.order.state is not State.PENDING:
         return decision
     line = remark(context.order, "the creation was sent and its answer is lost: it is looked up", failed.raw)
-    return replace(decision, order=replace(decision.order, lookups=0), transitions=(line,))
+    return decision._replace(order=decision.order._replace(lookups=0), transitions=(line,))
 
 
 def not_looked_up(context: Context, failed: Failed) -> Decision:
@@ -97,10 +95,9 @@ def absent(context: Context) -> Decision:
     looked_late = order.due_at is not None and order.due_at >= nobody_sends_from
     if order.lookups >= 1 and looked_late:
         line = remark(order, "looked up twice and not there: it is sent again")
-        order = replace(order, create_started_at=None, lookups=0, failing_since=None, due_at=now)
+        order = order._replace(create_started_at=None, lookups=0, failing_since=None, due_at=now)
         return Decision(order, StepOutcome.ABSENT, (line,))
-    order = replace(
-        order,
+    order = order._replace(
         lookups=order.lookups + 1,
         failing_since=None,
         error_code=ErrorCode.CREATE_OUTCOME_UNKNOWN,
@@ -115,12 +112,12 @@ def restored(context: Context) -> Decision:
 
     Whoever may still be sending it began before now: the look-ups that count begin anew.
     """
-    context = with_intent(replace(context, order=replace(context.order, retry_requested_at=None, lookups=0)))
+    context = with_intent(context._replace(order=context.order._replace(retry_requested_at=None, lookups=0)))
     code, before = ErrorCode.CREATE_OUTCOME_UNKNOWN, context.order
     message = "the database was restored or copied; the return may have been created since the backup, or elsewhere"
     if context.policy.resend_after is None:
         return held(context, code, message)
-    order = replace(before, state=State.PENDING, error_code=code, error_message=message, due_at=context.now)
+    order = before._replace(state=State.PENDING, error_code=code, error_message=message, due_at=context.now)
     line = Transition("state", before.state, State.PENDING, before.carrier_status, reason=f"{message}: it is looked up")
     return Decision(order, StepOutcome.WAITING, (line,))
 
@@ -139,4 +136,4 @@ def with_intent(context: Context) -> Context:
     started_at = context.now if order.doubtful else order.create_started_at or context.now
     earliest = order.created_at if order.doubtful else None
     first = order.first_attempt_at or earliest or started_at
-    return replace(context, order=replace(order, create_started_at=started_at, first_attempt_at=first))
+    return context._replace(order=order._replace(create_started_at=started_at, first_attempt_at=first))

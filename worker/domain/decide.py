@@ -1,6 +1,5 @@
 """Decides what a row becomes from (row, outcome, now, policy, chance): no I/O, no clock, no randomness of its own."""
 
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -55,7 +54,7 @@ def decide(order: ReturnOrder, outcome: Outcome, now: datetime, policy: Policy, 
     if order.doubtful and order.carrier_ref is None:
         context = creating.with_intent(context)  # recording it makes it look new, and the doubt must stay
     decision = _decided(context, outcome)
-    return replace(decision, order=scheduled(decision.order), step=decision.step or order.next_step)
+    return decision._replace(order=scheduled(decision.order), step=decision.step or order.next_step)
 
 
 def _decided(context: Context, outcome: Outcome) -> Decision:
@@ -73,7 +72,7 @@ def _decided(context: Context, outcome: Outcome) -> Decision:
         case NothingToDo():
             return Decision(context.order, StepOutcome.WAITING)
         case Withdrawn() | NotCancelled() | PutBack() | RequestRefused():
-            return replace(_of_request(context, outcome), step=Step.CANCEL)
+            return _of_request(context, outcome)._replace(step=Step.CANCEL)
 
 
 def _of_creation(
@@ -101,8 +100,7 @@ def _of_creation(
 def _of_label(context: Context, outcome: LabelReady | LabelTrouble) -> Decision:
     if isinstance(outcome, LabelTrouble):
         return _label_trouble(context, ErrorCode(outcome.code), outcome.message)
-    order = replace(
-        context.order,
+    order = context.order._replace(
         label_due_at=context.now if outcome.more else None,
         label_attempts=0,
         label_error_code=None,
@@ -116,8 +114,7 @@ def _label_trouble(context: Context, code: ErrorCode, message: str) -> Decision:
     backoff, age = context.policy.backoff, context.now - (context.order.followed_since or context.now)
     # What we cannot store is our own trouble: that must not keep a label waiting once it is mended.
     wait = backoff.wait if code is ErrorCode.LABEL_NOT_STORED else partial(backoff.label_wait, age=age)
-    order = replace(
-        context.order,
+    order = context.order._replace(
         label_attempts=attempts,
         label_error_code=code,
         label_error_message=message[:MAX_MESSAGE],
@@ -152,7 +149,7 @@ def _poisoned(context: Context) -> Decision:
         return held(context, ErrorCode.WORKER_CRASHED, message)
     # A label never changes the state: it is no longer sought by itself, and the return is followed on.
     code = ErrorCode.WORKER_CRASHED
-    order = replace(order, label_due_at=None, label_error_code=code, label_error_message=message)
+    order = order._replace(label_due_at=None, label_error_code=code, label_error_message=message)
     return Decision(order, StepOutcome.NEEDS_ATTENTION)
 
 
@@ -164,8 +161,8 @@ def _of_request(context: Context, outcome: Withdrawn | NotCancelled | PutBack | 
             return _not_cancelled(context, failed)
         case PutBack():
             decision = to_state(context, State.PENDING, StepOutcome.PUT_BACK, reason="retry requested by the shop")
-            order = replace(healthy(decision.order), retry_requested_at=None, due_at=context.now)
-            return replace(decision, order=order)
+            order = healthy(decision.order)._replace(retry_requested_at=None, due_at=context.now)
+            return decision._replace(order=order)
         case RequestRefused(reason, cancel):
             return _request_refused(context, reason, cancel=cancel)
 
@@ -173,7 +170,7 @@ def _of_request(context: Context, outcome: Withdrawn | NotCancelled | PutBack | 
 def _not_cancelled(context: Context, failed: Failed) -> Decision:
     """A withdrawal that the carrier refuses is refused; one that did not get through is asked for again."""
     # Its own clock is the poll's, whatever step the row was claimed for.
-    context = replace(context, order=replace(context.order, next_step=Step.TRACK, track_due_at=context.now))
+    context = context._replace(order=context.order._replace(next_step=Step.TRACK, track_due_at=context.now))
     if failed.kind in TURNED_AWAY:
         return account_waits(context, failed)
     if failed.kind is FailureKind.REFUSED:
@@ -186,22 +183,22 @@ def _not_cancelled(context: Context, failed: Failed) -> Decision:
 
 
 def _request_refused(context: Context, reason: str, *, cancel: bool) -> Decision:
-    order = replace(context.order, retry_requested_at=None)
+    order = context.order._replace(retry_requested_at=None)
     if cancel:
-        order = replace(order, cancel_requested_at=None)
+        order = order._replace(cancel_requested_at=None)
     return Decision(order, StepOutcome.REFUSED, (remark(order, reason[:MAX_MESSAGE]),))
 
 
 def scheduled(order: ReturnOrder) -> ReturnOrder:
     """`due_at` and `next_step` as they follow from the state and the row's clocks."""
     if order.state is State.PENDING:
-        return replace(order, next_step=Step.CREATE, claims=0)
+        return order._replace(next_step=Step.CREATE, claims=0)
     if order.state is State.NEEDS_ATTENTION:  # due only for a withdrawal that the carrier has still to be told of
         track = order.track_due_at if order.cancel_requested_at is not None else None
-        return replace(order, due_at=track, track_due_at=track, claims=0)
+        return order._replace(due_at=track, track_due_at=track, claims=0)
     if order.state is not State.TRACKING:
-        return replace(order, due_at=None, claims=0)
+        return order._replace(due_at=None, claims=0)
     label, track = order.label_due_at, order.track_due_at or order.due_at
     if label is not None and (track is None or label <= track):
-        return replace(order, next_step=Step.LABEL, due_at=label, claims=0)
-    return replace(order, next_step=Step.TRACK, due_at=track, claims=0)
+        return order._replace(next_step=Step.LABEL, due_at=label, claims=0)
+    return order._replace(next_step=Step.TRACK, due_at=track, claims=0)

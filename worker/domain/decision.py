@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import Step
@@ -51,8 +52,7 @@ class Hold:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The row as it shall be, what history it makes, and what else follows; `step` is what was done to come to it."""
 
     order: ReturnOrder

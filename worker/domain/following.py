@@ -1,6 +1,5 @@
 """What follows from an answer about a return that the carrier has: where it is, until nothing further is expected."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.cadence import Ladder, spoken
@@ -22,8 +21,8 @@ def tracked(context: Context, seen: Tracked) -> Decision:
     if before.state is State.COMPLETED and _says_nothing_new(before, update):
         return Decision(before, StepOutcome.UNCHANGED)
     changed = (update.status, update.carrier_status) != (before.tracking_status, before.carrier_status)
-    order = replace(
-        healthy(_with_labels(before, seen, now)),
+    order = healthy(
+        _with_labels(before, seen, now),
         return_url=before.return_url or seen.return_url,
         tracking_status=update.status,
         carrier_status=update.carrier_status,
@@ -31,9 +30,9 @@ def tracked(context: Context, seen: Tracked) -> Decision:
         followed_since=_followed_since(before, update.status, now),
         status_since=_status_since(before, update.status, now),
     )
-    decision = _followed_on(replace(context, order=order), before, update, changed=changed)
+    decision = _followed_on(context._replace(order=order), before, update, changed=changed)
     news = tuple(package for package in seen.packages if package not in before.packages)
-    return replace(decision, packages=news)
+    return decision._replace(packages=news)
 
 
 def not_found(context: Context, failed: Failed) -> Decision:
@@ -44,10 +43,10 @@ def not_found(context: Context, failed: Failed) -> Decision:
     if is_young(context):
         ladder = context.policy.ladder(order.tracking_status)
         due_at = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date)
-        return Decision(replace(order, failing_since=None, track_due_at=due_at), StepOutcome.UNCHANGED)
+        return Decision(order._replace(failing_since=None, track_due_at=due_at), StepOutcome.UNCHANGED)
     code = ErrorCode.CARRIER_LOST_IT
     times = order.attempts + 1 if order.error_code is code else 1
-    context = replace(context, order=replace(order, attempts=times))  # failing in between must come to an end as well
+    context = context._replace(order=order._replace(attempts=times))  # failing in between must come to an end as well
     if times >= LOST_AFTER:
         return held(context, code, f"asked {times} times: {failed.message}", failed.raw)
     return retrying(context, code, failed.message, backoff.not_found_again(context.chance))
@@ -76,28 +75,35 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
     if before.state is State.COMPLETED:
         reopened = Transition("state", before.state, State.TRACKING, update.carrier_status, reason=REOPENED)
         seeking = order.label_due_at if order.labels else now
-        order = replace(order, state=State.TRACKING, label_due_at=seeking)
+        order = order._replace(state=State.TRACKING, label_due_at=seeking)
         transitions = (*transitions, reopened)
     ladder = context.policy.ladder(status)
-    ends_at, why = _end(order, status, ladder, now)
+    ends_at = _end(order, status, ladder, now)
     if ends_at is not None and now >= ends_at:
+        why = _why_it_ends(order, status, ladder, now)
         expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)
-        order = replace(order, tracking_status=TrackingStatus.EXPIRED, status_since=now)
+        order = order._replace(tracking_status=TrackingStatus.EXPIRED, status_since=now)
         return _completed(order, (*transitions, expired), "expired")
     due = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date, latest=ends_at)
     outcome = StepOutcome.CHANGED if changed else StepOutcome.UNCHANGED
-    return Decision(replace(order, track_due_at=due), outcome, transitions)
+    return Decision(order._replace(track_due_at=due), outcome, transitions)
 
 
-def _end(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, now: datetime) -> tuple[datetime | None, str]:
-    """When it is no longer followed, and why; before there is a shipment only the customer's link can run out."""
+def _end(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, now: datetime) -> datetime | None:
+    """When it is no longer followed; before there is a shipment only the customer's link can run out."""
     if status is TrackingStatus.PENDING:
-        return None, ""
+        return None
     whole = (order.followed_since or now) + ladder.max_age
-    stay = (order.status_since or now) + ladder.max_stay if ladder.max_stay is not None else whole
-    if ladder.max_stay is not None and stay < whole:
-        return stay, f"{status} for longer than {spoken(ladder.max_stay)}"
-    return whole, f"nothing terminal within {spoken(ladder.max_age)} of {_beginning(order)}"
+    return whole if ladder.max_stay is None else min(whole, (order.status_since or now) + ladder.max_stay)
+
+
+def _why_it_ends(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, now: datetime) -> str:
+    if (
+        ladder.max_stay is not None
+        and _end(order, status, ladder, now) != (order.followed_since or now) + ladder.max_age
+    ):
+        return f"{status} for longer than {spoken(ladder.max_stay)}"
+    return f"nothing terminal within {spoken(ladder.max_age)} of {_beginning(order)}"
 
 
 def _followed_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:
@@ -122,10 +128,10 @@ def _with_labels(order: ReturnOrder, seen: Tracked, now: datetime) -> ReturnOrde
     if order.label_error_code is ErrorCode.WORKER_CRASHED:
         return order
     if seen.update.status is TrackingStatus.PENDING:  # no shipment, so no label: one that a person resolved seeks it
-        return replace(order, label_due_at=None, label_error_code=None, label_error_message=None)
+        return order._replace(label_due_at=None, label_error_code=None, label_error_message=None)
     if order.label_due_at is not None or seen.labels <= order.labels:
         return order
-    return replace(order, label_due_at=now, label_attempts=0)
+    return order._replace(label_due_at=now, label_attempts=0)
 
 
 def _observation(before: ReturnOrder, update: TrackingUpdate) -> Transition:
@@ -145,5 +151,5 @@ def _completed(order: ReturnOrder, transitions: tuple[Transition, ...], reason: 
     if order.state is State.COMPLETED:  # a person asked about it again, and it came to another end
         return Decision(order, StepOutcome.CHANGED, transitions)
     done = Transition("state", order.state, State.COMPLETED, order.carrier_status, reason=reason)
-    order = replace(order, state=State.COMPLETED, label_due_at=None, track_due_at=None)
+    order = order._replace(state=State.COMPLETED, label_due_at=None, track_due_at=None)
     return Decision(order, StepOutcome.COMPLETED, (*transitions, done))

@@ -133,6 +133,9 @@ def is_tried(health: Health, step: Step, now: datetime) -> bool:
     return health.account.is_open(now) or (step is Step.CREATE and health.creations.is_open(now))
 
 
+_SOUND = Circuit()
+
+
 def after(
     health: Health, order: ReturnOrder, outcome: Outcome | None, breaker: Breaker, now: datetime, *, probe: bool
 ) -> Health:
@@ -144,6 +147,8 @@ def after(
     if verdict and step is Step.CREATE and order.in_doubt:  # a look-up that is answered tells nothing of creations
         creations = probing(health.creations, now) if probe else health.creations
         return Health(Circuit(), creations)
+    if verdict and all(circuit == _SOUND for circuit in circuits.values()):
+        return health
     if verdict:
         return replace(health, **dict.fromkeys(circuits, Circuit()))
     if not probe and not _is_first_failure(order):

@@ -1,7 +1,7 @@
 """The turns a row can take in any step: tried again, held for a person, rejected, its account made to wait."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from worker.domain.cadence import spoken
 from worker.domain.decision import Decision, Hold, StepOutcome, Transition
@@ -28,8 +28,7 @@ OUTAGES = frozenset({FailureKind.NETWORK, FailureKind.TIMEOUT, FailureKind.SERVE
 TURNED_AWAY = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a decision is made on; `now` is on the database's clock, `chance` in [0, 1)."""
 
     order: ReturnOrder
@@ -41,7 +40,7 @@ class Context:
 def outage(context: Context, code: ErrorCode, message: str, raw: str | None) -> Decision:
     """The carrier's or the network's own trouble: tried again uncounted, for `give_up_after`."""
     since = context.order.failing_since or context.now
-    context = replace(context, order=replace(context.order, failing_since=since))
+    context = context._replace(order=context.order._replace(failing_since=since))
     failing_for = context.now - since
     if failing_for >= context.policy.backoff.give_up_after:
         return held(context, code, f"since {since:%Y-%m-%d %H:%M} UTC: {message}", raw)
@@ -51,7 +50,7 @@ def outage(context: Context, code: ErrorCode, message: str, raw: str | None) -> 
 def counted(context: Context, code: ErrorCode, message: str, raw: str | None) -> Decision:
     """A failure that is this row's own: tried again, `max_attempts` times in all."""
     attempts = context.order.attempts + 1
-    context = replace(context, order=replace(context.order, attempts=attempts))
+    context = context._replace(order=context.order._replace(attempts=attempts))
     if attempts >= context.policy.backoff.max_attempts:
         return held(context, code, f"{attempts} tries: {message}", raw)
     return retrying(context, code, message, context.policy.backoff.wait(attempts, context.chance))
@@ -59,7 +58,7 @@ def counted(context: Context, code: ErrorCode, message: str, raw: str | None) ->
 
 def retrying(context: Context, code: ErrorCode, message: str, wait: timedelta) -> Decision:
     """The step is done again after `wait`."""
-    order = replace(context.order, error_code=code, error_message=message[:MAX_MESSAGE])
+    order = context.order._replace(error_code=code, error_message=message[:MAX_MESSAGE])
     return Decision(due(order, context.now + wait), StepOutcome.RETRYING)
 
 
@@ -71,7 +70,7 @@ def is_young(context: Context) -> bool:
 
 def account_waits(context: Context, failed: Failed) -> Decision:
     """Turned away for now, or the key refused: the account waits; the return is not to blame and stays as it is."""
-    order = replace(context.order, failing_since=None)  # it did answer
+    order = context.order._replace(failing_since=None)  # it did answer
     hold = hold_after(failed, context.now, context.policy)
     if hold.until is not None:
         order = due(order, hold.until)
@@ -91,23 +90,23 @@ def hold_after(failed: Failed, now: datetime, policy: Policy) -> Hold:
 
 def held(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
     """A person decides."""
-    order = replace(context.order, error_code=code, error_message=message[:MAX_MESSAGE])
-    context = replace(context, order=order)
+    order = context.order._replace(error_code=code, error_message=message[:MAX_MESSAGE])
+    context = context._replace(order=order)
     return to_state(context, State.NEEDS_ATTENTION, StepOutcome.NEEDS_ATTENTION, reason=code, raw=raw)
 
 
 def rejected(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
     """Nothing exists at the carrier, and sending the same again would not help."""
-    order = replace(context.order, error_code=code, error_message=message[:MAX_MESSAGE])
-    return to_state(replace(context, order=order), State.REJECTED, StepOutcome.REJECTED, reason=code, raw=raw)
+    order = context.order._replace(error_code=code, error_message=message[:MAX_MESSAGE])
+    return to_state(context._replace(order=order), State.REJECTED, StepOutcome.REJECTED, reason=code, raw=raw)
 
 
 def to_state(context: Context, state: State, outcome: StepOutcome, *, reason: str, raw: str | None = None) -> Decision:
     """The row in another state, with the line that says why."""
     before = context.order
-    order = replace(before, state=state, label_due_at=None, track_due_at=None)
+    order = before._replace(state=state, label_due_at=None, track_due_at=None)
     if state is State.CANCELLED:
-        order = replace(order, error_code=None, error_message=None, retry_requested_at=None)
+        order = order._replace(error_code=None, error_message=None, retry_requested_at=None)
     line = Transition("state", before.state, state, before.carrier_status, reason=reason, raw=raw)
     return Decision(order, outcome, (line,))
 
@@ -117,13 +116,13 @@ def remark(order: ReturnOrder, reason: str, raw: str | None = None) -> Transitio
     return Transition("state", order.state, order.state, order.carrier_status, reason=reason, raw=raw)
 
 
-def healthy(order: ReturnOrder) -> ReturnOrder:
-    """Nothing is wrong with it any more."""
-    return replace(order, attempts=0, failing_since=None, error_code=None, error_message=None)
+def healthy(order: ReturnOrder, **changes: Any) -> ReturnOrder:
+    """Nothing is wrong with it any more; and these `changes`."""
+    return order._replace(attempts=0, failing_since=None, error_code=None, error_message=None, **changes)
 
 
 def due(order: ReturnOrder, at: datetime) -> ReturnOrder:
     """The claimed step's own clock set to `at`."""
     if order.state is State.PENDING:
-        return replace(order, due_at=at)
-    return replace(order, label_due_at=at) if order.next_step is Step.LABEL else replace(order, track_due_at=at)
+        return order._replace(due_at=at)
+    return order._replace(label_due_at=at) if order.next_step is Step.LABEL else order._replace(track_due_at=at)

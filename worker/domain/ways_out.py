@@ -45,16 +45,16 @@ def retry(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> 
 
     Where the carrier can be searched, a creation in doubt is looked up once more.
     """
-    again = replace(healthy(order), retry_requested_at=None)
+    again = healthy(order)._replace(retry_requested_at=None)
     if order.state is State.TRACKING and order.label_error_code is ErrorCode.WORKER_CRASHED:
         return _made(order, _seeking_label(order, now), person, "its label is sought again", StepOutcome.PUT_BACK)
     if order.state not in (State.REJECTED, State.NEEDS_ATTENTION):
         return Refusal(f"it is {order.state}: only a return that is rejected or needs attention can be retried")
     if order.carrier_ref is not None:
-        again = replace(again, state=State.TRACKING, track_due_at=now)
+        again = again._replace(state=State.TRACKING, track_due_at=now)
         again = again if order.labels else _seeking_label(again, now)
         return _made(order, again, person, "followed again", StepOutcome.PUT_BACK)
-    again = replace(again, state=State.PENDING, due_at=now)
+    again = again._replace(state=State.PENDING, due_at=now)
     if not order.in_doubt:
         return _made(order, again, person, "put back to be created", StepOutcome.PUT_BACK)
     if policy.resend_after is None:
@@ -78,8 +78,7 @@ def found(carrier_ref: str) -> WayOut:
         if not open_question and not (wrong and order.state is State.TRACKING):
             return Refusal(f"it is {order.state}: there is no creation to resolve")
         first = order.first_attempt_at or order.create_started_at or now
-        after = replace(
-            _seeking_label(healthy(order), now),
+        after = _seeking_label(healthy(order), now)._replace(
             state=State.TRACKING,
             carrier_ref=carrier_ref,
             followed_since=now,
@@ -108,8 +107,7 @@ def not_created(order: ReturnOrder, person: Person, now: datetime, policy: Polic
         return Refusal(
             f"a worker that was stopped may still send it until {settled_at:%Y-%m-%d %H:%M:%S} UTC: look once more then"
         )
-    after = replace(
-        healthy(order),
+    after = healthy(order)._replace(
         state=State.PENDING,
         create_started_at=None,
         first_attempt_at=None,
@@ -128,15 +126,15 @@ def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) ->
         return Refusal("its withdrawal has been asked for already")
     to_be_settled = order.state in (State.NEEDS_ATTENTION, State.REJECTED) or order.doubtful
     if not (order.in_doubt and to_be_settled):
-        asked = replace(order, cancel_requested_at=now)
+        asked = order._replace(cancel_requested_at=now)
         if order.state is State.NEEDS_ATTENTION:  # where an earlier one did not get through, no trigger makes it due
-            asked = replace(asked, track_due_at=now)
+            asked = asked._replace(track_due_at=now)
         return _made(order, asked, person, "withdrawal asked for", StepOutcome.WAITING)
     if policy.resend_after is not None:
-        asked = replace(_looked_up(healthy(order), now, policy), state=State.PENDING, due_at=now)
-        asked = replace(asked, cancel_requested_at=now)
+        asked = _looked_up(healthy(order), now, policy)._replace(state=State.PENDING, due_at=now)
+        asked = asked._replace(cancel_requested_at=now)
         return _made(order, asked, person, "looked up again, to be withdrawn", StepOutcome.PUT_BACK)
-    after = replace(healthy(order), state=State.CANCELLED, retry_requested_at=None)
+    after = healthy(order)._replace(state=State.CANCELLED, retry_requested_at=None)
     what = "withdrawn while its creation was in doubt: the carrier may have it and was not told"
     return _made(order, after, person, what, StepOutcome.CANCELLED)
 
@@ -144,8 +142,7 @@ def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) ->
 def retired(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
     """Its account ends, and nobody asks the carrier any more; a creation that may have happened is left to a person."""
     if order.state is State.TRACKING:
-        over = replace(
-            healthy(order),
+        over = healthy(order)._replace(
             state=State.COMPLETED,
             tracking_status=TrackingStatus.EXPIRED,
             status_since=now,
@@ -159,17 +156,17 @@ def retired(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -
             old_value=order.tracking_status,
             new_value=TrackingStatus.EXPIRED,
         )
-        return replace(decision, transitions=(expired, *decision.transitions))
+        return decision._replace(transitions=(expired, *decision.transitions))
     if order.in_doubt and order.state is State.PENDING:
-        asked = replace(order, state=State.NEEDS_ATTENTION, error_code=ErrorCode.CREATE_OUTCOME_UNKNOWN)
-        asked = replace(asked, error_message="its account was retired while its creation was in doubt")
+        asked = order._replace(state=State.NEEDS_ATTENTION, error_code=ErrorCode.CREATE_OUTCOME_UNKNOWN)
+        asked = asked._replace(error_message="its account was retired while its creation was in doubt")
         what = "its account is retired while its creation is in doubt: look for it at the carrier, then cancel it"
         return _made(order, asked, person, what, StepOutcome.NEEDS_ATTENTION)
     if order.in_doubt and order.state is State.NEEDS_ATTENTION:
         return Refusal("its creation may have happened: look for it at the carrier, then cancel it")
     if order.state not in (State.PENDING, State.NEEDS_ATTENTION):
         return Refusal(f"it is {order.state}: nothing is left to be done")
-    gone = replace(healthy(order), state=State.CANCELLED, retry_requested_at=None)
+    gone = healthy(order)._replace(state=State.CANCELLED, retry_requested_at=None)
     at_carrier = order.carrier_ref is not None
     what = "its account is retired: " + ("the carrier was not told" if at_carrier else "nothing was sent")
     return _made(order, gone, person, what, StepOutcome.CANCELLED)
@@ -179,12 +176,12 @@ def asked_about(
     order: ReturnOrder, outcome: Outcome, person: Person, now: datetime, policy: Policy, chance: float
 ) -> Decision:
     """What follows from an answer that a person asked for, out of turn; who it was is said where anything changes."""
-    decision = decide(replace(order, next_step=Step.TRACK), outcome, now, policy, chance)
+    decision = decide(order._replace(next_step=Step.TRACK), outcome, now, policy, chance)
     if isinstance(outcome, Failed) and order.state is State.COMPLETED:  # nothing was learned of it
         return Decision(scheduled(order), decision.outcome, hold=decision.hold)
     lines = (replace(line, reason=person.signed(line.reason or "asked now")) for line in decision.transitions)
     # What has killed its workers may kill the next one too: that a person got an answer is no sign against it.
-    return replace(decision, order=replace(decision.order, claims=order.claims), transitions=tuple(lines))
+    return decision._replace(order=decision.order._replace(claims=order.claims), transitions=tuple(lines))
 
 
 def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Callable[[], float]) -> WayOut:
@@ -202,15 +199,15 @@ def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Calla
         if order.tracking_status in possible:
             return Refusal(f"{order.carrier_status} means {order.tracking_status} already")
         if len(possible) > 1:
-            again = replace(order, track_due_at=now)
+            again = order._replace(track_due_at=now)
             return _made(order, again, person, "asked again, since the map has changed", StepOutcome.PUT_BACK)
         (status,) = possible
         update = TrackingUpdate(status, order.carrier_status, reason=person.signed("read by a changed map"))
         context = Context(order, now, policy, chance())
         decision = following.tracked(context, Tracked(update))
         if decision.order.state is State.TRACKING:
-            decision = replace(decision, order=_as_before(context, decision.order))
-        return replace(decision, order=scheduled(decision.order))
+            decision = decision._replace(order=_as_before(context, decision.order))
+        return decision._replace(order=scheduled(decision.order))
 
     return remap
 
@@ -219,8 +216,7 @@ def _as_before(context: Context, after: ReturnOrder) -> ReturnOrder:
     """Nothing was heard of the carrier: what fails still fails, and it is not asked anew about all of them at once."""
     before, ladder = context.order, context.policy.ladder(after.tracking_status)
     due_at = ladder.next_at(context.now, before.unchanged_polls, context.chance, before.pickup_date)
-    return replace(
-        after,
+    return after._replace(
         attempts=before.attempts,
         failing_since=before.failing_since,
         error_code=before.error_code,
@@ -242,12 +238,12 @@ def may_be_asked_about(order: ReturnOrder) -> Refusal | None:
 
 
 def _seeking_label(order: ReturnOrder, now: datetime) -> ReturnOrder:
-    return replace(order, label_due_at=now, label_attempts=0, label_error_code=None, label_error_message=None)
+    return order._replace(label_due_at=now, label_attempts=0, label_error_code=None, label_error_message=None)
 
 
 def _looked_up(order: ReturnOrder, now: datetime, policy: Policy) -> ReturnOrder:
     """With its intent, so that the next step is a look-up; both look-ups are made anew."""
-    return replace(with_intent(Context(order, now, policy, 0.0)).order, lookups=0)
+    return with_intent(Context(order, now, policy, 0.0)).order._replace(lookups=0)
 
 
 def _made(before: ReturnOrder, after: ReturnOrder, person: Person, what: str, outcome: StepOutcome) -> Decision:
