@@ -5,7 +5,7 @@ that is waited for differ by minutes, so that neither the speed of a test nor a 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -154,7 +154,7 @@ class Held:
     def grow_older(self, span: timedelta) -> None:
         """What it was claimed with is as far back as the row."""
         moments = {name: getattr(self.order, name) for name in MOMENTS}
-        self.order = replace(self.order, **{name: moment and moment - span for name, moment in moments.items()})
+        self.order = self.order._replace(**{name: moment and moment - span for name, moment in moments.items()})
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """Builders: rows as a shop or an earlier step left them, claims, and decisions as `decide` would make them."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -68,8 +67,7 @@ def now(**offset: float) -> datetime:
 
 def created(order: ReturnOrder, carrier_ref: str = "NR-1", **changes: Any) -> Decision:
     """The carrier made it."""
-    after = replace(
-        order,
+    after = order._replace(
         state=State.TRACKING,
         next_step=Step.TRACK,
         carrier_ref=carrier_ref,
@@ -84,13 +82,12 @@ def created(order: ReturnOrder, carrier_ref: str = "NR-1", **changes: Any) -> De
         Transition("state", order.state, State.TRACKING, reason="created at the carrier", raw='{"orderNumber": 1}'),
         Transition("tracking_status", None, TrackingStatus.PRE_TRANSIT),
     )
-    return Decision(replace(after, **changes), StepOutcome.CREATED, transitions)
+    return Decision(after._replace(**changes), StepOutcome.CREATED, transitions)
 
 
 def polled(order: ReturnOrder, word: str = "Onderweg", **changes: Any) -> Decision:
     """The carrier said where it is."""
-    after = replace(
-        order,
+    after = order._replace(
         tracking_status=TrackingStatus.IN_TRANSIT,
         carrier_status=word,
         due_at=now(minutes=30),
@@ -98,14 +95,14 @@ def polled(order: ReturnOrder, word: str = "Onderweg", **changes: Any) -> Decisi
         claims=0,
     )
     seen = Transition("tracking_status", order.tracking_status, TrackingStatus.IN_TRANSIT, word)
-    return Decision(replace(after, **changes), StepOutcome.CHANGED, (seen,))
+    return Decision(after._replace(**changes), StepOutcome.CHANGED, (seen,))
 
 
 def settled(order: ReturnOrder, state: State = State.REJECTED, **changes: Any) -> Decision:
     """Nothing is left to do; the row waits for a person or for nobody."""
-    after = replace(order, state=state, due_at=None, label_due_at=None, track_due_at=None, claims=0)
+    after = order._replace(state=state, due_at=None, label_due_at=None, track_due_at=None, claims=0)
     transition = Transition("state", order.state, state, reason="settled")
-    return Decision(replace(after, **changes), StepOutcome.REJECTED, (transition,))
+    return Decision(after._replace(**changes), StepOutcome.REJECTED, (transition,))
 
 
 async def record_one(database: Database, order: ReturnOrder, carrier_ref: str) -> None:

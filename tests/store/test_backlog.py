@@ -1,7 +1,6 @@
 """A large backlog: every hot statement finds its rows through an index, and nobody waits for somebody else's rows."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,7 +141,7 @@ async def test_the_returns_of_a_page_are_found_by_their_numbers(big: Database, b
 async def test_what_is_written_is_found_by_its_key(big: Database, big_url: str) -> None:
     taken = [row.order for row in await claim(big, lanes(3), "worker-1", LEASE)]
     new = [order for order in taken if order.next_step is Step.CREATE]
-    old = [replace(order, lease_token=-1) for order in taken if order.next_step is Step.TRACK]
+    old = [order._replace(lease_token=-1) for order in taken if order.next_step is Step.TRACK]
     plans = await plans_of(big, big_url, lambda: start_creation(big, new[0], CALL))
     plans += await plans_of(big, big_url, lambda: hand_back(big, taken))
     stale = [(order, created(order, f"X-{order.id}")) for order in new] + [(order, polled(order)) for order in old]

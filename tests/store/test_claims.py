@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -339,7 +338,7 @@ async def test_many_are_handed_back_at_once_and_only_ones_own(database: Database
     for number in range(6):
         await insert(shop, f"R-{number}")
     taken = [row.order for row in await take(database)]
-    mine, others = taken[:3], [replace(order, lease_token=order.lease_token + 1) for order in taken[3:]]
+    mine, others = taken[:3], [order._replace(lease_token=order.lease_token + 1) for order in taken[3:]]
     await hand_back(database, [*others, *mine])
     free = await shop.fetch("SELECT id FROM return_order WHERE lease_owner IS NULL ORDER BY id")
     assert [row["id"] for row in free] == sorted(order.id for order in mine)
@@ -358,15 +357,15 @@ async def test_the_first_attempt_is_kept_while_something_may_exist_and_forgotten
     order = await take_one(database)
     first = await start_creation(database, order, CALL)
     lost = decide(order, Failed(FailureKind.OUTCOME_UNKNOWN, "?"), datetime.now(UTC), SEARCHABLE, 0.0).order
-    await record(database, [(order, Decision(replace(lost, due_at=order.due_at), StepOutcome.RETRYING))])
+    await record(database, [(order, Decision(lost._replace(due_at=order.due_at), StepOutcome.RETRYING))])
     order = await take_one(database)
     assert order.first_attempt_at is not None
     assert first is not None
     assert abs(order.first_attempt_at - first) < timedelta(seconds=5)
     kept = order.first_attempt_at
-    late = replace(order, lookups=1, due_at=datetime.now(UTC) + timedelta(days=1))
+    late = order._replace(lookups=1, due_at=datetime.now(UTC) + timedelta(days=1))
     absent = decide(late, Absent(), datetime.now(UTC), SEARCHABLE, 0.0)
-    await record(database, [(order, replace(absent, order=replace(absent.order, due_at=order.due_at)))])
+    await record(database, [(order, absent._replace(order=absent.order._replace(due_at=order.due_at)))])
     order = await take_one(database)
     assert (order.create_started_at, order.first_attempt_at) == (None, kept)
     await start_creation(database, order, CALL)

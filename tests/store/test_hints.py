@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -118,7 +117,7 @@ async def test_only_what_the_shop_does_is_notified_and_not_the_workers_own_work(
     assert not await heard(hand_back(database, [order]))
     order = await take_one(database)
     started = await start_creation(database, order, CALL)
-    order = replace(order, create_started_at=started)
+    order = order._replace(create_started_at=started)
     assert not await heard(record(database, [(order, created(order, due_at=now(), track_due_at=now()))]))
     order = await take_one(database, Step.TRACK)
     assert not await heard(record(database, [(order, polled(order))]))

@@ -26,7 +26,7 @@ LABEL = StoredLabel(1, "file:labels/a.pdf", "application/pdf", 12_345_678_901, 2
 
 
 def labelled(order: ReturnOrder, *labels: StoredLabel) -> Decision:
-    after = replace(order, next_step=Step.TRACK, due_at=now(hours=1), track_due_at=now(hours=1), label_due_at=None)
+    after = order._replace(next_step=Step.TRACK, due_at=now(hours=1), track_due_at=now(hours=1), label_due_at=None)
     return Decision(after, StepOutcome.STORED, labels=labels)
 
 
@@ -38,8 +38,7 @@ async def everything(shop: Shop) -> list[list[dict[str, Any]]]:
 async def test_a_decision_is_written_in_full_and_the_lease_ends(database: Database, shop: Shop) -> None:
     order_id = await insert(shop, "R-1")
     order = await take_one(database)
-    after = replace(
-        order,
+    after = order._replace(
         state=State.TRACKING,
         next_step=Step.LABEL,
         due_at=now(seconds=-5),
@@ -65,7 +64,7 @@ async def test_a_decision_is_written_in_full_and_the_lease_ends(database: Databa
     row = await shop.order(order_id)
     assert (row["lease_owner"], row["lease_until"], row["lease_token"]) == (None, None, 1)
     (claimed,) = await take(database, Step.LABEL)
-    assert claimed.order == replace(after, lease_token=2, claims=1)
+    assert claimed.order == after._replace(lease_token=2, claims=1)
     assert abs(await shop.seconds("updated_at", order_id)) < 5
 
 
@@ -84,7 +83,7 @@ async def test_history_is_written_in_order(database: Database, shop: Shop) -> No
         Transition("tracking_status", "pre_transit", "in_transit", "Onderweg", seen, "polled", '[1, "é", null]'),
         *(Transition("tracking_status", str(number), str(number + 1)) for number in range(20)),
     )
-    await record(database, [(order, replace(created(order), transitions=transitions))])
+    await record(database, [(order, created(order)._replace(transitions=transitions))])
     (row,) = await find_orders(database)
     written = (await read_history(database, row)).transitions
     assert [
@@ -119,7 +118,7 @@ async def test_a_stale_holder_writes_nothing_at_all(database: Database, shop: Sh
     stale = await take_one(database, lease=OVER)
     await take_one(database)
     before = await everything(shop)
-    decision = replace(created(stale), packages=(PackageInfo(1, "a"),), labels=(LABEL,))
+    decision = created(stale)._replace(packages=(PackageInfo(1, "a"),), labels=(LABEL,))
     assert await record(database, [(stale, decision)]) == set()
     assert await everything(shop) == before
     assert await standings(database, [stale]) == {stale.id: Standing.LOST}
@@ -151,7 +150,7 @@ async def test_a_result_for_a_deleted_return_is_dropped(database: Database, shop
 async def test_recording_twice_writes_history_once_and_is_recognised(database: Database, shop: Shop) -> None:
     order_id = await insert(shop, "R-1")
     order = await take_one(database)
-    made = [(order, replace(created(order), packages=(PackageInfo(1),), labels=(LABEL,)))]
+    made = [(order, created(order)._replace(packages=(PackageInfo(1),), labels=(LABEL,)))]
     assert await standings(database, [order]) == {order_id: Standing.HELD}
     assert await record(database, made) == {order_id}
     before = await everything(shop)
@@ -174,7 +173,7 @@ async def test_two_results_for_one_row_in_one_batch_write_only_the_holders(datab
     stale = await take_one(database, Step.TRACK, lease=OVER)
     holder = await take_one(database, Step.TRACK)
     packages = (PackageInfo(1, "stale"), PackageInfo(2, "stale"))
-    made = [(stale, replace(polled(stale, "stale"), packages=packages)), (holder, polled(holder, "holder"))]
+    made = [(stale, polled(stale, "stale")._replace(packages=packages)), (holder, polled(holder, "holder"))]
     assert await record(database, made) == {order_id}
     assert [line["carrier_status"] for line in await shop.transitions(order_id)] == ["holder"]
     assert (await shop.order(order_id))["carrier_status"] == "holder"
@@ -346,14 +345,14 @@ async def test_labels_and_packages_replace_those_of_their_position(database: Dat
     order_id = await insert_tracked(shop, "R-1", next_step="label")
     first = replace(LABEL, sha256="00" * 32, location="file:old.pdf")
     order = await take_one(database, Step.LABEL)
-    again = replace(labelled(order, first), packages=(PackageInfo(1, "a"), PackageInfo(2, "b")))
+    again = labelled(order, first)._replace(packages=(PackageInfo(1, "a"), PackageInfo(2, "b")))
     due = {"next_step": Step.LABEL, "due_at": now(seconds=-1)}
-    await record(database, [(order, replace(again, order=replace(again.order, **due)))])
+    await record(database, [(order, again._replace(order=again.order._replace(**due)))])
     await shop.run(f"UPDATE label SET fetched_at = {shop.moment(-3600)}")
     order = await take_one(database, Step.LABEL)
     packages = (PackageInfo(2, "B", "box", "3S1", "https://t.example/3S1"), PackageInfo(3))
     second = replace(LABEL, position=2)
-    await record(database, [(order, replace(labelled(order, LABEL, second), packages=packages))])
+    await record(database, [(order, labelled(order, LABEL, second)._replace(packages=packages))])
     (row,) = await find_orders(database)
     history = await read_history(database, row)
     assert [(package.position, package.label_code) for package in history.packages] == [(1, "a"), (2, "B"), (3, None)]
@@ -398,8 +397,7 @@ async def test_any_text_comes_back_as_it_was(database: Database, shop: Shop) -> 
         order_id = await insert(shop, f"R-{number}{text[:50]}")
         order = await take_one(database)
         raw = json.dumps({"text": text, text: [text]})
-        decision = replace(
-            created(order, f"NR-{number}", carrier_status=text, return_url=text, error_message=text),
+        decision = created(order, f"NR-{number}", carrier_status=text, return_url=text, error_message=text)._replace(
             transitions=(Transition("state", text, text, text, reason=text, raw=raw),),
             packages=(PackageInfo(1, text, text, text, text),),
             labels=(replace(LABEL, location=text),),

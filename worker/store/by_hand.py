@@ -86,7 +86,7 @@ async def look_at(database: Database, ids: Sequence[int]) -> list[Claimed]:
     """The returns as they are, without taking them."""
     async with database.reading() as connection:
         rows = await connection.execute(_LOOK[database.dialect], {"ids": json.dumps(list(ids))})
-        return sorted((read_claimed(row) for row in rows.mappings()), key=lambda claimed: claimed.order.id)
+        return sorted((read_claimed(row) for row in rows), key=lambda claimed: claimed.order.id)
 
 
 async def take(database: Database, ids: Sequence[int], owner: str, lease: timedelta) -> list[Claimed]:
@@ -95,4 +95,4 @@ async def take(database: Database, ids: Sequence[int], owner: str, lease: timede
     held: Any = seconds if database.dialect == POSTGRESQL else f"{seconds:+.3f} seconds"
     async with database.statement() as connection:
         parameters = {"ids": json.dumps(list(ids)), "owner": owner, "lease": held}
-        return [read_claimed(row) for row in (await connection.execute(_TAKE[database.dialect], parameters)).mappings()]
+        return [read_claimed(row) for row in await connection.execute(_TAKE[database.dialect], parameters)]

@@ -1,11 +1,12 @@
 """Reads the rows that a claim brings back: what `decide` and the steps look at, and when the row was taken."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy.engine import RowMapping
+from sqlalchemy import Row
 
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
@@ -66,52 +67,16 @@ SQLITE_RETURNED = f"""{_COLUMNS}, json_extract(payload, '$.pickup_date') AS pick
   {DOUBTFUL_SINCE.format("return_order")} AS doubtful_since, {_belongings("return_order", SQLITE)}"""
 
 
-def read_claimed(row: RowMapping) -> Claimed:
+def read_claimed(row: Row[Any]) -> Claimed:
     """A row that a statement with the columns above returned."""
-    due_at, claimed_at = read_moment(row["due_at"]), read_moment(row["claimed_at"])
-    assert claimed_at is not None
-    return Claimed(_order(row, due_at), due_at, claimed_at)
-
-
-def _order(row: RowMapping, due_at: datetime | None) -> ReturnOrder:
-    return ReturnOrder(
-        id=row["id"],
-        account=row["account"],
-        reference=row["reference"],
-        state=State(row["state"]),
-        next_step=Step(row["next_step"]),
-        due_at=due_at,
-        label_due_at=read_moment(row["label_due_at"]),
-        track_due_at=read_moment(row["track_due_at"]),
-        payload=row["payload"],
-        tracking_status=TrackingStatus(row["tracking_status"]) if row["tracking_status"] else None,
-        carrier_status=row["carrier_status"],
-        carrier_ref=row["carrier_ref"],
-        return_url=row["return_url"],
-        create_started_at=read_moment(row["create_started_at"]),
-        first_attempt_at=read_moment(row["first_attempt_at"]),
-        lookups=row["lookups"],
-        followed_since=read_moment(row["followed_since"]),
-        status_since=read_moment(row["status_since"]),
-        attempts=row["attempts"],
-        failing_since=read_moment(row["failing_since"]),
-        unchanged_polls=row["unchanged_polls"],
-        error_code=_code(row["error_code"]),
-        error_message=row["error_message"],
-        label_attempts=row["label_attempts"],
-        label_error_code=_code(row["label_error_code"]),
-        label_error_message=row["label_error_message"],
-        cancel_requested_at=read_moment(row["cancel_requested_at"]),
-        retry_requested_at=read_moment(row["retry_requested_at"]),
-        shop_changes=row["shop_changes"],
-        lease_token=row["lease_token"],
-        claims=row["claims"],
-        created_at=read_moment(row["created_at"]),
-        pickup_date=_day(row["pickup_date"]),
-        doubtful_since=read_moment(row["doubtful_since"]),
-        packages=tuple(PackageInfo(**package) for package in json.loads(row["packages"] or "[]")),
-        labels=frozenset(json.loads(row["labels"] or "[]")),
-    )
+    values: dict[str, Any] = dict(zip(row._fields, row, strict=True))
+    for name, read in _READERS.items():
+        if (value := values[name]) is not None:
+            values[name] = read(value)
+    claimed_at = values.pop("claimed_at")
+    for name, collection in (("packages", tuple), ("labels", frozenset)):
+        values[name] = values[name] or collection()
+    return Claimed(ReturnOrder(**values), values["due_at"], claimed_at)
 
 
 def _day(value: Any) -> date | None:
@@ -127,4 +92,24 @@ def _code(value: str | None) -> ErrorCode | None:
     return ErrorCode(value) if value in _CODES else None
 
 
+def _packages(value: str) -> tuple[PackageInfo, ...]:
+    return tuple(PackageInfo(**package) for package in json.loads(value))
+
+
 _CODES = frozenset(ErrorCode)
+_MOMENTS = (
+    *("due_at", "label_due_at", "track_due_at", "create_started_at", "first_attempt_at", "followed_since"),
+    *("status_since", "failing_since", "cancel_requested_at", "retry_requested_at", "created_at", "doubtful_since"),
+    "claimed_at",
+)
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(_MOMENTS, read_moment),
+    "state": {each.value: each for each in State}.__getitem__,
+    "next_step": {each.value: each for each in Step}.__getitem__,
+    "tracking_status": {each.value: each for each in TrackingStatus}.__getitem__,
+    "error_code": _code,
+    "label_error_code": _code,
+    "pickup_date": _day,
+    "packages": _packages,
+    "labels": lambda value: frozenset(json.loads(value)),
+}

@@ -138,7 +138,7 @@ async def claim(database: Database, lanes: Sequence[Lane], owner: str, lease: ti
             result = await connection.execute(_POSTGRESQL_CLAIM, parameters)
         else:
             result = await connection.execute(*_sqlite_claim(wanted, owner, lease))
-        claimed = [read_claimed(row) for row in result.mappings()]
+        claimed = [read_claimed(row) for row in result]
     return sorted(claimed, key=lambda row: (row.due_at or row.claimed_at, row.order.id))
 
 
@@ -157,8 +157,8 @@ async def claim_seen(
         times = {"asked_at": sqlite_text(asked_at), "lease": f"{held:+.3f} seconds"}
         statement, parameters = _SQLITE_CLAIM_SEEN, parameters | times
     async with database.statement() as connection:
-        claimed = [read_claimed(row) for row in (await connection.execute(statement, parameters)).mappings()]
-    return [replace(each, order=replace(each.order, next_step=Step.TRACK)) for each in claimed]
+        claimed = [read_claimed(row) for row in await connection.execute(statement, parameters)]
+    return [replace(each, order=each.order._replace(next_step=Step.TRACK)) for each in claimed]
 
 
 async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:

@@ -6,10 +6,12 @@ it: it is passed over, so that it does not keep the others of its batch, and tri
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import exc, text
@@ -51,6 +53,7 @@ _VALUES = {
     "label_error_message": "text",
     "claims": "int",
 }
+_values_of = attrgetter(*_VALUES)
 _FENCE = {
     **{"id": "bigint", "lease_token": "bigint", "from_state": "text", "shop_changes": "int", "due_at": "timestamptz"},
     "doubtful": "bool",
@@ -241,7 +244,7 @@ SELECT id, lease_token, lease_owner, state FROM return_order WHERE id IN (SELECT
 
 async def replace_label(database: Database, order_id: int, label: StoredLabel) -> None:
     """Write down a label that was fetched outside of a claim, by a person."""
-    parts = json.dumps([{"id": order_id, "labels": [_part(label, database.dialect)]}])
+    parts = _dumped([{"id": order_id, "labels": [_part(label, database.dialect)]}], database.dialect)
     async with database.transaction() as connection:
         if database.dialect == POSTGRESQL:
             await connection.execute(_POSTGRESQL_LABEL, {"rows": parts})
@@ -262,30 +265,30 @@ def _ids(written: Iterable[_Claim]) -> set[int]:
 
 
 async def _record_postgresql(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[_Claim]:
-    written = await connection.execute(_POSTGRESQL_RECORD, {"rows": json.dumps(rows)})
+    written = await connection.execute(_POSTGRESQL_RECORD, {"rows": _dumped(rows, POSTGRESQL)})
     return {(row.id, row.lease_token) for row in written}
 
 
 async def _record_sqlite(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[_Claim]:
-    result = await connection.execute(_SQLITE_RECORD, {"rows": json.dumps(rows)})
+    result = await connection.execute(_SQLITE_RECORD, {"rows": _dumped(rows, SQLITE)})
     written = {(row.id, row.lease_token) for row in result}
     for member, statement in _SQLITE_INSERTS.items():
         parts = [{"id": row["id"], member: row[member]} for row in rows if row[member] and _claim_of(row) in written]
         if parts:
-            await connection.execute(statement, {"rows": json.dumps(parts)})
+            await connection.execute(statement, {"rows": _dumped(parts, SQLITE)})
     return written
 
 
 def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any]:
     after = decision.order
-    row: dict[str, Any] = {name: _value(getattr(after, name), dialect) for name in _VALUES}
+    row: dict[str, Any] = dict(zip(_VALUES, _values_of(after), strict=True))
     row |= {
         "id": before.id,
         "lease_token": before.lease_token,
         "from_state": before.state,
         "shop_changes": before.shop_changes,
         "doubtful": before.doubtful,
-        "due_at": _value(after.due_at, dialect),
+        "due_at": after.due_at,
         "transitions": [_part(transition, dialect) for transition in decision.transitions],
         "packages": [_part(package, dialect) for package in decision.packages],
         "labels": [_part(label, dialect) for label in decision.labels],
@@ -294,18 +297,30 @@ def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any
 
 
 def _part(value: Any, dialect: str) -> dict[str, Any]:
-    part = {name: _value(member, dialect) for name, member in asdict(value).items()}
+    part = asdict(value)
     if part.get("raw") is not None and dialect == POSTGRESQL:
         part["raw"] = json.loads(part["raw"])
     return part
 
 
-def _value(value: Any, dialect: str) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat() if dialect == POSTGRESQL else sqlite_text(value)
-    if isinstance(value, str):  # neither database can give these back, and PostgreSQL refuses the whole batch
+def _dumped(rows: Sequence[Mapping[str, Any]], dialect: str) -> str:
+    """JSON with moments as the database reads them."""
+    moment = datetime.isoformat if dialect == POSTGRESQL else sqlite_text
+    document = json.dumps(rows, default=moment)
+    return json.dumps(_storable(rows), default=moment) if _UNSTORABLE.search(document) else document
+
+
+# Neither database can give these back, and PostgreSQL refuses the whole batch: NUL, and half of a surrogate pair. What
+# is found may be a whole pair, or text that looks so: then nothing is changed.
+_UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])")
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, str):
         return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-    return value
+    if isinstance(value, Mapping):
+        return {key: _storable(member) for key, member in value.items()}
+    return [_storable(member) for member in value] if isinstance(value, list) else value
 
 
 def _requests(before: ReturnOrder, after: ReturnOrder) -> dict[str, Any] | None:
