@@ -7,6 +7,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import cache
 
 import structlog
 
@@ -229,9 +230,12 @@ class Application:
         )
 
     def _observer(self, name: str) -> Observer:
+        requests = cache(self.metrics.carrier_requests.labels)
+        durations = cache(self.metrics.carrier_request_duration.labels)
+
         def observe(operation: str, outcome: RequestOutcome, seconds: float) -> None:
-            self.metrics.carrier_requests.labels(name, operation, outcome).inc()
-            self.metrics.carrier_request_duration.labels(name, operation).observe(seconds)
+            requests(name, operation, outcome).inc()
+            durations(name, operation).observe(seconds)
 
         return observe
 

@@ -32,7 +32,7 @@ async def test_only_as_many_creations_are_taken_as_can_be_sent_now(database: Dat
     await loop.settle()
 
 
-async def test_polls_are_read_ahead_by_a_quarter_of_the_places_and_no_more(database: Database, tmp_path: Path) -> None:
+async def test_polls_are_read_ahead_by_half_of_the_places_and_no_more(database: Database, tmp_path: Path) -> None:
     carrier = ScriptedCarrier()
     loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8)
     await loop.insert(*(f"R{number}" for number in range(50)), state="tracking")
@@ -40,7 +40,7 @@ async def test_polls_are_read_ahead_by_a_quarter_of_the_places_and_no_more(datab
     for _ in range(3):
         await loop.advance.turn()
     await until(lambda: carrier.count("track") == 8, 5)
-    assert len([row for row in await loop.rows() if row["lease_owner"]]) == 10
+    assert len([row for row in await loop.rows() if row["lease_owner"]]) == 12
     carrier.gate.set()
     await loop.settle()
     assert carrier.most_at_once == 8

@@ -51,8 +51,8 @@ class Account:
 
     @property
     def capacity(self) -> int:
-        """Rows that may be held: one for each place, and a quarter more for polls to wait in, close to their turn."""
-        return self.max_in_flight + max(1, self.max_in_flight // 4)
+        """Rows that may be held: one for each place, and half as many for polls to wait in, close to their turn."""
+        return self.max_in_flight + max(1, self.max_in_flight // 2)
 
     @property
     def room(self) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import structlog
 
@@ -69,6 +70,7 @@ class Advance:
         self._timing, self._clock, self._chance = timing, clock, chance
         self._circuits = Circuits(database, metrics, timing.lease)
         self._sweeps = Sweeps(Tools(database, recorder, metrics, owner, timing.lease, clock, chance))
+        self._delays, self._in_flight = cache(metrics.schedule_delay.labels), cache(metrics.in_flight.labels)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
         self._backlog = False  # whether rows were left behind for want of a place
@@ -257,7 +259,7 @@ class Advance:
     def _start(self, claimed: Claimed, asked_at: float) -> None:
         account = self._accounts[claimed.order.account]
         account.in_hand += 1
-        self._metrics.schedule_delay.labels(claimed.order.next_step).observe(claimed.delay)
+        self._delays(claimed.order.next_step).observe(claimed.delay)
         probe = account.probe is claimed.order.next_step
         if probe:
             account.probe = None
@@ -291,7 +293,7 @@ class Advance:
                 allowance = Allowance(held.begin_until, held.token_until)
                 with (
                     account.meter.spending(allowance),
-                    self._metrics.in_flight.labels(account.name).track_inprogress(),
+                    self._in_flight(account.name).track_inprogress(),
                 ):
                     outcome = await self._perform(order, account)
         except (NoTimeLeft, DatabaseUnavailable):

@@ -1,5 +1,7 @@
 """Withdraws a return at a carrier that takes withdrawals."""
 
+from functools import cache
+
 from worker.carriers.port import Cancelling, Carrier, CarrierError, NotFound
 from worker.domain.outcomes import Failed, NotCancelled, Outcome, Withdrawn
 from worker.domain.requests import GONE_ALREADY, TOLD
@@ -8,7 +10,13 @@ from worker.domain.returns import ReturnOrder
 
 def takes_withdrawals(carrier: Carrier) -> bool:
     """Whether there is anything to tell the carrier."""
-    return isinstance(carrier, Cancelling)
+    return _cancels(type(carrier))
+
+
+@cache
+def _cancels(adapter: type[Carrier]) -> bool:
+    """Kept, since a protocol looks through all members of a class each time."""
+    return issubclass(adapter, Cancelling)
 
 
 async def cancel(order: ReturnOrder, carrier: Carrier) -> Outcome:

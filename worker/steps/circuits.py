@@ -68,7 +68,8 @@ class Circuits:
         breaker, before = account.policy.breaker, account.health
         if probe and is_well(outcome) is None:
             account.untried = order.next_step
-        if not probe and after(before, order, outcome, breaker, now, probe=False) == before:
+        later = after(before, order, outcome, breaker, now, probe=False)
+        if not probe and (later is before or later == before):
             return
 
         def change(health: Health, at: datetime) -> Health:

@@ -1,5 +1,7 @@
 """Tells logs and metrics what was recorded: one line and a few counters for each decision."""
 
+from functools import cache
+
 import structlog
 
 from worker.domain.decision import Decision, StepOutcome
@@ -21,15 +23,17 @@ class Report:
     def __init__(self, metrics: Metrics) -> None:
         """Counts go to `metrics`."""
         self._metrics = metrics
+        self._log = log.bind()  # bound once, and not at each poll that says nothing new
+        self._steps, self._transitions = cache(metrics.steps.labels), cache(metrics.transitions.labels)
         self._unknown_words: set[tuple[str, str]] = set()
 
     def recorded(self, before: ReturnOrder, decision: Decision) -> None:
         """A decision was written."""
         after = decision.order
         step = decision.step or before.next_step
-        self._metrics.steps.labels(before.account, step, decision.outcome).inc()
+        self._steps(before.account, step, decision.outcome).inc()
         for transition in decision.transitions:
-            self._metrics.transitions.labels(before.account, transition.field, transition.new_value).inc()
+            self._transitions(before.account, transition.field, transition.new_value).inc()
         self._note_unknown_word(before, decision)
         label_failed = step is Step.LABEL and decision.outcome is StepOutcome.RETRYING
         if label_failed and after.label_error_code is ErrorCode.LABEL_NOT_STORED:
@@ -49,7 +53,7 @@ class Report:
             "due_at": after.due_at,
         }
         if decision.outcome in _QUIET:
-            log.debug("return_advanced", **line)
+            self._log.debug("return_advanced", **line)
         elif decision.outcome in _LOUD:
             log.warning("return_advanced", **line)
         else:
