@@ -246,11 +246,10 @@ class Application:
         self._pulse.starting("waiting for the database")
         self.database.hold_file()
         state = await schema_state(self.database)
-        if self.settings.database.migrates_itself:
-            if state is not SchemaState.CURRENT:
-                self._pulse.starting("bringing the database's schema up to date")
+        if state is not SchemaState.CURRENT and self.settings.database.migrates_itself:
+            self._pulse.starting("bringing the database's schema up to date")
             before, after = await migrate(self.database)
-            if before != after:
+            if before != after:  # else another worker was faster
                 log.info("schema_migrated", before=before, after=after)
         await require_current(self.database)
         await require_not_moved(self.database)

@@ -12,7 +12,7 @@ from io import BytesIO
 import pytest
 from pypdf import PdfWriter
 
-from worker.labels import NotALabel, VerifiedLabel, verify, verify_pdf
+from worker.labels import NotALabel, VerifiedLabel, pages, verify_pdf
 from worker.labels.child import Child, ChildDied, ChildPool, ChildTimedOut
 
 
@@ -139,9 +139,9 @@ def test_whatever_the_pdf_reader_raises_means_no_label(monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(verify, "PdfReader", fail)
+    monkeypatch.setattr(pages, "PdfReader", fail)
     with pytest.raises(NotALabel) as caught:
-        verify.count_pages(b"")
+        pages.count_pages(b"")
     assert "Jan" not in caught.value.reason
 
 

@@ -109,7 +109,11 @@ def nursery() -> Nursery:
 def _serve() -> None:
     """Fork for each line of JSON on stdin, say each end on stdout; when stdin ends, so do all."""
     from worker.cli import main
+    from worker.cli.commands import Commands
+    from worker.store import upgrade  # noqa: F401  what else a command imports when it needs it
 
+    for entry in Commands.entries.values():
+        entry.load()
     woken, waker = socket.socketpair()
     for end in (woken, waker):
         end.setblocking(False)

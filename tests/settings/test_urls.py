@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.listening import check_host
 from worker.settings import HttpSettings, masked_url
-from worker.settings.urls import check_base_url, check_database_url, check_host, check_label_store, check_proxy
+from worker.settings.urls import check_base_url, check_database_url, check_label_store, check_proxy
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 """The commands: results go to stdout, messages to stderr."""
 
-from worker.cli.commands import main
+from worker.cli.start import main
 
 __all__ = ["main"]

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown
-from worker.cli.inspect import JsonOption, print_table
+from worker.cli.inspect import JsonOption, NameArgument, print_table
+from worker.cli.leaving import rename, retire
 from worker.cli.person import ByOption, duration_of, person_of
 from worker.domain.lifecycle import State
 from worker.settings import Settings
@@ -18,9 +19,9 @@ from worker.store.database import Database
 from worker.store.holds import AccountState, explain, hold_by_hand, hold_creations, read_accounts, release_by_hand
 from worker.store.queries import Backlog, read_backlog
 
-accounts = typer.Typer(help="Show what each account waits for, hold one, release it.", invoke_without_command=True)
-
-NameArgument = Annotated[str, typer.Argument(help="The account's name.", metavar="NAME")]
+accounts = typer.Typer(
+    help="Show what each account waits for, hold one, release it.", add_completion=False, invoke_without_command=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,10 @@ def release(context: typer.Context, name: NameArgument) -> None:
         await release_by_hand(database, name)
 
     _change(context, name, change)
+
+
+accounts.command("rename")(rename)
+accounts.command("retire")(retire)
 
 
 def _change(context: typer.Context, name: str, change: Callable[[Database], Awaitable[None]]) -> None:

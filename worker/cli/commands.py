@@ -1,58 +1,94 @@
-"""Puts the commands together and starts them."""
+"""The commands by name; what one of them needs is imported when it is called."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import worker
-from worker.cli import (
-    accounts,
-    backup,
-    demo,
-    health,
-    inspect,
-    intake,
-    leaving,
-    move,
-    poll,
-    schedule,
-    service,
-    statuses,
-    ways_out,
-)
+from worker.cli.lazy import Entry, LazyGroup
+
+
+class Commands(LazyGroup):
+    """Every command. What is said of each here is the first paragraph of its own help; a test holds that."""
+
+    entries = {  # noqa: RUF012
+        "run": Entry(
+            "worker.cli.service:run_worker",
+            "Pick up returns and follow them, until told to stop by SIGTERM or SIGINT.",
+        ),
+        "demo": Entry(
+            "worker.cli.demo:demo",
+            "The whole job on this machine: simulated carriers, sample returns, the worker; it takes half a minute.",
+        ),
+        "migrate": Entry(
+            "worker.cli.service:migrate_schema",
+            "Bring the database's schema up to date; its data is kept.",
+        ),
+        "check": Entry("worker.cli.check:check", "Say what is wrong before it matters."),
+        "health": Entry(
+            "worker.cli.health:health",
+            "Ask the worker on this machine how it is; exit code 0 when it is well.",
+        ),
+        "schedule": Entry(
+            "worker.cli.schedule:schedule",
+            "Draw when a return would be polled over its life, and say what many of them cost; asks no carrier.",
+        ),
+        "add": Entry(
+            "worker.cli.intake:add",
+            'Insert returns: objects with "reference", "payload" and perhaps "account". All of them or none.',
+        ),
+        "list": Entry("worker.cli.inspect:list_returns", "List returns, newest first."),
+        "show": Entry("worker.cli.inspect:show", "Show one return with its whole history."),
+        "label": Entry("worker.cli.inspect:label", "Write a return's stored label to a file or to stdout."),
+        "retry": Entry(
+            "worker.cli.ways_out:retry",
+            "Do again what was rejected, or held after failing too often; a creation in doubt is only looked up.",
+        ),
+        "resolve": Entry(
+            "worker.cli.ways_out:resolve",
+            "Say what became of a creation in doubt, after looking for it at the carrier.",
+        ),
+        "cancel": Entry(
+            "worker.cli.ways_out:cancel",
+            "Withdraw returns: at the carrier where that takes it, else they are followed no longer.",
+        ),
+        "poll": Entry(
+            "worker.cli.poll:poll",
+            "Ask the carrier now where a return is, out of turn and within the pace; also one that is completed.",
+        ),
+        "statuses": Entry(
+            "worker.cli.statuses:statuses",
+            "List the carrier's words seen so far, how often, and what they are mapped to.",
+        ),
+        "backup": Entry(
+            "worker.cli.backup:backup",
+            "Copy the SQLite database while work goes on, check the copy, and put it in place.",
+        ),
+        "restored": Entry(
+            "worker.cli.ways_out:restored",
+            "Say that the database was set back by a snapshot: what may have been created since is looked up, or held.",
+        ),
+        "copy-to": Entry(
+            "worker.cli.move:copy_to_postgresql",
+            "Move everything from the SQLite database to an empty PostgreSQL, and retire the SQLite file.",
+        ),
+        "simulate": Entry(
+            "worker.cli.simulate:simulate",
+            "Serve the simulated carriers, for one's own tests; what the carriers do not document is made up.",
+        ),
+        "accounts": Entry("worker.cli.accounts:accounts", "Show what each account waits for, hold one, release it."),
+    }
+
 
 application = typer.Typer(
     name="returns-worker",
+    cls=Commands,
     help="Creates a shop's return orders at the carrier, stores their labels and follows them to their end.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and so keys
 )
-application.command("run")(service.run_worker)
-application.command("demo")(demo.demo)
-application.command("migrate")(service.migrate_schema)
-application.command("check")(service.check)
-application.command("health")(health.health)
-application.command("schedule")(schedule.schedule)
-application.command("add")(intake.add)
-application.command("list")(inspect.list_returns)
-application.command("show")(inspect.show)
-application.command("label")(inspect.label)
-application.command("retry")(ways_out.retry)
-application.command("resolve")(ways_out.resolve)
-application.command("cancel")(ways_out.cancel)
-application.command("poll")(poll.poll)
-accounts.accounts.command("rename")(leaving.rename)
-accounts.accounts.command("retire")(leaving.retire)
-application.add_typer(accounts.accounts, name="accounts")
-application.command("statuses")(statuses.statuses)
-application.command("backup")(backup.backup)
-application.command("restored")(ways_out.restored)
-application.command("copy-to")(move.copy_to_postgresql)
-application.command("simulate")(service.simulate)
 
 
 def _version(wanted: bool) -> None:
@@ -78,21 +114,3 @@ def options(
 ) -> None:
     """Options of every command."""
     context.obj = config
-
-
-def main() -> None:
-    """The `returns-worker` command."""
-    try:
-        application()
-    except SystemExit as ended:
-        if "obstore" in sys.modules:
-            # Its threads answer into an interpreter that is being taken down, and now and then abort the process: the
-            # exit code would be chance. Nothing is left to be tidied up here.
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
-            os._exit(_code_of(ended))
-        raise
-
-
-def _code_of(ended: SystemExit) -> int:
-    return ended.code if isinstance(ended.code, int) else int(ended.code is not None)

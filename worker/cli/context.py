@@ -1,14 +1,13 @@
-"""What every command needs: the settings it was pointed at, the database, and exit codes for what goes wrong."""
+"""What every command that works needs: the settings it was pointed at, the database, and words for what goes wrong."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from enum import IntEnum
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 import typer
 
+from worker.cli.talk import MOST, Exit, fail, is_utf8, say, shown
 from worker.labels import LabelStoreError
 from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
@@ -22,39 +21,20 @@ from worker.store.tables import ReturnOrderRow
 from worker.telemetry.http import ListenError
 from worker.telemetry.logs import Redactor, configure_logs
 
-
-class Exit(IntEnum):
-    """Exit codes; 69 and 78 are sysexits.h's EX_UNAVAILABLE and EX_CONFIG."""
-
-    FAILED = 1
-    USAGE = 2
-    DATABASE_UNAVAILABLE = 69
-    BAD_CONFIGURATION = 78
-
-
-MOST = 1_000_000_000
-"""The largest number of rows that an option takes; both databases can count so far."""
-
-
-def shown(text: str) -> str:
-    """One line that is safe on a terminal: what a shop or a carrier wrote may hold escape sequences."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
-def is_utf8(text: str) -> bool:
-    """Whether a word of the command line can be looked up at all: bytes that are no UTF-8 come as lone surrogates."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def say(message: str) -> None:
-    """A message for a person, on stderr."""
-    typer.echo(message, err=True)
-
-
-def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
-    """End the command with a message."""
-    say(message)
-    raise typer.Exit(code)
+__all__ = [
+    "MOST",
+    "Exit",
+    "explained",
+    "fail",
+    "is_utf8",
+    "logs_for",
+    "opened_database",
+    "run",
+    "say",
+    "settings_of",
+    "shown",
+    "the_order",
+]
 
 
 @contextmanager

@@ -36,6 +36,7 @@ _LONGEST = 200  # characters of one field
 _PIPED_WIDTH = 1000
 
 AccountOption = Annotated[str | None, typer.Option("--account", help="Which account's return it is.")]
+NameArgument = Annotated[str, typer.Argument(help="The account's name.", metavar="NAME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

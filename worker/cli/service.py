@@ -1,4 +1,4 @@
-"""The commands an operator runs: run, migrate, check, simulate."""
+"""The commands of the service: run, and migrate before it."""
 
 import asyncio
 import os
@@ -8,22 +8,13 @@ from typing import Annotated
 import typer
 
 from worker.app import Application, wait_for_database
-from worker.carriers.port import CarrierError
-from worker.cli.context import Exit, fail, logs_for, run, say, settings_of, shown
-from worker.cli.overload import overloads
-from worker.configured import open_account
-from worker.labels import LabelStoreError, open_label_store
+from worker.cli.context import logs_for, run, say, settings_of
 from worker.runtime.shutdown import stop_requested
 from worker.runtime.systemd import ServiceManager
-from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
-from worker.simulator import MAGIC_WORDS, Simulator
-from worker.store.clock import clock_offset, differing
-from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
-from worker.store.holds import NOTHING, describe, explain, read_accounts
-from worker.store.moved import moved, moved_to, require_not_moved
+from worker.store.database import Database
+from worker.store.moved import require_not_moved
 from worker.store.place import settle_place
-from worker.store.queries import Backlog, read_backlog
-from worker.store.schema import SchemaState, migrate, schema_state
+from worker.store.schema import migrate
 from worker.store.sqlite_file import AlreadyRunning
 
 _LAST_RESORT = 4.0  # seconds beyond the grace time after which a shutdown that hangs is ended
@@ -82,187 +73,3 @@ def migrate_schema(context: typer.Context) -> None:
             await database.close()
 
     run(work)
-
-
-def check(
-    context: typer.Context,
-    show_settings: Annotated[bool, typer.Option("--show", help="Print the settings in force, secrets masked.")] = False,
-    online: Annotated[bool, typer.Option("--online", help="Ask each carrier one harmless question.")] = False,
-) -> None:
-    """Say what is wrong before it matters."""
-
-    async def work() -> None:
-        settings = settings_of(context)
-        if show_settings:
-            typer.echo(show(settings))
-        logs_for(settings)
-        settings_of(context, need_keys=True)
-        findings = Findings()
-        backlog = await _check_database(settings, findings)
-        await _check_label_store(settings, findings)
-        for name in settings.accounts:
-            await _check_account(settings, name, online, findings)
-        for line in overloads(settings, backlog):
-            findings.warn(line)
-        for line in findings.lines:
-            say(line)
-        if findings.exit_code:
-            raise typer.Exit(findings.exit_code)
-
-    run(work)
-
-
-class Findings:
-    """What a check found, line by line, and the exit code it comes to."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.exit_code = 0
-
-    def good(self, line: str) -> None:
-        """All is well with this."""
-        self.lines.append(f"ok       {line}")
-
-    def warn(self, line: str) -> None:
-        """It works, but somebody should know."""
-        self.lines.append(f"warning  {line}")
-
-    def bad(self, line: str, code: Exit = Exit.FAILED) -> None:
-        """The worker would not start, or not work."""
-        self.lines.append(f"error    {line}")
-        self.exit_code = max(self.exit_code, code)
-
-
-async def _check_database(settings: Settings, findings: Findings) -> list[Backlog]:
-    """What there is to do, as far as that can be read."""
-    database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
-    try:
-        if database.path is not None and not database.path.is_file():
-            if not os.access(database.path.parent, os.W_OK):
-                findings.bad(f"database: {database.path.parent} is no folder that can be written")
-                return []
-            remedy = "run makes it" if settings.database.migrates_itself else "run: returns-worker migrate"
-            findings.warn(f"database: there is none at {database.path}; {remedy}")
-            return []
-        if database.path is not None and not os.access(database.path, os.W_OK):
-            findings.bad(f"database: {database.path} cannot be written")
-            return []
-        state = await schema_state(database)
-        if state is SchemaState.NEWER:
-            findings.bad("database: made by a newer version of returns-worker", Exit.BAD_CONFIGURATION)
-        elif state is not SchemaState.CURRENT:
-            line = f"database: its schema is {state.value}; run: returns-worker migrate"
-            (findings.warn if settings.database.migrates_itself else findings.bad)(line)
-        else:
-            problem = differing(await clock_offset(database))
-            if problem is not None:
-                findings.bad(f"clock: {problem}")
-            place = await moved_to(database)  # in the last table that came: a role may have no rights on it
-            if place is not None:
-                findings.bad(f"database: {moved(place)}", Exit.BAD_CONFIGURATION)
-                return []
-            findings.good(f"database: {database.dialect}, schema current")
-            backlog = await read_backlog(database)
-            _check_accounts_of_rows(settings, backlog, findings)
-            await _check_holds(settings, database, findings)
-            return backlog
-    except DatabaseRefused as error:
-        findings.bad(f"database: refuses to be used: {error}", Exit.BAD_CONFIGURATION)
-    except DatabaseUnavailable as error:
-        findings.bad(f"database: cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
-    finally:
-        await database.close()
-    return []
-
-
-def _check_accounts_of_rows(settings: Settings, backlog: list[Backlog], findings: Findings) -> None:
-    lost: dict[str, int] = {}
-    for row in backlog:
-        if row.account not in settings.accounts:
-            lost[row.account] = lost.get(row.account, 0) + row.count
-    for account, count in sorted(lost.items()):
-        findings.bad(
-            f"returns: {count} wait for account {account[:100]!r}, which is not configured: configure it, or see"
-            " `returns-worker accounts rename` and `accounts retire`"
-        )
-
-
-async def _check_holds(settings: Settings, database: Database, findings: Findings) -> None:
-    for name, state in (await read_accounts(database)).items():
-        if name not in settings.accounts:
-            findings.warn(shown(f"account {name}: not configured any more; to forget it: accounts retire {name}"))
-        elif describe(state) != NOTHING:
-            findings.warn(shown(f"account {name}: {explain(state)}"))
-
-
-async def _check_label_store(settings: Settings, findings: Findings) -> None:
-    try:
-        await open_label_store(settings.labels.store).check()
-    except LabelStoreError as error:
-        findings.bad(f"labels: {error}")
-    else:
-        findings.good("labels: the store can be written")
-
-
-async def _check_account(settings: Settings, name: str, online: bool, findings: Findings) -> None:
-    key = key_source(settings, name)
-    try:
-        carrier = open_account(settings, name, key.current, lambda operation, outcome, seconds: None)
-        key.current()
-    except (ConfigurationError, KeyUnavailableError) as error:
-        findings.bad(f"account {name}: {error}", Exit.BAD_CONFIGURATION)
-        return
-    for warning in carrier.warnings:
-        findings.warn(f"account {name}: {warning}")
-    base_url = settings.accounts[name].base_url or ""
-    if base_url.startswith("http://") and not base_url.startswith(("http://127.", "http://localhost", "http://[::1]")):
-        findings.warn(f"account {name}: base_url is not https: the key travels in the clear")
-    if online:
-        try:
-            await carrier.ping()
-        except CarrierError as error:
-            findings.bad(f"account {name}: {error.message[:200]}")
-        else:
-            findings.good(f"account {name}: the carrier answers and accepts the key")
-    else:
-        findings.good(f"account {name}: configured")
-    await carrier.close()
-
-
-def simulate(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 9480,
-    api_key: Annotated[str, typer.Option(help="The key it accepts.")] = "IZI-simulator",
-    stage_seconds: Annotated[float, typer.Option(min=0, help="How long a return stays in each status.")] = 5.0,
-    label_seconds: Annotated[float, typer.Option(min=0, help="How long after creation the label is ready.")] = 0.0,
-    token: Annotated[str, typer.Option(help="The token that ReturnPilot accepts.")] = "RP-simulator",  # noqa: S107
-    rate_limit: Annotated[int, typer.Option(min=0, help="ReturnPilot's requests a minute; 0: no limit.")] = 60,
-) -> None:
-    """Serve the simulated carriers, for one's own tests; what the carriers do not document is made up."""
-
-    async def work() -> None:
-        simulator = Simulator(
-            host,
-            port,
-            api_key=api_key,
-            stage_seconds=stage_seconds,
-            label_seconds=label_seconds,
-            token=token,
-            rate_limit=rate_limit,
-        )
-        with stop_requested() as stop:
-            try:
-                await simulator.start()
-            except OSError as error:
-                fail(f"error: cannot listen on {host}:{port}: {error.strerror or error}")
-            say(f"izipack at {simulator.url}, key {api_key}")
-            limit = f"{rate_limit} requests a minute" if rate_limit else "no limit of requests"
-            say(f"returnpilot at {simulator.returnpilot_url}, key {token}, {limit}")
-            say(f"what they do can be scripted at {simulator.url}/simulator")
-            say("words in a return's description or reference that change its fate:")
-            for word, meaning in MAGIC_WORDS.items():
-                say(f"  {word:20} {meaning}")
-            await stop.wait()
-            await simulator.stop()
-
-    asyncio.run(work())

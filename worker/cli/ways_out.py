@@ -70,7 +70,7 @@ def retry(
     by: ByOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Do again what was rejected, or held after failing too often; a creation in doubt is never sent, but looked up."""
+    """Do again what was rejected, or held after failing too often; a creation in doubt is only looked up."""
     states = state or [State.REJECTED, State.NEEDS_ATTENTION]
     command = _command(references, account, states, error_code, older_than, limit, reason, by, dry_run, bool(state))
     _run(context, command, retried)

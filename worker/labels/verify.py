@@ -5,10 +5,6 @@ import hashlib
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
-
-from pypdf import PdfReader
-from pypdf.errors import DependencyError, FileNotDecryptedError
 
 from worker.labels.child import Answer, ChildDied, ChildPool, ChildTimedOut
 from worker.labels.errors import NotALabel
@@ -20,7 +16,7 @@ PARALLEL = 2
 _TAIL = 1024
 """`%%EOF` must be within this many last bytes: PDF Reference 1.7, appendix H, implementation note 18."""
 
-_COUNT_IN_CHILD = "from worker.labels import child, verify; child.serve(verify.count_pages)"
+_COUNT_IN_CHILD = "from worker.labels import child, pages; child.serve(pages.count_pages)"
 
 _PDF_START = b"%PDF-"
 _PDF = "application/pdf"
@@ -110,28 +106,6 @@ async def verify_pdf(
         raise NotALabel(f"the PDF is cut off: no end mark in its last {_TAIL} bytes ({len(content)} bytes)")
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_threads, _verify, content, pages, timeout)
-
-
-def count_pages(content: bytes) -> int:
-    """Count the pages by walking the PDF's page tree; raises `NotALabel` when that fails.
-
-    Run only in a child process (see `child`): there is no bound on the time this takes.
-    """
-    try:
-        reader = PdfReader(BytesIO(content))
-        # pypdf tries the empty password by itself, which opens files that only forbid editing. When it
-        # does not open, walking the tree raises; `len(reader.pages)` alone would believe /Count.
-        return sum(1 for _ in reader.pages)
-    except FileNotDecryptedError:
-        raise NotALabel("the PDF is encrypted and needs a password") from None
-    except DependencyError:
-        raise NotALabel("the PDF is encrypted with AES, unreadable here without 'cryptography'") from None
-    except MemoryError:
-        raise NotALabel("reading the PDF takes too much memory") from None
-    except RecursionError:
-        raise NotALabel("the PDF is nested too deeply") from None
-    except Exception as error:  # a hostile file makes pypdf raise nearly anything
-        raise NotALabel(f"the PDF cannot be read ({type(error).__name__})") from None
 
 
 def _verify_pageless(content: bytes, media_type: str) -> VerifiedLabel:

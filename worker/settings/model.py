@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
+from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.durations import Duration, PositiveDuration
 from worker.settings.polling import (
     AccountPolling,
@@ -24,10 +25,8 @@ from worker.settings.table import MayHoldPassword, Table
 from worker.settings.urls import (
     check_base_url,
     check_database_url,
-    check_host,
     check_label_store,
     check_proxy,
-    split_listen,
 )
 
 DEFAULT_RATE_PER_MINUTE: Mapping[str, int] = MappingProxyType({"izipack": 60, "returnpilot": 50})
@@ -230,7 +229,7 @@ class LabelSettings(Table):
 class HttpSettings(Table):
     """`[http]`: the metrics and health endpoints."""
 
-    listen: Annotated[str, AfterValidator(_check_listen)] = "127.0.0.1:9464"
+    listen: Annotated[str, AfterValidator(_check_listen)] = DEFAULT_LISTEN
     """HOST:PORT, an IPv6 address in brackets."""
 
     @property

@@ -13,12 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.listening import FILE_VARIABLE, configuration_file, keys_of_variables
 from worker.settings.model import Settings, carrier_word
 from worker.settings.problems import Keys, annotation_at, is_container
-
-PREFIX = "RETURNS_WORKER_"
-FILE_VARIABLE = "RETURNS_WORKER_CONFIG"
-DEFAULT_FILE = Path("returns-worker.toml")
 
 _NOT_SETTINGS = "RETURNS_WORKER_TEST_"
 
@@ -50,9 +47,8 @@ class Sources:
 def read_sources(file: Path | None, environ: Mapping[str, str]) -> Sources:
     """Read the named file, else RETURNS_WORKER_CONFIG, else returns-worker.toml if there is one; then overlay."""
     sources = Sources()
-    named = file or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
-    if named is not None or DEFAULT_FILE.is_file():
-        sources.file = named or DEFAULT_FILE
+    sources.file = configuration_file(file, environ)
+    if sources.file is not None:
         _read_file(sources, sources.file)
     _read_environment(sources, environ)
     return sources
@@ -76,9 +72,9 @@ def _read_file(sources: Sources, file: Path) -> None:
 
 def _read_environment(sources: Sources, environ: Mapping[str, str]) -> None:
     variables = {
-        tuple(name.removeprefix(PREFIX).lower().split("__")): name
-        for name in sorted(environ)
-        if name.startswith(PREFIX) and name != FILE_VARIABLE and not name.startswith(_NOT_SETTINGS)
+        keys: name
+        for keys, name in keys_of_variables(environ).items()
+        if name != FILE_VARIABLE and not name.startswith(_NOT_SETTINGS)
     }
     for keys, name in sorted(variables.items(), key=lambda item: len(item[0])):  # the most particular last: it wins
         sources.origins[keys] = f"environment variable {name}"

@@ -1,6 +1,5 @@
 """What a URL in the settings may look like, and how to show one without its password."""
 
-import ipaddress
 import re
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
@@ -11,7 +10,6 @@ _SECRET_PARAMETER = re.compile(
     r"[^&;#]*",
     re.IGNORECASE,
 )
-_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*\.?")
 _PLACE = ("host", "port", "dbname")  # libpq's parameters that say which database it is
 _STORE_SCHEMES = ("s3://", "gs://", "az://")
 
@@ -87,29 +85,6 @@ def check_label_store(store: str) -> str:
         if store.startswith(scheme) and store.removeprefix(scheme).strip("/"):
             return store
     raise ValueError("must be file:FOLDER (file:labels, file:///var/lib/labels), s3://..., gs://... or az://...")
-
-
-def check_host(host: str) -> str:
-    """Accept a host name or an IP address alone; return it in lower case."""
-    name = host.strip().lower()
-    bare = name.removeprefix("[").removesuffix("]")
-    if _HOST_NAME.fullmatch(name) and len(name) <= 253:
-        return name.removesuffix(".")
-    try:
-        return str(ipaddress.ip_address(bare))
-    except ValueError:
-        raise ValueError("must be a host name or an IP address alone, without scheme, port and path") from None
-
-
-def split_listen(listen: str) -> tuple[str, int]:
-    """Split "127.0.0.1:9464" or "[::1]:9464" into host and port; raises ValueError saying what is allowed."""
-    host, colon, port = listen.strip().rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or not host or (":" in host and not bracketed):
-        raise ValueError("must be HOST:PORT, for example 127.0.0.1:9464, 0.0.0.0:9464 or [::1]:9464")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise ValueError("must end in a port from 0 (any free one) to 65535")
-    return check_host(host), int(port)
 
 
 def _split_http(url: str) -> SplitResult:

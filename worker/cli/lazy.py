@@ -1,0 +1,46 @@
+"""A group of commands each of which is imported when it is called, so that a command pays for its own imports alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command before it is imported: where it is, as `module:name`, and what the list of commands says of it."""
+
+    place: str
+    summary: str
+
+    def load(self) -> Any:
+        """Import it, and make what typer makes of a function, or of a group of its own."""
+        module, _, name = self.place.partition(":")
+        found = getattr(import_module(module), name)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
+        alone = typer.Typer(add_completion=False)
+        alone.command()(found)
+        return typer.main.get_command(alone)
+
+
+class LazyGroup(TyperGroup):
+    """Knows the names of its `entries`, and one line of help for each."""
+
+    entries: ClassVar[Mapping[str, Entry]]
+
+    def __init__(self, **attributes: Any) -> None:
+        """Take what typer gives a group, and put a stand-in in the place of each command."""
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name, help=entry.summary) for name, entry in self.entries.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command itself, and not its stand-in: it is called, or asked for its help."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None:
+            command = self.entries[name].load()
+            command.name = name
+        return name, command, rest

@@ -1,0 +1,49 @@
+"""The command `simulate`: both carriers, for one's own tests."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from worker.cli.talk import fail, say
+from worker.runtime.shutdown import stop_requested
+from worker.simulator import MAGIC_WORDS, Simulator
+
+
+def simulate(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 9480,
+    api_key: Annotated[str, typer.Option(help="The key it accepts.")] = "IZI-simulator",
+    stage_seconds: Annotated[float, typer.Option(min=0, help="How long a return stays in each status.")] = 5.0,
+    label_seconds: Annotated[float, typer.Option(min=0, help="How long after creation the label is ready.")] = 0.0,
+    token: Annotated[str, typer.Option(help="The token that ReturnPilot accepts.")] = "RP-simulator",  # noqa: S107
+    rate_limit: Annotated[int, typer.Option(min=0, help="ReturnPilot's requests a minute; 0: no limit.")] = 60,
+) -> None:
+    """Serve the simulated carriers, for one's own tests; what the carriers do not document is made up."""
+
+    async def work() -> None:
+        simulator = Simulator(
+            host,
+            port,
+            api_key=api_key,
+            stage_seconds=stage_seconds,
+            label_seconds=label_seconds,
+            token=token,
+            rate_limit=rate_limit,
+        )
+        with stop_requested() as stop:
+            try:
+                await simulator.start()
+            except OSError as error:
+                fail(f"error: cannot listen on {host}:{port}: {error.strerror or error}")
+            say(f"izipack at {simulator.url}, key {api_key}")
+            limit = f"{rate_limit} requests a minute" if rate_limit else "no limit of requests"
+            say(f"returnpilot at {simulator.returnpilot_url}, key {token}, {limit}")
+            say(f"what they do can be scripted at {simulator.url}/simulator")
+            say("words in a return's description or reference that change its fate:")
+            for word, meaning in MAGIC_WORDS.items():
+                say(f"  {word:20} {meaning}")
+            await stop.wait()
+            await simulator.stop()
+
+    asyncio.run(work())

@@ -1,0 +1,39 @@
+"""What a command says, and the exit codes it ends with."""
+
+from enum import IntEnum
+from typing import NoReturn
+
+import typer
+
+from worker.cli.probe import shown
+
+__all__ = ["MOST", "Exit", "fail", "is_utf8", "say", "shown"]
+
+
+class Exit(IntEnum):
+    """Exit codes; 69 and 78 are sysexits.h's EX_UNAVAILABLE and EX_CONFIG."""
+
+    FAILED = 1
+    USAGE = 2
+    DATABASE_UNAVAILABLE = 69
+    BAD_CONFIGURATION = 78
+
+
+MOST = 1_000_000_000
+"""The largest number of rows that an option takes; both databases can count so far."""
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a word of the command line can be looked up at all: bytes that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def say(message: str) -> None:
+    """A message for a person, on stderr."""
+    typer.echo(message, err=True)
+
+
+def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
+    """End the command with a message."""
+    say(message)
+    raise typer.Exit(code)
