@@ -6,7 +6,9 @@ from asyncio.subprocess import PIPE
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
@@ -40,6 +42,13 @@ async def test_the_migrated_schema_is_the_one_in_the_code(database: Database) ->
 
     async with database.reading() as connection:
         assert await connection.run_sync(differences) == []
+
+
+def test_the_revisions_by_the_names_of_their_files_are_those_that_alembic_runs() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(schema._MIGRATIONS))
+    known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert list(schema._revisions()) == known
 
 
 async def test_tables_columns_and_their_nullability_are_those_of_the_code(database: Database) -> None:
