@@ -95,8 +95,10 @@ class AiohttpTransport:
         """
         self._seconds = timeout
         self._proxy = proxy
-        self._ssl = ssl.create_default_context()
+        # To read the system's authorities takes 0.1 s each time: aiohttp has read them already, once for everybody.
+        self._ssl: ssl.SSLContext | bool = True
         if ca_file is not None:
+            self._ssl = ssl.create_default_context()
             self._ssl.load_verify_locations(cafile=ca_file)
         self._kept: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
