@@ -40,7 +40,7 @@ class Databases:
     @contextmanager
     def copy(self, kind: str, rows: Rows) -> Iterator[str]:
         """The URL of a database with these rows, for one run alone."""
-        filled = self._fill_once(kind, rows)
+        filled = self.filled(kind, rows)
         if kind == SQLITE:
             self._copies += 1
             file = self._folder / f"copy-{self._copies}.db"
@@ -81,7 +81,8 @@ class Databases:
         else:
             self._server.drop_database(filled)
 
-    def _fill_once(self, kind: str, rows: Rows) -> str:
+    def filled(self, kind: str, rows: Rows) -> str:
+        """The URL of the database with these rows, for runs that change nothing, or mend what they changed."""
         if (kind, rows) not in self._filled:
             if kind == SQLITE:
                 url = f"sqlite:///{self._folder}/filled-{len(self._filled)}.db"

@@ -24,7 +24,7 @@ class Size:
     rounds: int
 
 
-QUICK, FULL = Size(2_000, 8_000, 3), Size(5_000, 40_000, 5)
+QUICK, FULL = Size(1_000, 4_000, 3), Size(5_000, 40_000, 5)
 
 
 def latency(in_flight: int) -> float:

@@ -15,7 +15,6 @@ from tests.benchmarks.processes import Usage, resident_megabytes, started, until
 CONFIG = """
 [database]
 url = "{database}"
-auto_migrate = true
 [accounts.default]
 base_url = "{carrier}"
 api_key = "IZI-benchmark"
@@ -52,8 +51,9 @@ format = "json"
 class Worker:
     """One running worker process; its log is a file."""
 
-    def __init__(self, pid: int, log: Path, began: float) -> None:
-        self.pid, self._log, self._began = pid, log, began
+    def __init__(self, pid: int, log: Path) -> None:
+        self.pid, self._log = pid, log
+        self.seconds_to_ready = 0.0
         self._address = ""
 
     @classmethod
@@ -72,10 +72,11 @@ class Worker:
                 log.open("wb") as errors,
                 started("-m", "worker", "--config", str(config), "run", errors=errors) as process,
             ):
-                worker = cls(process.pid, log, began)
+                worker = cls(process.pid, log)
                 until(lambda: worker.said("ready") or process.poll() is not None, 60, "the worker is ready")
                 if process.poll() is not None:
                     raise RuntimeError(f"the worker ended with {process.returncode}:\n{log.read_text()[-2000:]}")
+                worker.seconds_to_ready = time.monotonic() - began
                 yield worker
 
     def said(self, event: str) -> dict[str, Any] | None:

@@ -1,0 +1,172 @@
+"""How long a claim takes: at a million rows over ten thousand, and while another session holds a snapshot."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from statistics import median
+
+from tests.benchmarks.databases import POSTGRESQL, SQLITE, Databases
+from tests.benchmarks.figure import Group, Reach, Samples, Subject
+from tests.benchmarks.rows import Rows
+from tests.store.rows import LEASE, now, polled, settled
+from tests.store.shop import Shop
+from worker.domain.decision import Decision
+from worker.domain.lifecycle import State, Step
+from worker.domain.returns import ReturnOrder
+from worker.store.accounts import read_agendas
+from worker.store.claims import Lane, claim
+from worker.store.database import Database
+from worker.store.records import record
+
+_DUE = 2_000  # at every size, so that each claim finds as much to take
+_MOST = 129  # what a worker with 64 places asks an agenda to count to
+_BATCH = 20
+_TOMORROW = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What each turn took in seconds: to read the agenda, and to claim."""
+
+    agendas: Sequence[float]
+    claims: Sequence[float]
+
+
+def rows_of(size: int) -> Rows:
+    """A table of so many rows: 98 in a hundred finished, the others followed; as many due as at any other size."""
+    live = max(size // 50, _DUE)
+    return Rows(terminal=size - live, waiting=live - _DUE, due=_DUE, belongings=False)
+
+
+class Table:
+    """An open database whose due rows are claimed and recorded as a worker would, and made due again."""
+
+    def __init__(self, url: str, database: Database, shop: Shop) -> None:
+        self.url, self._database, self._shop = url, database, shop
+
+    @classmethod
+    @asynccontextmanager
+    async def at(cls, url: str) -> AsyncIterator["Table"]:
+        """Open it, with a second connection beside the worker's own."""
+        database = Database(url)
+        try:
+            async with Shop.at(url) as shop:
+                yield cls(url, database, shop)
+        finally:
+            await database.close()
+
+    async def polled(self, turns: int) -> Times:
+        """Turns that find rows due, take some, and record that nothing has changed."""
+
+        def unchanged(order: ReturnOrder) -> Decision:
+            tomorrow = now() + _TOMORROW
+            return replace(polled(order, due_at=tomorrow, track_due_at=tomorrow), transitions=())
+
+        return await self._turns(turns, _BATCH, unchanged)
+
+    async def completed(self, turns: int, batch: int) -> Times:
+        """Turns that take rows and record that they are completed: their index entries are left to be cleaned."""
+        return await self._turns(turns, batch, lambda order: settled(order, State.COMPLETED))
+
+    async def _turns(self, turns: int, batch: int, decided: Callable[[ReturnOrder], Decision]) -> Times:
+        agendas, claims = [], []
+        for _ in range(turns):
+            began = time.perf_counter()
+            await read_agendas(self._database, ["default"], _MOST)
+            asked = time.perf_counter()
+            taken = await claim(self._database, [Lane("default", Step.TRACK, batch)], "benchmark", LEASE)
+            ended = time.perf_counter()
+            agendas.append(asked - began)
+            claims.append(ended - asked)
+            if len(taken) != batch:
+                raise RuntimeError(f"a claim of {batch} brought {len(taken)}")
+            await record(self._database, [(each.order, decided(each.order)) for each in taken])
+        return Times(agendas, claims)
+
+    async def make_due_again(self) -> None:
+        """As they were before, and the table as clean."""
+        await self._shop.run(
+            f"UPDATE return_order SET due_at = {self._shop.moment(-60)}, track_due_at = {self._shop.moment(-60)}"
+            " WHERE id > (SELECT max(id) FROM return_order) - $1",
+            _DUE,
+        )
+        await self._shop.run("PRAGMA wal_checkpoint(TRUNCATE)" if self._shop.sqlite else "VACUUM return_order")
+
+
+async def times_by_size(databases: Databases, kind: str, sizes: Sequence[int], rounds: int) -> dict[int, list[Times]]:
+    """For each size its rounds; the sizes come in turn."""
+    found: dict[int, list[Times]] = {size: [] for size in sizes}
+    async with AsyncExitStack() as stack:
+        urls = {size: await asyncio.to_thread(databases.filled, kind, rows_of(size)) for size in sizes}
+        tables = {size: await stack.enter_async_context(Table.at(url)) for size, url in urls.items()}
+        for number in range(rounds + 1):
+            for size, table in tables.items():
+                times = await table.polled(_DUE // _BATCH)
+                if number:  # the first round fills caches
+                    found[size].append(times)
+                await table.make_due_again()
+    return found
+
+
+def claim_size() -> Group:
+    """Claims at a million rows and at ten thousand in turn, on both databases."""
+
+    def measure(databases: Databases, quick: bool) -> list[Samples]:
+        small, large = 10_000, 200_000 if quick else 1_000_000
+        samples = []
+        for kind in (POSTGRESQL, SQLITE):
+            found = asyncio.run(times_by_size(databases, kind, (small, large), 3 if quick else 7))
+            agendas = {size: median(_milliseconds(each.agendas) for each in found[size]) for size in found}
+            samples.append(
+                Samples(
+                    [_milliseconds(each.claims) for each in found[large]],
+                    [_milliseconds(each.claims) for each in found[small]],
+                    {"rows": large, "baseline_rows": small, "batch": _BATCH, "agenda_ms": agendas},
+                )
+            )
+        return samples
+
+    subjects = [
+        Subject(name, f"claim p50 on {kind} at 1,000,000 rows over 10,000", Reach(1.5), measured_in="ms")
+        for name, kind in (("claim-size", POSTGRESQL), ("claim-size-sqlite", SQLITE))
+    ]
+    return Group("claim-size", subjects, measure)
+
+
+def claim_snapshot() -> Group:
+    """The last fifth of many completions, with a snapshot held since before the first and without, in turn."""
+    batch = 10
+
+    def measure(databases: Databases, quick: bool) -> list[Samples]:
+        completions = 10_000 if quick else 50_000
+        measured, baselines, fifths = [], [], []
+        for _ in range(3 if quick else 5):
+            for held, brought in ((True, measured), (False, baselines)):
+                rows = Rows(due=completions, belongings=False)
+                with databases.copy(POSTGRESQL, rows) as url:
+                    times = asyncio.run(_completed(url, completions // batch, batch, held=held))
+                parts = [_milliseconds(times[len(times) * part // 5 :][: len(times) // 5]) for part in range(5)]
+                brought.append(parts[-1])
+                fifths.append({"held": held, "p50_ms_by_fifth": parts})
+        return [Samples(measured, baselines, {"completions": completions, "batch": batch, "rounds": fifths})]
+
+    meaning = "claim p50 in the last fifth of 50,000 completions while a snapshot is held, over without"
+    return Group("claim-snapshot", [Subject("claim-snapshot", meaning, Reach(1.5), measured_in="ms")], measure)
+
+
+async def _completed(url: str, turns: int, batch: int, *, held: bool) -> Sequence[float]:
+    async with Table.at(url) as table, Shop.at(url) as other:
+        if held:
+            await other.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            await other.value("SELECT count(*) FROM carrier_account")  # the snapshot is taken by the first statement
+        times = await table.completed(turns, batch)
+        if held:
+            await other.run("ROLLBACK")
+    return times.claims
+
+
+def _milliseconds(times: Sequence[float]) -> float:
+    return median(times) * 1e3
