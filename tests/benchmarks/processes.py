@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,9 +31,23 @@ class Usage:
 
 
 def usage(pid: int) -> Usage:
-    """User and system time, by proc_pid_stat(5); fields are counted behind the name, which may hold blanks."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return Usage(sum(int(field) for field in fields[11:15]) / _TICKS, time.monotonic())
+    """User and system time, its own and that of children it has waited for."""
+    return Usage(sum(int(field) for field in _fields(pid)[11:15]) / _TICKS, time.monotonic())
+
+
+def parent_of(pid: int) -> int:
+    """The process that started it."""
+    return int(_fields(pid)[1])
+
+
+def family_usage(pid: int) -> float:
+    """CPU seconds of a process and of the children it has now or has waited for."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    used = usage(pid).cpu
+    for child in map(int, children):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended, and counts as waited for next time
+            used += usage(child).cpu
+    return used
 
 
 def resident_megabytes(pid: int) -> float:
@@ -88,6 +102,11 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
             raise TimeoutError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.01)
     return value
+
+
+def _fields(pid: int) -> list[str]:
+    """What proc_pid_stat(5) lists from the state on; the name before it may hold blanks."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _die_with_parent() -> None:

@@ -41,19 +41,21 @@ def shown(value: float) -> str:
 
 def rows_of(page: str) -> dict[str, str]:
     """The lines of the table in a page, by the figure's name."""
-    return {found[1]: line for line in _between(page).splitlines() if (found := re.match(r"\| `([\w-]+)`", line))}
+    _, inside, _ = _parts(page)
+    return {found[1]: line for line in inside.splitlines() if (found := re.match(r"\| `([\w-]+)`", line))}
 
 
 def with_rows(page: str, rows: Mapping[str, str], order: Iterable[str]) -> str:
     """The page with these lines in its table; those of figures that were not run stay as they are."""
+    before, _, after = _parts(page)
     known = rows_of(page) | dict(rows)
-    text = table(known[name] for name in order if name in known)
-    return page.replace(_between(page), f"\n{text}\n")
+    return f"{before}\n{table(known[name] for name in order if name in known)}\n{after}"
 
 
-def _between(page: str) -> str:
-    _, found, rest = page.partition(_BEGIN)
-    inside, also_found, _ = rest.partition(_END)
+def _parts(page: str) -> tuple[str, str, str]:
+    """What is before the table, the table, and what is after it; the marks belong to the outer two."""
+    before, found, rest = page.partition(_BEGIN)
+    inside, also_found, after = rest.partition(_END)
     if not found or not also_found:
         raise ValueError(f"the page has no {_BEGIN} ... {_END}")
-    return inside
+    return before + _BEGIN, inside, _END + after

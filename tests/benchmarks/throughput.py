@@ -1,0 +1,120 @@
+"""Polls a second: how late they are at half the peak, and what a second process brings."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from tests.benchmarks.carrier import StandIn
+from tests.benchmarks.databases import POSTGRESQL, Databases
+from tests.benchmarks.figure import Group, Reach, Samples, Subject
+from tests.benchmarks.polls import latency
+from tests.benchmarks.processes import family_usage, parent_of, until
+from tests.benchmarks.rows import Rows
+from tests.benchmarks.worker import Worker
+from tests.store.shop import Shop
+
+_IN_FLIGHT = 64
+_WARM_UP = 4.0  # seconds
+_BEFORE_FIRST = 20.0  # seconds in which rows that become due later are copied and a worker is started
+
+
+def delay() -> Group:
+    """Rows that become due one after the other at half the rate that one process was just seen to reach."""
+
+    def measure(databases: Databases, quick: bool) -> list[Samples]:
+        seconds, rounds = (20.0, 3) if quick else (120.0, 5)
+        measured, peaks = [], []
+        for _ in range(rounds):
+            rate, _ = _rate(databases, 1, seconds / 4)
+            peaks.append(rate)
+            measured.append(_late(databases, rate / 2, seconds))
+        return [Samples(measured, details={"peak_per_second": peaks, "seconds": seconds, "in_flight": _IN_FLIGHT})]
+
+    meaning = "schedule delay p99 at half the peak rate, on postgresql"
+    return Group("delay", [Subject("delay", meaning, Reach(1.0), "s")], measure)
+
+
+def processes() -> Group:
+    """Two worker processes and one in turn, on one PostgreSQL."""
+
+    def measure(databases: Databases, quick: bool) -> list[Samples]:
+        seconds, rounds = (10.0, 3) if quick else (30.0, 5)
+        measured, baselines, shares = [], [], []
+        for _ in range(rounds):
+            for number, brought in ((2, measured), (1, baselines)):
+                rate, cores = _rate(databases, number, seconds)
+                brought.append(rate)
+                shares.append({"processes": number, "polls_per_second": rate, "cores": cores})
+        return [Samples(measured, baselines, {"seconds": seconds, "runs": shares})]
+
+    meaning = "polls a second of 2 processes over 1, on postgresql"
+    subject = Subject("processes", meaning, Reach(1.6, at_least=True), measured_in="polls/s")
+    return Group("processes", [subject], measure)
+
+
+def _rate(databases: Databases, number: int, seconds: float) -> tuple[float, Mapping[str, float]]:
+    """Polls a second of so many processes that have always more to do, and how many cores each part kept busy."""
+    rows = Rows(due=int((seconds + _WARM_UP + 10) * 1_500 * number), belongings=False)
+    with ExitStack() as stack:
+        url = stack.enter_context(databases.copy(POSTGRESQL, rows))
+        carrier = stack.enter_context(StandIn.serving(latency=latency(_IN_FLIGHT)))
+        server = asyncio.run(_postmaster(url))
+        workers = [stack.enter_context(Worker.running(url, carrier.url, _IN_FLIGHT)) for _ in range(number)]
+        time.sleep(_WARM_UP)
+
+        def look() -> dict[str, float]:
+            return {
+                "workers": sum(worker.usage.cpu for worker in workers),
+                "postgresql": family_usage(server),
+                "stand-in": family_usage(carrier.pid),
+            }
+
+        before, polls, began = look(), carrier.served().status, time.monotonic()
+        time.sleep(seconds)
+        after, more, ended = look(), carrier.served().status, time.monotonic()
+        if more > rows.due * 0.98:
+            raise RuntimeError(f"{more} of {rows.due} rows were polled: the work had ended before the time")
+        return (more - polls) / (ended - began), {
+            name: (after[name] - before[name]) / (ended - began) for name in after
+        }
+
+
+def _late(databases: Databases, rate: float, seconds: float) -> float:
+    """The 99th percentile of the delay from due to claimed, by the worker's own histogram."""
+    rows = Rows(due=int(rate * seconds), spread=seconds, after=_BEFORE_FIRST, belongings=False)
+    began = time.monotonic()
+    with (
+        databases.copy(POSTGRESQL, rows) as url,
+        StandIn.serving(latency=latency(_IN_FLIGHT)) as carrier,
+        Worker.running(url, carrier.url, _IN_FLIGHT) as worker,
+    ):
+        if time.monotonic() - began > _BEFORE_FIRST:
+            raise RuntimeError(f"the worker was not ready within {_BEFORE_FIRST:.0f} s, when the first rows became due")
+        until(lambda: carrier.served().status >= rows.due, _BEFORE_FIRST + 3 * seconds, f"all {rows.due} are polled")
+        series = worker.series()
+        databases.forget(POSTGRESQL, rows)
+    return percentile(
+        {
+            float(name.partition('le="')[2].partition('"')[0]): count
+            for name, count in series.items()
+            if name.startswith("returns_worker_schedule_delay_seconds_bucket") and 'step="track"' in name
+        },
+        0.99,
+    )
+
+
+def percentile(buckets: Mapping[float, float], share: float) -> float:
+    """As `histogram_quantile` of Prometheus reckons it: evenly within the bucket that holds it."""
+    wanted = share * buckets[float("inf")]
+    lower, below = 0.0, 0.0
+    for upper, count in sorted(buckets.items()):
+        if count >= wanted and count > below:
+            return lower if upper == float("inf") else lower + (upper - lower) * (wanted - below) / (count - below)
+        lower, below = upper, count
+    raise ValueError("nothing was counted")
+
+
+async def _postmaster(url: str) -> int:
+    async with Shop.at(url) as shop:
+        return parent_of(int(await shop.value("SELECT pg_backend_pid()")))
