@@ -18,6 +18,7 @@ from typing import Any
 from tests.benchmarks.databases import Databases
 from tests.benchmarks.figure import NOISE_BOUND, Figure, Group
 from tests.benchmarks.groups import GROUPS
+from tests.benchmarks.plots import draw_claims, draw_cpu
 from tests.benchmarks.processes import ROOT
 from tests.benchmarks.table import row, table, with_rows
 
@@ -28,6 +29,8 @@ _VERSIONS = ("aiohttp", "asyncpg", "httpx", "sqlalchemy", "uvloop")
 def main() -> int:
     """Choose, measure, tell."""
     chosen = _arguments()
+    if chosen.plots:
+        return _draw(chosen.plots, quick=chosen.quick)
     groups = [group for group in GROUPS if not chosen.only or _is_meant(group, chosen.only)]
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory(prefix="returns-worker-benchmarks-") as folder:
@@ -56,6 +59,14 @@ def main() -> int:
     return 1 if noisy else 0
 
 
+def _draw(folder: Path, *, quick: bool) -> int:
+    with tempfile.TemporaryDirectory(prefix="returns-worker-benchmarks-") as name:
+        for draw in (draw_cpu, draw_claims):
+            with Databases.private(Path(name)) as databases:
+                print(draw(databases, folder, quick), flush=True)
+    return 0
+
+
 def _arguments() -> argparse.Namespace:
     names = sorted({name for group in GROUPS for name in (group.name, *(each.name for each in group.subjects))})
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
@@ -63,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"some of: {', '.join(names)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--write-docs", action="store_true", help=f"put the lines into {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="measure and draw the two pictures, nothing else")
     return parser.parse_args()
 
 

@@ -1,11 +1,13 @@
 """The pure parts of the benchmarks: ratios, the verdict on noise, the table, percentiles, the plots."""
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.benchmarks.figure import NOISE_BOUND, Figure, Reach, Samples, Subject
 from tests.benchmarks.groups import GROUPS
+from tests.benchmarks.plot import Axis, marks_around, svg
 from tests.benchmarks.table import HEADER, row, rows_of, shown, table, with_rows
 from tests.benchmarks.throughput import percentile
 
@@ -102,3 +104,23 @@ def test_a_percentile_lies_within_its_bucket() -> None:
     assert percentile({0.05: 0.0, float("inf"): 10.0}, 0.99) == 0.05
     with pytest.raises(ValueError, match="nothing"):
         percentile({0.05: 0.0, float("inf"): 0.0}, 0.99)
+
+
+def test_a_plot_places_what_it_draws_by_its_logarithm() -> None:
+    across, up = Axis("in flight", (1, 10, 100)), Axis("us", marks_around([20, 900]))
+    assert (across.place(1), across.place(10), across.place(100)) == (0, 0.5, 1)
+    assert list(up.marks) == [20, 50, 100, 200, 500, 1000]
+    picture = ElementTree.fromstring(svg("a < b", across, up, {"worker": [(1, 20), (100, 1000)]}))
+    (line,) = picture.iter("{http://www.w3.org/2000/svg}polyline")
+    (left, bottom), (right, top) = (map(float, point.split(",")) for point in line.attrib["points"].split())
+    texts = [text.text for text in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert left < right
+    assert top < bottom
+    assert {"a < b", "in flight", "us", "worker", "1,000", "100"} <= set(texts)
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.3, 40.0], [5.0, 5.0], [999.0, 1001.0]])
+def test_the_marks_of_an_axis_enclose_its_values(values: list[float]) -> None:
+    marks = marks_around(values)
+    assert marks[0] <= min(values) <= max(values) <= marks[-1]
+    assert marks == sorted(set(marks))
