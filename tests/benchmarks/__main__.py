@@ -28,7 +28,7 @@ _VERSIONS = ("aiohttp", "asyncpg", "httpx", "sqlalchemy", "uvloop")
 
 def main() -> int:
     """Choose, measure, tell."""
-    chosen = _arguments()
+    chosen = arguments_of_the_command()
     if chosen.plots:
         return _draw(chosen.plots, quick=chosen.quick)
     groups = [group for group in GROUPS if not chosen.only or _is_meant(group, chosen.only)]
@@ -67,7 +67,8 @@ def _draw(folder: Path, *, quick: bool) -> int:
     return 0
 
 
-def _arguments() -> argparse.Namespace:
+def arguments_of_the_command() -> argparse.Namespace:
+    """What was asked for."""
     names = sorted({name for group in GROUPS for name in (group.name, *(each.name for each in group.subjects))})
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="shorter runs and fewer rounds, for a look")

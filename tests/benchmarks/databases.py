@@ -71,6 +71,11 @@ class Databases:
 
         asyncio.run(execute())
 
+    def set(self, name: str, value: str) -> None:
+        """Change a setting of the server that needs no restart."""
+        self.execute(f"ALTER SYSTEM SET {name} = {value}")
+        self.execute("SELECT pg_reload_conf()")
+
     def forget(self, kind: str, rows: Rows) -> None:
         """Drop what a big figure has filled, to leave its room on the disk to the next."""
         filled = self._filled.pop((kind, rows), None)

@@ -28,8 +28,7 @@ def idle() -> Group:
 
     def measure(databases: Databases, quick: bool) -> list[Samples]:
         seconds, rounds = (20.0, 2) if quick else (120.0, 3)
-        databases.execute("ALTER SYSTEM SET autovacuum = off")  # whatever is written then, the worker wrote
-        databases.execute("SELECT pg_reload_conf()")
+        databases.set("autovacuum", "off")  # whatever is written then, the worker wrote
         samples = []
         for kind in (POSTGRESQL, SQLITE):
             runs = [_run(databases, kind, seconds) for _ in range(rounds)]

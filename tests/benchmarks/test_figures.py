@@ -1,16 +1,23 @@
 """The pure parts of the benchmarks: ratios, the verdict on noise, the table, percentiles, the plots."""
 
+import importlib.util
 import json
+import re
+import shlex
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.benchmarks.__main__ import arguments_of_the_command
 from tests.benchmarks.figure import NOISE_BOUND, Figure, Reach, Samples, Subject
 from tests.benchmarks.groups import GROUPS
 from tests.benchmarks.plot import Axis, marks_around, svg
 from tests.benchmarks.table import HEADER, row, rows_of, shown, table, with_rows
 from tests.benchmarks.throughput import percentile
 
+_PAGE = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+_EXPLAINED = _PAGE.partition("## What each figure means")[2]
 RATIO = Subject("cpu", "CPU over CPU", Reach(2.0), measured_in="us")
 VALUE = Subject("start", "to ready", Reach(2.0), "s")
 
@@ -124,3 +131,20 @@ def test_the_marks_of_an_axis_enclose_its_values(values: list[float]) -> None:
     marks = marks_around(values)
     assert marks[0] <= min(values) <= max(values) <= marks[-1]
     assert marks == sorted(set(marks))
+
+
+def test_every_figure_is_explained_in_the_page_and_its_table_has_no_other() -> None:
+    names = [subject.name for group in GROUPS for subject in group.subjects]
+    assert {name for name in names if f"`{name}`" not in _EXPLAINED} == set()
+    assert set(rows_of(_PAGE)) <= set(names)
+    assert [name for name in names if name in rows_of(_PAGE)] == list(rows_of(_PAGE))
+
+
+def test_the_command_beside_the_table_is_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = re.search(r"<!-- benchmarks -->\n```sh\n\.venv/bin/python -m (\S+) (.*)\n```", _PAGE)
+    assert found is not None
+    module, *arguments = found[1], *shlex.split(found[2])
+    assert importlib.util.find_spec(f"{module}.__main__") is not None
+    monkeypatch.setattr("sys.argv", [module, *arguments])
+    chosen = arguments_of_the_command()
+    assert (chosen.quick, chosen.write_docs, chosen.only) == (False, True, None)

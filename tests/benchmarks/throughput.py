@@ -23,6 +23,7 @@ def delay() -> Group:
     """Rows that become due one after the other at half the rate that one process was just seen to reach."""
 
     def measure(databases: Databases, quick: bool) -> list[Samples]:
+        databases.set("fsync", "on")  # a commit takes its time, as in life
         seconds, rounds = (20.0, 3) if quick else (120.0, 5)
         measured, peaks = [], []
         for _ in range(rounds):
@@ -39,6 +40,7 @@ def processes() -> Group:
     """Two worker processes and one in turn, on one PostgreSQL."""
 
     def measure(databases: Databases, quick: bool) -> list[Samples]:
+        databases.set("fsync", "on")
         seconds, rounds = (10.0, 3) if quick else (30.0, 5)
         measured, baselines, shares = [], [], []
         for _ in range(rounds):
