@@ -27,7 +27,7 @@ from worker.steps.circuits import Circuits
 from worker.steps.create import create
 from worker.steps.housekeeping import notice_restore
 from worker.steps.label import fetch_label
-from worker.steps.lanes import cut, first_step, share
+from worker.steps.lanes import Backlogs, cut, first_step, share
 from worker.steps.leases import Held, Timing
 from worker.steps.meter import Allowance
 from worker.steps.recorder import Recorder
@@ -73,6 +73,7 @@ class Advance:
         self._delays, self._in_flight = cache(metrics.schedule_delay.labels), cache(metrics.in_flight.labels)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
+        self._backlogs = Backlogs()
         self._backlog = False  # whether rows were left behind for want of a place
         self._found = False  # whether the last turn found anything due
         self._unsure = False  # whether the database may not be what it was
@@ -159,7 +160,8 @@ class Advance:
         # One more than could ever be taken: while we ask, places become free, and a count that was cut short must still
         # tell that something is left behind.
         most = max(MANY, *(account.capacity for account in open_accounts.values())) + 1
-        agendas = await read_agendas(self._database, open_accounts, most)
+        marks = self._backlogs.marks(self._clock())
+        agendas = await read_agendas(self._database, open_accounts, most, marks)
         pause = self._timing.tick
         lanes: list[Lane] = []
         for name, agenda in agendas.items():
@@ -175,8 +177,10 @@ class Advance:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), 0.0))
         self._note_turn()
         asked_at = self._clock()
-        taken = await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease))
+        taken = await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease), marks)
         self.claimed += len(taken)
+        if self._backlogs.took(lanes, {name: agenda.due for name, agenda in agendas.items()}, taken):
+            pause = 0.0  # what appeared before the marks is not kept waiting
         suspect = next((each for each in taken if SUSPECT_CLAIMS <= each.order.claims <= MAX_CLAIMS), None)
         if suspect is not None:
             await self._try_alone(suspect, [each for each in taken if each is not suspect], asked_at)

@@ -1,10 +1,13 @@
 """How much of each step of an account is taken at once, so that no backlog starves another: pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from worker.domain.lifecycle import SCHEDULED_STEPS, Step
+from worker.store.claimed import Claimed
 from worker.store.claims import Lane
+from worker.store.marks import NO_MARKS, Mark, Marks
 
+_FROM_THE_BEGINNING_EVERY = 10.0  # seconds; walking over 50,000 dead entries takes some 40 ms
 _POLLS_FIRST, _LABELS_FIRST = 0.10, 0.25  # below so much of chance
 
 
@@ -42,3 +45,44 @@ def cut(lanes: list[Lane], allowed: int) -> list[Lane]:
         allowed -= quota
         kept.append(Lane(lane.account, lane.step, quota))
     return kept
+
+
+class Backlogs:
+    """Where the next look at each lane begins: while more is due than was taken, after the last row that was taken.
+
+    What appears before that, as a lease that ran out or a late commit, waits no longer than the backlog's end or
+    the next look from the beginning, whichever is sooner. A lane without a backlog is always looked at from there.
+    """
+
+    def __init__(self) -> None:
+        self._marks: Marks = NO_MARKS
+        self._began_at = 0.0
+
+    def marks(self, now: float) -> Marks:
+        """For the next look, at the time `now` in seconds."""
+        if now - self._began_at >= _FROM_THE_BEGINNING_EVERY:
+            self._marks = NO_MARKS
+        if not self._marks:
+            self._began_at = now
+        return self._marks
+
+    def took(self, lanes: Iterable[Lane], due: Mapping[str, Mapping[Step, int]], taken: Iterable[Claimed]) -> bool:
+        """Note what a claim brought; whether a lane that was not looked at from its beginning has come to its end.
+
+        `due` is by account what each lane held before.
+        """
+        kept = dict(self._marks)
+        rows: dict[tuple[str, Step], list[Mark]] = {}
+        for each in taken:
+            assert each.due_at is not None
+            rows.setdefault((each.order.account, each.order.next_step), []).append((each.due_at, each.order.id))
+        for lane in lanes:
+            name = (lane.account, lane.step)
+            mine = rows.get(name, [])
+            if len(mine) < lane.quota or due[lane.account][lane.step] <= lane.quota:
+                kept.pop(name, None)
+            elif mine:
+                kept[name] = max(mine)
+        ended = len(self._marks.keys() - kept.keys()) > 0
+        self._marks = kept
+        return ended

@@ -16,6 +16,7 @@ from worker.domain.pacing import Grant, Pace
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.holds import HEALTH, REGISTER, lock_account, read_health
+from worker.store.marks import NO_MARKS, Marks, after
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,13 @@ class Agenda:
 
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 _LANES = {
-    POSTGRESQL: "json_to_recordset(CAST(:lanes AS json)) AS lane(account text, step text)",
+    POSTGRESQL: "json_to_recordset(CAST(:lanes AS json))"
+    " AS lane(account text, step text, after_due timestamptz, after_id bigint)",
     SQLITE: "(SELECT json_extract(value, '$.account') AS account, json_extract(value, '$.step') AS step"
     " FROM json_each(:lanes)) AS lane",
 }
+
+_AFTER_MARK = {POSTGRESQL: "AND (r.due_at, r.id) > (lane.after_due, lane.after_id)", SQLITE: ""}
 
 # The counted rows need no order; without one PostgreSQL would read the whole table to find that few are due.
 _AGENDA = {
@@ -44,7 +48,7 @@ _AGENDA = {
 SELECT lane.account, lane.step, a.held_until, a.refused_key, a.create_hold_message, {HEALTH}, {now} AS now,
        (SELECT count(*) FROM (
           SELECT 1 FROM return_order r
-           WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {now}
+           WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {now} {_AFTER_MARK[dialect]}
              AND (r.lease_until IS NULL OR r.lease_until < {now})
            ORDER BY r.due_at, r.id LIMIT :most) AS due) AS due,
        (SELECT min(r.due_at) FROM return_order r
@@ -54,9 +58,13 @@ SELECT lane.account, lane.step, a.held_until, a.refused_key, a.create_hold_messa
 }
 
 
-async def read_agendas(database: Database, accounts: Iterable[str], most: int) -> dict[str, Agenda]:
-    """What each account asks for now; counts stop at `most`."""
-    lanes = [{"account": name, "step": step} for name in accounts for step in SCHEDULED_STEPS]
+async def read_agendas(
+    database: Database, accounts: Iterable[str], most: int, marks: Marks = NO_MARKS
+) -> dict[str, Agenda]:
+    """What each account asks for now; counts stop at `most`, and on PostgreSQL begin after the marks."""
+    lanes = [
+        {"account": name, "step": step} | after(marks, name, step) for name in accounts for step in SCHEDULED_STEPS
+    ]
     async with database.reading() as connection:
         parameters = {"lanes": json.dumps(lanes), "most": most}
         rows = (await connection.execute(_AGENDA[database.dialect], parameters)).mappings().all()

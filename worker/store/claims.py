@@ -17,6 +17,7 @@ from worker.domain.returns import ReturnOrder
 from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.sqlite_file import SqliteFile
 
 
@@ -32,12 +33,14 @@ class Lane:
 # ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
 _POSTGRESQL_CLAIM = text(f"""
 WITH lane AS (
-  SELECT l.account, l.step, l.quota
-    FROM json_to_recordset(CAST(:lanes AS json)) AS l(account text, step text, quota int)
+  SELECT l.account, l.step, l.quota, l.after_due, l.after_id
+    FROM json_to_recordset(CAST(:lanes AS json))
+      AS l(account text, step text, quota int, after_due timestamptz, after_id bigint)
 ), taken AS MATERIALIZED (
   SELECT due.id FROM lane CROSS JOIN LATERAL (
     SELECT r.id FROM return_order r
      WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= now()
+       AND (r.due_at, r.id) > (lane.after_due, lane.after_id)
        AND (r.lease_until IS NULL OR r.lease_until < now())
      ORDER BY r.due_at, r.id LIMIT lane.quota FOR UPDATE SKIP LOCKED) due
 )
@@ -126,14 +129,23 @@ RETURNING id"""),
 }
 
 
-async def claim(database: Database, lanes: Sequence[Lane], owner: str, lease: timedelta) -> list[Claimed]:
-    """Take up to each lane's quota of due rows, earliest first; rows leased by others are passed over."""
+async def claim(
+    database: Database, lanes: Sequence[Lane], owner: str, lease: timedelta, marks: Marks = NO_MARKS
+) -> list[Claimed]:
+    """Take up to each lane's quota of due rows, earliest first; rows leased by others are passed over.
+
+    On PostgreSQL a lane that has a mark goes on after it.
+    """
     wanted = [lane for lane in lanes if lane.quota > 0]
     if not wanted:
         return []
     async with database.statement() as connection:
         if database.dialect == POSTGRESQL:
-            rows = [{"account": lane.account, "step": lane.step, "quota": lane.quota} for lane in wanted]
+            rows = [
+                {"account": lane.account, "step": lane.step, "quota": lane.quota}
+                | after(marks, lane.account, lane.step)
+                for lane in wanted
+            ]
             parameters = {"lanes": json.dumps(rows), "owner": owner, "lease": lease.total_seconds()}
             result = await connection.execute(_POSTGRESQL_CLAIM, parameters)
         else:
