@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from worker.steps.housekeeping import Housekeeping
 from worker.store.accounts import database_now
 from worker.store.database import Database, DatabaseUnavailable
 from worker.store.holds import change_health, hold_by_hand, hold_creations
+from worker.store.queries import Backlog
 
 MINUTE = timedelta(minutes=1)
 
@@ -162,3 +164,25 @@ async def test_what_cannot_be_read_for_minutes_is_not_told_as_if_it_were_so(
     monkeypatch.undo()
     await reading.refresh_gauges()
     assert (_value(loop, "orders_due"), _value(loop, "orders", state="tracking")) == (3, 3)
+
+
+async def test_the_more_returns_are_open_the_less_often_they_are_counted(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, _ = await _made(database, tmp_path)
+    now, counts, read = [0.0], [0], housekeeping.read_backlog
+
+    async def counting(of: Database) -> list[Backlog]:
+        counts[0] += 1
+        return [replace(row, count=row.count * open_returns) for row in await read(of)]
+
+    monkeypatch.setattr(housekeeping, "read_backlog", counting)
+    await _due(loop, 1, MINUTE)
+    for open_returns, expected in ((1, 40), (19_999, 40), (50_000, 14), (100_000, 7), (10_000_000, 7)):
+        paced = Housekeeping(database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: now[0])
+        counts[0] = 0
+        for _ in range(40):  # ten minutes
+            now[0] += 15
+            await paced.refresh_gauges()
+        assert counts[0] == expected
+        assert _value(loop, "orders", state="tracking") == open_returns

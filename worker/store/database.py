@@ -149,7 +149,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reads; on SQLite it does not wait for the writer."""
+        """A connection for reads, each of them by itself; on SQLite it does not wait for the writer."""
         with translated():
             if self.dialect == POSTGRESQL:
                 async with self._single.begin() as connection:
@@ -157,7 +157,7 @@ class Database:
                 return
             self.check_file()
             async with self.engine.connect() as connection:
-                yield await connection.execution_options(sqlite_begin="DEFERRED")
+                yield await connection.execution_options(sqlite_begin=None)
 
     @property
     def patience(self) -> float:
@@ -322,7 +322,9 @@ def _sqlite(path: Path, pool_size: int, busy_timeout: float) -> AsyncEngine:
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Any) -> None:
         # A deferred transaction that turns into a writer fails at once when another one wrote meanwhile.
+        # A read needs none: it would be three more errands to the driver's thread.
         mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        if mode is not None:
+            connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine

@@ -17,7 +17,7 @@ _GAP = 0.03  # seconds between two wakes: a flood of notifications must not beco
 _IN_VAIN = 6  # so many gaps after a wake that brought nothing: of many idle workers only one gets the row
 _PROBE_EVERY = 30.0  # seconds of silence after which the connection is asked whether it still is one
 _PROBE_TIMEOUT = 10.0
-_LOOK_EVERY = 0.1  # seconds between looks at a SQLite file, some 10 microseconds each
+_LOOK_EVERY = 0.25  # seconds between looks at a SQLite file; to wake up for one takes some 0.1 ms of a core
 _VERSION = "PRAGMA data_version"
 _INSERTED = "SELECT seq FROM sqlite_sequence WHERE name = 'return_order'"  # the highest id that there ever was
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 30.0  # seconds until a lost source is sought again
