@@ -104,5 +104,6 @@ async def _filled(url: str, rows: Rows) -> None:
     await database.close()
     async with Shop.at(url) as shop:
         await fill(shop, rows)
+        await shop.run("UPDATE database_place SET place = NULL")  # a copy of it is no database that was restored
         if shop.sqlite:  # one file that can be copied
             await shop.run("PRAGMA wal_checkpoint(TRUNCATE)")
