@@ -25,15 +25,14 @@ from worker.store.records import record
 _DUE = 2_000  # at every size, so that each claim finds as much to take
 _MOST = 129  # what a worker with 64 places asks an agenda to count to
 _BATCH = 20
-_TOMORROW = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What each turn took in seconds: to read the agenda, and to claim."""
+    """What each turn took in milliseconds: to read the agenda, and to claim."""
 
-    agendas: Sequence[float]
-    claims: Sequence[float]
+    agendas: list[float]
+    claims: list[float]
 
 
 def rows_of(size: int) -> Rows:
@@ -43,10 +42,11 @@ def rows_of(size: int) -> Rows:
 
 
 class Table:
-    """An open database whose due rows are claimed and recorded as a worker would, and made due again."""
+    """An open database whose due rows are claimed and recorded as the loop would, and made due again."""
 
-    def __init__(self, url: str, database: Database, shop: Shop) -> None:
-        self.url, self._database, self._shop = url, database, shop
+    def __init__(self, database: Database, shop: Shop) -> None:
+        self._database, self._shop = database, shop
+        self.begin()
 
     @classmethod
     @asynccontextmanager
@@ -55,40 +55,29 @@ class Table:
         database = Database(url)
         try:
             async with Shop.at(url) as shop:
-                yield cls(url, database, shop)
+                yield cls(database, shop)
         finally:
             await database.close()
 
-    async def polled(self, turns: int) -> Times:
-        """Turns that find rows due, take some, and record that nothing has changed, as the loop makes them."""
+    def begin(self) -> None:
+        """Forget the times so far, and where the last claim ended."""
+        self.times = Times([], [])
+        self._backlogs = Backlogs()
 
-        def unchanged(order: ReturnOrder) -> Decision:
-            tomorrow = now() + _TOMORROW
-            return replace(polled(order, due_at=tomorrow, track_due_at=tomorrow), transitions=())
-
-        return await self._turns(turns, _BATCH, unchanged)
-
-    async def completed(self, turns: int, batch: int) -> Times:
-        """Turns that take rows and record that they are completed: their index entries are left to be cleaned."""
-        return await self._turns(turns, batch, lambda order: settled(order, State.COMPLETED))
-
-    async def _turns(self, turns: int, batch: int, decided: Callable[[ReturnOrder], Decision]) -> Times:
-        agendas, claims, backlogs = [], [], Backlogs()
+    async def turn(self, batch: int, decided: Callable[[ReturnOrder], Decision]) -> None:
+        """Find what is due, take some of it, and record what was decided; the first two are timed."""
         lanes = [Lane("default", Step.TRACK, batch)]
-        for _ in range(turns):
-            marks = backlogs.marks(time.monotonic())
-            began = time.perf_counter()
-            found = await read_agendas(self._database, ["default"], _MOST, marks)
-            asked = time.perf_counter()
-            taken = await claim(self._database, lanes, "benchmark", LEASE, marks)
-            ended = time.perf_counter()
-            agendas.append(asked - began)
-            claims.append(ended - asked)
-            if len(taken) != batch:
-                raise RuntimeError(f"a claim of {batch} brought {len(taken)}")
-            backlogs.took(lanes, {"default": found["default"].due}, taken)
-            await record(self._database, [(each.order, decided(each.order)) for each in taken])
-        return Times(agendas, claims)
+        marks = self._backlogs.marks(time.monotonic())
+        began = time.perf_counter()
+        found = await read_agendas(self._database, ["default"], _MOST, marks)
+        asked = time.perf_counter()
+        taken = await claim(self._database, lanes, "benchmark", LEASE, marks)
+        self.times.claims.append((time.perf_counter() - asked) * 1e3)
+        self.times.agendas.append((asked - began) * 1e3)
+        if len(taken) != batch:
+            raise RuntimeError(f"a claim of {batch} brought {len(taken)}")
+        self._backlogs.took(lanes, {"default": found["default"].due}, taken)
+        await record(self._database, [(each.order, decided(each.order)) for each in taken])
 
     async def make_due_again(self) -> None:
         """As they were before, and the table as clean."""
@@ -101,18 +90,30 @@ class Table:
 
 
 async def times_by_size(databases: Databases, kind: str, sizes: Sequence[int], rounds: int) -> dict[int, list[Times]]:
-    """For each size its rounds; the sizes come in turn."""
+    """For each size its rounds; each turn is made at every size before the next, so that all see the same machine."""
     found: dict[int, list[Times]] = {size: [] for size in sizes}
+    urls = {size: await asyncio.to_thread(databases.filled, kind, rows_of(size)) for size in sizes}
     async with AsyncExitStack() as stack:
-        urls = {size: await asyncio.to_thread(databases.filled, kind, rows_of(size)) for size in sizes}
         tables = {size: await stack.enter_async_context(Table.at(url)) for size, url in urls.items()}
         for number in range(rounds + 1):
+            for _ in range(_DUE // _BATCH):
+                for table in tables.values():
+                    await table.turn(_BATCH, _unchanged)
             for size, table in tables.items():
-                times = await table.polled(_DUE // _BATCH)
                 if number:  # the first round fills caches
-                    found[size].append(times)
+                    found[size].append(table.times)
+                table.begin()
                 await table.make_due_again()
     return found
+
+
+def _unchanged(order: ReturnOrder) -> Decision:
+    tomorrow = now() + timedelta(days=1)
+    return replace(polled(order, due_at=tomorrow, track_due_at=tomorrow), transitions=())
+
+
+def _completed(order: ReturnOrder) -> Decision:
+    return settled(order, State.COMPLETED)
 
 
 def claim_size() -> Group:
@@ -123,11 +124,11 @@ def claim_size() -> Group:
         samples = []
         for kind in (POSTGRESQL, SQLITE):
             found = asyncio.run(times_by_size(databases, kind, (small, large), 3 if quick else 7))
-            agendas = {size: median(_milliseconds(each.agendas) for each in found[size]) for size in found}
+            agendas = {size: median(median(each.agendas) for each in found[size]) for size in found}
             samples.append(
                 Samples(
-                    [_milliseconds(each.claims) for each in found[large]],
-                    [_milliseconds(each.claims) for each in found[small]],
+                    [median(each.claims) for each in found[large]],
+                    [median(each.claims) for each in found[small]],
                     {"rows": large, "baseline_rows": small, "batch": _BATCH, "agenda_ms": agendas},
                 )
             )
@@ -141,36 +142,33 @@ def claim_size() -> Group:
 
 
 def claim_snapshot() -> Group:
-    """The last fifth of many completions, with a snapshot held since before the first and without, in turn."""
+    """The last fifth of many completions, with a snapshot held since before the first and without, turn by turn."""
     batch = 10
 
     def measure(databases: Databases, quick: bool) -> list[Samples]:
         completions = 10_000 if quick else 50_000
         measured, baselines, fifths = [], [], []
-        for _ in range(2 if quick else 5):
-            for held, brought in ((True, measured), (False, baselines)):
-                rows = Rows(due=completions, belongings=False)
-                with databases.copy(POSTGRESQL, rows) as url:
-                    times = asyncio.run(_completed(url, completions // batch, batch, held=held))
-                parts = [_milliseconds(times[len(times) * part // 5 :][: len(times) // 5]) for part in range(5)]
-                brought.append(parts[-1])
-                fifths.append({"held": held, "p50_ms_by_fifth": parts})
+        for _ in range(3):
+            rows = Rows(due=completions, belongings=False)
+            # A snapshot holds back what may be cleaned in its own database alone.
+            with databases.copy(POSTGRESQL, rows) as held, databases.copy(POSTGRESQL, rows) as free:
+                times = asyncio.run(_completions(held, free, completions // batch, batch))
+            parts = [[median(each[len(each) * part // 5 :][: len(each) // 5]) for part in range(5)] for each in times]
+            measured.append(parts[0][-1])
+            baselines.append(parts[1][-1])
+            fifths.append(dict(zip(("held_ms_by_fifth", "free_ms_by_fifth"), parts, strict=True)))
         return [Samples(measured, baselines, {"completions": completions, "batch": batch, "rounds": fifths})]
 
     meaning = "claim p50 in the last fifth of 50,000 completions while a snapshot is held, over without"
     return Group("claim-snapshot", [Subject("claim-snapshot", meaning, Reach(1.5), measured_in="ms")], measure)
 
 
-async def _completed(url: str, turns: int, batch: int, *, held: bool) -> Sequence[float]:
-    async with Table.at(url) as table, Shop.at(url) as other:
-        if held:
-            await other.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
-            await other.value("SELECT count(*) FROM carrier_account")  # the snapshot is taken by the first statement
-        times = await table.completed(turns, batch)
-        if held:
-            await other.run("ROLLBACK")
-    return times.claims
-
-
-def _milliseconds(times: Sequence[float]) -> float:
-    return median(times) * 1e3
+async def _completions(held: str, free: str, turns: int, batch: int) -> tuple[Sequence[float], Sequence[float]]:
+    async with Table.at(held) as first, Table.at(free) as second, Shop.at(held) as other:
+        await other.run("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await other.value("SELECT count(*) FROM carrier_account")  # the snapshot is taken by the first statement
+        for _ in range(turns):
+            await first.turn(batch, _completed)
+            await second.turn(batch, _completed)
+        await other.run("ROLLBACK")
+        return first.times.claims, second.times.claims

@@ -41,8 +41,8 @@ class Databases:
     def copy(self, kind: str, rows: Rows) -> Iterator[str]:
         """The URL of a database with these rows, for one run alone."""
         filled = self.filled(kind, rows)
+        self._copies += 1
         if kind == SQLITE:
-            self._copies += 1
             file = self._folder / f"copy-{self._copies}.db"
             shutil.copyfile(filled.removeprefix("sqlite:///"), file)
             try:
@@ -52,7 +52,7 @@ class Databases:
                     name.unlink()
             return
         name = filled.rpartition("/")[2]
-        copied = f"{name}_copy"
+        copied = f"{name}_{self._copies}"
         self.execute(f"CREATE DATABASE {copied} TEMPLATE {name} STRATEGY file_copy")
         try:
             yield filled.replace(name, copied)

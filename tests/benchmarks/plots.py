@@ -45,9 +45,7 @@ def draw_claims(databases: Databases, folder: Path, quick: bool) -> Path:
     lines: dict[str, Points] = {}
     for name, kind in (("PostgreSQL", POSTGRESQL), ("SQLite", SQLITE)):
         found = asyncio.run(times_by_size(databases, kind, _QUICK_SIZES if quick else _SIZES, 3))
-        lines[name] = [
-            (float(size), median(median(each.claims) * 1e3 for each in rounds)) for size, rounds in found.items()
-        ]
+        lines[name] = [(float(size), median(median(each.claims) for each in rounds)) for size, rounds in found.items()]
     across = Axis("returns in the table, 98 in a hundred of them finished", _QUICK_SIZES if quick else _SIZES)
     return _written(folder / "claim-time.svg", "Median time of a claim of 20 rows", across, "milliseconds", lines)
 
