@@ -130,6 +130,7 @@ def claim_size() -> Group:
                     [median(each.claims) for each in found[large]],
                     [median(each.claims) for each in found[small]],
                     {"rows": large, "baseline_rows": small, "batch": _BATCH, "agenda_ms": agendas},
+                    f"{large:,} rows",
                 )
             )
         return samples
@@ -157,7 +158,8 @@ def claim_snapshot() -> Group:
             measured.append(parts[0][-1])
             baselines.append(parts[1][-1])
             fifths.append(dict(zip(("held_ms_by_fifth", "free_ms_by_fifth"), parts, strict=True)))
-        return [Samples(measured, baselines, {"completions": completions, "batch": batch, "rounds": fifths})]
+        details = {"completions": completions, "batch": batch, "rounds": fifths}
+        return [Samples(measured, baselines, details, f"{completions:,} completions")]
 
     meaning = "claim p50 in the last fifth of 50,000 completions while a snapshot is held, over without"
     return Group("claim-snapshot", [Subject("claim-snapshot", meaning, Reach(1.5), measured_in="ms")], measure)

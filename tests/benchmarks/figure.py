@@ -42,11 +42,15 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the rounds brought; the first measured value belongs to the first baseline. A ratio has baselines."""
+    """What the rounds brought; the first measured value belongs to the first baseline. A ratio has baselines.
+
+    `note` stands beside the verdict, `details` in the JSON file only.
+    """
 
     measured: Sequence[float]
     baselines: Sequence[float] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,5 +121,6 @@ class Figure:
             "baselines": list(self.samples.baselines),
             "measured_in": self.subject.measured_in or self.subject.unit,
             "quick": self.quick,
+            "note": self.samples.note,
             "details": dict(self.samples.details),
         }

@@ -1,6 +1,8 @@
 """Resident memory under load: a million live returns, all due, 256 in flight."""
 
 import time
+from statistics import median
+from typing import Any
 
 from tests.benchmarks.carrier import StandIn
 from tests.benchmarks.databases import POSTGRESQL, Databases
@@ -18,14 +20,16 @@ def memory() -> Group:
     def measure(databases: Databases, quick: bool) -> list[Samples]:
         rows = Rows(due=200_000 if quick else 1_000_000, belongings=False)
         early, late = (10.0, 60.0) if quick else (60.0, 600.0)
-        first, last, runs = [], [], []
+        first, last = [], []
+        runs: list[dict[str, Any]] = []
         for _ in range(1 if quick else 3):
             samples, polls = _run(databases, rows, early, late)
             first.append(samples[0][1])
             last.append(samples[-1][1])
             runs.append({"polls": polls, "megabytes_by_second": samples})
+        note = f"{rows.due:,} returns, {late:.0f} s, {median(run['polls'] for run in runs):,.0f} polls"
         details = {"rows": rows.due, "seconds": (early, late), "runs": runs}
-        return [Samples(last, first, details), Samples(last, details=details)]
+        return [Samples(last, first, details, note), Samples(last, details=details, note=note)]
 
     load = "with 1,000,000 live returns, 256 in flight"
     subjects = [

@@ -18,7 +18,7 @@ def start() -> Group:
                 for kind, brought in times.items():
                     with Worker.running(databases.filled(kind, rows), carrier.url, 64) as worker:
                         brought.append(worker.seconds_to_ready)
-        return [Samples(brought, details={"rows": rows.terminal + rows.waiting}) for brought in times.values()]
+        return [Samples(brought, note=f"{rows.terminal + rows.waiting:,} rows") for brought in times.values()]
 
     subjects = [
         Subject(name, f"from exec to ready on {kind} with 1,000,000 rows", Reach(2.0), "s")

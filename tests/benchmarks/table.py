@@ -22,7 +22,7 @@ def row(figure: Figure) -> str:
         over,
         f"**{shown(figure.value)}**" + (f" {subject.unit}" if subject.unit else ""),
         str(subject.reach),
-        figure.verdict,
+        figure.verdict + (f"; {samples.note}" if samples.note else ""),
         f"{figure.spread:.0%}",
         f"{len(figure.rounds)}" + (", quick" if figure.quick else ""),
     )

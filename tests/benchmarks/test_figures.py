@@ -76,6 +76,8 @@ def test_a_line_says_what_was_measured_over_what_and_whether_it_is_enough() -> N
     assert row(Figure(VALUE, Samples([1.234]), quick=True)) == (
         "| `start` | 1.23 s |  | **1.23** s | <= 2 | reached | 0% | 1, quick |"
     )
+    noted = Samples([2.5], note="4 of 5 parts")
+    assert row(Figure(VALUE, noted)) == "| `start` | 2.5 s |  | **2.5** s | <= 2 | MISSED; 4 of 5 parts | 0% | 1 |"
     assert (shown(1234.5), shown(0.0123), shown(0)) == ("1234", "0.0123", "0")
 
 

@@ -1,9 +1,12 @@
 """Polls a second: how late they are at half the peak, and what a second process brings."""
 
 import asyncio
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from statistics import median
+from typing import Any
 
 from tests.benchmarks.carrier import StandIn
 from tests.benchmarks.databases import POSTGRESQL, Databases
@@ -30,7 +33,8 @@ def delay() -> Group:
             rate, _ = _rate(databases, 1, seconds / 4)
             peaks.append(rate)
             measured.append(_late(databases, rate / 2, seconds))
-        return [Samples(measured, details={"peak_per_second": peaks, "seconds": seconds, "in_flight": _IN_FLIGHT})]
+        details = {"peak_per_second": peaks, "seconds": seconds, "in_flight": _IN_FLIGHT}
+        return [Samples(measured, details=details, note=f"peak {median(peaks):.0f} polls/s")]
 
     meaning = "schedule delay p99 at half the peak rate, on postgresql"
     return Group("delay", [Subject("delay", meaning, Reach(1.0), "s")], measure)
@@ -48,11 +52,18 @@ def processes() -> Group:
                 rate, cores = _rate(databases, number, seconds)
                 brought.append(rate)
                 shares.append({"processes": number, "polls_per_second": rate, "cores": cores})
-        return [Samples(measured, baselines, {"seconds": seconds, "runs": shares})]
+        return [Samples(measured, baselines, {"seconds": seconds, "runs": shares}, _limit(shares))]
 
     meaning = "polls a second of 2 processes over 1, on postgresql"
     subject = Subject("processes", meaning, Reach(1.6, at_least=True), measured_in="polls/s")
     return Group("processes", [subject], measure)
+
+
+def _limit(shares: Sequence[Mapping[str, Any]]) -> str:
+    """How many cores each part kept busy while two worked: where the end of the machine was."""
+    two = [share["cores"] for share in shares if share["processes"] == 2]
+    parts = ", ".join(f"{name} {median(cores[name] for cores in two):.2f}" for name in two[0])
+    return f"cores busy with 2: {parts}, of {os.cpu_count()}"
 
 
 def _rate(databases: Databases, number: int, seconds: float) -> tuple[float, Mapping[str, float]]:
