@@ -46,17 +46,37 @@ def processes() -> Group:
     def measure(databases: Databases, quick: bool) -> list[Samples]:
         databases.set("fsync", "on")
         seconds, rounds = (10.0, 3) if quick else (30.0, 5)
-        measured, baselines, shares = [], [], []
+        measured, baselines, shares, commits = [], [], [], []
         for _ in range(rounds):
+            commits.append(_commit_milliseconds(databases))
             for number, brought in ((2, measured), (1, baselines)):
                 rate, cores = _rate(databases, number, seconds)
                 brought.append(rate)
                 shares.append({"processes": number, "polls_per_second": rate, "cores": cores})
-        return [Samples(measured, baselines, {"seconds": seconds, "runs": shares}, _limit(shares))]
+        details = {"seconds": seconds, "runs": shares, "commit_ms": commits}
+        note = f"{_limit(shares)}; a commit took {median(commits):.1f} ms"
+        return [Samples(measured, baselines, details, note)]
 
     meaning = "polls a second of 2 processes over 1, on postgresql"
     subject = Subject("processes", meaning, Reach(1.6, at_least=True), measured_in="polls/s")
     return Group("processes", [subject], measure)
+
+
+def _commit_milliseconds(databases: Databases) -> float:
+    """The median of small commits by one connection alone: what the disk asks for before anything is claimed."""
+
+    url = databases.filled(POSTGRESQL, Rows(due=1))
+
+    async def commits() -> list[float]:
+        async with Shop.at(url) as shop:
+            times = []
+            for _ in range(50):
+                began = time.perf_counter()
+                await shop.run("UPDATE return_order SET unchanged_polls = unchanged_polls + 1")
+                times.append((time.perf_counter() - began) * 1e3)
+            return times
+
+    return median(asyncio.run(commits()))
 
 
 def _limit(shares: Sequence[Mapping[str, Any]]) -> str:
