@@ -42,9 +42,9 @@ def main() -> int:
                 samples = group.measure(databases, chosen.quick)
             figures += [Figure(*pair, quick=chosen.quick) for pair in zip(group.subjects, samples, strict=True)]
             print(f"{group.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            if chosen.json:  # after each group: hours of measuring are not lost to a fault in the last
+                chosen.json.write_text(json.dumps(_document(figures, quick=chosen.quick), indent=1) + "\n")
     print(table(map(row, figures)))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(_document(figures, quick=chosen.quick), indent=1) + "\n")
     if chosen.write_docs:
         rows = {figure.subject.name: row(figure) for figure in figures}
         order = [subject.name for group in GROUPS for subject in group.subjects]
