@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -29,6 +30,7 @@ _VERSIONS = ("aiohttp", "asyncpg", "httpx", "sqlalchemy", "uvloop")
 def main() -> int:
     """Choose, measure, tell."""
     chosen = arguments_of_the_command()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what was started is stopped then too
     if chosen.plots:
         return _draw(chosen.plots, quick=chosen.quick)
     groups = [group for group in GROUPS if not chosen.only or _is_meant(group, chosen.only)]
