@@ -43,6 +43,7 @@ from worker.telemetry.metrics import Metrics
 
 _CATCH_UP = 0.1  # seconds between looks at whether results can be written again
 _ABOUT_NOW = 0.1  # seconds; what was recorded a moment ago may be due a statement's length from now
+_COMPANY = 0.05  # seconds that what becomes due may wait for more, so that a turn is worth its statements
 _LONGEST_PAUSE = 2.0  # seconds between tries at a database that is away: work goes on soon after it is back
 
 log = structlog.get_logger()
@@ -174,7 +175,7 @@ class Advance:
             shares, next_at = await self._shares(account, replace(agenda, due=due), probe)
             lanes += shares
             if next_at is not None:
-                pause = min(pause, max((next_at - agenda.now).total_seconds(), 0.0))
+                pause = min(pause, max((next_at - agenda.now).total_seconds(), _COMPANY))
         self._note_turn()
         asked_at = self._clock()
         taken = await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease), marks)
