@@ -8,7 +8,7 @@
 -- schema of their own put PGOPTIONS='-c search_path=returns' before it. It may be run as often as you like, also beside
 -- running workers: it is one transaction. It names no password; give each role one by psql's \password.
 --
--- From then on `migrate` and `copy-to` connect as returns_owner, `run` and all other commands as returns_worker
+-- From then on `migrate`, `copy-to` and `archive` connect as returns_owner, `run` and all other commands as returns_worker
 -- (with database.auto_migrate = false, which is the default), the shop as returns_shop, dashboards as returns_reader.
 -- A worker opens up to five connections, a command one: ALTER ROLE returns_worker CONNECTION LIMIT needs 5 for each
 -- worker and a few more.
@@ -45,13 +45,14 @@ BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO returns_worker, returns_shop, returns_reader', home);
   EXECUTE format('GRANT CONNECT ON DATABASE %I TO returns_owner, returns_worker, returns_shop, returns_reader',
                  current_database());
-  FOREACH thing IN ARRAY ARRAY['return_order', 'status_transition', 'package', 'label', 'carrier_account',
-                               'database_place', 'alembic_version'] LOOP
+  FOREACH thing IN ARRAY ARRAY['return_order', 'status_transition', 'package', 'label', 'archived_return',
+                               'carrier_account', 'database_place', 'alembic_version'] LOOP
     EXECUTE format('ALTER TABLE %I.%I OWNER TO returns_owner', home, thing);
     EXECUTE format('REVOKE ALL ON TABLE %I.%I FROM PUBLIC, returns_worker, returns_shop, returns_reader', home, thing);
   END LOOP;
   FOREACH thing IN ARRAY ARRAY['return_order_payload_change', 'return_order_shop_request',
-                               'status_transition_append_only', 'return_order_wake', 'returns_worker_place'] LOOP
+                               'status_transition_append_only', 'return_order_wake', 'return_order_not_archived',
+                               'returns_worker_place'] LOOP
     EXECUTE format('ALTER FUNCTION %I.%I() OWNER TO returns_owner', home, thing);
     -- Triggers fire without it: the right is asked for when a trigger is made.
     EXECUTE format('REVOKE ALL ON FUNCTION %I.%I() FROM PUBLIC, returns_worker, returns_shop, returns_reader',
@@ -59,13 +60,14 @@ BEGIN
   END LOOP;
 END $$;
 
--- The workers, and every command but migrate and copy-to. What a person or a shop wrote, and what numbers the rows,
+-- The workers, and every command but migrate, copy-to and archive. What a person or a shop wrote, and what numbers the rows,
 -- is not theirs to change; the history is only added to. `account` is for `accounts rename`.
-GRANT SELECT ON return_order, status_transition, package, label, carrier_account, database_place, alembic_version
-  TO returns_worker;
+GRANT SELECT ON return_order, status_transition, package, label, archived_return, carrier_account, database_place,
+  alembic_version TO returns_worker;
 GRANT INSERT (account, reference, payload) ON return_order TO returns_worker;  -- `add`
 GRANT INSERT ON status_transition, package, label, carrier_account TO returns_worker;
 GRANT UPDATE ON package, label, carrier_account TO returns_worker;
+GRANT UPDATE (account) ON archived_return TO returns_worker;
 GRANT DELETE ON carrier_account TO returns_worker;  -- `accounts rename`, `accounts retire`
 GRANT UPDATE (place, creations, restored_at) ON database_place TO returns_worker;
 GRANT EXECUTE ON FUNCTION returns_worker_place() TO returns_worker;
@@ -80,12 +82,13 @@ BEGIN
 END $$;
 
 -- The shop: what README.md shows it. The triggers do the rest.
-GRANT SELECT ON return_order, status_transition, package, label TO returns_shop;
+GRANT SELECT ON return_order, status_transition, package, label, archived_return TO returns_shop;
 GRANT INSERT (account, reference, payload, due_at) ON return_order TO returns_shop;
 GRANT UPDATE (payload, cancel_requested_at, retry_requested_at) ON return_order TO returns_shop;
 
 -- Dashboards, and `list`, `show`, `accounts`, `statuses` and `check`. Of an account all but the fingerprint of a key.
-GRANT SELECT ON return_order, status_transition, package, label, database_place, alembic_version TO returns_reader;
+GRANT SELECT ON return_order, status_transition, package, label, archived_return, database_place, alembic_version
+  TO returns_reader;
 
 DO $$
 DECLARE

@@ -111,6 +111,6 @@ async def _empty(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("SET lock_timeout = '10s'")
-        await connection.execute("TRUNCATE return_order, carrier_account RESTART IDENTITY CASCADE")
+        await connection.execute("TRUNCATE return_order, archived_return, carrier_account RESTART IDENTITY CASCADE")
     finally:
         await connection.close()

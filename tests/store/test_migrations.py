@@ -19,7 +19,7 @@ from worker.store import schema
 from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
 
-HEAD = "0006"
+HEAD = "0007"
 MIGRATE = """
 import asyncio, sys
 from worker.store.database import Database

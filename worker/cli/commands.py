@@ -61,6 +61,10 @@ class Commands(LazyGroup):
             "worker.cli.statuses:statuses",
             "List the carrier's words seen so far, how often, and what they are mapped to.",
         ),
+        "archive": Entry(
+            "worker.cli.archive:archive",
+            "Move completed and cancelled returns, with their history, to `archived_return`, while work goes on.",
+        ),
         "backup": Entry(
             "worker.cli.backup:backup",
             "Copy the SQLite database while work goes on, check the copy, and put it in place.",

@@ -11,6 +11,7 @@ from worker.cli.talk import MOST, Exit, fail, is_utf8, say, shown
 from worker.labels import LabelStoreError
 from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
+from worker.store.archive import Archived, find_archived
 from worker.store.clock import ClockDiffers
 from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
 from worker.store.moved import DatabaseMoved, moved, moved_to
@@ -95,17 +96,28 @@ async def opened_database(settings: Settings, *, only_to_read: bool = False) -> 
 
 
 async def the_order(database: Database, reference: str, account: str | None) -> ReturnOrderRow:
-    """The return with this reference; in two accounts it takes `--account` to say which."""
+    """The return with this reference, not archived; in two accounts it takes `--account` to say which."""
+    found = await the_return(database, reference, account)
+    if isinstance(found, Archived):
+        fail(shown(f"error: {reference!r} is archived, and nothing more is done about it; `show` has its history"))
+    return found
+
+
+async def the_return(database: Database, reference: str, account: str | None) -> ReturnOrderRow | Archived:
+    """The same, or what the archive has of it."""
     if not is_utf8(reference + (account or "")):
         fail("error: the reference or the account is not UTF-8", Exit.USAGE)
-    orders = await find_orders(database, reference=reference, account=account)
-    if not orders:
+    kept = await find_orders(database, reference=reference, account=account)
+    archived = await find_archived(database, reference, account)
+    found: dict[str, ReturnOrderRow | Archived] = {order.account: order for order in kept}
+    found |= {each.account: each for each in archived}  # it may just have been moved
+    if not found:
         where = f" in account {account}" if account else ""
         fail(f"error: there is no return with reference {reference!r}{where}")
-    if len(orders) > 1:
-        names = ", ".join(sorted(order.account for order in orders))
+    if len(found) > 1:
+        names = ", ".join(sorted(found))
         fail(f"error: {reference!r} exists in several accounts ({names}): say which with --account", Exit.USAGE)
-    return orders[0]
+    return found.popitem()[1]
 
 
 def run(call: Callable[[], Awaitable[None]]) -> None:

@@ -12,7 +12,19 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.carrier import opened_carrier, refuse_if_held
-from worker.cli.context import MOST, Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
+from worker.cli.context import (
+    MOST,
+    Exit,
+    fail,
+    logs_for,
+    opened_database,
+    run,
+    say,
+    settings_of,
+    shown,
+    the_order,
+    the_return,
+)
 from worker.configured import fingerprint_of, policy_of
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, LabelReady
@@ -22,6 +34,7 @@ from worker.labels import open_label_store
 from worker.settings import Settings
 from worker.steps.label import fetch_label
 from worker.store.accounts import database_now
+from worker.store.archive import Archived
 from worker.store.database import Database
 from worker.store.holds import NOTHING, describe, explain, hold_account, read_accounts
 from worker.store.queries import History, find_orders, read_history
@@ -92,7 +105,7 @@ def show(
         settings = settings_of(context)
         logs_for(settings)
         async with opened_database(settings, only_to_read=True) as database:
-            history = await read_history(database, await the_order(database, reference, account))
+            history = await _history_of(database, await the_return(database, reference, account))
             state = (await read_accounts(database)).get(history.order.account)
         if as_json:
             typer.echo(json.dumps(_history_as_json(history), indent=2))
@@ -123,10 +136,10 @@ def label(
         settings = settings_of(context, need_keys=refetch)
         logs_for(settings)
         async with opened_database(settings, only_to_read=not refetch) as database:
-            order = await the_order(database, reference, account)
             if refetch:
-                await _refetch(settings, database, order, position)
-            labels = {row.position: row for row in (await read_history(database, order)).labels}
+                await _refetch(settings, database, await the_order(database, reference, account), position)
+            history = await _history_of(database, await the_return(database, reference, account))
+            order, labels = history.order, {row.position: row for row in history.labels}
         if position not in labels:
             seeking = order.state == State.TRACKING and order.label_due_at is not None
             reason = f" ({order.label_error_code}: {order.label_error_message})" if order.label_error_code else ""
@@ -135,6 +148,16 @@ def label(
         _write(content, output or _file_name(labels[position]))
 
     run(work)
+
+
+async def _history_of(database: Database, found: ReturnOrderRow | Archived) -> History:
+    if isinstance(found, ReturnOrderRow):
+        return await read_history(database, found)
+    since = f"{found.archived_at:%Y-%m-%d %H:%M:%S} UTC"
+    if found.history is None:
+        fail(shown(f"error: {found.reference!r} was archived at {since}, and its document emptied since"))
+    say(shown(f"note: {found.reference!r} was archived at {since}; this is how it was then"))
+    return found.history
 
 
 async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow, position: int) -> None:

@@ -20,7 +20,7 @@ class NewReturn:
 
 
 class AlreadyThere(Exception):
-    """Some references exist already; `references` names them, and nothing was inserted."""
+    """Some references exist already, archived or not; `references` names them, and nothing was inserted."""
 
     def __init__(self, references: tuple[str, ...]) -> None:
         super().__init__(f"already there: {', '.join(references)}")
@@ -33,7 +33,11 @@ async def insert_returns(database: Database, returns: Sequence[NewReturn], *, sk
     Raises `AlreadyThere` when a reference exists in its account, unless existing ones shall be skipped.
     """
     cast = "CAST(:payload AS jsonb)" if database.dialect == POSTGRESQL else ":payload"
-    statement = text(f"""INSERT INTO return_order (account, reference, payload) VALUES (:account, :reference, {cast})
+    kind = "CAST({} AS text)" if database.dialect == POSTGRESQL else "{}"
+    account, reference = kind.format(":account"), kind.format(":reference")
+    statement = text(f"""INSERT INTO return_order (account, reference, payload)
+      SELECT {account}, {reference}, {cast} WHERE NOT EXISTS (
+        SELECT 1 FROM archived_return a WHERE a.account = {account} AND a.reference = {reference})
       ON CONFLICT (account, reference) DO NOTHING RETURNING id""")
     existing: list[str] = []
     async with database.transaction() as connection:

@@ -125,6 +125,30 @@ class LabelRow(SQLModel, table=True):
     fetched_at: datetime = Field(sa_column=Column(Moment, nullable=False))
 
 
+class ArchivedReturnRow(SQLModel, table=True):
+    """One return that is over and was archived, with all that belonged to it in one document; its `id` is what it was.
+
+    The document has `order`, `transitions`, `packages` and `labels`, each with the columns of its table. `account` is
+    the account's name now, should it have been renamed since.
+    """
+
+    __tablename__ = "archived_return"
+    __table_args__ = (
+        UniqueConstraint("account", "reference", name="archived_return_reference_key"),
+        _partial_index(
+            "archived_return_carrier_ref", "account", "carrier_ref", where="carrier_ref IS NOT NULL", unique=True
+        ),
+    )
+
+    id: int = Field(sa_column=Column(_KEY, primary_key=True, autoincrement=False))
+    account: str = Field(sa_column=Column(Text, nullable=False))
+    reference: str = Field(sa_column=Column(Text, nullable=False))
+    carrier_ref: str | None = Field(sa_column=Column(Text))
+    ended_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    archived_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    document: dict[str, Any] = Field(sa_column=Column(Document, nullable=False))
+
+
 class CarrierAccountRow(SQLModel, table=True):
     """What all workers share about one account: its pace, and whether and why it waits."""
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from worker.store.clock import require_same_time
 from worker.store.columns import read_moment
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable, translated
-from worker.store.move.rows import ACCOUNTS, ORDERS, TABLES, Problem
+from worker.store.move.rows import ACCOUNTS, ARCHIVE, BELONGINGS, ORDERS, TABLES, Problem
 from worker.store.move.source import Source, clear_unfinished
 from worker.store.move.target import NotTheSame, Target
 from worker.store.moved import DatabaseMoved, moved
@@ -161,7 +161,7 @@ class _Move:
             raise
 
     async def _copy_bulk(self, target: Target) -> dict[int, list[Problem]]:
-        done, total = 0, self._source.count(ORDERS)
+        done, total = 0, self._source.count(ORDERS) + self._source.count(ARCHIVE)
         problems: dict[int, list[Problem]] = {}
         for ids in self._source.batches(_BATCH):
             problems |= await self._put(target, ids)
@@ -192,7 +192,8 @@ class _Move:
         _refuse({0: accounts.problems})
         await target.put_accounts(accounts)
         restored_at = self._source.value("SELECT restored_at FROM database_place")
-        await target.settle({table.name: self._source.highest_id(table) for table in TABLES}, read_moment(restored_at))
+        numbered = {table.name: self._source.highest_id(table) for table in (ORDERS, *BELONGINGS)}
+        await target.settle(numbered, read_moment(restored_at))
         for table in TABLES:
             here, there = self._source.count(table), await target.count(table)
             if here != there:

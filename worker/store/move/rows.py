@@ -7,7 +7,14 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from worker.store.move.values import Column, JsonText, Unfit, columns_of, meaning
-from worker.store.tables import CarrierAccountRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.tables import (
+    ArchivedReturnRow,
+    CarrierAccountRow,
+    LabelRow,
+    PackageRow,
+    ReturnOrderRow,
+    StatusTransitionRow,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,11 @@ def _table(row: type[SQLModel], owner: str) -> Table:
 
 
 ORDERS = _table(ReturnOrderRow, "id")
-TABLES = (ORDERS, *(_table(row, "return_order_id") for row in (StatusTransitionRow, PackageRow, LabelRow)))
-"""What belongs to returns, so that a row comes after the one it refers to."""
+BELONGINGS = tuple(_table(row, "return_order_id") for row in (StatusTransitionRow, PackageRow, LabelRow))
+ARCHIVE = _table(ArchivedReturnRow, "id")
+TABLES = (ORDERS, *BELONGINGS, ARCHIVE)
+"""What belongs to returns, so that a row comes after the one it refers to. An id is that of one return, which is either
+in the archive or not."""
 
 ACCOUNTS = _table(CarrierAccountRow, "name")
 

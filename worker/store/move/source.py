@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import text
 
 from worker.store.database import SQLITE, Database
-from worker.store.move.rows import ACCOUNTS, ORDERS, TABLES, Bundle, Problem, Table
+from worker.store.move.rows import ACCOUNTS, ARCHIVE, BELONGINGS, ORDERS, TABLES, Bundle, Problem, Table
 
 _BUSY_TIMEOUT = 10.0  # seconds that another process' write is waited for
 _LOG = "move_change"
@@ -72,8 +72,9 @@ class Source:
     def batches(self, size: int) -> Iterator[list[int]]:
         """The ids of all returns, in order; those that are inserted meanwhile may be among them."""
         after = -(1 << 63)
-        statement = "SELECT id FROM return_order WHERE id > ? ORDER BY id LIMIT ?"
-        while ids := [row[0] for row in self._connection.execute(statement, (after, size))]:
+        statement = """SELECT id FROM return_order WHERE id > :after
+          UNION ALL SELECT id FROM archived_return WHERE id > :after ORDER BY id LIMIT :size"""
+        while ids := [row[0] for row in self._connection.execute(statement, {"after": after, "size": size})]:
             yield ids
             after = ids[-1]
 
@@ -88,7 +89,7 @@ class Source:
                 statement = f"""SELECT {", ".join(table.names)} FROM {table.name}
                   WHERE {table.owner} IN (SELECT value FROM json_each(?)) ORDER BY {table.owner}, id"""
                 for row in self._connection.execute(statement, (chosen,)):
-                    if table is ORDERS:
+                    if table in (ORDERS, ARCHIVE):
                         bundles[row[owner]] = Bundle()
                     if row[owner] in bundles:
                         bundles[row[owner]].add(table, row)
@@ -112,9 +113,10 @@ class Source:
         return max(highest, remembered)
 
     def newest(self) -> tuple[int, str, str, str] | None:
-        """By what the newest return can be told: id, account, reference and when it was inserted."""
+        """By what the newest return can be told: id, account, reference and when it was inserted, or archived."""
         row: tuple[int, str, str, str] | None = self._connection.execute(
-            "SELECT id, account, reference, created_at FROM return_order ORDER BY id DESC LIMIT 1"
+            "SELECT id, account, reference, created_at FROM return_order UNION ALL"
+            " SELECT id, account, reference, archived_at FROM archived_return ORDER BY id DESC LIMIT 1"
         ).fetchone()
         return row
 
@@ -122,7 +124,7 @@ class Source:
         """Rows that belong to no return: a program that did not switch foreign keys on may have left them."""
         return [
             Problem(table.name, row[0], "belongs to no return: delete it")
-            for table in TABLES[1:]
+            for table in BELONGINGS
             for row in self._connection.execute(
                 f"SELECT id FROM {table.name} WHERE return_order_id NOT IN (SELECT id FROM return_order)"
                 f" LIMIT {_MOST_ORPHANS}"

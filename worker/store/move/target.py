@@ -1,7 +1,7 @@
 """The PostgreSQL side of a move: one transaction that makes the schema where there is none, and takes in every row.
 
-COPY keeps ids and fires no trigger but the one that wakes the workers, once, with the commit. Each row is read back in
-the same transaction and compared with what it was given.
+COPY keeps ids and fires two triggers: one looks each return up in the archive, one wakes the workers, once, with the
+commit. Each row is read back in the same transaction and compared with what it was given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.columns import read_moment
 from worker.store.database import first_line
-from worker.store.move.rows import ACCOUNTS, ORDERS, TABLES, Bundle, Problem, Table, same, sent
+from worker.store.move.rows import ACCOUNTS, ARCHIVE, ORDERS, TABLES, Bundle, Problem, Table, same, sent
 from worker.store.schema import prepare_schema
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: a value, a rule of the table, or a limit, such as that
@@ -40,22 +40,25 @@ class Target:
         return cls(connection, (await connection.get_raw_connection()).driver_connection)
 
     async def has_returns(self) -> bool:
-        """Whether there is any return."""
-        return (await self._connection.execute(text("SELECT 1 FROM return_order LIMIT 1"))).first() is not None
+        """Whether there is any return, archived or not."""
+        either = "SELECT EXISTS (SELECT FROM return_order) OR EXISTS (SELECT FROM archived_return)"
+        return bool((await self._connection.execute(text(either))).scalar_one())
 
     async def has(self, newest: tuple[int, str, str, str] | None) -> bool:
         """Whether it has that return, and so all of them, since they come together."""
         if newest is None:
             return False
-        order_id, account, reference, created_at = newest
-        statement = """SELECT 1 FROM return_order
-          WHERE id = :id AND account = :account AND reference = :reference AND created_at = :created_at"""
-        values = {"id": order_id, "account": account, "reference": reference, "created_at": read_moment(created_at)}
+        order_id, account, reference, moment = newest
+        known = "WHERE id = :id AND account = :account AND reference = :reference"
+        statement = f"""SELECT 1 FROM return_order {known} AND created_at = :moment
+          UNION ALL SELECT 1 FROM archived_return {known} AND archived_at = :moment"""
+        values = {"id": order_id, "account": account, "reference": reference, "moment": read_moment(moment)}
         return (await self._connection.execute(text(statement), values)).first() is not None
 
     async def discard(self, ids: Sequence[int]) -> None:
         """Remove returns that were copied, with what belongs to them, to copy them anew."""
-        await self._driver.execute("DELETE FROM return_order WHERE id = ANY($1::bigint[])", ids)
+        for table in (ORDERS, ARCHIVE):
+            await self._driver.execute(f"DELETE FROM {table.name} WHERE id = ANY($1::bigint[])", ids)
 
     async def put(self, bundles: Mapping[int, Bundle]) -> dict[int, list[Problem]]:
         """Take in these returns; returns what is wrong with those that were not taken."""
