@@ -74,7 +74,9 @@ async def rare(database: Database, measured: Measured) -> None:
     for _ in range(3):
         await _timed(measured, "show REFERENCE", lambda: find_orders(database, reference="RMA-777"))
         await _timed(measured, "list", lambda: find_orders(database))
-        await _timed(measured, "list --state needs_attention", lambda: find_orders(database, states=["needs_attention"]))
+        await _timed(
+            measured, "list --state needs_attention", lambda: find_orders(database, states=["needs_attention"])
+        )
         await _timed(measured, "list --state pending", lambda: find_orders(database, states=["pending"]))
 
 

@@ -13,11 +13,12 @@ from tests.postgres import PostgresServer
 from tests.store.conftest import elsewhere
 from tests.store.rows import CALL, LEASE, OVER, created, polled
 from tests.store.shop import Shop
-from worker.domain.lifecycle import Step
+from worker.domain.lifecycle import State, Step
 from worker.store.accounts import read_agendas
+from worker.store.by_hand import Choice, choose
 from worker.store.claims import Lane, claim, claim_seen, hand_back, start_creation
 from worker.store.database import POSTGRESQL, Database
-from worker.store.queries import read_backlog
+from worker.store.queries import find_orders, read_backlog
 from worker.store.records import record
 from worker.store.schema import migrate
 
@@ -180,6 +181,24 @@ async def test_what_is_written_is_found_by_its_key(big: Database, big_url: str) 
     assert len(plans) >= 3
     for plan in plans:
         _reads_no_table(plan)
+
+
+async def test_a_reference_and_the_live_returns_are_found_without_reading_those_that_are_over(
+    big: Database, big_url: str
+) -> None:
+    plans = await plans_of(big, big_url, lambda: find_orders(big, reference="F7"))
+    for plan in plans:
+        assert "return_order_reference_key" in plan or "sqlite_autoindex_return_order" in plan, plan
+        _reads_no_table(plan)
+    for states in ([State.PENDING], [State.PENDING, State.TRACKING], [State.NEEDS_ATTENTION]):
+        plans += await plans_of(big, big_url, lambda states=states: find_orders(big, states=states))
+        plans += await plans_of(big, big_url, lambda states=states: choose(big, Choice(states=states)))
+    assert len(plans) >= 7
+    for plan in plans:
+        assert "return_order_pkey" not in plan, plan
+        for line in plan.splitlines():
+            assert "Seq Scan on return_order" not in line, plan
+            assert not line.startswith("SCAN return_order") or "USING INDEX" in line, plan
 
 
 def _reads_no_table(plan: str) -> None:

@@ -68,7 +68,7 @@ async def everything(shop: Shop) -> dict[str, list[dict[str, Any]]]:
 def _read(name: str, value: Any) -> Any:
     if value is None:
         return None
-    if name in {"payload", "raw"}:
+    if name in {"payload", "raw", "document"}:
         return json.loads(value, parse_float=Decimal, parse_int=Decimal)
     if name.endswith(("_at", "_until", "_since", "carrier_time")) and isinstance(value, str):
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
@@ -98,6 +98,9 @@ def fill(file: Path) -> None:
       INSERT INTO package (return_order_id, position, label_code) VALUES (11, 1, 'A'), (11, 2, NULL), (21, 1, 'B');
       INSERT INTO label (return_order_id, position, location, media_type, byte_count, page_count, sha256, fetched_at)
         VALUES (11, 1, 'file:///x.pdf', 'application/pdf', 5000000000, 2, 'ab', '{MOMENT}');
+      INSERT INTO archived_return (id, account, reference, carrier_ref, ended_at, archived_at, document)
+        VALUES (7, 'default', 'R-archived', 'NR-archived', '{MOMENT}', '{MOMENT}',
+                '{{"order": {{"id": 7, "price": 1.10}}, "transitions": []}}');
       INSERT INTO carrier_account (name, spent_until, held_until, hold_code, hold_message, refused_key, failures)
         VALUES ('default', '{MOMENT}', '9999-12-31 23:59:59.000', 'carrier_key_refused', 'said no', 'abc', 3);
     """)

@@ -14,6 +14,7 @@ from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
 from worker.store.claimed import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.queries import among_live
 from worker.store.tables import ReturnOrderRow
 
 # `due_at` may be NULL here: what a person deals with is mostly not due.
@@ -68,7 +69,11 @@ class Choice:
 
 async def choose(database: Database, choice: Choice) -> list[int]:
     """The ids of the returns that are meant, the oldest first."""
-    statement = select(col(ReturnOrderRow.id)).order_by(col(ReturnOrderRow.id)).limit(choice.limit)
+    live = among_live(choice.states)
+    oldest = col(ReturnOrderRow.id) if live is None else text("+id")
+    statement = select(col(ReturnOrderRow.id)).order_by(oldest).limit(choice.limit)
+    if live is not None:
+        statement = statement.where(live)
     if choice.account is not None:
         statement = statement.where(col(ReturnOrderRow.account) == choice.account)
     if choice.states:
