@@ -148,6 +148,11 @@ async def inserts(url: str) -> None:
     print(f"the guard costs {1e6 / guarded - 1e6 / bare:.0f} us of {1e6 / guarded:.0f}")
 
 
+def main(url: str, seconds: float) -> None:
+    """Polls by one process and by several, then inserts."""
+    polls(url, seconds)
+    asyncio.run(inserts(url))
+
+
 if __name__ == "__main__":
-    polls(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 8.0)
-    asyncio.run(inserts(sys.argv[1]))
+    main(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 8.0)
