@@ -28,7 +28,7 @@ from worker.settings import Settings, load
 from worker.store.database import Database
 from worker.store.queries import Backlog
 from worker.store.schema import migrate
-from worker.store.tables import DatabasePlaceRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.tables import ArchivedReturnRow, DatabasePlaceRow, ReturnOrderRow, StatusTransitionRow
 from worker.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def test_every_error_code_is_explained_as_the_code_explains_it(code: ErrorCode) 
     assert f"| `{code}` | {MEANING[code]} |" in DATABASE
 
 
-@pytest.mark.parametrize("table", [ReturnOrderRow, StatusTransitionRow, DatabasePlaceRow])
+@pytest.mark.parametrize("table", [ReturnOrderRow, StatusTransitionRow, ArchivedReturnRow, DatabasePlaceRow])
 def test_every_column_is_documented(table: type) -> None:
     for column in table.__table__.c:  # type: ignore[attr-defined]
         assert f"`{column.name}`" in DATABASE, column.name

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,7 +15,8 @@ from tests.postgres import PostgresServer
 from tests.process.running import CONFIG, KEY, PAYLOAD, PILOT_PAYLOAD, TOKEN, RunningWorker, typed, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
-from worker.store.database import Database
+from worker.store.archive import archive_batch
+from worker.store.database import Database, DatabaseRefused
 from worker.store.schema import migrate
 from worker.store.tables import SQLModel
 
@@ -152,6 +154,28 @@ async def test_the_worker_changes_no_history_deletes_no_return_and_alters_nothin
             "UPDATE alembic_version SET version_num = 'x'",
         ],
     )
+
+
+async def test_only_the_owner_archives_and_what_was_archived_is_refused_to_the_shop(url: str) -> None:
+    shop = Shop(of("returns_shop", url))
+    await shop.insert("R-1")
+    await Shop(of("returns_owner", url)).execute("UPDATE return_order SET state = 'cancelled', due_at = NULL")
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    for role in ("returns_worker", "returns_owner"):
+        database = Database(of(role, url))
+        try:
+            if role == "returns_worker":
+                with pytest.raises(DatabaseRefused):
+                    await archive_batch(database, later, None, 0, 10)
+            else:
+                assert (await archive_batch(database, later, None, 0, 10)).count == 1
+        finally:
+            await database.close()
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await shop.insert("R-1")
+    await shop.insert("R-2")
+    for role in ("returns_shop", "returns_reader", "returns_worker"):
+        assert await Shop(of(role, url)).execute("SELECT reference FROM archived_return") == [{"reference": "R-1"}]
 
 
 async def test_running_it_again_changes_nothing(url: str) -> None:
