@@ -121,7 +121,7 @@ async def _archive(database: Database) -> None:
     before = await database_now(database) - _AGE
     while count < _TO_ARCHIVE:
         batch = await archive_batch(database, before, None, last, 200)
-        if not batch.count:
-            break
         count, last = count + batch.count, batch.last
+        if batch.finished:
+            break
     print(f"archived {count} returns, {count / (time.perf_counter() - began):.0f} a second")

@@ -13,7 +13,7 @@ from tests.store.shop import Refused, Shop
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import PackageInfo
-from worker.store.archive import Archived, archive_batch, count_over, find_archived
+from worker.store.archive import Archived, Batch, archive_batch, count_over, find_archived
 from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.intake import AlreadyThere, NewReturn, insert_returns
@@ -106,10 +106,25 @@ async def test_a_return_that_a_worker_holds_stays(database: Database, shop: Shop
 async def test_a_limit_and_a_place_to_go_on_from_are_heeded(database: Database, shop: Shop) -> None:
     ids = [await insert_tracked(shop, f"R-{number}", state="completed", due=None) for number in range(5)]
     batch = await archive_batch(database, now(seconds=1), None, 0, 2)
-    assert (batch.count, batch.last) == (2, ids[1])
+    assert batch == Batch(2, ids[1], finished=False)
     batch = await archive_batch(database, now(seconds=1), None, ids[2], 5)
-    assert (batch.count, batch.last) == (2, ids[4])
+    assert (batch.count, batch.finished) == (2, True)
     assert [row["id"] for row in await shop.fetch("SELECT id FROM return_order")] == [ids[2]]
+
+
+async def test_returns_far_apart_are_found_in_several_steps(
+    database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.store.archive._WINDOW", 2)
+    for number in range(7):
+        await insert_tracked(shop, f"R-{number}", **({"state": "completed", "due": None} if number in (0, 6) else {}))
+    assert await count_over(database, now(seconds=1), None) == 2
+    batch, moved = Batch(0, 0, finished=False), 0
+    while not batch.finished:
+        batch = await archive_batch(database, now(seconds=1), None, batch.last, 10)
+        moved += batch.count
+    assert moved == 2
+    assert await shop.value("SELECT count(*) FROM return_order") == 5
 
 
 async def test_the_database_itself_refuses_an_archived_reference(database: Database, shop: Shop) -> None:

@@ -55,9 +55,9 @@ async def _archive(database: Database, before: datetime, account: str | None, li
     count, last, said = 0, 0, time.monotonic()
     while count < limit:
         batch = await archive_batch(database, before, account, last, min(_BATCH, limit - count))
-        if not batch.count:
-            break
         count, last = count + batch.count, batch.last
+        if batch.finished:
+            break
         if time.monotonic() - said >= _SAY_EVERY:
             said = time.monotonic()
             say(f"{_returns(count)} archived so far")

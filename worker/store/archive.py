@@ -33,16 +33,21 @@ _OVER = f"""r.state IN ({_STATES}) AND r.updated_at < :before AND (:account IS N
    AND r.cancel_requested_at IS NULL AND r.retry_requested_at IS NULL"""
 _POSTGRESQL_OVER = _OVER.replace(":account", "CAST(:account AS text)")
 
+# No index leads to what is over. So that no statement takes long, however many returns stay where they are, each reads
+# this many at most.
+_WINDOW = 200_000
+_WITHIN = "r.id > :after AND r.id <= :upto"
 _CHOOSE = {
     POSTGRESQL: text(f"""
-SELECT r.id FROM return_order r WHERE r.id > :after AND {_POSTGRESQL_OVER}
+SELECT r.id FROM return_order r WHERE {_WITHIN} AND {_POSTGRESQL_OVER}
  ORDER BY r.id LIMIT :most FOR UPDATE SKIP LOCKED"""),
-    SQLITE: text(f"SELECT r.id FROM return_order r WHERE r.id > :after AND {_OVER} ORDER BY r.id LIMIT :most"),
+    SQLITE: text(f"SELECT r.id FROM return_order r WHERE {_WITHIN} AND {_OVER} ORDER BY r.id LIMIT :most"),
 }
 _COUNT = {
-    POSTGRESQL: text(f"SELECT count(*) FROM return_order r WHERE {_POSTGRESQL_OVER}"),
-    SQLITE: text(f"SELECT count(*) FROM return_order r WHERE {_OVER}"),
+    POSTGRESQL: text(f"SELECT count(*) FROM return_order r WHERE {_WITHIN} AND {_POSTGRESQL_OVER}"),
+    SQLITE: text(f"SELECT count(*) FROM return_order r WHERE {_WITHIN} AND {_OVER}"),
 }
+_NEWEST = text("SELECT coalesce(max(id), 0) FROM return_order")
 
 
 def _columns(table: type[SQLModel]) -> list[Any]:
@@ -96,10 +101,11 @@ _REMOVE = {dialect: text(f"DELETE FROM return_order WHERE id {ids}") for dialect
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How many returns were moved in one transaction, and the highest id among them."""
+    """How many returns were moved in one transaction, up to which id they were looked for, and whether that was all."""
 
     count: int
     last: int
+    finished: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +120,29 @@ class Archived:
 
 async def archive_batch(database: Database, before: datetime, account: str | None, after: int, most: int) -> Batch:
     """Archive up to `most` returns that were over `before`, with ids beyond `after`; of one account, or of all."""
-    values = _values(database, before, account) | {"after": after, "most": most}
+    upto = after + _WINDOW
+    values = _values(database, before, account) | {"after": after, "upto": upto, "most": most}
     async with database.transaction() as connection:
+        newest = (await connection.execute(_NEWEST)).scalar_one()
         chosen = [row.id for row in await connection.execute(_CHOOSE[database.dialect], values)]
         if chosen:  # each statement by itself: rows that were waited for are read as they are now
             ids = {"ids": json.dumps(chosen)}
             await connection.execute(_KEEP[database.dialect], ids)
             await connection.execute(_REMOVE[database.dialect], ids)
-    return Batch(len(chosen), max(chosen, default=after))
+    last = chosen[-1] if len(chosen) == most else upto
+    return Batch(len(chosen), last, last >= newest)
 
 
 async def count_over(database: Database, before: datetime, account: str | None) -> int:
     """How many returns could be archived."""
+    values = _values(database, before, account)
     async with database.reading() as connection:
-        counted = await connection.execute(_COUNT[database.dialect], _values(database, before, account))
-        return int(counted.scalar_one())
+        newest = (await connection.execute(_NEWEST)).scalar_one()
+        count = 0
+        for after in range(0, newest, _WINDOW):
+            window = values | {"after": after, "upto": after + _WINDOW}
+            count += (await connection.execute(_COUNT[database.dialect], window)).scalar_one()
+    return count
 
 
 async def find_archived(database: Database, reference: str, account: str | None) -> list[Archived]:
