@@ -113,26 +113,13 @@ async def test_a_whole_life_is_shown_from_the_archive_as_before_and_its_label_is
     assert (code, after) == (0, before)
     assert "'R-1' was archived at" in said
     assert len(json.loads(after)["transitions"]) >= 4
-    _, text, _ = await typed(config, "show", "R-1")
-    assert "created at the carrier" in text
     code, _, said = await typed(config, "label", "R-1", "-o", str(tmp_path / "label.pdf"))
     assert (code, (tmp_path / "label.pdf").read_bytes()[:5]) == (0, b"%PDF-"), said
 
-    for words in (["retry", "R-1"], ["poll", "R-1"], ["label", "R-1", "--refetch"]):
+    for words in (["retry", "R-1"], ["label", "R-1", "--refetch"]):
         code, _, said = await typed(config, *words)
         assert (code, "'R-1' is archived" in said) == (1, True), (words, said)
-    code, _, said = await typed(config, "show", "R-3")
-    assert (code, said) == (1, "error: there is no return with reference 'R-3'\n")
     _, listed, _ = await typed(config, "list")
     assert ("R-2" in listed, "R-1" in listed) == (True, False)
     with pytest.raises(Exception, match="archived a return of this reference"):
         await shop.insert("R-1")
-
-
-async def test_how_long_ago_must_be_said_and_make_sense(config: Path, shop: Shop) -> None:
-    await fill(shop, 1)
-    code, _, said = await typed(config, "archive")
-    assert (code, "--older-than" in said) == (2, True)
-    code, _, said = await typed(config, "archive", "--older-than", "long")
-    assert (code, "--older-than" in said) == (2, True)
-    assert await places(shop) == (1, 0)
