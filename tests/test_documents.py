@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from tests.cadence.ledger import HEADER as CADENCE_HEADER
 from tests.chaos.test_chaos import HEADER
 from tests.postgres import PostgresServer
+from tests.scaling.capacity import HEADER as CAPACITY_HEADER
 from worker.cli.commands import application
 from worker.cli.overload import overloads
 from worker.domain.decision import StepOutcome
@@ -36,6 +37,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DATABASE = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "config" / "worker.toml").read_text(encoding="utf-8")
 CADENCE = (ROOT / "docs" / "cadence.md").read_text(encoding="utf-8")
+SCALING = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
@@ -206,6 +208,12 @@ def test_the_table_of_ninety_days_is_printed_by_the_command_beside_it() -> None:
     assert command[-3:-1] == ["-m", "long"]
     assert "def test_ninety_days_of_a_hundred_thousand_returns" in (ROOT / command[-1]).read_text(encoding="utf-8")
     assert CADENCE_HEADER in CADENCE
+
+
+def test_the_figures_of_a_big_database_are_printed_by_the_command_beside_them() -> None:
+    *_, module = snippet("scaling", SCALING).split()
+    assert (ROOT / f"{module.replace('.', '/')}.py").is_file()
+    assert CAPACITY_HEADER in SCALING
 
 
 def test_the_drawing_of_a_cadence_is_what_the_command_beside_it_prints(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.records import record
 
+HEADER = "processes   polls/s   client us/poll   server us/poll   log bytes/poll   HOT share"
 _BATCH = 100
 _PROCESSES = (1, 2, 4, 8)
 _INSERTS = 500
@@ -104,7 +105,7 @@ SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint, n_tup_upd, n_tup_ho
 
 def polls(url: str, seconds: float) -> None:
     """Polls a second by how many processes, and what each costs."""
-    print("processes   polls/s   client us/poll   server us/poll   log bytes/poll   HOT share")
+    print(HEADER)
     for count in _PROCESSES:
         log, updates, hot = asyncio.run(_counters(url))
         done = polled_by(count, url, seconds)
