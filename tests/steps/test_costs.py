@@ -23,7 +23,7 @@ ON_POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=Tru
 
 async def _followed(database: Database, folder: Path, count: int, pace: Pace | None = None) -> Loop:
     """A loop with so many polls due, of which none brings news."""
-    loop = await make_loop(database, folder, {"default": ScriptedCarrier()}, max_in_flight=80, pace=pace)
+    loop = await make_loop(database, folder, {"default": ScriptedCarrier()}, max_in_flight=67, pace=pace)
     await loop.insert_followed(
         [f"T{number}" for number in range(count)], await database_now(database) - timedelta(hours=1)
     )

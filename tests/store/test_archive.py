@@ -33,10 +33,8 @@ async def completed(database: Database, shop: Shop, reference: str, carrier_ref:
     """A return whose whole life was recorded as a worker does."""
     order_id = await insert(shop, reference, payload='{"price": 1.10, "name": "Zoë 🎁"}')
     order = await take_one(database)
-    belongings = {"packages": (PackageInfo(1, "7RET1", "a box"), PackageInfo(2)), "labels": (LABEL,)}
-    made = created(order, carrier_ref)
-    for name, value in belongings.items():
-        object.__setattr__(made, name, value)
+    packages = (PackageInfo(1, "7RET1", "a box"), PackageInfo(2))
+    made = created(order, carrier_ref)._replace(packages=packages, labels=(LABEL,))
     assert await record(database, [(order, made)]) == {order_id}
     for decide in (polled, settled_completed):
         await shop.run(f"UPDATE return_order SET due_at = {shop.moment(-1)} WHERE id = {order_id}")
