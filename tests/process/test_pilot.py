@@ -101,7 +101,9 @@ async def test_a_withdrawal_deletes_the_order_at_the_carrier(start: Start, shop:
     await until(lambda: shop.is_in("sim:stuck-1", "cancelled"), 10, lambda: worker.log_text)
     assert not carrier.pilot_orders
     assert (await shop.history("sim:stuck-1"))[-1]["reason"] == "withdrawn; the carrier deleted it"
-    assert await worker.metric('returns_worker_steps_total{account="pilot",outcome="cancelled",step="cancel"}') == 1
+    counted = 'returns_worker_steps_total{account="pilot",outcome="cancelled",step="cancel"}'
+    await until(lambda: worker.metric(counted), 5)  # counted once the record is committed, a moment after it is seen
+    assert await worker.metric(counted) == 1
 
 
 @on_one_database
