@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
 
@@ -109,7 +109,7 @@ async def times_by_size(databases: Databases, kind: str, sizes: Sequence[int], r
 
 def _unchanged(order: ReturnOrder) -> Decision:
     tomorrow = now() + timedelta(days=1)
-    return replace(polled(order, due_at=tomorrow, track_due_at=tomorrow), transitions=())
+    return polled(order, due_at=tomorrow, track_due_at=tomorrow)._replace(transitions=())
 
 
 def _completed(order: ReturnOrder) -> Decision:

@@ -15,7 +15,7 @@ import os
 import statistics
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ async def _batch(database: Database) -> int:
     claimed = await claim(database, [Lane("default", Step.TRACK, _BATCH)], f"measure:{os.getpid()}", _LEASE)
     now = datetime.now(UTC)
     made = [
-        (each.order, Decision(replace(each.order, due_at=now, track_due_at=now, claims=0), StepOutcome.UNCHANGED, ()))
+        (each.order, Decision(each.order._replace(due_at=now, track_due_at=now, claims=0), StepOutcome.UNCHANGED, ()))
         for each in claimed
     ]
     return len(await record(database, made)) if made else 0

@@ -8,7 +8,6 @@ both alike.
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ async def _hot(database: Database, measured: Measured) -> None:
 
 def _unchanged(order: ReturnOrder, later: Any) -> Decision:
     """What most polls come to: nothing new, and the next one later."""
-    after = replace(order, due_at=later, track_due_at=later, unchanged_polls=order.unchanged_polls + 1, claims=0)
+    after = order._replace(due_at=later, track_due_at=later, unchanged_polls=order.unchanged_polls + 1, claims=0)
     return Decision(after, StepOutcome.UNCHANGED, ())
 
 
