@@ -42,13 +42,7 @@ ALLOWED = {
 
 # Each library and the files it may be imported from.
 HOMES = {
-    "httpx": {
-        "carriers/addresses.py",
-        "carriers/endings.py",
-        "carriers/http.py",
-        "carriers/registry.py",
-        "carriers/transport.py",
-    },
+    "httpx": {"carriers/addresses.py", "carriers/endings.py", "carriers/http.py", "carriers/transport.py"},
     "uvloop": {"runtime/loop.py"},
     "aiohttp": {"carriers/addresses.py", "carriers/transport.py", "telemetry/http.py", "simulator/"},
     "sqlalchemy": {"store/"},

@@ -80,7 +80,7 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
     ladder = context.policy.ladder(status)
     ends_at = _end(order, status, ladder, now)
     if ends_at is not None and now >= ends_at:
-        why = _why_it_ends(order, status, ladder, now)
+        why = _why(order, status, ladder, ends_at < _age_limit(order, ladder, now))
         expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)
         order = order._replace(tracking_status=TrackingStatus.EXPIRED, status_since=now)
         return _completed(order, (*transitions, expired), "expired")
@@ -93,15 +93,16 @@ def _end(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, now: dateti
     """When it is no longer followed; before there is a shipment only the customer's link can run out."""
     if status is TrackingStatus.PENDING:
         return None
-    whole = (order.followed_since or now) + ladder.max_age
+    whole = _age_limit(order, ladder, now)
     return whole if ladder.max_stay is None else min(whole, (order.status_since or now) + ladder.max_stay)
 
 
-def _why_it_ends(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, now: datetime) -> str:
-    if (
-        ladder.max_stay is not None
-        and _end(order, status, ladder, now) != (order.followed_since or now) + ladder.max_age
-    ):
+def _age_limit(order: ReturnOrder, ladder: Ladder, now: datetime) -> datetime:
+    return (order.followed_since or now) + ladder.max_age
+
+
+def _why(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, stayed: bool) -> str:
+    if stayed and ladder.max_stay is not None:
         return f"{status} for longer than {spoken(ladder.max_stay)}"
     return f"nothing terminal within {spoken(ladder.max_age)} of {_beginning(order)}"
 

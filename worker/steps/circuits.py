@@ -68,8 +68,7 @@ class Circuits:
         breaker, before = account.policy.breaker, account.health
         if probe and is_well(outcome) is None:
             account.untried = order.next_step
-        later = after(before, order, outcome, breaker, now, probe=False)
-        if not probe and (later is before or later == before):
+        if not probe and after(before, order, outcome, breaker, now, probe=False) == before:
             return
 
         def change(health: Health, at: datetime) -> Health:
