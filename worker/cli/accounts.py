@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown
+from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.inspect import JsonOption, NameArgument, print_table
 from worker.cli.leaving import rename, retire
 from worker.cli.person import ByOption, duration_of, person_of
+from worker.cli.talk import Exit, fail, say, shown
 from worker.domain.lifecycle import State
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.context import MOST, Exit, fail, is_utf8, logs_for, opened_database, run, say, settings_of
+from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.person import duration_of
+from worker.cli.talk import MOST, Exit, fail, is_utf8, say
 from worker.cli.ways_out import AccountOption, DryRunOption
 from worker.store.accounts import database_now
 from worker.store.archive import archive_batch, count_over

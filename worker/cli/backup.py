@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.context import MOST, Exit, fail, logs_for, run, say, settings_of, shown
+from worker.cli.context import logs_for, run, settings_of
+from worker.cli.talk import MOST, Exit, fail, say, shown
 from worker.settings import Settings
 from worker.store.backup import BackupFailed, copy, destination, remember_backup, remove_older
 from worker.store.database import Database

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from worker.carriers.port import Carrier
-from worker.cli.context import fail, shown
+from worker.cli.talk import fail, shown
 from worker.configured import open_account
 from worker.domain.pacing import Pace
 from worker.runtime.clock import lease_clock

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from worker.carriers.port import CarrierError
-from worker.cli.context import Exit, logs_for, run, say, settings_of, shown
+from worker.cli.context import logs_for, run, settings_of
 from worker.cli.overload import overloads
+from worker.cli.talk import Exit, say, shown
 from worker.configured import open_account
 from worker.labels import LabelStoreError, open_label_store
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show

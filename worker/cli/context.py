@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from worker.cli.talk import MOST, Exit, fail, is_utf8, say, shown
+from worker.cli.talk import Exit, fail, is_utf8, say, shown
 from worker.labels import LabelStoreError
 from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
@@ -21,21 +21,6 @@ from worker.store.sqlite_file import AlreadyRunning
 from worker.store.tables import ReturnOrderRow
 from worker.telemetry.http import ListenError
 from worker.telemetry.logs import Redactor, configure_logs
-
-__all__ = [
-    "MOST",
-    "Exit",
-    "explained",
-    "fail",
-    "is_utf8",
-    "logs_for",
-    "opened_database",
-    "run",
-    "say",
-    "settings_of",
-    "shown",
-    "the_order",
-]
 
 
 @contextmanager

@@ -12,19 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.carrier import opened_carrier, refuse_if_held
-from worker.cli.context import (
-    MOST,
-    Exit,
-    fail,
-    logs_for,
-    opened_database,
-    run,
-    say,
-    settings_of,
-    shown,
-    the_order,
-    the_return,
-)
+from worker.cli.context import logs_for, opened_database, run, settings_of, the_order, the_return
+from worker.cli.talk import MOST, Exit, fail, say, shown
 from worker.configured import fingerprint_of, policy_of
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, LabelReady

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.context import fail, logs_for, opened_database, run, say, settings_of
+from worker.cli.context import logs_for, opened_database, run, settings_of
+from worker.cli.talk import fail, say
 from worker.store.intake import AlreadyThere, NewReturn, insert_returns
 
 

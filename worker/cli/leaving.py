@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.context import Exit, fail, is_utf8, logs_for, opened_database, run, say, settings_of, shown
+from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.inspect import NameArgument
 from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
+from worker.cli.talk import Exit, fail, is_utf8, say, shown
 from worker.cli.ways_out import DryRunOption, policies_of, tell
 from worker.domain.lifecycle import LIVE_STATES
 from worker.domain.ways_out import Person, retired

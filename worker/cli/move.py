@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from worker.cli.context import Exit, fail, logs_for, run, say, settings_of, shown
+from worker.cli.context import logs_for, run, settings_of
+from worker.cli.talk import Exit, fail, say, shown
 from worker.cli.ways_out import DryRunOption
 from worker.settings import Settings, check_database_url, place_of_url, read_secret
 from worker.store.database import Database

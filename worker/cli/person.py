@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.context import Exit, fail, is_utf8
+from worker.cli.talk import Exit, fail, is_utf8
 from worker.domain.ways_out import Person
 from worker.settings import parse_duration
 

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from worker.cli.carrier import Opened, opened_carrier, refuse_if_held
-from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown, the_order
+from worker.cli.context import logs_for, opened_database, run, settings_of, the_order
 from worker.cli.inspect import AccountOption
 from worker.cli.person import ByOption, owner_of_command, person_of
+from worker.cli.talk import Exit, fail, say, shown
 from worker.configured import fingerprint_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State

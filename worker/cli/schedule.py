@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.context import MOST, Exit, explained, fail, logs_for, opened_database, settings_of, shown
+from worker.cli.context import explained, logs_for, opened_database, settings_of
 from worker.cli.overload import figure
 from worker.cli.plan import Open, Plan, plan_of
+from worker.cli.talk import MOST, Exit, fail, shown
 from worker.cli.timeline import Timeline
 from worker.domain.demand import POLLED
 from worker.domain.forecast import Journey

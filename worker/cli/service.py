@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from worker.app import Application, wait_for_database
-from worker.cli.context import logs_for, run, say, settings_of
+from worker.cli.context import logs_for, run, settings_of
+from worker.cli.talk import say
 from worker.runtime.shutdown import stop_requested
 from worker.runtime.systemd import ServiceManager
 from worker.store.database import Database

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from worker.carriers.registry import CARRIERS, CarrierKind
-from worker.cli.context import Exit, fail, logs_for, opened_database, run, say, settings_of, shown
+from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.inspect import JsonOption, print_table
 from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
+from worker.cli.talk import Exit, fail, say, shown
 from worker.cli.ways_out import DryRunOption, policies_of
 from worker.configured import map_of
 from worker.domain.decision import Decision

@@ -8,20 +8,9 @@ from typing import Annotated
 import typer
 
 from worker.carriers.registry import CARRIERS
-from worker.cli.context import (
-    MOST,
-    Exit,
-    fail,
-    is_utf8,
-    logs_for,
-    opened_database,
-    run,
-    say,
-    settings_of,
-    shown,
-    the_order,
-)
+from worker.cli.context import logs_for, opened_database, run, settings_of, the_order
 from worker.cli.person import ByOption, ReasonOption, duration_of, owner_of_command, person_of
+from worker.cli.talk import MOST, Exit, fail, is_utf8, say, shown
 from worker.configured import policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.app import Application
-from worker.cli.context import explained, logs_for, say
+from worker.cli.context import explained, logs_for
 from worker.cli.demo.clock import CarrierClock
 from worker.cli.demo.fates import broken_promises, sample_returns
 from worker.cli.demo.folder import DATABASE, LABELS, LOG, make_folder, write_settings
@@ -23,6 +23,7 @@ from worker.cli.demo.samples import SAMPLE_REFERENCE
 from worker.cli.demo.screen import screen
 from worker.cli.demo.shop import Shop
 from worker.cli.demo.summary import Creations, Findings, print_summary
+from worker.cli.talk import say
 from worker.runtime.shutdown import stop_requested
 from worker.simulator import Order, PilotOrder, Request, Simulator
 from worker.store.queries import find_orders, read_history

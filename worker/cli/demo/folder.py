@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from worker.cli.context import Exit, fail
+from worker.cli.talk import Exit, fail
 from worker.settings import Settings, load
 
 DATABASE = "returns.db"
