@@ -2,10 +2,30 @@
 
 import pytest
 
+from tests.databases import (
+    kind,
+    migrated_file,
+    migrated_postgres,
+    migrated_postgres_url,
+    migrated_url,
+    own_database,
+    untouched,
+)
 from tests.pgbouncer import pgbouncer
 from tests.postgres import postgres_server, postgres_url
 
-__all__ = ["pgbouncer", "postgres_server", "postgres_url"]
+__all__ = [
+    "kind",
+    "migrated_file",
+    "migrated_postgres",
+    "migrated_postgres_url",
+    "migrated_url",
+    "own_database",
+    "pgbouncer",
+    "postgres_server",
+    "postgres_url",
+    "untouched",
+]
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

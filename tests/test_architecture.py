@@ -1,10 +1,9 @@
 """The rule of the house: imports point one way, and each library has one home."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1] / "worker"
 
@@ -64,15 +63,19 @@ HOMES = {
 STANDARD_LIBRARY_ONLY = ("domain",)
 
 FILES = sorted(ROOT.rglob("*.py"))
+TREES = {file: ast.parse(file.read_text(encoding="utf-8")) for file in FILES}
 
 
 def _imports(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(TREES[file]):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are absolute"
             yield node.module or ""
+
+
+IMPORTS = [(file, name) for file in FILES for name in _imports(file)]
 
 
 def _place(file: Path) -> str:
@@ -84,46 +87,52 @@ def _room(file: Path) -> str:
     return first.removesuffix(".py")
 
 
-@pytest.mark.parametrize("file", FILES, ids=_place)
-def test_imports_point_one_way(file: Path) -> None:
-    room = _room(file)
-    for name in _imports(file):
-        parts = name.split(".")
-        if parts[0] == "worker" and len(parts) > 1 and parts[1] != room:
-            assert parts[1] in ALLOWED[room], f"{_place(file)} imports {name}"
+def test_imports_point_one_way() -> None:
+    wrong = [
+        f"{_place(file)} imports {name}"
+        for file, name in IMPORTS
+        if (parts := name.split("."))[0] == "worker" and len(parts) > 1 and parts[1] != _room(file)
+        if parts[1] not in ALLOWED[_room(file)]
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=_place)
-def test_each_library_has_its_home(file: Path) -> None:
-    for name in _imports(file):
-        library = name.split(".")[0]
-        if library in HOMES:
-            assert any(_place(file).startswith(home) for home in HOMES[library]), f"{_place(file)} imports {name}"
+def test_each_library_has_its_home() -> None:
+    wrong = [
+        f"{_place(file)} imports {name}"
+        for file, name in IMPORTS
+        if (library := name.split(".")[0]) in HOMES
+        and not any(_place(file).startswith(home) for home in HOMES[library])
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if _room(file) in STANDARD_LIBRARY_ONLY], ids=_place)
-def test_the_domain_needs_nothing_but_the_standard_library(file: Path) -> None:
-    import sys
-
-    for name in _imports(file):
-        assert name.split(".")[0] in sys.stdlib_module_names or name.startswith("worker.domain"), name
-
-
-@pytest.mark.parametrize("file", FILES, ids=_place)
-def test_a_concrete_carrier_is_named_only_where_carriers_are_registered(file: Path) -> None:
-    if _place(file) == "carriers/registry.py" or _place(file).startswith(("carriers/izipack", "carriers/returnpilot")):
-        return
-    named = [name for name in _imports(file) if name.startswith(("worker.carriers.izipack", "worker.carriers.returnp"))]
-    assert named == [], _place(file)
+def test_the_domain_needs_nothing_but_the_standard_library() -> None:
+    wrong = [
+        f"{_place(file)} imports {name}"
+        for file, name in IMPORTS
+        if _room(file) in STANDARD_LIBRARY_ONLY
+        and name.split(".")[0] not in sys.stdlib_module_names
+        and not name.startswith("worker.domain")
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=_place)
-def test_every_module_opens_with_its_purpose(file: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
-    assert docstring, f"{_place(file)} says not what it is for"
-    assert docstring.splitlines()[0].endswith((".", "!", "?", "`.", ":")), _place(file)
+def test_a_concrete_carrier_is_named_only_where_carriers_are_registered() -> None:
+    wrong = [
+        f"{_place(file)} imports {name}"
+        for file, name in IMPORTS
+        if name.startswith(("worker.carriers.izipack", "worker.carriers.returnpilot"))
+        and not _place(file).startswith(("carriers/registry.py", "carriers/izipack", "carriers/returnpilot"))
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=_place)
-def test_no_file_grows_beyond_a_room(file: Path) -> None:
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= 360, _place(file)
+def test_every_module_opens_with_its_purpose() -> None:
+    first_lines = {_place(file): (ast.get_docstring(TREES[file]) or "").partition("\n")[0] for file in FILES}
+    assert {place: line for place, line in first_lines.items() if not line.endswith((".", "!", "?", ":"))} == {}
+
+
+def test_no_file_grows_beyond_a_room() -> None:
+    lines = {_place(file): len(file.read_text(encoding="utf-8").splitlines()) for file in FILES}
+    assert {place: count for place, count in lines.items() if count > 360} == {}

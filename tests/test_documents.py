@@ -8,12 +8,14 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import asyncpg
 import pytest
 import typer.main
-from pydantic import BaseModel
+from sqlmodel import SQLModel
 
 from tests.cadence.ledger import HEADER as CADENCE_HEADER
 from tests.chaos.test_chaos import HEADER
@@ -26,10 +28,10 @@ from worker.domain.errors import MEANING, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.tracking import TrackingStatus
 from worker.settings import Settings, load
+from worker.settings.table import Table
 from worker.store.database import Database
 from worker.store.queries import Backlog
 from worker.store.schema import migrate
-from worker.store.tables import ArchivedReturnRow, DatabasePlaceRow, ReturnOrderRow, StatusTransitionRow
 from worker.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
@@ -73,24 +75,53 @@ def test_every_error_code_is_explained_as_the_code_explains_it(code: ErrorCode) 
     assert f"| `{code}` | {MEANING[code]} |" in DATABASE
 
 
-@pytest.mark.parametrize("table", [ReturnOrderRow, StatusTransitionRow, ArchivedReturnRow, DatabasePlaceRow])
-def test_every_column_is_documented(table: type) -> None:
-    for column in table.__table__.c:  # type: ignore[attr-defined]
-        assert f"`{column.name}`" in DATABASE, column.name
+@pytest.mark.parametrize("table", sorted(SQLModel.metadata.tables))
+def test_every_column_is_documented_in_the_section_of_its_table(table: str) -> None:
+    sections = [part for part in DATABASE.split("\n## ") if f"`{table}`" in part.partition("\n")[0]]
+    assert len(sections) == 1, f"docs/database.md has no section about {table}"
+    assert [c.name for c in SQLModel.metadata.tables[table].c if f"`{c.name}`" not in sections[0]] == []
 
 
-def test_every_setting_is_in_the_reference() -> None:
-    def names(model: type[BaseModel]) -> set[str]:
-        found = set()
-        for name, field in model.model_fields.items():
-            found.add(name)
-            annotation = str(field.annotation)
-            for other in BaseModel.__subclasses__():
-                found |= names(other) if f"{other.__name__}" in annotation and other is not model else set()
-        return found
+def test_every_setting_is_in_the_reference_and_nothing_else_is() -> None:
+    settings, written = set(_settings(Settings, "")), set(_written(REFERENCE))
+    assert len(settings) > 70
+    # An override has the keys of what it overrides; the reference shows its table with one of them and names the rest.
+    overrides = {(table, key) for table, key in settings if "*" in table or table == "accounts.default.polling"}
+    assert {key for _, key in overrides} == {key for table, key in settings if table == "polling"}
+    assert settings - overrides - written == set()
+    assert {table for table, _ in overrides} - {table for table, _ in written} == set()
+    free = {"accounts.default.receiver", "accounts.default.status_map"}  # their keys are the shop's and the carrier's
+    assert {(table, key) for table, key in written if table not in free} - settings == set()
 
-    for name in sorted(names(Settings)):
-        assert re.search(rf"\b{name}\b", REFERENCE), name
+
+def _settings(model: type[Table], path: str) -> Iterator[tuple[str, str]]:
+    """Each setting as its table and its key; `*` stands for a tracking status, `default` for an account."""
+    for name, field in model.model_fields.items():
+        parts = (part for part in _parts(field.annotation) if isinstance(part, type))
+        inner = next((part for part in parts if issubclass(part, Table)), None)
+        if inner is None:
+            yield (f"{path}.{name}", "*") if name in {"receiver", "status_map"} else (path, name)
+            continue
+        place = f"{path}.{name}".lstrip(".")
+        yield from _settings(inner, {"accounts": "accounts.default", "by_status": f"{place}.*"}.get(name, place))
+
+
+def _parts(annotation: object) -> Iterator[object]:
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
+def _written(toml: str) -> Iterator[tuple[str, str]]:
+    """Each key of the reference with its table, those that are commented out too."""
+    table = ""
+    for line in toml.splitlines():
+        if header := re.fullmatch(r"(?:# )?\[([\w.]+)\]", line):
+            table = re.sub(r"(by_status)\.\w+", r"\1.*", header[1])
+            if table.endswith(("receiver", "status_map")):
+                yield table, "*"
+        elif key := re.match(r"(?:# )?(\w+) = ", line):
+            yield table, key[1]
 
 
 def test_the_configuration_in_the_readme_is_a_good_one(tmp_path: Path) -> None:

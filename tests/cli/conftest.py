@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.process.shop import Shop
-from worker.store.database import Database
-from worker.store.schema import migrate
 
 
 @pytest.fixture
@@ -21,19 +19,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def filled_url(request: pytest.FixtureRequest, folder: Path) -> str:
+@pytest.fixture
+def filled_url(folder: Path, migrated_url: str) -> str:
     """A database in which 12 returns of `default` are in transit and one of `pilot` is completed."""
-    sqlite = request.param == "sqlite"
-    url = f"sqlite:///{folder}/returns.db" if sqlite else str(request.getfixturevalue("postgres_url"))
-    asyncio.run(_fill(url))
-    return url
+    asyncio.run(_fill(migrated_url))
+    return migrated_url
 
 
 async def _fill(url: str) -> None:
-    database = Database(url)
-    await migrate(database)
-    await database.close()
     shop = Shop(url)
     insert = (
         "INSERT INTO return_order (account, reference, payload, state, next_step, carrier_ref, tracking_status, due_at)"

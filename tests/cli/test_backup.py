@@ -22,7 +22,7 @@ def database(folder: Path, filled_url: str) -> Path:
     return folder / "returns.db"
 
 
-on_sqlite = pytest.mark.parametrize("filled_url", ["sqlite"], indirect=True)
+on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
 
 
 def references(file: Path) -> list[str]:
@@ -170,7 +170,7 @@ def test_a_missing_folder_a_keep_without_one_and_no_database_are_said(database: 
     assert not database.exists()
 
 
-@pytest.mark.parametrize("filled_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("kind", ["postgresql"])
 def test_for_postgresql_it_says_how(database: Path, folder: Path) -> None:
     result = called("backup", "copy.db")
     assert result.exit_code == 1

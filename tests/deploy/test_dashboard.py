@@ -94,7 +94,7 @@ async def watched(
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus (Debian: prometheus)")
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_every_query_of_every_panel_brings_data_and_every_rule_works(
     watched: tuple[RunningWorker, RunningPrometheus], shop: Shop, carrier: Simulator, config: Path, tmp_path: Path
 ) -> None:

@@ -98,7 +98,7 @@ def test_a_name_that_no_worker_shows_is_noticed(series: Series) -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_promtool_finds_nothing_to_say_about_the_metrics_of_a_running_worker(
     start: Callable[..., RunningWorker], shop: Shop
 ) -> None:

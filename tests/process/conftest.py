@@ -10,11 +10,9 @@ from tests.process.shop import Shop
 from worker.simulator import Simulator
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/returns.db"
-    return str(request.getfixturevalue("postgres_url"))
+@pytest.fixture
+def database_url(migrated_url: str) -> str:
+    return migrated_url
 
 
 @pytest.fixture

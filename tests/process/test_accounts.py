@@ -17,7 +17,7 @@ from worker.simulator import Simulator
 from worker.simulator.faults import reply, server_error, throttled
 
 Start = Callable[..., RunningWorker]
-on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
 RATE = 240
 
 

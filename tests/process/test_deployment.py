@@ -12,8 +12,8 @@ from tests.process.shop import Shop
 Start = Callable[..., RunningWorker]
 Spoil = Callable[[Path, Path], str]
 
-sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+sqlite_only = pytest.mark.parametrize("kind", ["sqlite"])
+postgresql_only = pytest.mark.parametrize("kind", ["postgresql"])
 
 
 def key_is_missing(folder: Path, config: Path) -> str:
@@ -49,6 +49,7 @@ def database_is_no_database(folder: Path, config: Path) -> str:
 
 
 def database_was_never_made(folder: Path, config: Path) -> str:
+    (folder / "returns.db").unlink()
     replace(config, "auto_migrate = true", "auto_migrate = false")
     return "the database's schema is missing; run: returns-worker migrate"
 
@@ -82,10 +83,10 @@ async def test_what_only_a_person_can_mend_ends_with_78_and_one_line(
     assert "Traceback" not in worker.log_text
 
 
+@pytest.mark.usefixtures("own_database")
 async def test_a_database_older_than_the_code_is_not_touched_unless_it_may_be(
     start: Start, config: Path, shop: Shop
 ) -> None:
-    assert (await typed(config, "migrate"))[0] == 0
     await shop.execute("UPDATE alembic_version SET version_num = '0005'")
     replace(config, "auto_migrate = true", "auto_migrate = false")
     worker = start()
@@ -136,10 +137,10 @@ async def test_a_key_file_that_vanishes_is_told_and_the_last_key_stays_in_use_un
 
 
 @postgresql_only
+@pytest.mark.usefixtures("own_database")
 async def test_a_clock_far_from_the_database_s_is_said_and_waited_for_and_may_come_right_by_itself(
     start: Start, config: Path, shop: Shop
 ) -> None:
-    assert (await typed(config, "migrate"))[0] == 0
     await _let_the_database_be_ahead(shop, "5 minutes")
     refused = start()
     assert await refused.ended() == 1

@@ -16,7 +16,7 @@ from worker.simulator import Simulator
 from worker.simulator.faults import trickle
 
 Start = Callable[..., RunningWorker]
-pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+pytestmark = pytest.mark.parametrize("kind", ["postgresql"])
 
 LEASE, TIMEOUT, GRACE = 5, 2, 5  # seconds, as in the configuration of these tests
 

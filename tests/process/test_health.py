@@ -14,7 +14,7 @@ from tests.process.running import RunningWorker, typed
 
 Start = Callable[..., RunningWorker]
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("kind", ["sqlite"])
 
 
 @pytest.fixture

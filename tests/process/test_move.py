@@ -17,7 +17,7 @@ from worker.simulator.faults import trickle
 Start = Callable[..., RunningWorker]
 REFERENCE = re.compile(r"(BUSY|UNDER-WAY)-\d+|IN-DOUBT|DONE|NEW")
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = pytest.mark.parametrize("kind", ["sqlite"])
 
 
 def in_the_books(carrier: Simulator) -> list[str]:

@@ -83,7 +83,7 @@ async def network(simulator: Simulator, certificate: Path) -> AsyncIterator[tupl
             yield port, asked
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_a_return_comes_to_its_end_through_a_proxy_with_a_password_and_a_private_authority(
     start: Start, shop: Shop, carrier: Simulator, config: Path, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from worker.simulator.faults import cut, hang
 Start = Callable[..., RunningWorker]
 
 # What does not depend on the kind of database is shown on one of them; each of these takes seconds.
-on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_one_database = pytest.mark.parametrize("kind", ["sqlite"])
 
 
 async def insert(shop: Shop, reference: str, **changes: Any) -> None:

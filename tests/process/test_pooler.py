@@ -16,7 +16,10 @@ from tests.process.shop import Shop
 
 Start = Callable[..., RunningWorker]
 
-pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+pytestmark = [
+    pytest.mark.parametrize("kind", ["postgresql"]),
+    pytest.mark.usefixtures("own_database"),  # the pooler leads to it
+]
 
 
 @pytest.fixture

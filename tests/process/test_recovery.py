@@ -17,7 +17,7 @@ from worker.simulator.faults import hang, trickle
 Start = Callable[..., RunningWorker]
 LEASE, TICK = 3.0, 0.2
 SLOW_MACHINE = 1.0  # seconds that a busy machine may take on top
-on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
 
 
 @pytest.fixture

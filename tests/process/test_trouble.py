@@ -63,7 +63,7 @@ async def test_every_problem_of_a_bad_configuration_is_named_at_once_and_nothing
         assert place in worker.log_text
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("kind", ["postgresql"])
 async def test_an_unreachable_database_is_waited_for_and_then_ends_with_69(start: Start, config: Path) -> None:
     config.write_text(config.read_text().replace("postgresql://", "postgresql://nobody@127.0.0.1:1/x?ignored="))
     worker = start()
@@ -71,7 +71,7 @@ async def test_an_unreachable_database_is_waited_for_and_then_ends_with_69(start
     assert worker.saw("database_unavailable")
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("kind", ["postgresql"])
 async def test_a_database_restart_is_waited_out(
     start: Start, shop: Shop, carrier: Simulator, postgres_server: PostgresServer
 ) -> None:
@@ -84,7 +84,7 @@ async def test_a_database_restart_is_waited_out(
     assert await worker.stopped() == 0
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_a_newer_database_refuses_an_older_worker(start: Start, tmp_path: Path) -> None:
     worker = await start().ready()
     assert await worker.stopped() == 0
@@ -97,7 +97,7 @@ async def test_a_newer_database_refuses_an_older_worker(start: Start, tmp_path: 
     assert "newer version of returns-worker" in older.log_text
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_the_pages_answer_for_the_process(start: Start) -> None:
     worker = await start().ready()
     assert await worker.get("/livez") == (200, "ok\n")
@@ -109,7 +109,7 @@ async def test_the_pages_answer_for_the_process(start: Start) -> None:
         assert await worker.metric(series) == 0
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_until_idle_stops_when_nothing_is_left_to_do_now(config: Path, shop: Shop, start: Start) -> None:
     worker = await start().ready()
     assert await worker.stopped() == 0
@@ -148,7 +148,7 @@ async def _all_are(shop: Shop, state: str) -> bool:
     return all(row["state"] == state for row in await shop.execute("SELECT state FROM return_order"))
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_bytes_that_are_no_utf8_are_rejected_and_stop_nobody(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:

@@ -19,7 +19,7 @@ from tests.process.test_recovery import _cpu_seconds
 from worker.simulator import Simulator
 
 Start = Callable[..., RunningWorker]
-on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
 
 SOON = 2.0  # seconds; much less than the tick below, much more than a busy machine needs
 ASLEEP = {  # nothing but a hint ends the sleep of a worker whose returns are all followed
@@ -47,6 +47,7 @@ async def test_a_row_inserted_by_sql_and_a_request_wake_a_sleeping_worker(
 
 
 @on_postgresql
+@pytest.mark.usefixtures("own_database")
 async def test_with_the_hint_switched_off_by_trigger_or_by_setting_the_tick_finds_the_row(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -62,7 +63,7 @@ async def test_with_the_hint_switched_off_by_trigger_or_by_setting_the_tick_find
     await until(lambda: shop.is_in("R-3", "tracking"), SOON, lambda: deaf.log_text)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_a_worker_that_shall_not_be_woken_finds_the_row_by_its_tick(start: Start, shop: Shop) -> None:
     worker = await start(**TICKING, **HINTLESS).ready()
     await shop.insert("R-1")

@@ -61,7 +61,7 @@ async def test_a_person_leads_every_held_and_rejected_return_out(
     assert (code, said) == (1, "MADE: refused: it is already completed\n0 returns changed, 1 refused\n")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("kind", ["sqlite"])
 async def test_what_makes_no_sense_is_wrong_usage(start: Start, shop: Shop, config: Path) -> None:
     worker = await start().ready()
     assert await worker.stopped() == 0

@@ -18,7 +18,8 @@ from worker.domain.pacing import Pace
 from worker.store.accounts import database_now
 from worker.store.database import POSTGRESQL, Database
 
-ON_POSTGRESQL = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+ON_POSTGRESQL = pytest.mark.parametrize("kind", ["postgresql"])
+pytestmark = pytest.mark.usefixtures("own_database")  # settings of the tables are changed, and statistics read
 
 
 async def _followed(database: Database, folder: Path, count: int, pace: Pace | None = None) -> Loop:

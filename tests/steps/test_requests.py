@@ -36,7 +36,7 @@ async def _turn(loop: Loop) -> None:
     await loop.turn()
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)  # what is asked does not depend on it
+@pytest.mark.parametrize("kind", ["sqlite"])  # what is asked does not depend on it
 @pytest.mark.parametrize(
     ("carrier", "payload", "expected"),
     [

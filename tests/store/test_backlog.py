@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 from sqlalchemy import event
 
+from tests.databases import elsewhere
 from tests.postgres import PostgresServer
-from tests.store.conftest import elsewhere
 from tests.store.rows import CALL, LEASE, OVER, created, polled
 from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
