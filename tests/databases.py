@@ -18,6 +18,11 @@ from tests.postgres import PostgresServer
 from worker.store.database import Database
 from worker.store.schema import migrate
 
+on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
+"""For what needs SQLite, or does not depend on the kind of database and is worth one run."""
+on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
+"""For what needs PostgreSQL, or does not depend on the kind but takes several workers."""
+
 _EMPTY = """
 DO $$
 BEGIN

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calls import ACCOUNTS, called, configured
+from tests.databases import on_postgresql, on_sqlite
 
 NAMED = "returns-20261103T030000Z.db"
 
@@ -20,9 +21,6 @@ NAMED = "returns-20261103T030000Z.db"
 def database(folder: Path, filled_url: str) -> Path:
     configured(folder, f'[database]\nurl = "{filled_url}"\n{ACCOUNTS}')
     return folder / "returns.db"
-
-
-on_sqlite = pytest.mark.parametrize("kind", ["sqlite"])
 
 
 def references(file: Path) -> list[str]:
@@ -170,7 +168,7 @@ def test_a_missing_folder_a_keep_without_one_and_no_database_are_said(database: 
     assert not database.exists()
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 def test_for_postgresql_it_says_how(database: Path, folder: Path) -> None:
     result = called("backup", "copy.db")
     assert result.exit_code == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.databases import on_sqlite
 from tests.deploy.prometheus import DASHBOARD, Query, RunningPrometheus, panels, queries
 from tests.deploy.rules import ROOT, Series, problems, rules, shown_by_a_worker
 from tests.process.conftest import carrier, config, database_url, shop, start
@@ -94,7 +95,7 @@ async def watched(
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus (Debian: prometheus)")
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_every_query_of_every_panel_brings_data_and_every_rule_works(
     watched: tuple[RunningWorker, RunningPrometheus], shop: Shop, carrier: Simulator, config: Path, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import on_sqlite
 from tests.deploy.rules import (
     PROMETHEUS,
     ROOT,
@@ -98,7 +99,7 @@ def test_a_name_that_no_worker_shows_is_noticed(series: Series) -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_promtool_finds_nothing_to_say_about_the_metrics_of_a_running_worker(
     start: Callable[..., RunningWorker], shop: Shop
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import on_postgresql, on_sqlite
 from tests.process.running import PAYLOAD, RunningWorker, typed, until
 from tests.process.shop import Shop
 from worker.domain.pacing import Pace
@@ -17,7 +18,6 @@ from worker.simulator import Simulator
 from worker.simulator.faults import reply, server_error, throttled
 
 Start = Callable[..., RunningWorker]
-on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
 RATE = 240
 
 
@@ -35,7 +35,8 @@ async def _four_workers_ask(start: Start, shop: Shop, carrier: Simulator, config
     config.write_text(config.read_text().replace("rate_per_minute = 0", f"rate_per_minute = {RATE}", 1))
     workers = [await start().ready() for _ in range(4)]
     await _insert_stuck(shop, 40)
-    await asyncio.sleep(seconds)
+    most = seconds / Pace(RATE).interval.total_seconds()
+    await until(lambda: len(carrier.ledger) > most, 2 * seconds, lambda: workers[0].log_text)
     assert [await worker.stopped() for worker in workers] == [0] * 4
     return sorted(request.at for request in carrier.ledger)
 
@@ -49,7 +50,6 @@ async def test_four_processes_together_take_no_more_than_one_pace(
     for seconds in (0.5, 2, 5, 8):
         allowed = pace.burst + (seconds + 3) / pace.interval.total_seconds() + 1  # a token lasts three seconds
         assert _most_in(times, seconds) <= allowed, seconds
-    assert len(times) >= 0.5 * 8 / pace.interval.total_seconds()  # and they use it
 
 
 @pytest.mark.long
@@ -73,10 +73,11 @@ async def test_a_carrier_that_asks_to_wait_is_heard_by_every_worker(
     await until(lambda: any(each.reply_status == 429 for each in carrier.ledger), 5)
     refused_at = next(each.at for each in carrier.ledger if each.reply_status == 429)
     await until(lambda: carrier.ledger[-1].at > refused_at + 2.5, 10, lambda: workers[0].log_text)
-    after = [each.at - refused_at for each in carrier.ledger if each.at > refused_at + 0.5]  # what was under way
-    assert min(after) > 2.5
+    under_way = [each for each in carrier.ledger if refused_at < each.at <= refused_at + 2.5]
+    assert len(under_way) <= 2 * 8, "no more than both workers had in flight; unheard it would be some 250"
 
 
+@on_postgresql
 async def test_a_carrier_that_is_down_is_asked_once_in_a_while_and_then_everything_goes_on(
     start: Start, shop: Shop, carrier: Simulator, config: Path, database_url: str
 ) -> None:
@@ -89,9 +90,10 @@ async def test_a_carrier_that_is_down_is_asked_once_in_a_while_and_then_everythi
     for worker in workers:  # what was under way has ended
         await until(lambda worker=worker: _is_idle(worker), 5)
     asked = len(carrier.requests("status"))
-    await asyncio.sleep(4)
-    probes = len(carrier.requests("status")) - asked
-    assert 1 <= probes <= 3, "after 1 s, and then every 2 s"
+    await until(lambda: len(carrier.requests("status")) >= asked + 3, 12, lambda: workers[0].log_text)
+    first, second, third = (request.at for request in carrier.requests("status")[asked : asked + 3])
+    assert second - first > 1.5, "one probe after 1 s, and then one every 2 s, of all workers together"
+    assert third - second > 1.5
     open_until = 'returns_worker_account_circuit_open_until_timestamp_seconds{account="default",circuit="account"}'
     assert await workers[0].metric(open_until) > time.time() - 10
     _, ready = await workers[0].get("/readyz")
@@ -106,6 +108,7 @@ async def test_a_carrier_that_is_down_is_asked_once_in_a_while_and_then_everythi
     await until(lambda: len(carrier.requests("status")) > before + 24, 10, lambda: workers[0].log_text)
 
 
+@on_sqlite
 async def test_a_person_holds_an_account_or_its_creations_and_releases_it(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
@@ -124,6 +127,7 @@ async def test_a_person_holds_an_account_or_its_creations_and_releases_it(
     assert (code, "held until 20" in said, "by anna" in said) == (0, True, True)
     held = 'returns_worker_account_held_until_timestamp_seconds{account="default"}'
     await until(lambda: _is_set(worker, held), 5)
+    await until(lambda: _is_idle(worker), 5)
     asked = len(carrier.ledger)
     await asyncio.sleep(1)
     assert len(carrier.ledger) == asked
@@ -158,6 +162,7 @@ async def _is_set(worker: RunningWorker, series: str) -> bool:
     return await worker.metric(series) > 0
 
 
+@on_sqlite
 async def test_a_person_asks_now_also_about_what_is_completed_and_about_what_is_not_there(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
@@ -199,6 +204,7 @@ async def test_a_person_asks_now_also_about_what_is_completed_and_about_what_is_
     assert (code, "nothing to ask the carrier about" in said) == (1, True)
 
 
+@on_sqlite
 async def test_a_shop_learns_the_carrier_s_words_and_maps_them_for_returns_still_followed(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:

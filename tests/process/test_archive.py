@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import on_sqlite
 from tests.process.nursery import nursery
 from tests.process.running import RunningWorker, typed, until
 from tests.process.shop import Shop
@@ -94,6 +95,7 @@ async def test_a_worker_beside_it_goes_on_and_loses_nothing(
         assert not worker.saw(event), worker.log_text
 
 
+@on_sqlite
 async def test_a_whole_life_is_shown_from_the_archive_as_before_and_its_label_is_written(
     start: Start, config: Path, shop: Shop, tmp_path: Path
 ) -> None:

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import on_postgresql, on_sqlite
 from tests.process.running import KEY, RunningWorker, typed, until
 from tests.process.shop import Shop
 
 Start = Callable[..., RunningWorker]
 Spoil = Callable[[Path, Path], str]
-
-sqlite_only = pytest.mark.parametrize("kind", ["sqlite"])
-postgresql_only = pytest.mark.parametrize("kind", ["postgresql"])
 
 
 def key_is_missing(folder: Path, config: Path) -> str:
@@ -59,7 +57,7 @@ def replace(config: Path, before: str, after: str) -> None:
     config.write_text(config.read_text().replace(before, after))
 
 
-@sqlite_only
+@on_sqlite
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -95,7 +93,7 @@ async def test_a_database_older_than_the_code_is_not_touched_unless_it_may_be(
     assert (await shop.execute("SELECT version_num FROM alembic_version"))[0]["version_num"] == "0005"
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_port_that_is_taken_may_become_free_and_so_ends_with_1(start: Start, config: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -107,7 +105,7 @@ async def test_a_port_that_is_taken_may_become_free_and_so_ends_with_1(start: St
     await start().ready()
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_label_store_that_is_away_may_come_back_and_so_ends_with_1(start: Start, config: Path) -> None:
     replace(config, config.read_text().split("[labels]\n")[1].splitlines()[0], 'store = "s3://bucket/labels"')
     bucket = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-1"}
@@ -116,7 +114,7 @@ async def test_a_label_store_that_is_away_may_come_back_and_so_ends_with_1(start
     assert "error: cannot write returns-worker-check to the label store s3://bucket/labels/" in worker.log_text
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_key_file_that_vanishes_is_told_and_the_last_key_stays_in_use_until_it_is_back(
     start: Start, shop: Shop, tmp_path: Path
 ) -> None:
@@ -136,7 +134,7 @@ async def test_a_key_file_that_vanishes_is_told_and_the_last_key_stays_in_use_un
     await until(lambda: told(0), 10, lambda: worker.log_text)
 
 
-@postgresql_only
+@on_postgresql
 @pytest.mark.usefixtures("own_database")
 async def test_a_clock_far_from_the_database_s_is_said_and_waited_for_and_may_come_right_by_itself(
     start: Start, config: Path, shop: Shop

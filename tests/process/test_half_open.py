@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.databases import on_postgresql
 from tests.process.running import PAYLOAD, RunningWorker, until
 from tests.process.shop import Shop
 from tests.proxy import Proxy
@@ -16,7 +17,7 @@ from worker.simulator import Simulator
 from worker.simulator.faults import trickle
 
 Start = Callable[..., RunningWorker]
-pytestmark = pytest.mark.parametrize("kind", ["postgresql"])
+pytestmark = on_postgresql
 
 LEASE, TIMEOUT, GRACE = 5, 2, 5  # seconds, as in the configuration of these tests
 
@@ -55,13 +56,15 @@ async def test_calls_end_within_a_lease_when_the_database_answers_nothing_and_go
 async def test_a_shutdown_ends_in_time_and_says_every_result_that_it_could_not_write(
     to_database: Proxy, start: Start, shop: Shop, carrier: Simulator
 ) -> None:
-    worker = await start().ready()
-    carrier.inject("create", trickle(0.002))
+    # The answer takes one second, on a busy machine several.
+    patient = {"RETURNS_WORKER_ACCOUNTS__DEFAULT__TIMEOUT": "4s", "RETURNS_WORKER_WORKER__LEASE": "7s"}
+    worker = await start(**patient).ready()
+    carrier.inject("create", trickle(0.001))
     await shop.insert("R-1")
     await until(lambda: carrier.requests("create"), 10, lambda: worker.log_text)
     to_database.freeze()
     await until(lambda: carrier.orders, 5)
-    await asyncio.sleep(1.5)  # the answer trickles in, and the worker tries to write it
+    await until(lambda: _nothing_in_flight(worker), 10)  # the answer has trickled in, and is to be written
     began = time.monotonic()
     worker.send(signal.SIGTERM)
     await worker.ended(GRACE + 6)
@@ -75,3 +78,7 @@ async def test_a_shutdown_ends_in_time_and_says_every_result_that_it_could_not_w
     await start().ready()
     await until(lambda: shop.is_in("R-1", "needs_attention"), 15)
     assert len(carrier.requests("create")) == 1
+
+
+async def _nothing_in_flight(worker: RunningWorker) -> bool:
+    return await worker.metric('returns_worker_in_flight{account="default"}') == 0

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import on_sqlite
 from tests.process.nursery import nursery
 from tests.process.running import RunningWorker, typed
 
 Start = Callable[..., RunningWorker]
 
-pytestmark = pytest.mark.parametrize("kind", ["sqlite"])
+pytestmark = on_sqlite
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import hashlib
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from tests.databases import on_sqlite
 from tests.process.running import KEY, PAYLOAD, RunningWorker, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
@@ -20,14 +20,10 @@ async def test_a_return_inserted_by_sql_is_created_labelled_and_followed_to_deli
 ) -> None:
     worker = await start().ready()
     await shop.insert("R-1001")
-    inserted_at = time.monotonic()
-
-    await until(lambda: carrier.requests("create"), 5, lambda: worker.log_text)
-    picked_up_after = carrier.requests("create")[0].at - inserted_at
+    await until(lambda: carrier.requests("create"), 1, lambda: worker.log_text)
     await until(lambda: shop.is_in("R-1001", "completed"), 15, lambda: worker.log_text)
 
     order = await shop.order("R-1001")
-    assert picked_up_after < 1.0
     assert order["tracking_status"] == "delivered"
     assert order["carrier_status"] == "Delivered"
     assert order["carrier_ref"] in carrier.orders
@@ -44,6 +40,7 @@ async def test_a_return_inserted_by_sql_is_created_labelled_and_followed_to_deli
     assert KEY not in worker.log_text
 
 
+@on_sqlite
 async def test_the_label_is_on_disk_as_the_label_row_says_and_has_a_page_for_each_package(
     start: Start, shop: Shop
 ) -> None:
@@ -60,6 +57,7 @@ async def test_the_label_is_on_disk_as_the_label_row_says_and_has_a_page_for_eac
     assert [(row["position"], row["description"]) for row in packages] == [(1, "package 1"), (2, "package 2")]
 
 
+@on_sqlite
 async def test_an_invalid_payload_is_rejected_with_every_path_named_and_can_be_mended(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -79,6 +77,7 @@ async def test_an_invalid_payload_is_rejected_with_every_path_named_and_can_be_m
     assert len(carrier.requests("create")) == 1
 
 
+@on_sqlite
 async def test_a_lost_answer_is_never_sent_again_and_goes_to_a_person(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -108,6 +107,7 @@ async def test_a_worker_killed_during_a_creation_does_not_make_the_next_one_send
     assert len(carrier.requests("create")) == 1
 
 
+@on_sqlite
 async def test_a_stop_lets_a_creation_in_flight_finish_and_records_it(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -120,6 +120,7 @@ async def test_a_stop_lets_a_creation_in_flight_finish_and_records_it(
     assert (order["state"], order["create_started_at"], order["lease_owner"]) == ("pending", None, None)
 
 
+@on_sqlite
 async def test_a_second_signal_ends_it_at_once(start: Start, shop: Shop, carrier: Simulator) -> None:
     worker = await start().ready()
     carrier.inject("create", hang())
@@ -131,6 +132,7 @@ async def test_a_second_signal_ends_it_at_once(start: Start, shop: Shop, carrier
     assert await worker.ended(2) == 128 + signal.SIGTERM
 
 
+@on_sqlite
 async def test_a_withdrawal_stops_the_following_and_says_that_the_carrier_was_not_told(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:

@@ -9,8 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
-
+from tests.databases import on_sqlite
 from tests.process.running import KEY, RunningWorker, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
@@ -83,7 +82,7 @@ async def network(simulator: Simulator, certificate: Path) -> AsyncIterator[tupl
             yield port, asked
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_return_comes_to_its_end_through_a_proxy_with_a_password_and_a_private_authority(
     start: Start, shop: Shop, carrier: Simulator, config: Path, tmp_path: Path
 ) -> None:

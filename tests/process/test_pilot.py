@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.databases import on_postgresql, on_sqlite
 from tests.process.running import PILOT_PAYLOAD, TOKEN, RunningWorker, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
@@ -16,13 +15,13 @@ from worker.simulator.faults import cut, hang
 Start = Callable[..., RunningWorker]
 
 # What does not depend on the kind of database is shown on one of them; each of these takes seconds.
-on_one_database = pytest.mark.parametrize("kind", ["sqlite"])
 
 
 async def insert(shop: Shop, reference: str, **changes: Any) -> None:
     await shop.insert(reference, {**PILOT_PAYLOAD, **changes}, account="pilot")
 
 
+@on_sqlite
 async def test_a_return_is_created_its_link_shown_its_shipment_labelled_and_followed_to_its_end(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -51,6 +50,7 @@ async def test_a_return_is_created_its_link_shown_its_shipment_labelled_and_foll
     assert TOKEN not in worker.log_text
 
 
+@on_sqlite
 async def test_a_creation_whose_answer_is_lost_is_found_and_adopted_and_never_sent_twice(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -63,6 +63,7 @@ async def test_a_creation_whose_answer_is_lost_is_found_and_adopted_and_never_se
     assert "found at the carrier by its reference, and adopted" in reasons
 
 
+@on_postgresql
 async def test_a_creation_of_a_worker_that_was_killed_is_found_by_the_next_one(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -77,7 +78,7 @@ async def test_a_creation_of_a_worker_that_was_killed_is_found_by_the_next_one(
     assert len(carrier.requests("rp_create")) == len(carrier.pilot_orders) == 1
 
 
-@on_one_database
+@on_sqlite
 async def test_a_creation_that_never_arrived_is_sent_again_after_two_look_ups_that_nobody_can_outrun(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -92,7 +93,7 @@ async def test_a_creation_that_never_arrived_is_sent_again_after_two_look_ups_th
     assert len(carrier.pilot_orders) == 1
 
 
-@on_one_database
+@on_sqlite
 async def test_a_withdrawal_deletes_the_order_at_the_carrier(start: Start, shop: Shop, carrier: Simulator) -> None:
     worker = await start().ready()
     await insert(shop, "sim:stuck-1")
@@ -106,7 +107,7 @@ async def test_a_withdrawal_deletes_the_order_at_the_carrier(start: Start, shop:
     assert await worker.metric(counted) == 1
 
 
-@on_one_database
+@on_sqlite
 async def test_a_withdrawal_that_comes_too_late_is_refused_and_the_return_followed_on(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -125,7 +126,7 @@ async def test_a_withdrawal_that_comes_too_late_is_refused_and_the_return_follow
     assert len(carrier.requests("rp_delete")) == 1
 
 
-@on_one_database
+@on_sqlite
 async def test_a_withdrawal_asked_for_while_the_creation_is_in_doubt_waits_for_the_look_up(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -139,7 +140,7 @@ async def test_a_withdrawal_asked_for_while_the_creation_is_in_doubt_waits_for_t
     assert len(carrier.requests("rp_create")) == 1
 
 
-@on_one_database
+@on_sqlite
 async def test_the_pace_is_kept_at_the_carrier_whatever_there_is_to_do(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
@@ -157,7 +158,7 @@ async def test_the_pace_is_kept_at_the_carrier_whatever_there_is_to_do(
             assert last - first + 1 <= allowed, f"{last - first + 1} requests in {at[last] - at[first]:.1f} s"
 
 
-@on_one_database
+@on_sqlite
 async def test_many_due_returns_are_followed_by_the_list(start: Start, shop: Shop, carrier: Simulator) -> None:
     worker = await start().ready()
     for number in range(40):

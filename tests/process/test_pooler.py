@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.databases import on_postgresql
 from tests.pgbouncer import PgBouncer
 from tests.process.running import PILOT_PAYLOAD, RunningWorker, until
 from tests.process.shop import Shop
@@ -17,7 +18,7 @@ from tests.process.shop import Shop
 Start = Callable[..., RunningWorker]
 
 pytestmark = [
-    pytest.mark.parametrize("kind", ["postgresql"]),
+    on_postgresql,
     pytest.mark.usefixtures("own_database"),  # the pooler leads to it
 ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import on_postgresql, on_sqlite
 from tests.postgres import PostgresServer
 from tests.process.nursery import nursery
 from tests.process.running import PILOT_PAYLOAD, RunningWorker, typed, until
@@ -42,7 +43,7 @@ class Backup:
         await admin.execute(f"ALTER DATABASE {self._name}_backup RENAME TO {self._name}")
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_dump_restored_into_another_database_goes_on_and_creates_nothing_twice(
     start: Start, shop: Shop, carrier: Simulator, config: Path, postgres_server: PostgresServer
 ) -> None:
@@ -112,7 +113,7 @@ async def test_what_was_created_since_the_backup_is_found_at_the_carrier_or_aske
     assert (len(carrier.requests("create")), len(carrier.requests("rp_create"))) == (3, 1)
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_file_that_is_replaced_under_a_worker_ends_it_and_the_next_one_looks_before_it_sends(
     start: Start, shop: Shop, carrier: Simulator, backup: Backup
 ) -> None:
@@ -143,7 +144,7 @@ async def test_a_backup_from_before_the_first_start_is_noticed_too(
     assert len(carrier.requests("create")) == 1
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_result_in_hand_is_said_when_its_file_is_gone(
     start: Start, shop: Shop, carrier: Simulator, backup: Backup
 ) -> None:
@@ -159,7 +160,7 @@ async def test_a_result_in_hand_is_said_when_its_file_is_gone(
     assert (said["reference"], said["carrier_ref"]) == ("FLYING", next(iter(carrier.orders)))
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_second_worker_on_one_sqlite_file_is_refused_and_a_restart_after_a_kill_is_not(
     start: Start, shop: Shop
 ) -> None:
@@ -173,7 +174,7 @@ async def test_a_second_worker_on_one_sqlite_file_is_refused_and_a_restart_after
     await until(lambda: shop.is_in("R-1", "completed"), 15, lambda: third.log_text)
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_backup_restored_on_another_path_goes_on_and_creates_nothing_twice(
     start: Start, shop: Shop, carrier: Simulator, config: Path, tmp_path: Path
 ) -> None:

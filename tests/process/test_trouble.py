@@ -9,8 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
+from tests.databases import on_postgresql, on_sqlite
 from tests.postgres import PostgresServer
 from tests.process.running import KEY, PAYLOAD, RunningWorker, until
 from tests.process.shop import Shop
@@ -19,6 +18,7 @@ from worker.simulator import Simulator
 Start = Callable[..., RunningWorker]
 
 
+@on_sqlite
 async def test_a_refused_key_holds_the_account_and_a_changed_key_file_releases_it(
     start: Start, shop: Shop, carrier: Simulator, tmp_path: Path
 ) -> None:
@@ -43,6 +43,7 @@ async def test_a_refused_key_holds_the_account_and_a_changed_key_file_releases_i
     assert "IZI-wrong-key" not in worker.log_text
 
 
+@on_sqlite
 async def test_an_account_that_is_not_configured_leaves_the_row_untouched_and_is_told(start: Start, shop: Shop) -> None:
     worker = await start().ready()
     await shop.insert("R-1", account="elsewhere")
@@ -52,6 +53,7 @@ async def test_an_account_that_is_not_configured_leaves_the_row_untouched_and_is
     assert await shop.order("R-1") == before
 
 
+@on_sqlite
 async def test_every_problem_of_a_bad_configuration_is_named_at_once_and_nothing_starts(
     start: Start, config: Path
 ) -> None:
@@ -63,7 +65,7 @@ async def test_every_problem_of_a_bad_configuration_is_named_at_once_and_nothing
         assert place in worker.log_text
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_an_unreachable_database_is_waited_for_and_then_ends_with_69(start: Start, config: Path) -> None:
     config.write_text(config.read_text().replace("postgresql://", "postgresql://nobody@127.0.0.1:1/x?ignored="))
     worker = start()
@@ -71,7 +73,7 @@ async def test_an_unreachable_database_is_waited_for_and_then_ends_with_69(start
     assert worker.saw("database_unavailable")
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_database_restart_is_waited_out(
     start: Start, shop: Shop, carrier: Simulator, postgres_server: PostgresServer
 ) -> None:
@@ -84,7 +86,7 @@ async def test_a_database_restart_is_waited_out(
     assert await worker.stopped() == 0
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_newer_database_refuses_an_older_worker(start: Start, tmp_path: Path) -> None:
     worker = await start().ready()
     assert await worker.stopped() == 0
@@ -97,7 +99,7 @@ async def test_a_newer_database_refuses_an_older_worker(start: Start, tmp_path: 
     assert "newer version of returns-worker" in older.log_text
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_the_pages_answer_for_the_process(start: Start) -> None:
     worker = await start().ready()
     assert await worker.get("/livez") == (200, "ok\n")
@@ -109,7 +111,7 @@ async def test_the_pages_answer_for_the_process(start: Start) -> None:
         assert await worker.metric(series) == 0
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_until_idle_stops_when_nothing_is_left_to_do_now(config: Path, shop: Shop, start: Start) -> None:
     worker = await start().ready()
     assert await worker.stopped() == 0
@@ -129,6 +131,7 @@ async def test_until_idle_stops_when_nothing_is_left_to_do_now(config: Path, sho
     assert await shop.execute("SELECT id FROM label")
 
 
+@on_postgresql
 async def test_a_stop_hands_back_what_was_not_started(start: Start, shop: Shop, carrier: Simulator) -> None:
     worker = await start().ready()
     for number in range(20):
@@ -148,7 +151,7 @@ async def _all_are(shop: Shop, state: str) -> bool:
     return all(row["state"] == state for row in await shop.execute("SELECT state FROM return_order"))
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_bytes_that_are_no_utf8_are_rejected_and_stop_nobody(
     start: Start, shop: Shop, carrier: Simulator
 ) -> None:

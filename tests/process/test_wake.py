@@ -13,13 +13,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.databases import on_postgresql, on_sqlite
 from tests.process.running import PAYLOAD, RunningWorker, until
 from tests.process.shop import Shop
 from tests.process.test_recovery import _cpu_seconds
 from worker.simulator import Simulator
 
 Start = Callable[..., RunningWorker]
-on_postgresql = pytest.mark.parametrize("kind", ["postgresql"])
 
 SOON = 2.0  # seconds; much less than the tick below, much more than a busy machine needs
 ASLEEP = {  # nothing but a hint ends the sleep of a worker whose returns are all followed
@@ -63,7 +63,7 @@ async def test_with_the_hint_switched_off_by_trigger_or_by_setting_the_tick_find
     await until(lambda: shop.is_in("R-3", "tracking"), SOON, lambda: deaf.log_text)
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_worker_that_shall_not_be_woken_finds_the_row_by_its_tick(start: Start, shop: Shop) -> None:
     worker = await start(**TICKING, **HINTLESS).ready()
     await shop.insert("R-1")

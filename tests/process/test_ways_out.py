@@ -1,11 +1,9 @@
 """The commands of a person, as typed, beside a worker that runs."""
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
+from tests.databases import on_sqlite
 from tests.process.running import RunningWorker, typed, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
@@ -14,6 +12,7 @@ from worker.simulator.faults import cut, reply
 Start = Callable[..., RunningWorker]
 
 
+@on_sqlite
 async def test_a_person_leads_every_held_and_rejected_return_out(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
@@ -44,10 +43,13 @@ async def test_a_person_leads_every_held_and_rejected_return_out(
     code, _, said = await typed(config, "retry", "UNMADE-1")
     assert (code, "cannot be searched" in said) == (1, True)
 
-    await asyncio.sleep(3)  # a lease and a time limit: nobody can be sending the lost creations any more
     chosen = ["--state", "needs_attention", "--error-code", "create_outcome_unknown", "--older-than", "1s"]
-    code, out, said = await typed(config, "resolve", "--not-created", *chosen, "--dry-run")
-    assert (code, len(out.splitlines()), said) == (0, 2, "2 returns would be changed\n")
+
+    async def nobody_can_be_sending_them() -> bool:  # after a lease and a time limit; until then it is refused
+        code, out, said = await typed(config, "resolve", "--not-created", *chosen, "--dry-run")
+        return (code, len(out.splitlines()), said) == (0, 2, "2 returns would be changed\n")
+
+    await until(nobody_can_be_sending_them, 10)
     assert await shop.is_in("UNMADE-1", "needs_attention")
     code, out, said = await typed(config, "resolve", "--not-created", *chosen, "--by", "anna", "--reason", "not there")
     assert (code, len(out.splitlines()), said) == (0, 2, "2 returns changed\n")
@@ -61,7 +63,7 @@ async def test_a_person_leads_every_held_and_rejected_return_out(
     assert (code, said) == (1, "MADE: refused: it is already completed\n0 returns changed, 1 refused\n")
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_what_makes_no_sense_is_wrong_usage(start: Start, shop: Shop, config: Path) -> None:
     worker = await start().ready()
     assert await worker.stopped() == 0

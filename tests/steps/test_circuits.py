@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import text
 
+from tests.databases import on_postgresql
 from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from worker.carriers.port import OutcomeUnknown, Throttled, Unavailable
 from worker.domain.health import Circuit, Health
@@ -98,7 +99,7 @@ async def test_one_probe_closes_it_when_the_carrier_is_well_again(sick: tuple[Lo
     assert carrier.count("track") == 20  # those that failed wait for their next try
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_of_several_workers_one_tries(database: Database, tmp_path: Path) -> None:
     carrier = ScriptedCarrier()
     loops = [await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=4) for _ in range(3)]
@@ -200,7 +201,7 @@ async def test_a_carrier_whose_polls_alone_fail_still_gets_creations(sick: tuple
     assert carrier.count("create") == 1
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_locked_row_does_not_keep_its_account_from_being_tried(database: Database, tmp_path: Path) -> None:
     carrier = ScriptedCarrier()
     loop = await make_loop(database, tmp_path, {"default": carrier})
@@ -225,7 +226,7 @@ async def test_labels_that_are_not_ready_show_that_the_carrier_is_well(database:
     assert (carrier.calls, await _health(loop)) == ([("label", "L0")], Health())
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_lock_on_one_account_s_row_keeps_no_other_account(database: Database, tmp_path: Path) -> None:
     sick, well = ScriptedCarrier(), ScriptedCarrier()
     sick.on_track = _down

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
+from tests.databases import on_postgresql
 from tests.postgres import URL_VARIABLE
 from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from tests.store.shop import Shop
@@ -18,7 +19,6 @@ from worker.domain.pacing import Pace
 from worker.store.accounts import database_now
 from worker.store.database import POSTGRESQL, Database
 
-ON_POSTGRESQL = pytest.mark.parametrize("kind", ["postgresql"])
 pytestmark = pytest.mark.usefixtures("own_database")  # settings of the tables are changed, and statistics read
 
 
@@ -118,7 +118,7 @@ async def _as_filled(url: str) -> None:
 
 
 @pytest.mark.skipif(URL_VARIABLE in os.environ, reason="on a server with other users their WAL would be counted")
-@ON_POSTGRESQL
+@on_postgresql
 async def test_a_poll_writes_a_kilobyte_of_wal_at_most_and_its_claim_is_hot(
     database: Database, postgres_url: str, tmp_path: Path
 ) -> None:
@@ -134,7 +134,7 @@ async def test_a_poll_writes_a_kilobyte_of_wal_at_most_and_its_claim_is_hot(
     assert counted["wal"] < 1000 * polls
 
 
-@ON_POSTGRESQL
+@on_postgresql
 async def test_every_index_of_the_returns_is_worth_its_wal(database: Database) -> None:
     """A poll moves the row and so makes an entry in each, some 107 bytes of WAL; the last two have few rows."""
     async with database.reading() as connection:
@@ -150,7 +150,7 @@ async def test_every_index_of_the_returns_is_worth_its_wal(database: Database) -
         }
 
 
-@ON_POSTGRESQL
+@on_postgresql
 async def test_a_snapshot_that_somebody_holds_makes_a_backlog_no_dearer(
     database: Database, postgres_url: str, tmp_path: Path
 ) -> None:
@@ -169,7 +169,7 @@ async def test_a_snapshot_that_somebody_holds_makes_a_backlog_no_dearer(
     assert max(pages[-5:]) < 1.5 * min(pages[:5])
 
 
-@ON_POSTGRESQL
+@on_postgresql
 async def test_what_is_over_makes_a_poll_no_dearer(database: Database, postgres_url: str, tmp_path: Path) -> None:
     """But for a level or two of each index; the table has 500 pages in the end."""
     pages = []

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import on_sqlite
 from tests.process.running import KEY, PAYLOAD, PILOT_PAYLOAD, TOKEN
 from tests.steps.scripted import Loop, make_loop
 from worker.carriers import open_carrier
@@ -36,7 +37,7 @@ async def _turn(loop: Loop) -> None:
     await loop.turn()
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])  # what is asked does not depend on it
+@on_sqlite  # what is asked does not depend on it
 @pytest.mark.parametrize(
     ("carrier", "payload", "expected"),
     [

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.databases import on_postgresql
 from tests.store.conftest import Open
 from tests.store.rows import OVER, insert, insert_tracked, now, take
 from tests.store.shop import Shop
@@ -188,7 +189,7 @@ async def test_rounding_never_gives_tokens_away(database: Database, shop: Shop) 
     assert spent.replace(tzinfo=UTC) - start >= count * pace.interval - timedelta(milliseconds=1)
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_tokens_wait_for_each_other_and_read_the_clock_afterwards(
     url: str, database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

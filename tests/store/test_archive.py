@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.databases import on_postgresql
 from tests.store.conftest import Open
 from tests.store.rows import created, insert, insert_tracked, now, polled, settled, take_one
 from tests.store.shop import Refused, Shop
@@ -21,7 +22,6 @@ from worker.store.queries import History, find_orders, read_history
 from worker.store.records import CarrierRefTaken, record
 from worker.store.renames import NamesCollide, read_belongings, rename_returns, shared_by
 
-postgresql_only = pytest.mark.parametrize("kind", ["postgresql"])
 LABEL = StoredLabel(1, "file:///labels/NR-1.pdf", "application/pdf", 1528, 2, "ab" * 32)
 
 
@@ -197,7 +197,7 @@ async def test_an_emptied_document_leaves_the_reference_taken(database: Database
         await insert(shop, "R-1")
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_row_that_somebody_locks_is_passed_over(database: Database, shop: Shop, url: str) -> None:
     for reference in ("R-1", "R-2"):
         await insert_tracked(shop, reference, state="completed", due=None)
@@ -207,7 +207,7 @@ async def test_a_row_that_somebody_locks_is_passed_over(database: Database, shop
     assert await shop.value("SELECT reference FROM return_order") == "R-1"
 
 
-@postgresql_only
+@on_postgresql
 @pytest.mark.parametrize("isolation", ["read_committed", "repeatable_read", "serializable"])
 async def test_an_insert_that_meets_the_archiving_of_its_reference_is_refused(
     database: Database, shop: Shop, url: str, isolation: Any
@@ -238,7 +238,7 @@ async def test_an_insert_that_meets_the_archiving_of_its_reference_is_refused(
     assert await shop.value("SELECT count(*) FROM archived_return") == 1
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_stricter_transaction_inserts_as_any_other(database: Database, shop: Shop) -> None:
     async with shop.connection.transaction(isolation="serializable"):
         await insert(shop, "R-1")
@@ -246,7 +246,7 @@ async def test_a_stricter_transaction_inserts_as_any_other(database: Database, s
     assert await shop.value("SELECT count(*) FROM return_order") == 1
 
 
-@postgresql_only
+@on_postgresql
 @pytest.mark.usefixtures("own_database")
 async def test_a_shop_without_any_right_to_the_archive_inserts_and_is_refused_all_the_same(
     database: Database, shop: Shop

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.databases import on_postgresql
 from tests.domain.cases import SEARCHABLE
 from tests.store.conftest import Open
 from tests.store.rows import CALL, LEASE, OVER, created, insert, insert_tracked, take, take_one
@@ -175,7 +176,7 @@ async def test_concurrent_claimers_never_get_the_same_row(url: str, opened: Open
     assert await shop.value("SELECT max(lease_token) FROM return_order") == 1
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_row_the_shop_has_locked_is_passed_over(url: str, database: Database, shop: Shop) -> None:
     await insert(shop, "R-1")
     await insert(shop, "R-2")
@@ -246,7 +247,7 @@ async def test_nothing_is_sent_for_a_return_that_was_deleted(database: Database,
     await hand_back(database, [order])
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_withdrawal_and_a_creation_at_once_have_one_winner(url: str, database: Database, shop: Shop) -> None:
     await insert(shop, "R-1")
     order = await take_one(database)
@@ -258,7 +259,7 @@ async def test_a_withdrawal_and_a_creation_at_once_have_one_winner(url: str, dat
     assert await start_creation(database, order, CALL) is None
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_creation_does_not_wait_for_a_row_that_the_shop_locks(url: str, database: Database, shop: Shop) -> None:
     """Or a shop's transaction over many rows would take every connection of the worker."""
     await insert(shop, "R-1")

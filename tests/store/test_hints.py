@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from tests.databases import on_postgresql, on_sqlite
 from tests.proxy import Proxy
 from tests.store.conftest import Open
 from tests.store.rows import CALL, LEASE, created, insert, now, polled, take, take_one
@@ -26,8 +27,6 @@ from worker.store.intake import NewReturn, insert_returns
 from worker.store.place import settle_place
 from worker.store.records import record
 
-postgresql_only = pytest.mark.parametrize("kind", ["postgresql"])
-sqlite_only = pytest.mark.parametrize("kind", ["sqlite"])
 Heard = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, bool]]
 
 
@@ -106,7 +105,7 @@ async def test_what_the_shop_commits_wakes(database: Database, shop: Shop) -> No
         assert watched.losses == []
 
 
-@postgresql_only
+@on_postgresql
 async def test_only_what_the_shop_does_is_notified_and_not_the_workers_own_work(
     database: Database, shop: Shop, heard: Heard
 ) -> None:
@@ -129,7 +128,7 @@ async def test_only_what_the_shop_does_is_notified_and_not_the_workers_own_work(
     assert await heard(insert_returns(database, [NewReturn("default", "R-2", {})]))
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_roll_back_is_not_notified_and_a_transaction_is_once(shop: Shop, url: str) -> None:
     said: list[str] = []
     listening = await asyncpg.connect(url)
@@ -145,7 +144,7 @@ async def test_a_roll_back_is_not_notified_and_a_transaction_is_once(shop: Shop,
     await listening.close()
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_shop_with_column_grants_and_no_right_to_notify_wakes_too(
     own_database: None, shop: Shop, heard: Heard
 ) -> None:
@@ -163,7 +162,7 @@ async def test_a_shop_with_column_grants_and_no_right_to_notify_wakes_too(
         await shop.run(f"DROP ROLE {role}")
 
 
-@postgresql_only
+@on_postgresql
 @pytest.mark.parametrize("trigger", ["return_order_wake_on_insert", "return_order_wake_on_request"])
 async def test_each_trigger_can_be_switched_off(own_database: None, shop: Shop, heard: Heard, trigger: str) -> None:
     await shop.run(f"ALTER TABLE return_order DISABLE TRIGGER {trigger}")
@@ -172,7 +171,7 @@ async def test_each_trigger_can_be_switched_off(own_database: None, shop: Shop, 
     assert (on_insert, on_request) == (trigger.endswith("request"), trigger.endswith("insert"))
 
 
-@postgresql_only
+@on_postgresql
 async def test_other_databases_of_the_cluster_are_not_heard(
     database: Database, opened: Open, empty_url: str, shop: Shop
 ) -> None:
@@ -183,7 +182,7 @@ async def test_other_databases_of_the_cluster_are_not_heard(
         assert watched.wakes == 2
 
 
-@postgresql_only
+@on_postgresql
 @pytest.mark.parametrize("in_vain", [True, False])
 async def test_many_notifications_are_few_wakes_and_fewer_when_they_bring_nothing(
     database: Database, shop: Shop, in_vain: bool
@@ -202,7 +201,7 @@ async def test_many_notifications_are_few_wakes_and_fewer_when_they_bring_nothin
         assert watched.wakes <= 2 + seconds / (hints._GAP * (hints._IN_VAIN if in_vain else 1))
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_half_open_connection_is_noticed_and_listening_goes_on(
     url: str, opened: Open, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,7 +221,7 @@ async def test_a_half_open_connection_is_noticed_and_listening_goes_on(
             assert [tries for _, tries in watched.losses] == list(range(1, len(watched.losses) + 1))
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_server_that_is_not_there_is_tried_again_more_and_more_rarely(opened: Open) -> None:
     waits: list[float] = []
     task = asyncio.create_task(
@@ -238,7 +237,7 @@ async def test_a_server_that_is_not_there_is_tried_again_more_and_more_rarely(op
     assert waits[2] >= waits[0] * 2
 
 
-@sqlite_only
+@on_sqlite
 async def test_the_workers_own_commits_wake_nobody_and_an_insert_between_them_does(
     database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +258,7 @@ async def test_the_workers_own_commits_wake_nobody_and_an_insert_between_them_do
         await watched.until(lambda: watched.wakes == 2)
 
 
-@sqlite_only
+@on_sqlite
 @pytest.mark.parametrize("then", ["missing", "another"])
 async def test_watching_makes_no_file_and_opens_none_that_replaced_the_workers_own(
     database: Database, shop: Shop, url: str, then: str
@@ -280,7 +279,7 @@ async def test_watching_makes_no_file_and_opens_none_that_replaced_the_workers_o
     assert (watched.wakes, file.exists()) == (0, then == "another")
 
 
-@sqlite_only
+@on_sqlite
 async def test_watching_holds_no_lock_that_others_wait_for(database: Database, url: str) -> None:
     async with watching(database):
         other = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=0, isolation_level=None)
@@ -289,7 +288,7 @@ async def test_watching_holds_no_lock_that_others_wait_for(database: Database, u
         other.close()
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_file_whose_name_means_something_in_an_address_is_watched(
     opened: Open, tmp_path: Path, migrated_file: Path
 ) -> None:

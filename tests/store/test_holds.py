@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.databases import on_postgresql
 from tests.store.conftest import Open
 from tests.store.rows import now
 from tests.store.shop import Shop
@@ -142,7 +143,7 @@ async def test_a_person_s_hold_for_some_hours_is_not_ended_by_another_key(databa
     assert (await read_holds(database))["one"].code == REFUSED
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_lock_on_an_account_s_row_is_not_waited_for(url: str, database: Database) -> None:
     """Such as an operator's transaction that was left open: whoever waits for it takes a connection from the others."""
     await register_accounts(database, ["one", "two"])

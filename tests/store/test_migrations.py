@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
+from tests.databases import on_postgresql
 from tests.store.conftest import Open
 from tests.store.rows import insert, insert_tracked, take_one
 from tests.store.shop import Shop
@@ -143,7 +144,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(
     assert await migrate(database) == (None, HEAD)
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_the_schema_of_the_search_path_is_used(empty_url: str, opened: Open) -> None:
     async with Shop.at(empty_url) as shop:
         await shop.run("CREATE SCHEMA returns")

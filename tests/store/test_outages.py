@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import exc, text
 
+from tests.databases import on_postgresql, on_sqlite
 from tests.postgres import PostgresServer
 from tests.store.conftest import Open
 from tests.store.rows import CALL, created, insert, insert_tracked, polled, take, take_one
@@ -21,9 +22,6 @@ from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import find_orders, read_backlog
 from worker.store.records import Standing, record, standings
 from worker.store.schema import schema_state
-
-sqlite_only = pytest.mark.parametrize("kind", ["sqlite"])
-postgresql_only = pytest.mark.parametrize("kind", ["postgresql"])
 
 
 @contextlib.contextmanager
@@ -38,7 +36,7 @@ def long_write(file: Path | None) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-@sqlite_only
+@on_sqlite
 async def test_another_process_write_is_waited_for(opened: Open, shop: Shop) -> None:
     database = opened(busy_timeout=20)
     await insert(shop, "R-1")
@@ -50,7 +48,7 @@ async def test_another_process_write_is_waited_for(opened: Open, shop: Shop) -> 
         assert len(await claiming) == 1
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_write_that_never_ends_is_an_outage_after_the_busy_timeout(opened: Open, shop: Shop) -> None:
     database = opened(busy_timeout=0.3)
     await insert(shop, "R-1")
@@ -62,7 +60,7 @@ async def test_a_write_that_never_ends_is_an_outage_after_the_busy_timeout(opene
     assert len(await take(database)) == 1
 
 
-@sqlite_only
+@on_sqlite
 async def test_reads_do_not_wait_for_a_write(opened: Open, shop: Shop) -> None:
     database = opened(busy_timeout=0)
     await insert(shop, "R-1")
@@ -71,7 +69,7 @@ async def test_reads_do_not_wait_for_a_write(opened: Open, shop: Shop) -> None:
         assert len(await read_backlog(database)) == 1
 
 
-@sqlite_only
+@on_sqlite
 async def test_writes_of_one_process_queue_up_instead_of_failing(opened: Open, shop: Shop) -> None:
     database = opened(busy_timeout=0)
     for number in range(20):
@@ -95,7 +93,7 @@ async def test_a_write_that_is_cancelled_leaves_no_lock_behind(database: Databas
     assert await take(database) == []
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_write_that_is_cancelled_while_it_waits_leaves_no_lock_behind(opened: Open, shop: Shop) -> None:
     database = opened(busy_timeout=5)
     await insert(shop, "R-1")
@@ -110,7 +108,7 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_no_lock_behind(op
     assert len(await take(database)) == 1
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_file_that_cannot_be_opened_is_an_outage(opened: Open, tmp_path: Path) -> None:
     database = opened(f"sqlite:///{tmp_path}/missing/returns.db")
     with pytest.raises(DatabaseUnavailable, match="unable to open database file"):
@@ -119,7 +117,7 @@ async def test_a_file_that_cannot_be_opened_is_an_outage(opened: Open, tmp_path:
     await schema_state(database)
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_file_that_is_no_database_is_refused(opened: Open, tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("Dear customer, " * 1000)
     with pytest.raises(DatabaseRefused, match="not a database"):
@@ -170,7 +168,7 @@ async def test_leaving_with_an_error_undoes_the_transaction(database: Database, 
     await insert(shop, "R-1")
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_server_that_crashes_is_an_outage_and_then_it_goes_on(
     opened: Open, url: str, postgres_server: PostgresServer
 ) -> None:
@@ -203,7 +201,7 @@ async def test_a_server_that_crashes_is_an_outage_and_then_it_goes_on(
     assert len(await insist(lambda: take(database, Step.TRACK))) == 3  # type: ignore[arg-type]
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_connection_that_is_killed_is_an_outage(database: Database, shop: Shop) -> None:
     await insert(shop, "R-1")
     kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'returns-worker'"
@@ -225,7 +223,7 @@ async def test_a_connection_that_is_killed_is_an_outage(database: Database, shop
     assert len(await take(database)) == 1
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_result_whose_answer_got_lost_is_recognised(database: Database, shop: Shop) -> None:
     await insert(shop, "R-1")
     order = await take_one(database)
@@ -237,19 +235,19 @@ async def test_a_result_whose_answer_got_lost_is_recognised(database: Database, 
     assert await standings(database, [order]) == {order.id: Standing.WRITTEN}
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_server_that_is_not_there_is_an_outage(opened: Open) -> None:
     with pytest.raises(DatabaseUnavailable):
         await read_backlog(opened("postgresql://nobody@127.0.0.1:1/nowhere"))
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_database_that_is_not_there_is_an_outage(opened: Open, url: str) -> None:
     with pytest.raises(DatabaseUnavailable, match="does not exist"):
         await read_backlog(opened(f"{url}_missing"))
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_full_pool_is_waited_for(opened: Open, shop: Shop) -> None:
     database = opened(pool_size=1)
     for number in range(10):
@@ -258,7 +256,7 @@ async def test_a_full_pool_is_waited_for(opened: Open, shop: Shop) -> None:
     assert len({row.order.id for rows in got for row in rows}) == 10
 
 
-@postgresql_only
+@on_postgresql
 async def test_what_passes_by_itself_is_an_outage(database: Database) -> None:
     for state in ["08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03", "58030", "25006"]:
         with pytest.raises(DatabaseUnavailable, match="for a while"):
@@ -266,7 +264,7 @@ async def test_what_passes_by_itself_is_an_outage(database: Database) -> None:
                 await connection.execute(text(f"DO $$ BEGIN RAISE 'for a while' USING ERRCODE = '{state}'; END $$"))
 
 
-@postgresql_only
+@on_postgresql
 async def test_what_does_not_pass_by_itself_is_no_outage(database: Database) -> None:
     for state in ["22001", "23514", "42P01", "P0001", "XX000"]:
         with pytest.raises(exc.DBAPIError, match="for ever"):
@@ -274,7 +272,7 @@ async def test_what_does_not_pass_by_itself_is_no_outage(database: Database) -> 
                 await connection.execute(text(f"DO $$ BEGIN RAISE 'for ever' USING ERRCODE = '{state}'; END $$"))
 
 
-@postgresql_only
+@on_postgresql
 async def test_what_only_a_person_can_grant_is_a_refusal(database: Database) -> None:
     for state in ["42501", "28000", "28P01", "3D000"]:
         with pytest.raises(DatabaseRefused, match="not for you"):
@@ -282,13 +280,13 @@ async def test_what_only_a_person_can_grant_is_a_refusal(database: Database) -> 
                 await connection.execute(text(f"DO $$ BEGIN RAISE 'not for you' USING ERRCODE = '{state}'; END $$"))
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_value_that_the_driver_refuses_is_no_outage(database: Database) -> None:
     with pytest.raises((exc.DBAPIError, ValueError)):
         await find_orders(database, limit=2**70)
 
 
-@postgresql_only
+@on_postgresql
 @pytest.mark.usefixtures("own_database")
 async def test_a_worker_goes_on_while_a_newer_one_migrates(database: Database, shop: Shop) -> None:
     """A prepared statement whose columns changed their type fails once; that is no reason to stop."""
@@ -306,7 +304,7 @@ async def test_a_worker_goes_on_while_a_newer_one_migrates(database: Database, s
     assert await start_creation(database, order, CALL) is not None
 
 
-@sqlite_only
+@on_sqlite
 async def test_what_was_committed_survives_a_power_cut(database: Database) -> None:
     """FULL syncs the log at every commit; with NORMAL the last creations could be gone, and be sent once more."""
     async with AsyncExitStack() as connections:

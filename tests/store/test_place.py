@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import on_postgresql, on_sqlite
 from tests.postgres import PostgresServer
 from tests.store.conftest import Open
 from tests.store.rows import CALL, OVER, insert, insert_tracked, now, settled, take, take_one
@@ -19,9 +20,6 @@ from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailabl
 from worker.store.place import declare_restored, settle_place
 from worker.store.records import record
 from worker.store.sqlite_file import AlreadyRunning, SqliteFile
-
-sqlite_only = pytest.mark.parametrize("kind", ["sqlite"])
-postgresql_only = pytest.mark.parametrize("kind", ["postgresql"])
 
 
 def held(opened: Open, url: str) -> Database:
@@ -67,7 +65,7 @@ async def test_a_doubt_that_was_settled_does_not_come_back(opened: Open, url: st
     assert not (await take_one(database)).doubtful
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_copied_file_is_noticed(opened: Open, url: str, tmp_path: Path) -> None:
     database = held(opened, url)
     await settle_place(database)
@@ -77,7 +75,7 @@ async def test_a_copied_file_is_noticed(opened: Open, url: str, tmp_path: Path) 
     assert await settle_place(held(opened, url)) is False
 
 
-@sqlite_only
+@on_sqlite
 async def test_a_file_that_was_set_back_in_place_is_noticed_if_anything_was_sent_since(
     opened: Open, url: str, shop: Shop, tmp_path: Path
 ) -> None:
@@ -101,7 +99,7 @@ async def test_a_file_that_was_set_back_in_place_is_noticed_if_anything_was_sent
     assert await settle_place(restored) is False
 
 
-@sqlite_only
+@on_sqlite
 async def test_nothing_is_sent_from_a_file_that_another_one_replaced(
     opened: Open, url: str, shop: Shop, tmp_path: Path
 ) -> None:
@@ -170,7 +168,7 @@ def test_a_witness_that_cannot_be_written_leaves_no_lock(tmp_path: Path, monkeyp
     SqliteFile(file).close()
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_copied_database_is_noticed(
     own_database: None, opened: Open, url: str, shop: Shop, postgres_server: PostgresServer
 ) -> None:
@@ -193,7 +191,7 @@ async def test_a_copied_database_is_noticed(
     postgres_server.drop_database(f"{url}_copy")
 
 
-@postgresql_only
+@on_postgresql
 async def test_a_standby_that_took_over_is_noticed(
     own_database: None, opened: Open, url: str, shop: Shop, postgres_server: PostgresServer
 ) -> None:
@@ -209,7 +207,7 @@ async def test_a_standby_that_took_over_is_noticed(
         await following.close()
 
 
-@postgresql_only
+@on_postgresql
 async def test_the_place_tells_cluster_database_table_and_timeline(shop: Shop) -> None:
     place = await shop.value("SELECT returns_worker_place()")
     expected = await shop.row(

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.databases import on_postgresql, on_sqlite
 from tests.store.rows import CALL, insert, insert_tracked, take_one
 from tests.store.shop import Refused, Shop
 from worker.store.claims import start_creation
@@ -56,7 +57,7 @@ async def test_a_payload_is_required(shop: Shop) -> None:
         await shop.run("INSERT INTO return_order (reference, payload) VALUES ('R-1', NULL)")
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_payload_given_as_bytes_is_refused(shop: Shop) -> None:
     with pytest.raises(Refused, match="return_order_payload_check"):
         await shop.run(MINIMAL, "R-1", b"{}")
@@ -152,7 +153,7 @@ OTHER_FORMS = (
 )
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 async def test_a_moment_in_another_form_is_refused(shop: Shop) -> None:
     order_id = await insert(shop, "R-1")
     for column in ("due_at", *REQUESTS, "lease_until", "created_at"):
@@ -162,7 +163,7 @@ async def test_a_moment_in_another_form_is_refused(shop: Shop) -> None:
                 await shop.run(f"UPDATE return_order SET {column} = $1{owner} WHERE id = {order_id}", moment)
 
 
-@pytest.mark.parametrize("kind", ["sqlite"])
+@on_sqlite
 @pytest.mark.parametrize(
     "moment",
     [
@@ -183,7 +184,7 @@ async def test_a_moment_in_the_documented_form_is_taken(shop: Shop, database: Da
     assert (await take_one(database)).id == order_id
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 @pytest.mark.parametrize("moment", ["infinity", "-infinity", "20000-01-01 00:00Z", "0044-03-15 12:00Z BC"])
 async def test_a_moment_that_no_clock_shows_is_refused(shop: Shop, moment: str) -> None:
     """Python cannot read these: one such row would stop the worker."""
@@ -193,7 +194,7 @@ async def test_a_moment_that_no_clock_shows_is_refused(shop: Shop, moment: str) 
             await shop.run(f"UPDATE return_order SET {column} = '{moment}' WHERE id = {order_id}")
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_creation_that_python_cannot_date_is_refused(shop: Shop) -> None:
     with pytest.raises(Refused, match="return_order_created_at_form_check"):
         await shop.run("INSERT INTO return_order (reference, payload, created_at) VALUES ('R-1', '{}', '20000-01-01')")
@@ -318,7 +319,7 @@ async def test_positions_count_from_one(shop: Shop, table: str) -> None:
         await shop.run(f"INSERT INTO {table} {columns} VALUES {values}")
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_shop_with_column_grants_can_do_its_part_and_nothing_else(shop: Shop) -> None:
     order_id = await insert(shop, "R-0", state="rejected", due=None)
     role = f"shop_{await shop.value('SELECT current_database()')}"

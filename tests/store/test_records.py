@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.databases import on_postgresql
 from tests.store.rows import CALL, OVER, created, insert, insert_tracked, now, polled, settled, take, take_one
 from tests.store.shop import Shop
 from worker.domain.decision import Decision, StepOutcome, Transition
@@ -288,7 +289,7 @@ async def test_a_request_of_a_row_that_was_lost_is_not_forgotten(database: Datab
     assert (await shop.order(order_id))["retry_requested_at"] is not None
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_withdrawal_and_a_record_at_once_lose_nothing(url: str, database: Database, shop: Shop) -> None:
     order_id = await insert_tracked(shop, "R-1")
     order = await take_one(database, Step.TRACK)
@@ -471,7 +472,7 @@ async def test_a_row_that_was_changed_by_hand_under_its_holder_is_lost_to_it(dat
     assert await standings(database, [order]) == {order_id: Standing.LOST}
 
 
-@pytest.mark.parametrize("kind", ["postgresql"])
+@on_postgresql
 async def test_a_row_locked_by_the_shop_s_open_transaction_does_not_keep_the_others(
     database: Database, shop: Shop
 ) -> None:
