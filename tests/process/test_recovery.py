@@ -106,7 +106,7 @@ async def test_idle_workers_cost_little(
     used = max(_cpu_seconds(worker) - start for worker, start in zip(workers, cpu, strict=True)) / seconds
     with capsys.disabled():
         print(f"\n{count} idle workers: {commits:.1f} transactions a second each, at most {used:.1%} of a core")
-    assert commits < 4
+    assert commits < 6  # 3.6 is usual; PostgreSQL counts up to a second late
     assert used < 0.1
 
 
