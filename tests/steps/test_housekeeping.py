@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.steps.scripted import POLICY, Loop, ScriptedCarrier, make_loop
-from worker.domain.forecast import polls_per_minute
+from worker.domain.demand import polls_per_minute
 from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
 from worker.labels import FileLabelStore

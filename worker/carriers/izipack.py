@@ -28,6 +28,9 @@ OPERATIONS = ("create", "label", "track")
 RATE_PER_MINUTE = 60  # no limit is published; one request a second is what a polite client would send
 BUILT_IN_STATUSES = StatusMap({"Created": TrackingStatus.PRE_TRANSIT})
 
+SAMPLE_CREATED = b'{"orderNumber": "9RET326720205706", "packages": [{"labelCode": "7RET063502270276"}]}'
+"""The documented answer to a creation, without what nothing is told from."""
+
 ZIP_CODE = "zipCode"
 """The documentation spells it `zipcode` and `zipCode` in one sample; the vendor's newer names are camelCase."""
 

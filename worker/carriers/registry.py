@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from worker.carriers import izipack, returnpilot
+from worker.carriers.answers import Reply
 from worker.carriers.http import HttpEdge, Observer
 from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced
 from worker.carriers.transport import AiohttpTransport, Transport
+from worker.domain.outcomes import Created
 from worker.domain.tracking import StatusMap, TrackingStatus
 
 
@@ -36,8 +38,8 @@ class CarrierKind:
 
     `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
     `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `label_requests`: what a
-    label takes. `by_link`: the customer schedules the return, so that its shipment comes later. `page_size`: returns on
-    a page of its list.
+    label takes. `created`: its documented answer to a creation, as the adapter reads it. `page_size`: returns on a page
+    of its list.
     """
 
     base_url: str
@@ -50,8 +52,8 @@ class CarrierKind:
     meanings: Callable[[str, StatusMap], frozenset[TrackingStatus]]
     adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
+    created: Created
     label_requests: int = 1
-    by_link: bool = False
     page_size: int = 1
 
 
@@ -81,6 +83,7 @@ CARRIERS: Mapping[str, CarrierKind] = {
         izipack.meanings,
         izipack.Izipack,
         _open_izipack,
+        izipack.read_created(Reply(201, {}, izipack.SAMPLE_CREATED)),
     ),
     "returnpilot": CarrierKind(
         returnpilot.BASE_URL,
@@ -93,8 +96,8 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.meanings,
         returnpilot.ReturnPilot,
         _open_returnpilot,
+        returnpilot.read_created(Reply(201, {}, returnpilot.SAMPLE_CREATED)),
         label_requests=2,  # the order, for an address that is fresh, and what is there
-        by_link=True,
         page_size=returnpilot.PAGE_SIZE,
     ),
 }

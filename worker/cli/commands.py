@@ -32,7 +32,7 @@ class Commands(LazyGroup):
         ),
         "schedule": Entry(
             "worker.cli.schedule:schedule",
-            "Draw when a return would be polled over its life, and say what many of them cost; asks no carrier.",
+            "Say when a return would be polled over its life, and what many of them cost; asks no carrier.",
         ),
         "add": Entry(
             "worker.cli.intake:add",

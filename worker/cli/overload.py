@@ -31,18 +31,14 @@ def _overload(settings: Settings, name: str, tracked: dict[TrackingStatus, int])
     remedy = (
         f'cap = "{format_duration(cap)}" would fit' if cap else "no cap alone would fit, first and factor count too"
     )
+    asked = f"{figure(demand.per_minute)} requests a minute"
+    if page > 1:
+        asked += f" one by one, {figure(demand.per_minute / page)} by pages of {page} at least"
     tables = " and its by_status" if any(table.cap for table in account.polling.by_status.values()) else ""
     return (
-        f"{who} for about {asked(demand.per_minute, page)} ({demand.arithmetic}), its limit is {limit}:"
+        f"{who} for about {asked} ({demand.arithmetic}), its limit is {limit}:"
         f" raise rate_per_minute, or slow [accounts.{name}.polling]{tables} ({remedy})"
     )
-
-
-def asked(per_minute: float, page: int) -> str:
-    """So many requests a minute; where they can be pages of a list, both ends of what it may be."""
-    if page == 1:
-        return f"{figure(per_minute)} requests a minute"
-    return f"{figure(per_minute)} requests a minute one by one, {figure(per_minute / page)} by pages of {page} at least"
 
 
 def figure(number: float) -> str:

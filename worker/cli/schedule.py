@@ -1,40 +1,39 @@
-"""The command that draws when a return would be polled over its life, and says what that costs."""
+"""The command that says when a return would be polled over its life, how often a day, and what many of them cost."""
 
 import asyncio
 import json
+import shutil
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, pairwise
-from typing import Annotated, TypeVar
+from math import ceil
+from typing import Annotated, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from worker.cli.context import explained, logs_for, opened_database, settings_of
 from worker.cli.overload import figure
 from worker.cli.plan import Open, Plan, plan_of
 from worker.cli.talk import MOST, Exit, fail, shown
-from worker.cli.timeline import Timeline
+from worker.domain.cadence import spoken
 from worker.domain.demand import POLLED
-from worker.domain.forecast import Journey
+from worker.domain.forecast import Forecast, Journey
 from worker.domain.tracking import TrackingStatus
-from worker.settings import AccountSettings, Settings, format_duration, parse_duration
+from worker.settings import AccountSettings, Settings, format_duration, parse_positive_duration
 from worker.store.database import DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.store.schema import SchemaMismatch
 
-D = TypeVar("D", bound=date)
-
 _ASSUMED = 1000  # open returns
 _PATIENCE = 5.0  # seconds for the database, which may be away: it only counts
-_PIPED_WIDTH = 80
+_WIDEST = 80  # columns, of which a bar has what is left, and a fact what is not its margin
+_BEFORE_BAR, _MARGIN = 31, 16
+_DRAWN = 45  # days that are drawn one by one; the others are summed up
 _LISTED = 12  # polls
-_MARGIN = 16  # columns before a fact
 _YEARS = range(1970, 2200)
-_LONGEST = timedelta(days=3650)
+_DAY, _LONGEST = timedelta(days=1), timedelta(days=3650)
 
 
 def schedule(
@@ -54,195 +53,155 @@ def schedule(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Draw when a return would be polled over its life, and say what many of them cost; asks no carrier."""
+    """Say when a return would be polled over its life, and what many of them cost; asks no carrier."""
     with explained():
         settings = settings_of(context)
         logs_for(settings)
         if not settings.accounts:
             settings = settings.model_copy(update={"accounts": {"default": AccountSettings()}})
         if account is not None and account not in settings.accounts:
-            known = ", ".join(settings.accounts)
-            fail(f"error: there is no account {shown(account)!r}; there is {known}", Exit.USAGE)
+            fail(f"error: there is no account {shown(account)!r}; there is {', '.join(settings.accounts)}", Exit.USAGE)
         stays = None if journey is None else _read_journey(journey)
-        day = None if pickup is None else _read_date(pickup)
-        moment = datetime.now(UTC).replace(microsecond=0) if start is None else _read_moment(start)
-        names = [account] if account is not None else list(settings.accounts)
-        opened = _opened(settings, names, open_returns)
-        plans = [_plan(settings, name, moment, stays, day, opened[name]) for name in names]
+        day = None if pickup is None else _read("--pickup", pickup, "date like 2026-06-04").date()
+        moment = datetime.now(UTC).replace(microsecond=0)
+        if start is not None:
+            moment = _read("--start", start, "moment like 2026-06-04T10:00 (or with +02:00)")
+        backlog = None if open_returns is not None else asyncio.run(_backlog(settings))
+        plans = [
+            plan_of(settings, name, moment, stays, day, _opened(name, open_returns, backlog))
+            for name in ([account] if account is not None else settings.accounts)
+        ]
         if as_json:
             typer.echo(json.dumps([plan.as_json() for plan in plans], indent=2))
-            return
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console = Console(width=_PIPED_WIDTH, file=console.file, highlight=False)
-        for number, plan in enumerate(plans):
-            _print(console, plan, first=number == 0)
-
-
-def _plan(
-    settings: Settings, name: str, moment: datetime, journey: Journey | None, pickup: date | None, opened: Open
-) -> Plan:
-    if moment.tzinfo is None:  # as a clock in the account's zone shows it
-        moment = moment.replace(tzinfo=ZoneInfo(settings.polling_for(name, "").timezone))
-    return plan_of(settings, name, moment, journey, pickup, opened)
+        else:
+            width = min(shutil.get_terminal_size().columns, _WIDEST)
+            typer.echo("\n\n".join("\n".join(_lines(plan, width)) for plan in plans))
 
 
 def _read_journey(text: str) -> Journey:
     stays = []
     for part in text.split(","):
-        name, given, length = part.partition("=")
-        if name.strip() not in POLLED:
-            fail(f"error: --journey: {shown(name.strip())!r} is none of {', '.join(POLLED)}", Exit.USAGE)
-        if not given:
-            fail(f"error: --journey: {name.strip()!r} needs a time, such as {name.strip()}=2d", Exit.USAGE)
+        name, _, length = part.partition("=")
+        name = shown(name.strip())
+        if name not in POLLED:
+            _refuse("--journey", f"{name!r} is none of {', '.join(POLLED)}")
         try:
-            stay = parse_duration(length)
+            stays.append((TrackingStatus(name), parse_positive_duration(length)))
         except ValueError as error:
-            fail(f"error: --journey: {name.strip()}={shown(length)}: {error}", Exit.USAGE)
-        if not stay:
-            fail(f"error: --journey: {name.strip()} must last more than zero", Exit.USAGE)
-        stays.append((TrackingStatus(name.strip()), stay))
+            _refuse("--journey", f"{name}={shown(length)}: {error}")
     if sum((stay for _, stay in stays), timedelta(0)) > _LONGEST:
-        fail(f"error: --journey: is longer than {format_duration(_LONGEST)} (ten years) in all", Exit.USAGE)
+        _refuse("--journey", f"is longer than {format_duration(_LONGEST)} (ten years) in all")
     return stays
 
 
-def _read_date(text: str) -> date:
-    return _read("--pickup", text, date.fromisoformat, "date like 2026-06-04")
-
-
-def _read_moment(text: str) -> datetime:
-    return _read("--start", text, datetime.fromisoformat, "moment like 2026-06-04T10:00 (or with +02:00)")
-
-
-def _read(option: str, text: str, parse: Callable[[str], D], like: str) -> D:
+def _read(option: str, text: str, like: str) -> datetime:
     try:
-        value = parse(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        fail(f"error: {option}: {shown(text)!r} is no {like}", Exit.USAGE)
-    if value.year not in _YEARS:
-        fail(f"error: {option}: must lie between {_YEARS.start} and {_YEARS.stop}", Exit.USAGE)
-    return value
+        _refuse(option, f"{shown(text)!r} is no {like}")
+    if moment.year not in _YEARS:
+        _refuse(option, f"must lie between {_YEARS.start} and {_YEARS.stop}")
+    return moment
 
 
-def _opened(settings: Settings, names: list[str], given: int | None) -> Mapping[str, Open]:
+def _refuse(option: str, why: str) -> NoReturn:
+    fail(f"error: {option}: {why}", Exit.USAGE)
+
+
+async def _backlog(settings: Settings) -> list[Backlog] | None:
+    """What there is to do by account; None where the database cannot be asked."""
+    try:
+        async with asyncio.timeout(_PATIENCE), opened_database(settings, only_to_read=True) as database:
+            return await read_backlog(database)
+    except (SchemaMismatch, DatabaseUnavailable, DatabaseRefused, TimeoutError):
+        return None
+
+
+def _opened(account: str, given: int | None, backlog: list[Backlog] | None) -> Open:
     """As many as are given, else as are tracked, else an assumption; and which of these it is."""
     if given is not None:
-        return dict.fromkeys(names, Open(given, "as given"))
-    try:
-        backlog = asyncio.run(_backlog(settings))
-    except SchemaMismatch:
-        return dict.fromkeys(names, Open(_ASSUMED, "assumed, as there is no database that is current"))
-    except (DatabaseUnavailable, DatabaseRefused, TimeoutError):
-        return dict.fromkeys(names, Open(_ASSUMED, "assumed, as the database cannot be read"))
-    tracked = {name: sum(tracked_by_status(backlog, name).values()) for name in names}
-    return {
-        name: Open(count, "tracked now") if count else Open(_ASSUMED, "assumed, as none is tracked yet")
-        for name, count in tracked.items()
-    }
+        return Open(given, "as given")
+    if backlog is None:
+        return Open(_ASSUMED, "assumed, as there is no database that is current and can be read")
+    tracked = sum(tracked_by_status(backlog, account).values())
+    return Open(tracked, "tracked now") if tracked else Open(_ASSUMED, "assumed, as none is tracked yet")
 
 
-async def _backlog(settings: Settings) -> list[Backlog]:
-    async with asyncio.timeout(_PATIENCE), opened_database(settings, only_to_read=True) as database:
-        return await read_backlog(database)
-
-
-def _print(console: Console, plan: Plan, *, first: bool) -> None:
+def _lines(plan: Plan, width: int) -> Iterator[str]:
     limit = f"at most {plan.limit} requests a minute" if plan.limit else "no limit of requests"
-    if not first:
-        console.print()
-    console.print(Text(f"account {plan.account}: {plan.carrier}, {limit}", style="bold"))
+    yield f"account {plan.account}: {plan.carrier}, {limit}"
     zone = ZoneInfo(plan.timezone)
-    daytimes = {status: plan.policy.ladder(status).daytime for status, _ in plan.journey}
-    if plan.is_cut:
-        console.print(f"more than {len(plan.forecast.polls)} polls: too many to draw, and the numbers are averages")
-    else:
-        for day in Timeline(plan.forecast, daytimes, zone, plan.pickup, console.width).lines():
-            console.print(day, no_wrap=True, crop=True)
+    yield from _chart(plan.forecast, zone, width - _BEFORE_BAR)
+    said = ""
     for name, value in _facts(plan, zone):
-        for number, line in enumerate(_wrapped(value, console.width - _MARGIN)):
-            console.print(Text.assemble(("" if number else name).ljust(_MARGIN), line), soft_wrap=True)
+        for line in textwrap.wrap(value, max(width - _MARGIN, 20)):
+            yield f"{'' if name == said else name:{_MARGIN}}{line}"
+            said = name
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return [line for part in text.split("\n") for line in textwrap.wrap(part, max(width, 20)) or [""]]
+def _chart(found: Forecast, zone: ZoneInfo, room: int) -> Iterator[str]:
+    """A line for each day: the status at its end, its polls, and a mark for each; fewer where there is no room."""
+    if found.is_cut:
+        yield f"more than {len(found.polls)} polls: too many to draw, and the numbers are averages"
+        return
+    days = {day: [*polls] for day, polls in groupby(found.polls, lambda poll: poll.at.astimezone(zone).date())}
+    day, last, status = found.start.astimezone(zone).date(), max(days), found.polls[0].before
+    scale = min(1.0, max(room, 1) / max(map(len, days.values())))
+    for _ in range(_DRAWN):
+        polls = days.pop(day, [])
+        status = polls[-1].status if polls else status
+        bar = "#" * ceil(len(polls) * scale)
+        yield f"{_day(day):10}  {status:11} {len(polls):5} {bar}".rstrip()
+        day += _DAY
+        if day > last:
+            return
+    yield f"... {(last - day).days + 1} more days with {sum(map(len, days.values()))} polls"
 
 
-def _facts(plan: Plan, zone: ZoneInfo) -> list[tuple[str, str]]:
-    about = "about " if plan.is_cut else ""
-    return [
-        ("journey", ", ".join(f"{status} {format_duration(stay)}" for status, stay in plan.journey) + ", delivered"),
-        ("created", f"{_when(plan.forecast.start, zone)}; all times are those of {plan.timezone}"),
-        ("first polls", _first_polls(plan, zone)),
-        *([] if plan.is_cut else [_end(plan, zone)]),
-        (
-            "requests",
-            f"{about}{plan.requests} in {_days(plan)}: creation 1, label {plan.label_requests}, polls"
-            f" {plan.polls}; {figure(plan.a_day)} a day",
-        ),
-        ("if it stayed", _stays(plan)),
-        *_cost(plan),
-    ]
-
-
-def _when(moment: datetime, zone: ZoneInfo) -> str:
-    local = moment.astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b} {local:%H:%M}"
-
-
-def _first_polls(plan: Plan, zone: ZoneInfo) -> str:
-    """A line for each day; with seconds where minutes would not tell them apart."""
-    local = [poll.at.astimezone(zone) for poll in plan.forecast.polls[:_LISTED]]
-    is_fast = any(after - before < timedelta(minutes=1) for before, after in pairwise(local))
-    form = "%H:%M:%S" if is_fast else "%H:%M"
-    days = [
-        f"{day:%a} {day.day} {day:%b} " + " ".join(f"{at:{form}}" for at in moments)
-        for day, moments in groupby(local, key=datetime.date)
-    ]
-    return "\n".join(days) + (" ..." if len(plan.forecast.polls) > _LISTED else "")
-
-
-def _end(plan: Plan, zone: ZoneInfo) -> tuple[str, str]:
-    found = plan.forecast
+def _facts(plan: Plan, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
+    found, opened, limit, page = plan.forecast, plan.open, plan.limit, plan.page
+    life = f"{found.life / _DAY:.3g} days"
+    yield "journey", ", ".join(f"{status} {format_duration(stay)}" for status, stay in plan.journey) + ", delivered"
+    yield "created", f"{_moment(found.start, zone)}; all times are those of {plan.timezone}"
+    yield from (("first polls", line) for line in _first_polls(found, zone))
     if found.ending is TrackingStatus.EXPIRED:
-        return "expired", f"{_when(found.ends_at, zone)}, before the journey was over"
-    late = found.life - sum((stay for _, stay in plan.journey), timedelta(0))
-    return "delivered", f"seen {_when(found.ends_at, zone)}, {_length(late)} after it was"
-
-
-def _length(span: timedelta) -> str:
-    minutes = round(span / timedelta(minutes=1))
-    if minutes < 1:
-        return f"{span.total_seconds():.2g}s"
-    return f"{minutes // 60}h {minutes % 60}m" if minutes >= 60 else f"{minutes}m"
-
-
-def _days(plan: Plan) -> str:
-    days = plan.life / timedelta(days=1)
-    return f"{days:.1f} days" if days >= 1 else f"{24 * days:.1f} hours"
-
-
-def _stays(plan: Plan) -> str:
-    parts = []
+        yield "expired", f"{_moment(found.ends_at, zone)}, before the journey was over"
+    elif not found.is_cut:
+        late = found.life - sum((stay for _, stay in plan.journey), timedelta(0))
+        yield "delivered", f"seen {_moment(found.ends_at, zone)}, {spoken(late)} after it was"
+    about, a_day = "about " if found.is_cut else "", figure(plan.requests / (found.life / _DAY))
+    parts = f"creation 1, label {plan.label_requests}, polls {plan.polls}; {a_day} a day"
+    yield "requests", f"{about}{plan.requests} in {life}: {parts}"
     for status, stay in plan.stays.items():
         end = "then expired" if stay.expires else "and so on until the link runs out"
-        parts.append(f"{status}: {stay.polls} polls in {format_duration(stay.span)}, {end}")
-    return "\n".join(parts)
-
-
-def _cost(plan: Plan) -> list[tuple[str, str]]:
-    """What the open returns ask for, one by one and by pages, and how that compares with the limit."""
-    returns, page = plan.open.returns, plan.page
-    by_day = f", and {figure(plan.per_minute())} in the daytime, when polls are made" if plan.is_quiet else ""
-    arithmetic = f"{returns} x {plan.requests} requests in {_days(plan)} are {figure(plan.mean_per_minute)} a minute"
-    lines = [(f"{returns} open", f"{plan.open.source}: {arithmetic}{by_day}")]
+        yield "if it stayed", f"{status}: {stay.polls} polls in {format_duration(stay.span)}, {end}"
+    is_quiet = any(plan.policy.ladder(status).quiet_nights for status in found.by_status)
+    by_day = f", and {figure(plan.per_minute())} in the daytime, when polls are made" if is_quiet else ""
+    cost = f"{opened.returns} x {plan.requests} requests in {life} are {figure(plan.mean_per_minute)} a minute{by_day}"
+    yield f"{opened.returns} open", f"{opened.source}: {cost}"
+    if not limit:
+        yield "limit", "none"
+        return
+    percent = f"{figure(100 * plan.per_minute() / limit)} % of it"
+    served = f"{plan.can_serve()} open returns"
     if page > 1:
-        by_pages = f"many due polls are answered by pages of {page}: at least {figure(plan.per_minute(page))} a minute"
-        lines.append(("by pages", by_pages))
-    if not plan.limit:
-        return [*lines, ("limit", "none")]
-    percents = [f"{figure(100 * plan.per_minute(each) / plan.limit)} %" for each in (1, page)]
-    part = f"{percents[0]} of it one by one, {percents[1]} by pages" if page > 1 else f"{percents[0]} of it"
-    served = " to ".join(str(plan.can_serve(each)) for each in sorted({1, page}))
-    lines.append(("limit", f"{plan.limit} a minute: {part}; it can serve {served} open returns"))
-    return lines
+        percent += f" one by one, {figure(100 * plan.per_minute(page) / limit)} % by full pages of {page}"
+        served = f"{plan.can_serve()} to {plan.can_serve(page)} open returns"
+    yield "limit", f"{limit} a minute: {percent}; it can serve {served}"
+
+
+def _first_polls(found: Forecast, zone: ZoneInfo) -> Iterator[str]:
+    """A line for each day; with seconds where minutes would not tell them apart."""
+    local = [poll.at.astimezone(zone) for poll in found.polls[:_LISTED]]
+    is_fast = any(after - before < timedelta(minutes=1) for before, after in pairwise(local))
+    for day, moments in groupby(local, key=datetime.date):
+        yield f"{_day(day)} " + " ".join(f"{at:{'%H:%M:%S' if is_fast else '%H:%M'}}" for at in moments)
+
+
+def _day(day: date) -> str:
+    return f"{day:%a} {day.day} {day:%b}"
+
+
+def _moment(moment: datetime, zone: ZoneInfo) -> str:
+    local = moment.astimezone(zone)
+    return f"{_day(local)} {local:%H:%M}"

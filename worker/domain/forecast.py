@@ -1,65 +1,61 @@
-"""When a return would be polled over its life, and what one return in a status asks for a minute.
+"""A return's life foretold: an imagined one is created, labelled and polled, and `decide` says when what comes next."""
 
-The moments are those of `Ladder.next_at` without jitter; `decide` schedules the same ones when its chance is a half.
-"""
-
-import math
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from typing import NamedTuple
 
-from worker.domain.cadence import Ladder
+from worker.domain.decide import decide
+from worker.domain.demand import polls_within
+from worker.domain.lifecycle import Step
+from worker.domain.outcomes import Created, LabelReady, Outcome, StoredLabel, Tracked
 from worker.domain.policy import Policy
-from worker.domain.tracking import TrackingStatus
+from worker.domain.returns import PackageInfo, ReturnOrder
+from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
 Journey = Sequence[tuple[TrackingStatus, timedelta]]
 """The statuses that a parcel goes through and how long it has each; then it is delivered."""
 
-BY_PARCEL: Journey = (
-    (TrackingStatus.PRE_TRANSIT, timedelta(days=2)),
-    (TrackingStatus.IN_TRANSIT, timedelta(days=3)),
-)
+_DAY = timedelta(days=1)
+BY_PARCEL: Journey = ((TrackingStatus.PRE_TRANSIT, 2 * _DAY), (TrackingStatus.IN_TRANSIT, 3 * _DAY))
 BY_LINK: Journey = (
-    (TrackingStatus.PENDING, timedelta(days=5)),
-    (TrackingStatus.PRE_TRANSIT, timedelta(days=2)),
-    (TrackingStatus.IN_TRANSIT, timedelta(days=4)),
+    (TrackingStatus.PENDING, 5 * _DAY),
+    (TrackingStatus.PRE_TRANSIT, 2 * _DAY),
+    (TrackingStatus.IN_TRANSIT, 4 * _DAY),
 )
-
-TYPICAL_STAY = timedelta(days=3)
-"""How long a return has a status, more or less: longer, and its polls would seem rarer than they are."""
 
 MOST_POLLS = 20_000
-"""A forecast is cut here: a ladder for tests asks so often in an hour."""
+"""A walk is cut here: a ladder for tests asks so often in an hour."""
 
 _EVEN = 0.5  # the chance that is no jitter
-_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
-_FEW = 500  # polls in a stay that are walked through one by one, from each of these hours:
-_BEGINNINGS = tuple(datetime(2024, 1, 10, hour, tzinfo=UTC) for hour in range(0, 24, 3))
-_LARGEST_FACTOR = 1e9  # beyond it every wait but the first is the cap
+_LABEL = LabelReady(StoredLabel(1, "", "application/pdf", 0, None, ""))
+_FEW = 1000  # polls of a walk at a slower pace
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """One question: the status that it finds, and how many polls in a row have now brought nothing new."""
+class Poll(NamedTuple):
+    """One question; `status` is what the return has from then on, `before` the one whose ladder said when to ask."""
 
     at: datetime
+    before: TrackingStatus
     status: TrackingStatus
-    unchanged: int
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The polls of a return that is created at `start`; `ending` is None when they were cut."""
+    """The life of a return that is created at `start`, until it is seen at `ends_at` that it is over.
+
+    `by_status`: how many polls the ladder of each status brings; `labels`: how often a label is fetched. `is_cut`:
+    there are more than `polls` has, and the numbers are means, in which days near a pickup date count as any others.
+    """
 
     start: datetime
     polls: tuple[Poll, ...]
-    ending: TrackingStatus | None
-
-    @property
-    def ends_at(self) -> datetime:
-        """When the last poll is."""
-        return self.polls[-1].at
+    by_status: Mapping[TrackingStatus, float]
+    labels: int
+    ending: TrackingStatus
+    ends_at: datetime
+    is_cut: bool = False
 
     @property
     def life(self) -> timedelta:
@@ -67,52 +63,47 @@ class Forecast:
         return self.ends_at - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class _Followed:
-    """What the row would hold; `shipped`: there is a shipment, so that `max_age` runs."""
-
-    status: TrackingStatus
-    unchanged: int
-    followed_since: datetime
-    status_since: datetime
-    shipped: bool
-
-    def seen(self, status: TrackingStatus, now: datetime) -> "_Followed":
-        """After a poll."""
-        if status is self.status:
-            return replace(self, unchanged=self.unchanged + 1)
-        sets_out = not self.shipped and status is not TrackingStatus.PENDING
-        since = now if sets_out else self.followed_since
-        return _Followed(status, 0, since, now, self.shipped or sets_out)
-
-    def ends_at(self, ladder: Ladder) -> datetime | None:
-        """When it expires; without a shipment only the customer's link can run out."""
-        if self.status is TrackingStatus.PENDING:
-            return None
-        whole = self.followed_since + ladder.max_age
-        return whole if ladder.max_stay is None else min(whole, self.status_since + ladder.max_stay)
-
-
 def forecast(
-    policy: Policy, journey: Journey, start: datetime, pickup: date | None = None, most: int = MOST_POLLS
+    policy: Policy, created: Created, journey: Journey, start: datetime, pickup: date | None = None
 ) -> Forecast:
-    """Every poll of a return that is created at `start`, up to `most` of them; `journey` must not be empty."""
-    now = start = start.astimezone(UTC)  # in a zone with DST a sum would be wall time
-    first = journey[0][0]
-    row = _Followed(first, 0, start, start, first is not TrackingStatus.PENDING)
-    ladder, polls = policy.ladder(first), list[Poll]()
-    now = ladder.next_at(start, 0, _EVEN, pickup, latest=start + ladder.max_age)
-    while len(polls) < most:
-        status = _status_at(journey, now - start)
-        row, ladder = row.seen(status, now), policy.ladder(status)
-        polls.append(Poll(now, status, row.unchanged))
-        if status.is_terminal:
-            return Forecast(start, tuple(polls), status)
-        ends_at = row.ends_at(ladder)
-        if ends_at is not None and now >= ends_at:
-            return Forecast(start, tuple(polls), TrackingStatus.EXPIRED)
-        now = ladder.next_at(now, row.unchanged, _EVEN, pickup, latest=ends_at)
-    return Forecast(start, tuple(polls), None)
+    """What becomes of a return whose creation is answered by `created`; `journey` must not be empty.
+
+    Nothing fails, a label is there when it is asked for, and no wait has jitter.
+    """
+    start = start.astimezone(UTC)  # in a zone with DST a sum would be wall time
+    order = ReturnOrder(id=0, account="", reference="", due_at=start, pickup_date=pickup)
+    polls, after = _walked(order, start, policy, created, journey)
+    last, is_cut = polls[-1], after.due_at is not None
+    by_status: Mapping[TrackingStatus, float] = Counter(poll.before for poll in polls)
+    if is_cut:  # a walk at a slower pace says how long it has which status; how often it is polled then is reckoned
+        rough, after = _walked(order, start, _slowed(policy, journey), created, journey)
+        spans, last = defaultdict[TrackingStatus, timedelta](timedelta), rough[-1]
+        for since, poll in zip((start, *(poll.at for poll in rough)), rough, strict=False):
+            spans[poll.before] += poll.at - since
+        reckoned = {status: polls_within(policy.ladder(status), span) for status, span in spans.items()}
+        by_status = {status: max(count, by_status.get(status, 0)) for status, count in reckoned.items()}
+    return Forecast(start, tuple(polls), by_status, len(after.labels), last.status, last.at, is_cut)
+
+
+def _walked(
+    order: ReturnOrder, start: datetime, policy: Policy, created: Created, journey: Journey
+) -> tuple[list[Poll], ReturnOrder]:
+    """The polls of an order that is created at `start`, until it is over or they are too many; and what it is then."""
+    answers = {status: _answer(created, status) for status in TrackingStatus}
+    outcome: Outcome = created
+    polls: list[Poll] = []
+    while order.due_at is not None and len(polls) < MOST_POLLS:
+        before, now = order, order.due_at
+        if order.next_step is not Step.CREATE:
+            outcome = _LABEL if order.next_step is Step.LABEL else answers[_status_at(journey, now - start)]
+        decision = decide(order, outcome, now, policy, _EVEN)
+        order = decision.order._replace(
+            packages=before.packages + decision.packages,
+            labels=before.labels.union(label.position for label in decision.labels),
+        )
+        if before.next_step is Step.TRACK and before.tracking_status and order.tracking_status:
+            polls.append(Poll(now, before.tracking_status, order.tracking_status))
+    return polls, order
 
 
 def _status_at(journey: Journey, age: timedelta) -> TrackingStatus:
@@ -123,49 +114,20 @@ def _status_at(journey: Journey, age: timedelta) -> TrackingStatus:
     return TrackingStatus.DELIVERED
 
 
-@lru_cache(maxsize=256)
-def polls_per_minute(ladder: Ladder) -> float:
-    """What one return asks for on average, by day and by night, while nothing changes in a typical stay.
-
-    Days near a pickup date are not counted: few returns are in them at a time.
-    """
-    stay = min(TYPICAL_STAY, ladder.max_age, ladder.max_stay or TYPICAL_STAY)
-    polls = polls_within(ladder, stay)
-    if ladder.quiet_nights and polls < _FEW:
-        polls = sum(_walked(ladder, stay, begin) for begin in _BEGINNINGS) / len(_BEGINNINGS)
-    elif ladder.quiet_nights:
-        polls *= asking_hours(ladder)
-    return polls / (stay / _MINUTE)
+def _answer(created: Created, status: TrackingStatus) -> Tracked:
+    """The carrier's answer in a status; a shipment and a label that the creation did not bring come after `pending`."""
+    said = created.update
+    update = said if said is not None and said.status is status else TrackingUpdate(status, status)
+    if created.has_label or status is TrackingStatus.PENDING:
+        return Tracked(update)
+    return Tracked(update, (PackageInfo(1),), frozenset({1}))
 
 
-def asking_hours(ladder: Ladder) -> float:
-    """The part of a day in which polls are made: they must fit into the limit then."""
-    return min(ladder.daytime.length / _DAY, 1.0) if ladder.quiet_nights else 1.0
-
-
-def polls_within(ladder: Ladder, span: timedelta) -> float:
-    """So many polls follow a change within `span`, by day and by night alike; between two polls a part of one.
-
-    In closed form, since waits of 200 ms would be a million steps.
-    """
-    whole, cap = span.total_seconds(), ladder.cap.total_seconds()
-    first = min(ladder.first.total_seconds(), cap)
-    factor = min(ladder.factor, _LARGEST_FACTOR)
-    growth = math.log(factor)
-    if first >= cap or growth <= 0:
-        return whole / first
-    steps = max(1, math.ceil(math.log(cap / first) / growth))  # waits that are less than the cap
-    growing = first * math.expm1(growth * steps) / (factor - 1)  # how long those take
-    if whole <= growing:
-        return math.log1p(whole * (factor - 1) / first) / growth
-    return steps + (whole - growing) / cap
-
-
-def _walked(ladder: Ladder, stay: timedelta, begin: datetime) -> float:
-    """Polls within `stay`, one by one as `next_at` has them; of the last wait the part that lies within."""
-    now, polls = begin, 0
-    while True:
-        due = ladder.next_at(now, polls, _EVEN)
-        if due > begin + stay:
-            return polls + (begin + stay - now) / (due - now)
-        now, polls = due, polls + 1
+def _slowed(policy: Policy, journey: Journey) -> Policy:
+    """At such a pace that few polls are made in all of it."""
+    least = sum((stay for _, stay in journey), timedelta(0)) / _FEW
+    ladders = {
+        status: replace(ladder, first=max(ladder.first, least), cap=max(ladder.cap, least), near_pickup=timedelta(0))
+        for status, ladder in ((status, policy.ladder(status)) for status in TrackingStatus)
+    }
+    return replace(policy, ladders=ladders)

@@ -2,7 +2,7 @@
 
 from worker.settings.checks import key_source
 from worker.settings.daytime import read_daytime
-from worker.settings.durations import format_duration, parse_duration
+from worker.settings.durations import format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
 from worker.settings.model import (
     DEFAULT_RATE_PER_MINUTE,
@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "masked_url",
     "parse_duration",
+    "parse_positive_duration",
     "place_of_url",
     "read_daytime",
     "read_secret",

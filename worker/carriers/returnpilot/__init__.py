@@ -15,7 +15,7 @@ from worker.carriers.returnpilot.adapter import (
     authorization,
     is_number,
 )
-from worker.carriers.returnpilot.answers import meanings, words
+from worker.carriers.returnpilot.answers import SAMPLE_CREATED, meanings, read_created, words
 
 __all__ = [
     "BASE_URL",
@@ -23,9 +23,11 @@ __all__ = [
     "OPERATIONS",
     "PAGE_SIZE",
     "RATE_PER_MINUTE",
+    "SAMPLE_CREATED",
     "ReturnPilot",
     "authorization",
     "is_number",
     "meanings",
+    "read_created",
     "words",
 ]

@@ -23,6 +23,9 @@ _MOST_SAID = 200  # characters of all shipments' words
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # whatever the carrier says, a year can be added to it
 _NO_STATUS = "none"  # what stands for the word of a shipment that has none
 
+SAMPLE_CREATED = b'{"id": 10011, "return_url": "https://app.returnpilot.co/..."}'
+"""The documented answer to a creation."""
+
 Document = Mapping[str, Any]
 
 
