@@ -97,7 +97,10 @@ class PackageRow(SQLModel, table=True):
     """One package of a return, or one shipment of it."""
 
     __tablename__ = "package"
-    __table_args__ = (UniqueConstraint("return_order_id", "position", name="package_position_key"),)
+    __table_args__ = (
+        UniqueConstraint("return_order_id", "position", name="package_position_key"),
+        _partial_index("package_label_code", "label_code", where="label_code IS NOT NULL"),
+    )
 
     id: int = Field(sa_column=Column(_KEY, primary_key=True))
     return_order_id: int = Field(sa_column=_order_key())
@@ -166,6 +169,10 @@ class CarrierAccountRow(SQLModel, table=True):
     create_failures: int = Field(sa_column=Column(Integer, nullable=False))
     create_open_until: datetime | None = Field(sa_column=Column(Moment))
     create_hold_message: str | None = Field(sa_column=Column(Text))
+    create_window: int | None = Field(sa_column=Column(Integer))
+    created_lately_at: datetime | None = Field(sa_column=Column(Moment))
+    sending_stopped_message: str | None = Field(sa_column=Column(Text))
+    sending_stopped_address: str | None = Field(sa_column=Column(Text))
 
 
 class DatabasePlaceRow(SQLModel, table=True):
