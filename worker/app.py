@@ -40,7 +40,7 @@ from worker.store.accounts import register_accounts
 from worker.store.clock import ClockDiffers, require_same_time
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
-from worker.store.holds import describe, read_accounts
+from worker.store.holds import begin_with_one, describe, read_accounts
 from worker.store.move import clear_unfinished
 from worker.store.moved import require_not_moved
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
@@ -129,6 +129,7 @@ class Application:
         await self._check_labels()
         await wait_for_database(self.settings, self._prepare_schema)
         await register_accounts(self.database, list(self._accounts))
+        await begin_with_one(self.database, list(self._accounts))
         self.advance.turned_at = lease_clock()  # to wait for the database was no hang
         await self._server.start()
         host, port = self._server.address
@@ -226,6 +227,7 @@ class Application:
             timeout=settings.timeout.total_seconds(),
             max_in_flight=settings.max_in_flight,
             meter=meter,
+            address=settings.base_url or CARRIERS[settings.carrier].base_url,
             key_fingerprint=lambda: fingerprint_of(current()),
         )
 

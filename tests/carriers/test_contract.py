@@ -28,6 +28,7 @@ from worker.carriers.port import (
     Unauthorized,
     Unavailable,
     Unintelligible,
+    WrongAddress,
 )
 from worker.carriers.registry import CARRIERS, AccountConfig
 from worker.carriers.transport import AnswerTooLarge
@@ -186,8 +187,11 @@ CREATIONS: list[tuple[str, Answer, type[CarrierError]]] = [
     ("422", httpx.Response(422), Refused),
     ("401", httpx.Response(401), Unauthorized),
     ("403", httpx.Response(403), Unauthorized),
-    ("404", httpx.Response(404), NotSent),
-    ("405", httpx.Response(405), NotSent),
+    ("404", httpx.Response(404), WrongAddress),
+    ("405", httpx.Response(405), WrongAddress),
+    ("406", httpx.Response(406), OutcomeUnknown),
+    ("407", httpx.Response(407), OutcomeUnknown),
+    ("499", httpx.Response(499), OutcomeUnknown),
     ("409", httpx.Response(409), OutcomeUnknown),
     ("408", httpx.Response(408), OutcomeUnknown),
     ("429", httpx.Response(429), Throttled),

@@ -23,6 +23,7 @@ from worker.carriers.port import (
     Unauthorized,
     Unavailable,
     Unintelligible,
+    WrongAddress,
 )
 from worker.carriers.registry import AccountConfig
 from worker.domain.outcomes import FailureKind
@@ -39,16 +40,25 @@ TABLE: list[Row] = [
     (400, {}, Refused, "refused", Refused, "refused"),
     (401, {}, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
     (401, WAIT, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
-    (402, {}, Refused, "refused", Refused, "refused"),
+    (402, {}, Refused, "refused", OutcomeUnknown, "refused"),
     (403, {}, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
-    (404, {}, NotFound, "refused", NotSent, "refused"),
-    (405, {}, Refused, "refused", NotSent, "refused"),
-    (407, {}, Refused, "refused", NotSent, "refused"),
+    (404, {}, NotFound, "refused", WrongAddress, "refused"),
+    (405, {}, Refused, "refused", WrongAddress, "refused"),
+    (407, {}, Refused, "refused", OutcomeUnknown, "refused"),
     (408, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
     (409, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (410, {}, NotFound, "refused", NotSent, "refused"),
-    (413, {}, Refused, "refused", Refused, "refused"),
-    (415, {}, Refused, "refused", Refused, "refused"),
+    (410, {}, NotFound, "refused", WrongAddress, "refused"),
+    (406, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (413, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (415, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (424, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (425, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    (431, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (444, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (449, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (451, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (460, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    (499, {}, Refused, "refused", OutcomeUnknown, "refused"),
     (422, {}, Refused, "refused", Refused, "refused"),
     (429, {}, Throttled, "throttled", Throttled, "throttled"),
     (429, WAIT, Throttled, "throttled", Throttled, "throttled"),
@@ -86,6 +96,17 @@ async def test_an_answer_to_a_creation_means_what_the_table_says(row: Row) -> No
     async with answering(_answer(row)) as account:
         error = await account.failure("create")
     assert (type(error), account.observed) == (kind, [("create", outcome)])
+
+
+PROOFS = {400, 401, 403, 422, 429}
+
+
+@pytest.mark.parametrize("status", [status for status in range(300, 600) if status not in PROOFS])
+async def test_a_creation_happened_unless_one_of_few_answers_proves_that_it_did_not(status: int) -> None:
+    async with answering(lambda request: httpx.Response(status, text="no")) as account:
+        error = await account.failure("create")
+    assert isinstance(error, OutcomeUnknown)
+    assert isinstance(error, WrongAddress) == (status in {404, 405, 410})
 
 
 BROKEN: list[tuple[httpx.TransportError, type[CarrierError], str, type[CarrierError], str]] = [

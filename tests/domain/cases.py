@@ -24,6 +24,7 @@ from worker.domain.outcomes import (
     Outcome,
     Poisoned,
     RefTaken,
+    SendingStopped,
     StoredLabel,
     Tracked,
     Withdrawn,
@@ -211,7 +212,8 @@ def met(order: ReturnOrder) -> st.SearchStrategy[Outcome]:
         return st.one_of(st.just(Interrupted()), looked_up, *poisoned)
     if order.state is State.PENDING:
         invalid = st.builds(Invalid, st.lists(_text, min_size=1, max_size=3).map(tuple))
-        return st.one_of(_created, invalid, st.just(RefTaken("9RET2")), _failures(*FailureKind), *poisoned)
+        unsent: list[Outcome] = [RefTaken("9RET2"), SendingStopped()]
+        return st.one_of(_created, invalid, st.sampled_from(unsent), _failures(*FailureKind), *poisoned)
     if order.next_step is Step.LABEL:
         trouble = st.builds(LabelTrouble, st.sampled_from(LABEL_CODES), _text)
         return st.one_of(st.just(LabelReady(LABEL)), trouble, _failures(*_QUESTION_FAILURES), *poisoned)
@@ -255,7 +257,9 @@ def _all_for(order: ReturnOrder, action: Step) -> list[Outcome]:
         found = Created("9RET2", None, adopted=True)
         return [Interrupted(), Absent(), Ambiguous("two"), found, Poisoned(), *failures[:-1]]
     if order.state is State.PENDING:
-        return [Created("9RET2", None), Invalid(("x: is wrong",)), RefTaken("9RET2"), Poisoned(), *failures]
+        lost = Failed(FailureKind.OUTCOME_UNKNOWN, "404", wrong_address=True)
+        made = [Created("9RET2", None), RefTaken("9RET2"), lost]
+        return [*made, Invalid(("x: is wrong",)), SendingStopped(), Poisoned(), *failures]
     del failures[-1]  # OUTCOME_UNKNOWN is a creation's alone
     if order.next_step is Step.LABEL:
         return [LabelReady(LABEL), *(LabelTrouble(code, "no") for code in LABEL_CODES), Poisoned(), *failures]

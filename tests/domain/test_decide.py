@@ -36,6 +36,7 @@ from worker.domain.outcomes import (
     PutBack,
     RefTaken,
     RequestRefused,
+    SendingStopped,
     Tracked,
     Withdrawn,
 )
@@ -137,6 +138,12 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
             (HELD, CREATE, None, 1, E.CREATE_OUTCOME_UNKNOWN, S.NEEDS_ATTENTION),
         )
         for kind in (K.OUTCOME_UNKNOWN, K.TIMEOUT, K.SERVER_ERROR, K.UNINTELLIGIBLE, K.NOT_FOUND)
+    ),
+    (
+        "the sending is stopped",
+        pending(created_at=PAST),
+        SendingStopped(),
+        (PENDING, CREATE, NOW + timedelta(minutes=1), 0, E.CARRIER_UNREACHABLE, S.WAITING),
     ),
     ("interrupted", sent(), Interrupted(), (HELD, CREATE, None, 0, E.CREATE_OUTCOME_UNKNOWN, S.NEEDS_ATTENTION)),
     ("number taken", pending(), RefTaken("9RET1"), (HELD, CREATE, None, 0, E.CARRIER_REF_TAKEN, S.NEEDS_ATTENTION)),

@@ -21,21 +21,26 @@ from worker.domain.outcomes import (
     LabelTrouble,
     NotCancelled,
     Outcome,
+    RefTaken,
     Tracked,
     Withdrawn,
 )
+from worker.domain.ramp import Ramp
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
 K, SECOND, MINUTE = FailureKind, timedelta(seconds=1), timedelta(minutes=1)
 BREAKER = Breaker()
-SOUND, DOWN = Health(), Failed(FailureKind.SERVER_ERROR, "500")
+FULL = Ramp(64, NOW - MINUTE, NOW)
+"""As many creations as there are places for."""
+SOUND, DOWN = Health(ramp=FULL), Failed(FailureKind.SERVER_ERROR, "500")
+LOST = Failed(FailureKind.OUTCOME_UNKNOWN, "cut")
 SEEN = Tracked(TrackingUpdate(TrackingStatus.IN_TRANSIT, "InTransit"))
-OPEN = Health(Circuit(5, NOW + 30 * SECOND))
-HALF = Health(Circuit(5, NOW))
+OPEN = Health(Circuit(5, NOW + 30 * SECOND), ramp=FULL)
+HALF = Health(Circuit(5, NOW), ramp=FULL)
 
 
-POLL = tracking()
+POLL, MADE = tracking(), Created("9RET2", None)
 
 
 def heard(
@@ -47,8 +52,8 @@ def heard(
 
 
 def test_five_failures_in_a_row_open_it_and_one_answer_in_between_begins_anew() -> None:
-    assert heard(SOUND, *[DOWN] * 4) == Health(Circuit(4))
-    assert heard(SOUND, *[DOWN] * 4, SEEN, *[DOWN] * 4) == Health(Circuit(4))
+    assert heard(SOUND, *[DOWN] * 4) == Health(Circuit(4), ramp=FULL)
+    assert heard(SOUND, *[DOWN] * 4, SEEN, *[DOWN] * 4) == Health(Circuit(4), ramp=FULL)
     assert heard(SOUND, *[DOWN] * 5) == OPEN
     assert OPEN.account.is_open(NOW) and not OPEN.account.is_open(NOW + 30 * SECOND)
 
@@ -58,16 +63,16 @@ def test_what_says_that_the_carrier_is_sick_counts_and_what_it_answers_well_rese
     sick = {K.NETWORK, K.TIMEOUT, K.SERVER_ERROR, K.UNINTELLIGIBLE}
     unheard = {K.THROTTLED, K.UNAUTHORIZED, K.OUTCOME_UNKNOWN}  # two hold the account by themselves; a lost creation
     expected = 4 if kind in sick else 3 if kind in unheard else 0
-    assert heard(Health(Circuit(3)), Failed(kind, "?")).account.failures == expected
+    assert heard(Health(Circuit(3), ramp=FULL), Failed(kind, "?")).account.failures == expected
     if kind is not K.OUTCOME_UNKNOWN:
-        assert heard(Health(Circuit(3)), NotCancelled(Failed(kind, "?"))).account.failures == expected
+        assert heard(Health(Circuit(3), ramp=FULL), NotCancelled(Failed(kind, "?"))).account.failures == expected
 
 
 @pytest.mark.parametrize(
     "outcome", [None, Invalid(("x",)), Interrupted(), Withdrawn("never sent"), LabelTrouble("label_unusable", "?")]
 )
 def test_what_says_nothing_of_the_carrier_changes_nothing(outcome: Outcome | None) -> None:
-    assert heard(Health(Circuit(3)), outcome) == Health(Circuit(3))
+    assert heard(Health(Circuit(3), ramp=FULL), outcome) == Health(Circuit(3), ramp=FULL)
     assert heard(OPEN, outcome) == OPEN
 
 
@@ -112,18 +117,18 @@ DUE = {Step.CREATE: 3, Step.LABEL: 2, Step.TRACK: 9}
     ("health", "due", "taken", "probe"),
     [
         (SOUND, DUE, DUE, None),
-        (Health(Circuit(4), Circuit(4)), DUE, DUE, None),
+        (Health(Circuit(4), Circuit(4), ramp=FULL), DUE, DUE, None),
         (OPEN, DUE, {}, None),
         (HALF, DUE, {Step.TRACK: 1}, Step.TRACK),
         (HALF, {Step.CREATE: 3, Step.TRACK: 0}, {Step.CREATE: 1}, Step.CREATE),
         (HALF, {}, {}, None),
-        (Health(creations=OPEN.account), DUE, {**DUE, Step.CREATE: 0}, None),
-        (Health(creations=HALF.account), DUE, {**DUE, Step.CREATE: 1}, Step.CREATE),
-        (Health(creations=HALF.account), {Step.TRACK: 4}, {Step.TRACK: 4}, None),
-        (Health(HALF.account, OPEN.account), {Step.CREATE: 3}, {}, None),
-        (Health(HALF.account, OPEN.account), DUE, {Step.TRACK: 1}, Step.TRACK),
-        (Health(Circuit(7, NOW)), DUE, {Step.CREATE: 1}, Step.CREATE),
-        (Health(Circuit(7, NOW), OPEN.account), DUE, {Step.LABEL: 1}, Step.LABEL),
+        (Health(creations=OPEN.account, ramp=FULL), DUE, {**DUE, Step.CREATE: 0}, None),
+        (Health(creations=HALF.account, ramp=FULL), DUE, {**DUE, Step.CREATE: 1}, Step.CREATE),
+        (Health(creations=HALF.account, ramp=FULL), {Step.TRACK: 4}, {Step.TRACK: 4}, None),
+        (Health(HALF.account, OPEN.account, FULL), {Step.CREATE: 3}, {}, None),
+        (Health(HALF.account, OPEN.account, FULL), DUE, {Step.TRACK: 1}, Step.TRACK),
+        (Health(Circuit(7, NOW), ramp=FULL), DUE, {Step.CREATE: 1}, Step.CREATE),
+        (Health(Circuit(7, NOW), OPEN.account, FULL), DUE, {Step.LABEL: 1}, Step.LABEL),
     ],
 )
 def test_an_open_circuit_lets_nothing_through_and_a_half_open_one_a_single_call(
@@ -138,14 +143,33 @@ def test_a_step_that_came_to_nothing_is_tried_after_the_others() -> None:
 
 
 def test_creations_have_a_circuit_of_their_own_which_polls_do_not_close() -> None:
-    lost = Failed(K.OUTCOME_UNKNOWN, "cut")
-    assert heard(SOUND, *[lost] * 5, order=pending()).account == Circuit()
-    assert heard(HALF, lost, order=pending(), probe=True).account == Circuit(6, NOW + MINUTE)
+    assert heard(SOUND, *[LOST] * 5, order=pending()).account == Circuit()
+    assert heard(HALF, LOST, order=pending(), probe=True).account == Circuit(6, NOW + MINUTE)
     health = SOUND
-    for _ in range(5):
-        health = heard(heard(health, lost, order=pending()), SEEN)
-    assert health == Health(creations=Circuit(5, NOW + 30 * SECOND))
-    assert heard(health, Created("9RET2", None), order=pending()) == SOUND
+    for _ in range(2):
+        health = heard(heard(health, LOST, order=pending()), SEEN)
+    assert health == Health(creations=Circuit(5, NOW + 30 * SECOND), ramp=Ramp(1, NOW))
+    assert heard(health, MADE, order=pending()).creations == Circuit()
+
+
+def test_a_creation_lost_at_full_speed_leaves_one_in_flight_and_another_one_lost_then_opens_the_circuit() -> None:
+    once = heard(SOUND, LOST, order=pending())
+    assert once == Health(creations=Circuit(1), ramp=Ramp(1, NOW))
+    assert heard(once, LOST, order=pending()).creations == Circuit(5, NOW + 30 * SECOND)
+    assert heard(once, MADE, order=pending()) == Health(ramp=Ramp(2, NOW, NOW))
+    assert heard(Health(), LOST, order=pending()).creations == Circuit(5, NOW + 30 * SECOND)
+
+
+def test_a_carrier_that_answers_with_a_number_given_before_is_as_bad_as_one_that_loses_creations() -> None:
+    assert heard(SOUND, RefTaken("9RET1"), order=pending()) == Health(creations=Circuit(1), ramp=Ramp(1, NOW))
+    assert heard(SOUND, RefTaken("9RET1"), order=sent()) == SOUND  # found by a look-up
+
+
+@pytest.mark.parametrize("kind", [K.NETWORK, K.SERVER_ERROR, K.TIMEOUT])
+def test_a_creation_that_fails_otherwise_leaves_one_in_flight_too_and_a_poll_does_not(kind: FailureKind) -> None:
+    assert heard(SOUND, Failed(kind, "?"), order=pending()).ramp == Ramp(1, NOW)
+    assert heard(SOUND, Failed(kind, "?")).ramp == FULL
+    assert heard(SOUND, Failed(kind, "?"), order=sent()).ramp == FULL  # a look-up
 
 
 @pytest.mark.parametrize("found", [Absent(), Created("9RET2", None, adopted=True)])
@@ -154,6 +178,7 @@ def test_a_look_up_that_is_answered_does_not_let_creations_through_again(found: 
     assert heard(replace(lost, account=Circuit(3)), found, order=sent()) == lost
     tried = probed(lost, Step.CREATE, NOW + 90 * SECOND)
     assert heard(tried, found, order=sent(), probe=True) == Health(creations=Circuit(6, NOW))
+    assert heard(SOUND, found, order=sent()).ramp == FULL
 
 
 def test_a_probe_that_fails_closes_nothing_whoever_opened_it() -> None:

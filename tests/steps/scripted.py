@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from worker.domain.cadence import Ladder
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Policy
+from worker.domain.ramp import Ramp
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.labels import FileLabelStore
@@ -27,6 +28,7 @@ from worker.steps.report import Report
 from worker.store.accounts import register_accounts
 from worker.store.columns import sqlite_text
 from worker.store.database import POSTGRESQL, Database
+from worker.store.holds import begin_with_one, change_health
 from worker.telemetry.metrics import Metrics
 
 POLICY = Policy(default_ladder=Ladder(first=timedelta(hours=1)), backoff=Backoff(first=timedelta(hours=1)))
@@ -171,7 +173,9 @@ async def make_loop(
     pace: Pace | None = None,
     timing: Timing | None = None,
     chance: Callable[[], float] = lambda: 0.5,
+    full_speed: bool = True,
 ) -> Loop:
+    """`full_speed`: a moment ago the accounts created as many as there are places for; else a worker just started."""
     now = [1000.0]
     meters = {name: Meter(database, name, pace, lambda: now[0]) for name in carriers}
     accounts = {
@@ -201,4 +205,8 @@ async def make_loop(
         chance=chance,
     )
     await register_accounts(database, list(accounts))
+    await begin_with_one(database, list(accounts))
+    if full_speed:
+        for name in accounts:
+            await change_health(database, name, lambda health, now: replace(health, ramp=Ramp(64, now, now)))
     return Loop(database, accounts, advance, recorder, metrics, now)

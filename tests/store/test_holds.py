@@ -13,6 +13,7 @@ from worker.domain.decision import Hold
 from worker.domain.errors import ErrorCode
 from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
+from worker.domain.ramp import Ramp
 from worker.store.accounts import read_agendas, register_accounts, take_tokens
 from worker.store.columns import FOREVER
 from worker.store.database import Database, RowLocked
@@ -26,6 +27,7 @@ from worker.store.holds import (
     read_holds,
     release_account,
     release_by_hand,
+    stop_sending,
 )
 from worker.store.renames import forget_account
 
@@ -109,11 +111,14 @@ async def test_a_release_ends_everything_that_keeps_the_account_waiting(database
     await register_accounts(database, ["one"])
     await hold_account(database, "one", Hold(None, REFUSED, "401"), "key-1")
     await hold_creations(database, "one", "by anna")
-    await change_health(database, "one", lambda _, at: Health(Circuit(5, at), Circuit(5, at)))
+    await stop_sending(database, "one", "https://carrier.test", "the carrier answered 404")
+    await change_health(database, "one", lambda _, at: Health(Circuit(5, at), Circuit(5, at), Ramp(64, at, at)))
     assert describe((await read_accounts(database))["one"]) != "ok"
     await release_by_hand(database, "one")
     state = (await read_accounts(database))["one"]
-    assert (state.hold, state.create_hold_message, state.health, describe(state)) == (None, None, Health(), "ok")
+    assert (state.hold, state.create_hold_message, state.sending_stopped, describe(state)) == (None, None, None, "ok")
+    assert set(state.health.circuits.values()) == {Circuit()}
+    assert state.health.ramp.allowed(state.now) == 1
 
 
 async def test_what_an_account_waits_for_is_said_in_few_words_and_none_of_anybody_s(database: Database) -> None:

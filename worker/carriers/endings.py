@@ -1,7 +1,7 @@
-"""Every way a request can end badly, as two tables: for a question and for a creation.
+"""Every way a request can end badly: for a question, and for a creation.
 
-The same event means different things. A question may be asked again whenever it went wrong; a creation may not, unless
-nothing can have reached the carrier or it said that it did nothing.
+The same event means different things. A question may be asked again whenever it went wrong. A creation happened, unless
+something proves that it did not: `_NOT_SENT` and `_NOTHING_WAS_MADE` are all the proofs there are.
 """
 
 from enum import StrEnum
@@ -21,10 +21,26 @@ from worker.carriers.port import (
     Unauthorized,
     Unavailable,
     Unintelligible,
+    WrongAddress,
 )
 from worker.carriers.transport import AnswerTooLarge
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+"""No byte of the request left: no connection, no name, no TLS, or a proxy that refused to connect."""
+
+_NOTHING_WAS_MADE = {
+    400: "the request was not understood",
+    401: "the key was not accepted, and is looked at first",
+    403: "the key may not do this, and is looked at first",
+    422: "the request breaks a rule of the carrier's",
+    429: "it was turned away for its rate",
+    503: "it was turned away with a time to come back, by a carrier that is trusted with it",
+}
+"""The answers of which each proves that no return was made, and why. Whatever is not here proves nothing: a front, a
+proxy or a gateway may have passed the request on and then given an answer of its own (404, 407, 424, 460, 499 ...)."""
+
+_WRONG_ADDRESS = frozenset({404, 405, 410})
+_TOO_SLOW = frozenset({408, 425})  # of the 4xx those that speak of the other end's state and not of the request
 
 
 class RequestOutcome(StrEnum):
@@ -58,7 +74,7 @@ def check_question(reply: Reply) -> None:
     answered = f"the carrier answered {status}"
     if status in (404, 410):
         raise Ended(RequestOutcome.REFUSED, NotFound(f"{answered}: it does not know this return"))
-    if status >= 500 or status in (408, 425):
+    if status >= 500 or status in _TOO_SLOW:
         raise Ended(RequestOutcome.SERVER_ERROR, Unavailable(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
     raise Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
 
@@ -78,18 +94,18 @@ def check_creation(reply: Reply, *, trust_503: bool = True) -> None:
     status = reply.status
     if 200 <= status < 300:
         return
-    if status != 503 or trust_503:
-        check_turned_away(reply)
     answered, raw = f"the carrier answered {status}", reply.raw()
-    if status in (404, 405, 407, 410):  # the address, or a proxy on the way, is wrong: not this return's fault
-        raise Ended(RequestOutcome.REFUSED, NotSent(f"{answered} to the creation: is base_url right?", raw=raw))
-    if 400 <= status < 500 and status not in (408, 409):  # 409 may mean that it is there already
-        raise Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {_reason(reply)}", raw=raw))
-    outcome = RequestOutcome.UNINTELLIGIBLE if status < 400 else RequestOutcome.SERVER_ERROR
-    raise Ended(
-        RequestOutcome.REFUSED if status == 409 else outcome,
-        OutcomeUnknown(f"{answered}: {reply.excerpt()}", raw=raw),
-    )
+    if status in _NOTHING_WAS_MADE and (status != 503 or trust_503):
+        check_turned_away(reply)
+        if status != 503:
+            raise Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {_reason(reply)}", raw=raw))
+    said = f"{answered}: {reply.excerpt()}"
+    if status in _WRONG_ADDRESS:
+        raise Ended(RequestOutcome.REFUSED, WrongAddress(said, raw=raw))
+    outcome = RequestOutcome.UNINTELLIGIBLE if status < 400 else RequestOutcome.REFUSED
+    if status >= 500 or status in _TOO_SLOW:
+        outcome = RequestOutcome.SERVER_ERROR
+    raise Ended(outcome, OutcomeUnknown(said, raw=raw))
 
 
 def check_turned_away(reply: Reply) -> None:

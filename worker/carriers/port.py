@@ -10,7 +10,8 @@
     |-- NotFound        the carrier does not know it (404)       ask again, slowly
     |-- Unavailable     no or no useful answer to a question     try again later; never raised for a creation
     |-- Unintelligible  an answer without sense                  try again, a limited number of times
-    `-- OutcomeUnknown  a creation that may have happened        stop and ask a person
+    `-- OutcomeUnknown  a creation that may have happened        look it up, or stop and ask a person
+        `-- WrongAddress    ... where the address seems wrong    and send no further one there
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -89,6 +90,13 @@ class OutcomeUnknown(CarrierError):
     """A creation was sent and no answer proves whether it happened."""
 
     kind = FailureKind.OUTCOME_UNKNOWN
+
+
+class WrongAddress(OutcomeUnknown):
+    """A creation was sent to an address that, by its answer, takes none (404, 405, 410), and may have happened.
+
+    A front that passed the request on answers so too. The next one would end in the same doubt.
+    """
 
 
 class LabelNotReady(Exception):

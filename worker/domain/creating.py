@@ -20,6 +20,7 @@ from worker.domain.verdicts import (
     remark,
 )
 
+_STOPPED_LEAST, _STOPPED_MOST = timedelta(minutes=1), timedelta(minutes=15)
 _ROUNDING = timedelta(seconds=1)  # SQLite keeps milliseconds; a look-up that is due must not count as too early
 
 
@@ -66,14 +67,31 @@ def not_created(context: Context, failed: Failed) -> Decision:
         return outage(context, code, message, failed.raw)
     if failed.kind is FailureKind.REFUSED:
         return rejected(context, code, message, failed.raw)
-    context, code = with_intent(context), ErrorCode.CREATE_OUTCOME_UNKNOWN
+    decision = _in_doubt(with_intent(context), failed)
+    return decision._replace(stop_sending=message) if failed.wrong_address else decision
+
+
+def _in_doubt(context: Context, failed: Failed) -> Decision:
+    code = ErrorCode.CREATE_OUTCOME_UNKNOWN
     if context.policy.resend_after is None:
-        return held(context, code, message, failed.raw)
-    decision = counted(context, code, message, failed.raw)
+        return held(context, code, failed.message, failed.raw)
+    decision = counted(context, code, failed.message, failed.raw)
     if decision.order.state is not State.PENDING:
         return decision
     line = remark(context.order, "the creation was sent and its answer is lost: it is looked up", failed.raw)
     return decision._replace(order=decision.order._replace(lookups=0), transitions=(line,))
+
+
+def not_sent(context: Context) -> Decision:
+    """Its account sends no creations for now; it waits, uncounted, and is looked at again: the shop may withdraw it."""
+    order, age = context.order, context.now - (context.order.created_at or context.now)
+    wait = min(max(age / 4, _STOPPED_LEAST), _STOPPED_MOST)
+    order = order._replace(
+        error_code=ErrorCode.CARRIER_UNREACHABLE,
+        error_message="nothing was sent: creations to this address are stopped; see `returns-worker accounts`",
+        due_at=context.now + wait,
+    )
+    return Decision(order, StepOutcome.WAITING)
 
 
 def not_looked_up(context: Context, failed: Failed) -> Decision:

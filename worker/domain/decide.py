@@ -25,6 +25,7 @@ from worker.domain.outcomes import (
     RefTaken,
     RequestRefused,
     Restored,
+    SendingStopped,
     Tracked,
     Withdrawn,
 )
@@ -61,6 +62,8 @@ def _decided(context: Context, outcome: Outcome) -> Decision:
     match outcome:
         case Created() | Absent() | Ambiguous() | Interrupted() | Restored() | RefTaken() | Invalid():
             return _of_creation(context, outcome)
+        case SendingStopped():
+            return creating.not_sent(context)
         case Tracked():
             return following.tracked(context, outcome)
         case LabelReady() | LabelTrouble():

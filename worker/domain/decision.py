@@ -53,7 +53,10 @@ class Hold:
 
 
 class Decision(NamedTuple):
-    """The row as it shall be, what history it makes, and what else follows; `step` is what was done to come to it."""
+    """The row as it shall be, what history it makes, and what else follows; `step` is what was done to come to it.
+
+    `stop_sending`: why the account sends no creation to its address any more; None: nothing of that kind.
+    """
 
     order: ReturnOrder
     outcome: StepOutcome
@@ -61,4 +64,5 @@ class Decision(NamedTuple):
     packages: tuple[PackageInfo, ...] = ()
     labels: tuple[StoredLabel, ...] = ()
     hold: Hold | None = None
+    stop_sending: str | None = None
     step: Step | None = None

@@ -9,11 +9,12 @@
        '--------------------------------------- the probe succeeds ------------------------'
 
 There are two of them for each account. One keeps it out of claims. The other counts creations only, those above all
-that got lost, which cost most: at a carrier that cannot be searched each one asks a person.
+that got lost, which cost most: at a carrier that cannot be searched each one asks a person. So one that is lost while
+creations are sent one at a time (`worker.domain.ramp`) opens it at once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.domain.cadence import grown
@@ -32,6 +33,7 @@ from worker.domain.outcomes import (
     RefTaken,
     Tracked,
 )
+from worker.domain.ramp import Ramp, begun
 from worker.domain.returns import ReturnOrder
 
 _SICK = frozenset(
@@ -64,10 +66,11 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """An account's two circuits."""
+    """An account's two circuits, and how many creations it may have in flight."""
 
     account: Circuit = Circuit()
     creations: Circuit = Circuit()
+    ramp: Ramp = field(default_factory=Ramp)
 
     @property
     def circuits(self) -> Mapping[str, Circuit]:
@@ -83,13 +86,15 @@ class Breaker:
     first: timedelta = timedelta(seconds=30)
     cap: timedelta = timedelta(minutes=15)
 
-    def failed(self, circuit: Circuit, now: datetime, *, probe: bool) -> Circuit:
-        """After a failure; one that began before the circuit opened says nothing new."""
+    def failed(self, circuit: Circuit, now: datetime, *, probe: bool, at_once: bool = False) -> Circuit:
+        """After a failure; one that began before the circuit opened says nothing new. `at_once`: it opens it alone."""
         if not self.failures:
             return Circuit()
         if not probe and not circuit.is_closed:  # it began before
             return circuit
         failures = circuit.failures + 1
+        if circuit.is_closed and at_once:
+            failures = max(failures, self.failures)
         if circuit.is_closed and failures < self.failures:  # an open one may be of a worker with less patience
             return Circuit(failures)
         return Circuit(failures, now + grown(self.first, 2.0, failures - self.failures, self.cap))
@@ -111,8 +116,11 @@ def admitted(
     """
     if health.account.is_open(now):
         return {}, None
+    allowed = health.ramp.allowed(now)
     if health.creations.is_open(now):
         due = {**due, Step.CREATE: 0}
+    elif allowed is not None and due.get(Step.CREATE):
+        due = {**due, Step.CREATE: min(due[Step.CREATE], allowed)}
     if not health.account.is_closed:
         steps = _PROBES[::-1] if health.account.failures % _ANOTHER == _ANOTHER - 1 else _PROBES
         step = next((step for step in sorted(steps, key=lambda each: each is untried) if due.get(step)), None)
@@ -125,7 +133,7 @@ def admitted(
 def probed(health: Health, step: Step, until: datetime) -> Health:
     """With a probe by `step` under way until then at the latest."""
     creations = probing(health.creations, until) if step is Step.CREATE else health.creations
-    return Health(probing(health.account, until), creations)
+    return replace(health, account=probing(health.account, until), creations=creations)
 
 
 def is_tried(health: Health, step: Step, now: datetime) -> bool:
@@ -137,32 +145,58 @@ _SOUND = Circuit()
 
 
 def after(
-    health: Health, order: ReturnOrder, outcome: Outcome | None, breaker: Breaker, now: datetime, *, probe: bool
+    health: Health,
+    order: ReturnOrder,
+    outcome: Outcome | None,
+    breaker: Breaker,
+    now: datetime,
+    *,
+    probe: bool,
+    sent_at: datetime | None = None,
 ) -> Health:
-    """An account's health after a step of `order` (None: not done); a `probe` that says nothing is given back."""
+    """An account's health after a step of `order` (None: not done); a `probe` that says nothing is given back.
+
+    `sent_at`: when the row was taken; None: now.
+    """
     step, verdict = order.next_step, is_well(outcome)
+    looked_up = step is Step.CREATE and order.in_doubt
+    if looked_up and isinstance(outcome, RefTaken):
+        verdict = True  # the look-up was answered; what it found is a person's
     circuits = {"account": health.account} | ({"creations": health.creations} if step is Step.CREATE else {})
     if verdict is None:
         return probed(health, step, now) if probe else health
-    if verdict and step is Step.CREATE and order.in_doubt:  # a look-up that is answered tells nothing of creations
+    if verdict and looked_up:  # a look-up that is answered tells nothing of creations
         creations = probing(health.creations, now) if probe else health.creations
-        return Health(Circuit(), creations)
+        return replace(health, account=_SOUND, creations=creations)
+    ramp = health.ramp
+    if step is Step.CREATE and not looked_up:
+        ramp = ramp.succeeded(now, sent_at or now) if verdict else begun(now)
     if verdict and all(circuit == _SOUND for circuit in circuits.values()):
-        return health
+        return health if ramp is health.ramp else replace(health, ramp=ramp)
     if verdict:
-        return replace(health, **dict.fromkeys(circuits, Circuit()))
+        return replace(health, ramp=ramp, **dict.fromkeys(circuits, _SOUND))
     if not probe and not _is_first_failure(order):
-        return health
-    if health.account.is_closed and isinstance(outcome, Failed) and outcome.kind is FailureKind.OUTCOME_UNKNOWN:
+        return replace(health, ramp=ramp)
+    lost = isinstance(outcome, RefTaken) or (
+        isinstance(outcome, Failed) and outcome.kind is FailureKind.OUTCOME_UNKNOWN
+    )
+    if health.account.is_closed and lost:
         del circuits["account"]  # creations that get lost are no reason not to ask where the others are
-    return replace(health, **{name: breaker.failed(each, now, probe=probe) for name, each in circuits.items()})
+    at_once = lost and health.ramp.allowed(now) == 1
+    failed = {
+        name: breaker.failed(each, now, probe=probe, at_once=at_once and name == "creations")
+        for name, each in circuits.items()
+    }
+    return replace(health, ramp=ramp, **failed)
 
 
 def is_well(outcome: Outcome | None) -> bool | None:
     """Whether the carrier did its part; None where nothing was heard of it."""
     match outcome:
-        case Created() | Absent() | Ambiguous() | RefTaken() | Tracked() | LabelReady():
+        case Created() | Absent() | Ambiguous() | Tracked() | LabelReady():
             return True
+        case RefTaken():  # a carrier that answers each creation with the same number makes none that we can follow
+            return False
         case LabelTrouble(ErrorCode.LABEL_NOT_READY):  # it did answer
             return True
         case Failed(kind) | NotCancelled(Failed(kind)):

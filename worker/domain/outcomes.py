@@ -55,6 +55,11 @@ class Invalid:
 
 
 @dataclass(frozen=True, slots=True)
+class SendingStopped:
+    """The payload is good, and nothing was sent: no creation goes to the account's address for now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Interrupted:
     """An earlier holder committed the intent to create and never recorded an answer."""
 
@@ -111,12 +116,16 @@ class Tracked:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A carrier call without success; `message` may quote the carrier and so a customer, never a key; `raw` is JSON."""
+    """A carrier call without success; `message` may quote the carrier and so a customer, never a key; `raw` is JSON.
+
+    `wrong_address`: a creation in doubt, sent to an address that seems to take none.
+    """
 
     kind: FailureKind
     message: str
     retry_after: timedelta | None = None
     raw: str | None = None
+    wrong_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,7 @@ class Poisoned:
 Outcome = (
     Created
     | Invalid
+    | SendingStopped
     | Interrupted
     | Absent
     | Ambiguous

@@ -13,10 +13,15 @@ from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
 from worker.steps.meter import Meter
 from worker.store.database import Database, DatabaseUnavailable
-from worker.store.holds import hold_account
+from worker.store.holds import hold_account, stop_sending
 from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
+
+_RELEASE = (
+    "is base_url right, and the API where it was? look at the carrier's for what is in doubt; it ends by another"
+    " base_url, or by `returns-worker accounts release`"
+)
 
 
 @dataclass(slots=True)
@@ -24,9 +29,9 @@ class Account:
     """An account and what this process holds of it; `timeout` is one request's, in seconds.
 
     `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
-    `sweeping`: its due polls are being answered by the carrier's list. `health` is what was last known of it; `probe`
-    says which step's next row shall find out whether a carrier that failed is well again, `untried` which step's
-    came to nothing the last time.
+    `sweeping`: its due polls are being answered by the carrier's list. `address` is where its requests go; `stopped`:
+    no creation is sent there. `health` is what was last known of it; `probe` says which step's next row shall find out
+    whether a carrier that failed is well again, `untried` which step's came to nothing the last time.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Account:
     in_hand: int = 0
     paused: bool = False
     sweeping: bool = False
+    address: str = ""
+    stopped: bool = False
     health: Health = field(default_factory=Health)
     probe: Step | None = None
     untried: Step | None = None
@@ -58,6 +65,19 @@ class Account:
     def room(self) -> int:
         """Rows that may be taken now."""
         return max(0, self.capacity - self.in_hand)
+
+    async def stop_sending(self, message: str, database: Database, metrics: Metrics) -> None:
+        """Send no creation to this address any more, on any worker; what is under way ends as it does."""
+        if not self.stopped:
+            log.error(
+                "account_sending_stopped", account=self.name, address=self.address, message=message, hint=_RELEASE
+            )
+        self.stopped = True
+        try:
+            await stop_sending(database, self.name, self.address, message)
+        except DatabaseUnavailable:
+            # This process sends none; another one's next creation ends the same way.
+            metrics.storage_errors.labels("record").inc()
 
     async def wait(self, hold: Hold, key: str, database: Database, metrics: Metrics) -> None:
         """Let the account wait, for every worker; `key` is the fingerprint of the one that was sent."""

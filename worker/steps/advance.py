@@ -178,7 +178,9 @@ class Advance:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), _COMPANY))
         self._note_turn()
         asked_at = self._clock()
-        taken = await claim(self._database, lanes, self._owner, timedelta(seconds=self._timing.lease), marks)
+        careful = {name for name, each in agendas.items() if each.health.ramp.allowed(each.now) is not None}
+        lease = timedelta(seconds=self._timing.lease)
+        taken = await claim(self._database, lanes, self._owner, lease, marks, careful)
         self.claimed += len(taken)
         if self._backlogs.took(lanes, {name: agenda.due for name, agenda in agendas.items()}, taken):
             pause = 0.0  # what appeared before the marks is not kept waiting
@@ -283,8 +285,12 @@ class Advance:
 
     async def _advance(self, held: Held) -> None:
         outcome = await self._do_and_record(held)
-        now = held.database_time(self._clock())
-        await self._circuits.heard(held.account, held.claimed.order, outcome, now, probe=held.probe)
+        now, claimed = held.database_time(self._clock()), held.claimed
+        more = await self._circuits.heard(
+            held.account, claimed.order, outcome, now, probe=held.probe, sent_at=claimed.claimed_at
+        )
+        if more:
+            self.wake()
 
     async def _do_and_record(self, held: Held) -> Outcome | None:
         """One step of one return; None when it was not done, and the row is handed back."""
@@ -312,8 +318,7 @@ class Advance:
             return None
         if self._backlog and account.in_hand <= account.max_in_flight:
             self.wake()  # not after a row that was given back: it is due at once, and would be given back again
-        await self._record(order, outcome, held.database_time(self._clock()), account, key)
-        return outcome
+        return await self._record(order, outcome, held.database_time(self._clock()), account, key)
 
     async def _perform(self, order: ReturnOrder, account: Account) -> Outcome | None:
         if order.claims > MAX_CLAIMS:
@@ -322,7 +327,7 @@ class Advance:
         match action:
             case Step.CREATE:
                 call = timedelta(seconds=account.timeout + self._timing.margin)
-                return await create(order, account.carrier, self._database, call)
+                return await create(order, account.carrier, self._database, call, may_send=not account.stopped)
             case Step.LABEL:
                 return await fetch_label(order, account.carrier, self._labels)
             case Step.TRACK:
@@ -332,18 +337,22 @@ class Advance:
             case _:
                 return action
 
-    async def _record(self, order: ReturnOrder, outcome: Outcome, now: datetime, account: Account, key: str) -> None:
+    async def _record(self, order: ReturnOrder, outcome: Outcome, now: datetime, account: Account, key: str) -> Outcome:
+        """Write down what became of it; the outcome that was decided on in the end."""
         decision = decide(order, outcome, now, account.policy, self._chance())
         if decision.hold is not None:
             await account.wait(decision.hold, key, self._database, self._metrics)
+        if decision.stop_sending is not None:
+            await account.stop_sending(decision.stop_sending, self._database, self._metrics)
         if order.state is not State.PENDING:
             self._recorder.later(order, decision)
-            return
+            return outcome
         try:
             await self._recorder.now(order, decision)
         except CarrierRefTaken:
-            taken = RefTaken(decision.order.carrier_ref or "", decision.transitions[0].raw)
-            await self._recorder.now(order, decide(order, taken, now, account.policy, self._chance()))
+            outcome = RefTaken(decision.order.carrier_ref or "", decision.transitions[0].raw)
+            await self._recorder.now(order, decide(order, outcome, now, account.policy, self._chance()))
+        return outcome
 
 
 async def _wait_for(event: asyncio.Event, seconds: float) -> None:

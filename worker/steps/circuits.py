@@ -33,6 +33,7 @@ class Circuits:
             if circuit.is_closed:  # by another worker, or by a person
                 _tell(account, name, before.circuits[name], circuit, agenda.now)
         account.paused = account.paused or agenda.health.account.is_open(agenda.now)
+        account.stopped = agenda.stopped_address is not None and agenda.stopped_address == account.address
         due = {**agenda.due, Step.CREATE: 0} if agenda.creations_held else agenda.due
         untried, account.untried = account.untried, None
         return admitted(agenda.health, due, agenda.now, untried)
@@ -62,28 +63,42 @@ class Circuits:
                 await change_health(self._database, account.name, lambda health, now: probed(health, step, now))
 
     async def heard(
-        self, account: Account, order: ReturnOrder, outcome: Outcome | None, now: datetime, *, probe: bool
-    ) -> None:
-        """Let the carrier's answer, or its silence, count; most answers change nothing, and cost nothing."""
+        self,
+        account: Account,
+        order: ReturnOrder,
+        outcome: Outcome | None,
+        now: datetime,
+        *,
+        probe: bool,
+        sent_at: datetime | None = None,
+    ) -> bool:
+        """Let the carrier's answer, or its silence, count; most answers change nothing, and cost nothing.
+
+        Whether more creations may be in flight from now on.
+        """
         breaker, before = account.policy.breaker, account.health
         if probe and is_well(outcome) is None:
             account.untried = order.next_step
-        if not probe and after(before, order, outcome, breaker, now, probe=False) == before:
-            return
+        if not probe and after(before, order, outcome, breaker, now, probe=False, sent_at=sent_at) == before:
+            return False
 
         def change(health: Health, at: datetime) -> Health:
             nonlocal before, now
             before, now = health, at
-            return after(health, order, outcome, breaker, at, probe=probe)
+            return after(health, order, outcome, breaker, at, probe=probe, sent_at=sent_at)
 
         try:
             account.health = await change_health(self._database, account.name, change)
         except DatabaseUnavailable:
             self._metrics.storage_errors.labels("record").inc()  # the next answer tells the same
-            return
+            return False
         account.paused = account.paused or account.health.account.is_open(now)
         for name, circuit in account.health.circuits.items():
             _tell(account, name, before.circuits[name], circuit, now)
+        return (account.health.ramp.allowed(now) or _ANY) > (before.ramp.allowed(now) or _ANY)
+
+
+_ANY = 1000  # more than an account has places for
 
 
 def _tell(account: Account, circuit: str, before: Circuit, now: Circuit, at: datetime) -> None:

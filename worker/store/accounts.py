@@ -30,6 +30,7 @@ class Agenda:
     now: datetime
     creations_held: bool
     health: Health
+    stopped_address: str | None = None
 
 
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
@@ -45,7 +46,8 @@ _AFTER_MARK = {POSTGRESQL: "AND (r.due_at, r.id) > (lane.after_due, lane.after_i
 # The counted rows need no order; without one PostgreSQL would read the whole table to find that few are due.
 _AGENDA = {
     dialect: text(f"""
-SELECT lane.account, lane.step, a.held_until, a.refused_key, a.create_hold_message, {HEALTH}, {now} AS now,
+SELECT lane.account, lane.step, a.held_until, a.refused_key, a.create_hold_message, {HEALTH},
+       a.sending_stopped_address, {now} AS now,
        (SELECT count(*) FROM (
           SELECT 1 FROM return_order r
            WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {now} {_AFTER_MARK[dialect]}
@@ -82,6 +84,7 @@ async def read_agendas(
             now=now,
             creations_held=mine[0]["create_hold_message"] is not None,
             health=read_health(mine[0]),
+            stopped_address=mine[0]["sending_stopped_address"],
         )
     return agendas
 

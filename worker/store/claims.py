@@ -5,18 +5,20 @@ only un-indexed columns; and it raises `lease_token`, the fence that every later
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.lifecycle import Step
 from worker.domain.returns import ReturnOrder
 from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.holds import HEALTH, read_health
 from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.sqlite_file import SqliteFile
 
@@ -100,6 +102,18 @@ UPDATE return_order
 RETURNING create_started_at"""),
 }
 
+_ANY = 1000  # as many as an account may have places for
+_RAMP = {
+    POSTGRESQL: text(f"SELECT {HEALTH}, now() AS now FROM carrier_account a WHERE name = :name FOR UPDATE SKIP LOCKED"),
+    SQLITE: text(f"SELECT {HEALTH}, {_SQLITE_NOW} AS now FROM carrier_account a WHERE name = :name"),
+}
+_IN_FLIGHT = {
+    dialect: text(f"""SELECT count(*) FROM (
+      SELECT r.lease_until FROM return_order r WHERE r.account = :name AND r.next_step = 'create' AND r.due_at <= {now}
+       ORDER BY r.due_at, r.id LIMIT 1000) first WHERE first.lease_until >= {now}""")
+    for dialect, now in ((POSTGRESQL, "now()"), (SQLITE, _SQLITE_NOW))
+}
+
 _COUNT_CREATION = text("""
 UPDATE database_place SET creations = creations + 1 WHERE place = :place AND creations >= :creations
 RETURNING creations""")
@@ -130,16 +144,29 @@ RETURNING id"""),
 
 
 async def claim(
-    database: Database, lanes: Sequence[Lane], owner: str, lease: timedelta, marks: Marks = NO_MARKS
+    database: Database,
+    lanes: Sequence[Lane],
+    owner: str,
+    lease: timedelta,
+    marks: Marks = NO_MARKS,
+    careful: Collection[str] = (),
 ) -> list[Claimed]:
     """Take up to each lane's quota of due rows, earliest first; rows leased by others are passed over.
 
-    On PostgreSQL a lane that has a mark goes on after it.
+    On PostgreSQL a lane that has a mark goes on after it. The creations of accounts that are `careful` are counted over
+    all workers, and no more are taken than their ramps allow.
     """
     wanted = [lane for lane in lanes if lane.quota > 0]
     if not wanted:
         return []
-    async with database.statement() as connection:
+    counted = [lane for lane in wanted if lane.step is Step.CREATE and lane.account in careful]
+    async with database.transaction() if counted else database.statement() as connection:
+        for lane in counted:
+            allowed = await _allowed(database, connection, lane.account)
+            wanted[wanted.index(lane)] = replace(lane, quota=min(lane.quota, allowed))
+        wanted = [lane for lane in wanted if lane.quota > 0]
+        if not wanted:
+            return []
         if database.dialect == POSTGRESQL:
             rows = [
                 {"account": lane.account, "step": lane.step, "quota": lane.quota}
@@ -152,6 +179,23 @@ async def claim(
             result = await connection.execute(*_sqlite_claim(wanted, owner, lease))
         claimed = [read_claimed(row) for row in result]
     return sorted(claimed, key=lambda row: (row.due_at or row.claimed_at, row.order.id))
+
+
+async def _allowed(database: Database, connection: AsyncConnection, account: str) -> int:
+    """How many more creations may be taken; the account's row is locked, so that nobody else counts meanwhile.
+
+    Rows that are leased lie at the beginning of what is due. A row that somebody locks stands for none.
+    """
+    found = (await connection.execute(_RAMP[database.dialect], {"name": account})).mappings().one_or_none()
+    if found is None:
+        return 0
+    now = read_moment(found["now"])
+    assert now is not None
+    allowed = read_health(found).ramp.allowed(now)
+    if allowed is None:
+        return _ANY
+    in_flight = (await connection.execute(_IN_FLIGHT[database.dialect], {"name": account})).scalar_one()
+    return max(0, allowed - int(in_flight))
 
 
 async def claim_seen(

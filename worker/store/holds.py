@@ -1,6 +1,6 @@
 """What keeps an account waiting, for all workers through its one row: holds by the carrier or a person, circuits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,9 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.decision import Hold
+from worker.domain.errors import ErrorCode
 from worker.domain.health import Circuit, Health
+from worker.domain.ramp import Ramp
 from worker.store.columns import FOREVER, read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
 
@@ -20,7 +22,10 @@ HELD_BY_PERSON = "held_by_person"
 NOTHING = "ok"
 """How it is said that nothing keeps an account waiting."""
 
-HEALTH = "a.failures, a.open_until, a.create_failures, a.create_open_until"
+HEALTH = (
+    "a.failures, a.open_until, a.create_failures, a.create_open_until,"
+    " a.create_window, a.create_window_since, a.created_lately_at"
+)
 """The columns of `carrier_account AS a` that `read_health` reads."""
 
 REGISTER = text("INSERT INTO carrier_account (name) VALUES (:name) ON CONFLICT (name) DO NOTHING")
@@ -33,6 +38,11 @@ _MOST = 500  # characters of a message
 _BRIEFLY = "WITH briefly AS MATERIALIZED (SELECT set_config('lock_timeout', '250ms', true))"
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 _NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL, refused_key = NULL"
+_FROM_ONE_ON = {
+    dialect: f"create_window = 1, create_window_since = {now}, created_lately_at = NULL"
+    for dialect, now in _NOW.items()
+}
+"""After a pause, one creation at a time: see `worker.domain.ramp`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +71,23 @@ class AccountHold:
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """What keeps one account, or its creations, waiting; `now` is the database's time."""
+    """What keeps one account, or its creations, waiting; `now` is the database's time.
+
+    `sending_stopped`: the address that creations are not sent to any more, and why.
+    """
 
     name: str
     hold: AccountHold | None
     create_hold_message: str | None
     health: Health
     now: datetime
+    sending_stopped: tuple[str, str] | None = None
 
     @property
     def creates(self) -> bool:
         """Whether nothing keeps its creations alone from being made."""
-        return self.create_hold_message is None and self.health.creations.is_closed
+        held = self.create_hold_message is not None or self.sending_stopped is not None
+        return not held and self.health.creations.is_closed
 
 
 def describe(state: AccountState) -> str:
@@ -91,6 +106,9 @@ def _waits(state: AccountState, *, said: bool) -> Iterator[str]:
         yield f"held until {hold.ends} ({hold.code}{f': {hold.message}' if said else ''})"
     if creations is not None:
         yield f"its creations are held by a person{f' ({creations})' if said else ''}"
+    if state.sending_stopped is not None:
+        address, why = state.sending_stopped
+        yield f"no creation is sent to {address} until it is released" + (f" ({why})" if said else "")
     for what, circuit in (("", state.health.account), ("its creations are ", state.health.creations)):
         times = f"after {circuit.failures} failures in a row"
         if circuit.is_open(state.now):
@@ -116,7 +134,8 @@ async def lock_account(connection: AsyncConnection, dialect: str, account: str, 
 async def read_accounts(database: Database) -> dict[str, AccountState]:
     """Every account that a worker has registered or a person has held, by name."""
     now = _NOW[database.dialect]
-    statement = text(f"""SELECT name, held_until, hold_code, hold_message, create_hold_message, {HEALTH}, {now} AS now
+    statement = text(f"""SELECT name, held_until, hold_code, hold_message, create_hold_message, {HEALTH},
+        sending_stopped_address, sending_stopped_message, {now} AS now
       FROM carrier_account a ORDER BY name""")
     async with database.reading() as connection:
         return {row["name"]: _state(row) for row in (await connection.execute(statement)).mappings()}
@@ -128,10 +147,11 @@ async def read_holds(database: Database) -> dict[str, AccountHold]:
 
 
 def read_health(row: RowMapping) -> Health:
-    """An account's circuits; those of one without a row are closed."""
+    """An account's circuits and ramp; the circuits of one without a row are closed."""
     return Health(
         Circuit(row["failures"] or 0, read_moment(row["open_until"])),
         Circuit(row["create_failures"] or 0, read_moment(row["create_open_until"])),
+        Ramp(row["create_window"] or 1, read_moment(row["create_window_since"]), read_moment(row["created_lately_at"])),
     )
 
 
@@ -162,7 +182,8 @@ async def release_account(database: Database, account: str, refused_key: str) ->
     """End the hold that this key's refusal made, and no newer one; raises `RowLocked`."""
     async with database.statement() as connection:
         await connection.execute(
-            text(f"""{_briefly(database)} UPDATE carrier_account SET {_NO_HOLD}, updated_at = {_NOW[database.dialect]}
+            text(f"""{_briefly(database)} UPDATE carrier_account SET {_NO_HOLD}, {_FROM_ONE_ON[database.dialect]},
+              updated_at = {_NOW[database.dialect]}
              {_from_briefly(database)} WHERE name = :name AND refused_key = :key"""),
             {"name": account, "key": refused_key},
         )
@@ -188,13 +209,47 @@ async def hold_creations(database: Database, account: str, message: str) -> None
         )
 
 
-async def release_by_hand(database: Database, account: str) -> None:
-    """End every hold of the account and close its circuits; what is still wrong shows at the next call."""
+async def begin_with_one(database: Database, names: Sequence[str]) -> None:
+    """A worker starts: the accounts' next creations begin with one in flight, whatever was known before."""
+    now = _NOW[database.dialect]
+    async with database.transaction() as connection:
+        for name in sorted(names):
+            await connection.execute(
+                text(f"""UPDATE carrier_account SET {_FROM_ONE_ON[database.dialect]}, updated_at = {now}
+                 WHERE name = :name"""),
+                {"name": name},
+            )
+
+
+async def stop_sending(database: Database, account: str, address: str, message: str) -> None:
+    """Let no creation be sent to this address any more, by any worker; raises `RowLocked`."""
     async with database.statement() as connection:
         await connection.execute(
-            text(f"""UPDATE carrier_account SET {_NO_HOLD}, create_hold_message = NULL, failures = 0, open_until = NULL,
-              create_failures = 0, create_open_until = NULL, updated_at = {_NOW[database.dialect]}
+            text(f"""{_briefly(database)} UPDATE carrier_account SET sending_stopped_address = :address,
+              sending_stopped_message = :message, updated_at = {_NOW[database.dialect]} {_from_briefly(database)}
              WHERE name = :name"""),
+            {"address": address, "message": message[:_MOST], "name": account},
+        )
+
+
+async def release_by_hand(database: Database, account: str) -> None:
+    """End every hold of the account and close its circuits; what is still wrong shows at the next call.
+
+    What waited because nothing could be sent is due at once.
+    """
+    now = _NOW[database.dialect]
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(f"""UPDATE carrier_account SET {_NO_HOLD}, create_hold_message = NULL, failures = 0, open_until = NULL,
+              create_failures = 0, create_open_until = NULL, sending_stopped_address = NULL,
+              sending_stopped_message = NULL, {_FROM_ONE_ON[database.dialect]}, updated_at = {now}
+             WHERE name = :name"""),
+            {"name": account},
+        )
+        await connection.execute(
+            text(f"""UPDATE return_order SET due_at = {now}
+             WHERE account = :name AND next_step = 'create' AND due_at > {now} AND lease_owner IS NULL
+               AND error_code = '{ErrorCode.CARRIER_UNREACHABLE}' AND create_started_at IS NULL"""),
             {"name": account},
         )
 
@@ -214,12 +269,16 @@ async def change_health(database: Database, account: str, change: Callable[[Heal
             await connection.execute(
                 text(f"""UPDATE carrier_account SET failures = :failures, open_until = :open_until,
                   create_failures = :create_failures, create_open_until = :create_open_until,
+                  create_window = :window, create_window_since = :since, created_lately_at = :created_at,
                   updated_at = {_NOW[database.dialect]} WHERE name = :name"""),
                 {
                     "failures": after.account.failures,
                     "open_until": _bound(database, after.account.open_until),
                     "create_failures": after.creations.failures,
                     "create_open_until": _bound(database, after.creations.open_until),
+                    "window": after.ramp.window,
+                    "since": _bound(database, after.ramp.since),
+                    "created_at": _bound(database, after.ramp.created_at),
                     "name": account,
                 },
             )
@@ -239,7 +298,9 @@ def _state(row: RowMapping) -> AccountState:
     assert now is not None
     held = until is not None and until > now
     hold = AccountHold(until, row["hold_code"], row["hold_message"]) if until is not None and held else None
-    return AccountState(row["name"], hold, row["create_hold_message"], read_health(row), now)
+    address, message = row["sending_stopped_address"], row["sending_stopped_message"]
+    stopped = (address, message or "") if address is not None else None
+    return AccountState(row["name"], hold, row["create_hold_message"], read_health(row), now, stopped)
 
 
 def _bound(database: Database, moment: datetime | None) -> Any:

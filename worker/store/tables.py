@@ -170,6 +170,7 @@ class CarrierAccountRow(SQLModel, table=True):
     create_open_until: datetime | None = Field(sa_column=Column(Moment))
     create_hold_message: str | None = Field(sa_column=Column(Text))
     create_window: int | None = Field(sa_column=Column(Integer))
+    create_window_since: datetime | None = Field(sa_column=Column(Moment))
     created_lately_at: datetime | None = Field(sa_column=Column(Moment))
     sending_stopped_message: str | None = Field(sa_column=Column(Text))
     sending_stopped_address: str | None = Field(sa_column=Column(Text))

@@ -14,6 +14,7 @@ depends_on = None
 def upgrade() -> None:
     """Add what all workers share about an account's creations, and an index that finds a package by its label code."""
     op.add_column("carrier_account", sa.Column("create_window", sa.Integer))
+    op.add_column("carrier_account", sa.Column("create_window_since", Moment))
     op.add_column("carrier_account", sa.Column("created_lately_at", Moment))
     op.add_column("carrier_account", sa.Column("sending_stopped_message", sa.Text))
     op.add_column("carrier_account", sa.Column("sending_stopped_address", sa.Text))

@@ -1,0 +1,130 @@
+"""What a carrier that leaves doubt costs: one return where it is broken, what is in flight where it breaks."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from tests.databases import on_postgresql
+from tests.process.running import until
+from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
+from worker.carriers.port import OutcomeUnknown
+from worker.domain.health import Circuit
+from worker.domain.outcomes import Created
+from worker.store.database import Database
+from worker.store.holds import change_health, read_accounts
+
+
+def _lost(_: str) -> NoReturn:
+    raise OutcomeUnknown("the answer has no usable orderNumber")
+
+
+def _the_same_number(_: str) -> Created:
+    return Created("9RET1", None, has_label=False)
+
+
+async def _work_off(loop: Loop) -> None:
+    """Let the loop turn by itself until it rests."""
+    writing = asyncio.create_task(loop.recorder.run())
+    await asyncio.wait_for(loop.advance.run(until_idle=True), 30)
+    writing.cancel()
+
+
+async def _held(loop: Loop) -> int:
+    return sum(row["state"] == "needs_attention" for row in await loop.rows("state"))
+
+
+@pytest.mark.parametrize("broken", [_lost, _the_same_number])
+async def test_a_carrier_that_is_broken_costs_one_return(
+    database: Database, tmp_path: Path, broken: Callable[[str], Created]
+) -> None:
+    carrier = ScriptedCarrier()
+    carrier.on_create = broken
+    loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8, full_speed=False)
+    await loop.insert("FIRST", *(f"R{number}" for number in range(50)))
+    if broken is _the_same_number:
+        await loop.execute(
+            "UPDATE return_order SET state = 'completed', carrier_ref = '9RET1', due_at = NULL WHERE id = 1"
+        )
+    await _work_off(loop)
+    assert (carrier.count("create"), await _held(loop)) == (1, 1)
+
+
+async def test_a_carrier_that_breaks_at_full_speed_costs_what_is_in_flight_at_that_moment(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8)
+    await loop.insert(*(f"R{number}" for number in range(50)))
+    carrier.on_create = _lost
+    await _work_off(loop)
+    assert (carrier.count("create"), await _held(loop)) == (8, 8)
+
+
+async def test_one_answer_that_is_lost_leaves_one_in_flight_and_then_it_goes_on(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier = ScriptedCarrier()
+    carrier.on_create = lambda reference: (
+        _lost("") if reference == "R3" else Created(f"N{reference}", None, has_label=False)
+    )
+    loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8)
+    await loop.insert(*(f"R{number}" for number in range(60)))
+    await _work_off(loop)
+    assert (carrier.count("create"), await _held(loop)) == (60, 1)
+    state = (await read_accounts(database))["default"]
+    assert state.health.creations == Circuit()
+
+
+async def test_after_a_start_one_is_in_flight_and_then_twice_as_many(database: Database, tmp_path: Path) -> None:
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8, full_speed=False)
+    await loop.insert(*(f"R{number}" for number in range(40)))
+    carrier.gate.clear()
+    for expected in (1, 2, 8):  # one success doubles it, two more make it eight
+        for _ in range(3):
+            await loop.advance.turn()
+        await until(lambda expected=expected: carrier._at_once == expected, 5, lambda: carrier._at_once)
+        carrier.gate.set()
+        await loop.settle()
+        carrier.gate.clear()
+    carrier.gate.set()
+
+
+@on_postgresql
+async def test_over_all_workers_one_is_in_flight_after_a_start(database: Database, tmp_path: Path) -> None:
+    carrier = ScriptedCarrier()
+    loops = [
+        await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8, full_speed=False) for _ in range(4)
+    ]
+    await loops[0].insert(*(f"R{number}" for number in range(50)))
+    carrier.gate.clear()
+    for _ in range(5):
+        await asyncio.gather(*(loop.advance.turn() for loop in loops))
+    assert carrier._at_once == 1
+    carrier.gate.set()
+    for loop in loops:
+        await loop.settle()
+    assert carrier.count("create") == 1
+
+
+async def test_after_a_pause_one_is_in_flight_again(database: Database, tmp_path: Path) -> None:
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8)
+    await change_health(
+        database,
+        "default",
+        lambda health, now: health.__class__(ramp=health.ramp.__class__(64, None, now - timedelta(minutes=2))),
+    )
+    await loop.insert(*(f"R{number}" for number in range(20)))
+    carrier.gate.clear()
+    for _ in range(3):
+        await loop.advance.turn()
+    await until(lambda: carrier._at_once, 5)
+    assert carrier._at_once == 1
+    carrier.gate.set()
+    await _work_off(loop)
+    assert carrier.count("create") == 20
