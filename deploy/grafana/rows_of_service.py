@@ -51,11 +51,12 @@ def health() -> list[Any]:
             {
                 "{{account}}": f"({largest(held)} > bool time()) + ({largest(held)} == bool Inf)",
                 "{{account}} creations": largest("account_creations_held"),
+                "{{account}} sending": f"2 * {largest('account_sending_stopped')}",
             },
             values={0: ("no", "green"), 1: ("waits", "yellow"), 2: ("for a person", "red")},
             says="waits: the carrier asked for it, or a hold with an end, or (creations) a person holds them. for a "
-            "person: held by hand without an end, or the key is refused.",
-            alerts=["ReturnsAccountHeld", "ReturnsCreationsHeld", "ReturnsKeyRefused"],
+            "person: held by hand without an end, or the key is refused, or (sending) the address takes no creations.",
+            alerts=["ReturnsAccountHeld", "ReturnsCreationsHeld", "ReturnsKeyRefused", "ReturnsSendingStopped"],
         ),
         states(
             "Circuits",

@@ -165,6 +165,14 @@ def test_a_carrier_that_answers_with_a_number_given_before_is_as_bad_as_one_that
     assert heard(SOUND, RefTaken("9RET1"), order=sent()) == SOUND  # found by a look-up
 
 
+def test_a_wrong_address_opens_no_circuit_since_nothing_is_sent_there_and_look_ups_go_on() -> None:
+    wrong = Failed(K.OUTCOME_UNKNOWN, "404", wrong_address=True)
+    assert heard(SOUND, *[wrong] * 9, order=pending()) == Health(ramp=Ramp(1, NOW))
+    half = Health(creations=Circuit(5, NOW), ramp=FULL)
+    tried = probed(half, Step.CREATE, NOW + MINUTE)
+    assert heard(tried, wrong, order=pending(), probe=True) == Health(creations=Circuit(5, NOW), ramp=Ramp(1, NOW))
+
+
 @pytest.mark.parametrize("kind", [K.NETWORK, K.SERVER_ERROR, K.TIMEOUT])
 def test_a_creation_that_fails_otherwise_leaves_one_in_flight_too_and_a_poll_does_not(kind: FailureKind) -> None:
     assert heard(SOUND, Failed(kind, "?"), order=pending()).ramp == Ramp(1, NOW)

@@ -31,14 +31,15 @@ IN_DOUBT = frozenset({ErrorCode.CREATE_OUTCOME_UNKNOWN, ErrorCode.CARRIER_REF_TA
 
 MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.INVALID_PAYLOAD: "the payload breaks a rule; every wrong path is named; nothing was sent",
-    ErrorCode.CARRIER_REFUSED: "the carrier refused the request and said why; nothing exists there",
+    ErrorCode.CARRIER_REFUSED: "the carrier refused the request (400, 422) and said why; nothing exists there",
     ErrorCode.CREATE_OUTCOME_UNKNOWN: "a creation was sent and its answer lost or unreadable: look at the carrier's;"
     " while still `pending` the worker looks itself",
     ErrorCode.CARRIER_REF_TAKEN: "the carrier answered a creation with a number that another return already has",
     ErrorCode.REFERENCE_NOT_UNIQUE: "a lost creation was looked up, and what bears its reference at the carrier is not"
     " surely it: several orders, an older one, or one that is spelled otherwise",
     ErrorCode.WORKER_CRASHED: "five claims in a row ended without a result: something about this row kills its workers",
-    ErrorCode.CARRIER_UNREACHABLE: "no connection to the carrier; nothing was sent",
+    ErrorCode.CARRIER_UNREACHABLE: "no connection to the carrier, or an address that takes no creations; nothing was"
+    " sent",
     ErrorCode.CARRIER_ERROR: "the carrier answered with a server error",
     ErrorCode.CARRIER_TIMEOUT: "the carrier did not answer in time",
     ErrorCode.CARRIER_BUSY: "the carrier asked to wait (429, or 503 with Retry-After)",

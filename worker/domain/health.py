@@ -171,6 +171,8 @@ def after(
     ramp = health.ramp
     if step is Step.CREATE and not looked_up:
         ramp = ramp.succeeded(now, sent_at or now) if verdict else begun(now)
+    if isinstance(outcome, Failed) and outcome.wrong_address:  # nothing more is sent there; look-ups go on
+        return replace(probed(health, step, now) if probe else health, ramp=ramp)
     if verdict and all(circuit == _SOUND for circuit in circuits.values()):
         return health if ramp is health.ramp else replace(health, ramp=ramp)
     if verdict:

@@ -6,7 +6,7 @@ doubt one creation is in flight, over all workers, until it is known what became
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 _FULL_SPEED = 64
 """So many in flight, or more, are no longer counted: each worker has its own places, and the account its pace."""
@@ -41,6 +41,10 @@ class Ramp:
             known = self.created_at is not None and now - self.created_at < _KNOWN_FOR
             return self if known else Ramp(self.window, self.since, now)
         return Ramp(min(2 * allowed, _FULL_SPEED), self.since, now)
+
+
+UNCOUNTED = Ramp(_FULL_SPEED, None, datetime.max.replace(tzinfo=UTC))
+"""Where nothing is sent."""
 
 
 def begun(now: datetime) -> Ramp:

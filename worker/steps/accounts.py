@@ -1,6 +1,7 @@
 """One configured account as the loop sees it: its carrier, its policy, its places, and its share of the pace."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,9 @@ from worker.domain.health import Health
 from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
 from worker.steps.meter import Meter
-from worker.store.database import Database, DatabaseUnavailable
-from worker.store.holds import hold_account, stop_sending
+from worker.store.accounts import Agenda
+from worker.store.database import Database, DatabaseUnavailable, RowLocked
+from worker.store.holds import hold_account, release_account, stop_sending
 from worker.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -30,8 +32,9 @@ class Account:
 
     `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
     `sweeping`: its due polls are being answered by the carrier's list. `address` is where its requests go; `stopped`:
-    no creation is sent there. `health` is what was last known of it; `probe` says which step's next row shall find out
-    whether a carrier that failed is well again, `untried` which step's came to nothing the last time.
+    no creation is sent there. `careful`: its creations in flight are counted; `held_back`: more of them are due.
+    `health` is what was last known of it; `probe` says which step's next row shall find out whether a carrier that
+    failed is well again, `untried` which step's came to nothing the last time.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Account:
     sweeping: bool = False
     address: str = ""
     stopped: bool = False
+    careful: bool = False
+    held_back: bool = False
     health: Health = field(default_factory=Health)
     probe: Step | None = None
     untried: Step | None = None
@@ -65,6 +70,15 @@ class Account:
     def room(self) -> int:
         """Rows that may be taken now."""
         return max(0, self.capacity - self.in_hand)
+
+    async def notice_hold(self, agenda: Agenda, database: Database) -> None:
+        """Whether it waits; a hold for a key that was refused ends with another key."""
+        self.paused = agenda.held_until is not None and agenda.held_until > agenda.now
+        if self.paused and agenda.refused_key and agenda.refused_key != self.key_fingerprint():
+            with suppress(RowLocked):
+                await release_account(database, self.name, agenda.refused_key)
+                log.info("account_released", account=self.name, reason="its key has changed")
+                self.paused = False
 
     async def stop_sending(self, message: str, database: Database, metrics: Metrics) -> None:
         """Send no creation to this address any more, on any worker; what is under way ends as it does."""

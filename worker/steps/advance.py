@@ -15,29 +15,24 @@ import structlog
 
 from worker.carriers.port import NoTimeLeft
 from worker.domain.decide import decide
+from worker.domain.health import is_well
 from worker.domain.lifecycle import State, Step
-from worker.domain.outcomes import Outcome, Poisoned, RefTaken
+from worker.domain.outcomes import Outcome, RefTaken
 from worker.domain.policy import MAX_CLAIMS, SUSPECT_CLAIMS
-from worker.domain.requests import action_for
-from worker.domain.returns import ReturnOrder
 from worker.labels import LabelStore
 from worker.steps.accounts import Account
-from worker.steps.cancel import cancel, takes_withdrawals
 from worker.steps.circuits import Circuits
-from worker.steps.create import create
 from worker.steps.housekeeping import notice_restore
-from worker.steps.label import fetch_label
 from worker.steps.lanes import Backlogs, cut, first_step, share
 from worker.steps.leases import Held, Timing
 from worker.steps.meter import Allowance
+from worker.steps.perform import perform
 from worker.steps.recorder import Recorder
 from worker.steps.sweep import MANY, Sweeps, Tools
-from worker.steps.track import track
 from worker.store.accounts import Agenda, read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim
-from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable, RowLocked
-from worker.store.holds import release_account
+from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
 
@@ -168,7 +163,8 @@ class Advance:
         for name, agenda in agendas.items():
             self._note_turn()  # each account has statements of its own, and there may be many accounts
             account = open_accounts[name]
-            if await self._is_held(account, agenda):
+            await account.notice_hold(agenda, self._database)
+            if account.paused:
                 continue
             due, probe = self._circuits.admit(account, agenda)
             self._found = self._found or any(due.values())
@@ -178,7 +174,7 @@ class Advance:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), _COMPANY))
         self._note_turn()
         asked_at = self._clock()
-        careful = {name for name, each in agendas.items() if each.health.ramp.allowed(each.now) is not None}
+        careful = {name for name, account in open_accounts.items() if account.careful}
         lease = timedelta(seconds=self._timing.lease)
         taken = await claim(self._database, lanes, self._owner, lease, marks, careful)
         self.claimed += len(taken)
@@ -225,15 +221,6 @@ class Advance:
     async def _wait_for_any(self, tasks: Iterable["asyncio.Future[None]"]) -> None:
         await asyncio.wait(tasks, timeout=self._timing.tick, return_when=asyncio.FIRST_COMPLETED)
         self._note_turn()
-
-    async def _is_held(self, account: Account, agenda: Agenda) -> bool:
-        account.paused = agenda.held_until is not None and agenda.held_until > agenda.now
-        if account.paused and agenda.refused_key and agenda.refused_key != account.key_fingerprint():
-            with suppress(RowLocked):
-                await release_account(self._database, account.name, agenda.refused_key)
-                log.info("account_released", account=account.name, reason="its key has changed")
-                account.paused = False
-        return account.paused
 
     async def _shares(self, account: Account, agenda: Agenda, probe: Step | None) -> tuple[list[Lane], datetime | None]:
         """How much of each step to take, and when to look again; a `probe` is asked for before it is taken."""
@@ -284,61 +271,48 @@ class Advance:
             log.error("step_crashed", exc_info=error)
 
     async def _advance(self, held: Held) -> None:
-        outcome = await self._do_and_record(held)
-        now, claimed = held.database_time(self._clock()), held.claimed
-        more = await self._circuits.heard(
-            held.account, claimed.order, outcome, now, probe=held.probe, sent_at=claimed.claimed_at
-        )
-        if more:
-            self.wake()
-
-    async def _do_and_record(self, held: Held) -> Outcome | None:
-        """One step of one return; None when it was not done, and the row is handed back."""
+        """One step of one return; one that was not done is handed back."""
         order, account = held.claimed.order, held.account
+        outcome, key = None, ""
         try:
             async with account.places:
                 if self.draining or not held.may_begin(self._clock()):
                     self._recorder.give_back(order)
-                    return None
-                key = account.key_fingerprint()  # the one that is sent: it may be replaced before the answer comes
-                allowance = Allowance(held.begin_until, held.token_until)
-                with (
-                    account.meter.spending(allowance),
-                    self._in_flight(account.name).track_inprogress(),
-                ):
-                    outcome = await self._perform(order, account)
-        except (NoTimeLeft, DatabaseUnavailable):
-            # Nothing was sent that changes anything: an intent may or may not be committed, and handing back clears it.
-            outcome = None
+                else:
+                    key = account.key_fingerprint()  # the one that is sent: it may be replaced before the answer comes
+                    outcome = await self._do(held)
         finally:
             account.in_hand -= 1
         if outcome is None:
-            self._unsure = True
-            self._recorder.give_back(order)
-            return None
+            await self._hear(held, None)
+            return
         if self._backlog and account.in_hand <= account.max_in_flight:
             self.wake()  # not after a row that was given back: it is due at once, and would be given back again
-        return await self._record(order, outcome, held.database_time(self._clock()), account, key)
+        await self._record(held, outcome, key)
 
-    async def _perform(self, order: ReturnOrder, account: Account) -> Outcome | None:
-        if order.claims > MAX_CLAIMS:
-            return Poisoned()
-        action = action_for(order, can_cancel=takes_withdrawals(account.carrier))
-        match action:
-            case Step.CREATE:
-                call = timedelta(seconds=account.timeout + self._timing.margin)
-                return await create(order, account.carrier, self._database, call, may_send=not account.stopped)
-            case Step.LABEL:
-                return await fetch_label(order, account.carrier, self._labels)
-            case Step.TRACK:
-                return await track(order, account.carrier)
-            case Step.CANCEL:
-                return await cancel(order, account.carrier)
-            case _:
-                return action
+    async def _do(self, held: Held) -> Outcome | None:
+        order, account = held.claimed.order, held.account
+        allowance, outcome = Allowance(held.begin_until, held.token_until), None
+        # Should one of these end it, nothing was sent that changes anything: an intent may or may not be committed, and
+        # handing back clears it.
+        with (
+            suppress(NoTimeLeft, DatabaseUnavailable),
+            account.meter.spending(allowance),
+            self._in_flight(account.name).track_inprogress(),
+        ):
+            call = timedelta(seconds=account.timeout + self._timing.margin)
+            outcome = await perform(order, account, self._database, self._labels, call)
+        if outcome is None:
+            self._unsure = True
+            self._recorder.give_back(order)
+        return outcome
 
-    async def _record(self, order: ReturnOrder, outcome: Outcome, now: datetime, account: Account, key: str) -> Outcome:
-        """Write down what became of it; the outcome that was decided on in the end."""
+    async def _record(self, held: Held, outcome: Outcome, key: str) -> None:
+        """Write down what became of it. A failure counts first: once the row is free the next one may be sent."""
+        order, account, now = held.claimed.order, held.account, held.database_time(self._clock())
+        is_failure = is_well(outcome) is False
+        if is_failure:
+            await self._hear(held, outcome)
         decision = decide(order, outcome, now, account.policy, self._chance())
         if decision.hold is not None:
             await account.wait(decision.hold, key, self._database, self._metrics)
@@ -346,13 +320,24 @@ class Advance:
             await account.stop_sending(decision.stop_sending, self._database, self._metrics)
         if order.state is not State.PENDING:
             self._recorder.later(order, decision)
-            return outcome
-        try:
-            await self._recorder.now(order, decision)
-        except CarrierRefTaken:
-            outcome = RefTaken(decision.order.carrier_ref or "", decision.transitions[0].raw)
-            await self._recorder.now(order, decide(order, outcome, now, account.policy, self._chance()))
-        return outcome
+        else:
+            try:
+                await self._recorder.now(order, decision)
+            except CarrierRefTaken:
+                taken = RefTaken(decision.order.carrier_ref or "", decision.transitions[0].raw)
+                await self._hear(held, taken)
+                await self._recorder.now(order, decide(order, taken, now, account.policy, self._chance()))
+                return
+        if not is_failure:
+            await self._hear(held, outcome)
+
+    async def _hear(self, held: Held, outcome: Outcome | None) -> None:
+        """Let it count for the account's circuits and its ramp."""
+        order, now = held.claimed.order, held.database_time(self._clock())
+        sent_at = held.claimed.claimed_at
+        more = await self._circuits.heard(held.account, order, outcome, now, probe=held.probe, sent_at=sent_at)
+        if more or (outcome is not None and held.account.held_back and order.next_step is Step.CREATE):
+            self.wake()
 
 
 async def _wait_for(event: asyncio.Event, seconds: float) -> None:

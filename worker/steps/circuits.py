@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -9,6 +10,7 @@ import structlog
 from worker.domain.health import Circuit, Health, admitted, after, is_tried, is_well, probed
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Outcome
+from worker.domain.ramp import UNCOUNTED
 from worker.domain.returns import ReturnOrder
 from worker.steps.accounts import Account
 from worker.store.accounts import Agenda
@@ -36,7 +38,12 @@ class Circuits:
         account.stopped = agenda.stopped_address is not None and agenda.stopped_address == account.address
         due = {**agenda.due, Step.CREATE: 0} if agenda.creations_held else agenda.due
         untried, account.untried = account.untried, None
-        return admitted(agenda.health, due, agenda.now, untried)
+        # Nothing is sent that would have to be counted: what is in doubt is looked up, and the rest checked.
+        health = replace(agenda.health, ramp=UNCOUNTED) if account.stopped else agenda.health
+        taken, probe = admitted(health, due, agenda.now, untried)
+        account.careful = health.ramp.allowed(agenda.now) is not None
+        account.held_back = account.careful and due.get(Step.CREATE, 0) > taken.get(Step.CREATE, 0)
+        return taken, probe
 
     async def take_probe(self, account: Account, step: Step) -> bool:
         """Be the one that tries, if nobody else is; the next row of this step is the probe."""

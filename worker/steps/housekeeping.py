@@ -93,7 +93,7 @@ class Housekeeping:
             rows, state = [row for row in backlog if row.account == name], states.get(name)
             self._set_gauges(name, rows)
             if state is not None:
-                self._note_state(state)
+                self._note_state(state, account.address)
                 self._note_pace(account, rows, state)
         self._note_unroutable([row for row in backlog if row.account not in self._accounts])
 
@@ -125,7 +125,7 @@ class Housekeeping:
         self._metrics.oldest_due.labels(account).set(min(oldest, default=0))
         self._metrics.labels_missing.labels(account).set(sum(row.labels_missing for row in rows))
 
-    def _note_state(self, state: AccountState) -> None:
+    def _note_state(self, state: AccountState, address: str) -> None:
         account, hold = state.name, state.hold
         forever = hold is not None and hold.is_endless
         seconds = 0.0 if hold is None else float("inf") if forever else hold.until.timestamp()
@@ -133,6 +133,7 @@ class Housekeeping:
         refused = forever and hold is not None and hold.code == ErrorCode.CARRIER_KEY_REFUSED
         self._metrics.key_refused.labels(account).set(refused)
         self._metrics.creations_held.labels(account).set(state.create_hold_message is not None)
+        self._metrics.sending_stopped.labels(account).set(state.is_stopped_at(address))
         for name, circuit in state.health.circuits.items():
             until = circuit.open_until.timestamp() if circuit.open_until is not None else 0.0
             self._metrics.circuit_open_until.labels(account, name).set(until)

@@ -86,8 +86,11 @@ class AccountState:
     @property
     def creates(self) -> bool:
         """Whether nothing keeps its creations alone from being made."""
-        held = self.create_hold_message is not None or self.sending_stopped is not None
-        return not held and self.health.creations.is_closed
+        return self.create_hold_message is None and self.health.creations.is_closed
+
+    def is_stopped_at(self, address: str) -> bool:
+        """Whether no creation is sent to this address."""
+        return self.sending_stopped is not None and self.sending_stopped[0] == address
 
 
 def describe(state: AccountState) -> str:

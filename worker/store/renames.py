@@ -11,6 +11,7 @@ from worker.store.holds import REGISTER
 
 _BATCH = 2000
 _LIVE = ", ".join(f"'{state}'" for state in LIVE_STATES)
+_STOPPED = ("sending_stopped_address", "sending_stopped_message")
 _HELD = ("held_until", "hold_code", "hold_message", "refused_key", "create_hold_message")
 
 _LAST = """
@@ -104,20 +105,21 @@ async def _rename_in(database: Database, table: str, values: dict[str, str]) -> 
 
 
 async def pass_on_hold(database: Database, old: str, new: str) -> None:
-    """What holds the old account holds the new one too, whichever lasts longer; so do held creations."""
+    """What holds the old account holds the new one too, whichever lasts longer; so do held creations and a stop."""
     lock = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
-    select = text(f"SELECT {', '.join(_HELD)} FROM carrier_account WHERE name = :name{lock}")
+    select = text(f"SELECT {', '.join((*_HELD, *_STOPPED))} FROM carrier_account WHERE name = :name{lock}")
     async with database.transaction() as connection:
         await connection.execute(REGISTER, {"name": new})
         held, own = [(await connection.execute(select, {"name": name})).mappings().one_or_none() for name in (old, new)]
         if held is None or own is None:
             return
         longer = held if _lasts_longer(held["held_until"], own["held_until"]) else own
-        creations = own["create_hold_message"] or held["create_hold_message"]
+        creations = {"create_hold_message": own["create_hold_message"] or held["create_hold_message"]}
+        stopped = own if own["sending_stopped_address"] is not None else held
         await connection.execute(
-            text(f"""UPDATE carrier_account SET {", ".join(f"{column} = :{column}" for column in _HELD)}
+            text(f"""UPDATE carrier_account SET {", ".join(f"{column} = :{column}" for column in (*_HELD, *_STOPPED))}
              WHERE name = :new"""),
-            dict(longer) | {"create_hold_message": creations, "new": new},
+            dict(longer) | creations | {column: stopped[column] for column in _STOPPED} | {"new": new},
         )
 
 

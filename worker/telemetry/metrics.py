@@ -52,6 +52,11 @@ class Metrics:
         self.creations_held = self._gauge(
             "account_creations_held", "1 while a person holds the account's creations alone.", "account"
         )
+        self.sending_stopped = self._gauge(
+            "account_sending_stopped",
+            "1 while no creation is sent to the account's address, which by an answer takes none.",
+            "account",
+        )
         self.circuit_open_until = self._gauge(
             "account_circuit_open_until_timestamp_seconds",
             "Until when the account, or its creations, are left alone; 0 closed, in the past half-open.",
@@ -123,6 +128,7 @@ class Metrics:
                 self.labels_missing,
                 self.account_held_until,
                 self.creations_held,
+                self.sending_stopped,
                 self.shortfall,
                 self.poll_demand,
                 self.rate_limit,
@@ -155,6 +161,7 @@ class Metrics:
             self.labels_missing,
             self.account_held_until,
             self.creations_held,
+            self.sending_stopped,
             self.circuit_open_until,
             self.shortfall,
             self.poll_demand,

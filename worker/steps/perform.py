@@ -1,0 +1,36 @@
+"""Does what a claimed row comes to: the call to the carrier, or an outcome that needs none."""
+
+from datetime import timedelta
+
+from worker.domain.lifecycle import Step
+from worker.domain.outcomes import Outcome, Poisoned
+from worker.domain.policy import MAX_CLAIMS
+from worker.domain.requests import action_for
+from worker.domain.returns import ReturnOrder
+from worker.labels import LabelStore
+from worker.steps.accounts import Account
+from worker.steps.cancel import cancel, takes_withdrawals
+from worker.steps.create import create
+from worker.steps.label import fetch_label
+from worker.steps.track import track
+from worker.store.database import Database
+
+
+async def perform(
+    order: ReturnOrder, account: Account, database: Database, labels: LabelStore, call: timedelta
+) -> Outcome | None:
+    """One step of `order`; `call` is what a creation must find left of the lease. None: not done, hand it back."""
+    if order.claims > MAX_CLAIMS:
+        return Poisoned()
+    action = action_for(order, can_cancel=takes_withdrawals(account.carrier))
+    match action:
+        case Step.CREATE:
+            return await create(order, account.carrier, database, call, may_send=not account.stopped)
+        case Step.LABEL:
+            return await fetch_label(order, account.carrier, labels)
+        case Step.TRACK:
+            return await track(order, account.carrier)
+        case Step.CANCEL:
+            return await cancel(order, account.carrier)
+        case _:
+            return action
