@@ -1,12 +1,12 @@
 """A move that fails, is interrupted or is killed anywhere leaves one database in use at most, and two ways on."""
 
 import asyncio
-import os
+import json
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +174,8 @@ async def test_a_file_that_is_brought_back_to_use_after_a_move_is_in_doubt(
 
 
 CRASHING = """
-import asyncio, os, signal, sys
-from worker.store import move
+import asyncio, json, os, signal, sys
+from worker.store import move, upgrade
 from worker.store.database import Database
 from worker.store.move.source import Source
 from worker.store.move.target import Target
@@ -187,24 +187,31 @@ def killed(*_):
 def and_then_killed(function):
     return lambda *words, **named: killed(function(*words, **named))
 
-point, source_url, target_url = sys.argv[1:]
-if point == "before the file is retired":
-    Source.retire = killed
-elif point == "when it is retired":
-    Source.retire = and_then_killed(Source.retire)
-elif point == "in the midst of the copy":
-    Target.count = killed
-elif point == "before the commit":
-    SqliteFile.sent = and_then_killed(SqliteFile.sent)
-else:
-    Source.complete = killed
+def arm(point):
+    if point == "before the file is retired":
+        Source.retire = killed
+    elif point == "when it is retired":
+        Source.retire = and_then_killed(Source.retire)
+    elif point == "in the midst of the copy":
+        Target.count = killed
+    elif point == "before the commit":
+        SqliteFile.sent = and_then_killed(SqliteFile.sent)
+    else:
+        Source.complete = killed
 
-async def main():
+async def copy(source_url, target_url):
     source, target = Database(source_url), Database(target_url)
     source.hold_file()
     await move.copy_to(source, target, "postgresql://db.example/shop", lambda done, total: None)
 
-asyncio.run(main())
+for line in sys.stdin:
+    point, *urls = json.loads(line)
+    pid = os.fork()
+    if pid == 0:
+        arm(point)
+        asyncio.run(copy(*urls))
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 POINTS = (
     "before the file is retired",
@@ -216,8 +223,25 @@ POINTS = (
 Killed = Callable[[str], Awaitable[None]]
 
 
+@pytest.fixture(scope="module")
+def crashing() -> Iterator[subprocess.Popen[str]]:
+    """A process that has imported everything, and forks for each copy that is to be killed."""
+    words, folder = [sys.executable, "-c", CRASHING], Path(__file__).parents[2]
+    with subprocess.Popen(words, cwd=folder, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield process
+        process.communicate()
+
+
 @pytest.fixture
-async def killed(opened: Open, url: str, target: Database, postgres_url: str, shop: Shop, tmp_path: Path) -> Killed:
+async def killed(
+    opened: Open,
+    url: str,
+    target: Database,
+    postgres_url: str,
+    shop: Shop,
+    tmp_path: Path,
+    crashing: subprocess.Popen[str],
+) -> Killed:
     """A copy of a filled file that a worker has used, killed at some point; nothing is in use twice."""
     worker = opened(url)
     worker.hold_file()
@@ -226,14 +250,10 @@ async def killed(opened: Open, url: str, target: Database, postgres_url: str, sh
     fill(tmp_path / "returns.db")
 
     async def killed_at(point: str) -> None:
-        ran = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-c", CRASHING, point, url, postgres_url],
-            cwd=Path(__file__).parents[2],
-            env=dict(os.environ),
-            check=False,
-        )
-        assert ran.returncode == -signal.SIGKILL
+        assert crashing.stdin is not None and crashing.stdout is not None
+        crashing.stdin.write(json.dumps([point, url, postgres_url]) + "\n")
+        crashing.stdin.flush()
+        assert int(await asyncio.to_thread(crashing.stdout.readline)) == -signal.SIGKILL
         assert await is_retired(shop) is (point != POINTS[0])
         assert (await schema_state(target) is SchemaState.CURRENT) is (point == POINTS[-1])
 
