@@ -75,7 +75,7 @@ class Commands(LazyGroup):
         ),
         "copy-to": Entry(
             "worker.cli.move:copy_to_postgresql",
-            "Move everything from the SQLite database to an empty PostgreSQL, and retire the SQLite file.",
+            "Retire the SQLite file, and move everything from it to an empty PostgreSQL.",
         ),
         "simulate": Entry(
             "worker.cli.simulate:simulate",
