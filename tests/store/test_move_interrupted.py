@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.store.conftest import Open, elsewhere
+from tests.databases import elsewhere
+from tests.store.conftest import Open
 from tests.store.moving import INSERT, PLACE, RETIRE, everything, fill, has_arrived, is_retired, move
 from tests.store.shop import Shop
 from worker.store.backup import copy
