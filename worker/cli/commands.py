@@ -18,8 +18,8 @@ class Commands(LazyGroup):
             "Pick up returns and follow them, until told to stop by SIGTERM or SIGINT.",
         ),
         "demo": Entry(
-            "worker.cli.demo:demo",
-            "The whole job on this machine: simulated carriers, sample returns, the worker; it takes half a minute.",
+            "worker.cli.demo.command:demo",
+            "The whole job on this machine: simulated carriers, sample returns, the worker; it takes some ten seconds.",
         ),
         "migrate": Entry(
             "worker.cli.service:migrate_schema",
