@@ -41,7 +41,6 @@ from worker.store.clock import ClockDiffers, require_same_time
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
 from worker.store.holds import begin_with_one, describe, read_accounts
-from worker.store.move import clear_unfinished
 from worker.store.moved import require_not_moved
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
@@ -255,7 +254,6 @@ class Application:
                 log.info("schema_migrated", before=before, after=after)
         await require_current(self.database)
         await require_not_moved(self.database)
-        await clear_unfinished(self.database)
         await require_same_time(self.database)
         await notice_restore(self.database)
 

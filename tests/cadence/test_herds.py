@@ -1,6 +1,7 @@
 """No thundering herd: after an outage, after a restart, and after a shop inserted all it has at once.
 
-The long forms, `pytest -m long tests/cadence`, are of 100,000 returns.
+A small one of each is part of every run: an outage with a limit, a transaction without one. The other small ones, and
+those of 100,000 returns, are `pytest -m long tests/cadence`.
 """
 
 import random
@@ -89,13 +90,10 @@ def say(capsys: pytest.CaptureFixture[str], what: str, ledger: Ledger, took: flo
             )
 
 
-sizes = pytest.mark.parametrize(
-    ("returns", "slower"),
-    [(2_000, 50), pytest.param(100_000, 1, marks=[pytest.mark.long, pytest.mark.timeout(1800)])],
-)
+LARGE = pytest.param(100_000, 1, marks=[pytest.mark.long, pytest.mark.timeout(1800)])
 
 
-@sizes
+@pytest.mark.parametrize(("returns", "slower"), [(2_000, 50), LARGE])
 def test_after_six_hours_of_outage_a_limit_holds_and_all_are_asked_about_as_soon_as_it_allows(
     returns: int, slower: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,7 +108,7 @@ def test_after_six_hours_of_outage_a_limit_holds_and_all_are_asked_about_as_soon
     assert most <= 3 * mean
 
 
-@sizes
+@pytest.mark.parametrize(("returns", "slower"), [pytest.param(2_000, 50, marks=pytest.mark.long), LARGE])
 def test_after_six_hours_of_outage_no_more_calls_are_made_at_once_than_there_are_places(
     returns: int, slower: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,7 +122,7 @@ def test_after_six_hours_of_outage_no_more_calls_are_made_at_once_than_there_are
     assert most <= returns / 40
 
 
-@pytest.mark.parametrize("rate", [0, 60])
+@pytest.mark.parametrize("rate", [0, pytest.param(60, marks=pytest.mark.long)])
 @pytest.mark.parametrize("returns", [2_000, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.timeout(1800)])])
 def test_what_was_inserted_in_one_transaction_is_spread_a_day_later(
     returns: int, rate: int, capsys: pytest.CaptureFixture[str]
@@ -183,7 +181,7 @@ def test_creations_come_first_and_labels_and_polls_still_get_their_share() -> No
     assert served[Step.TRACK] / served.total() == pytest.approx(0.10, abs=0.05)
 
 
-@pytest.mark.parametrize(("rate", "least"), [(10, 0.90), (60, 0.84), (600, 0.82)])
+@pytest.mark.parametrize(("rate", "least"), [(10, 0.90), (60, 0.84), pytest.param(600, 0.82, marks=pytest.mark.long)])
 def test_a_backlog_is_worked_off_at_more_than_four_fifths_of_the_limit(rate: int, least: float) -> None:
     """Not at all of it: tokens have a life, requests a way to go, and a burst is held ready."""
     account = Account("default", POLICY, rate, places=50)

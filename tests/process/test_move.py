@@ -4,13 +4,17 @@ import asyncio
 import re
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from tests.process.nursery import nursery
 from tests.process.running import PILOT_PAYLOAD, RunningWorker, typed, until
 from tests.process.shop import Shop
+from worker.settings import place_of_url
 from worker.simulator import Simulator
 from worker.simulator.faults import trickle
 
@@ -167,3 +171,79 @@ async def test_what_reads_goes_on_after_a_move_and_what_writes_refuses(
         assert (code, "have moved to" in said) == (78, True), (words, said)
     code, _, said = await typed(config, "copy-to", postgres_url)
     assert (code, "have moved to" in said, "already" in said) == (0, True, True)
+
+
+async def test_a_copy_that_is_interrupted_opens_the_file_again_and_says_so(
+    config: Path, shop: Shop, postgres_url: str, database_url: str, tmp_path: Path
+) -> None:
+    assert (await typed(config, "migrate"))[0] == 0
+    await shop.insert("R-1")
+    there, said = Shop(postgres_url), tmp_path / "said"
+    config.write_text(config.read_text().replace(database_url, postgres_url))
+    assert (await typed(config, "migrate"))[0] == 0
+    config.write_text(config.read_text().replace(postgres_url, database_url))
+    await there.execute(
+        "CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END$$"
+    )
+    await there.execute("CREATE TRIGGER halt BEFORE INSERT ON return_order FOR EACH ROW EXECUTE FUNCTION halt()")
+    async with halted(postgres_url):
+        copying = nursery().start("--config", str(config), "copy-to", postgres_url, errors=said)
+        await until(lambda: is_retired(shop), 15, said.read_text)
+        copying.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(copying.wait) == 130
+    assert "nothing was copied, and the SQLite file is in use as before" in said.read_text()
+    await shop.insert("R-2")
+
+
+@asynccontextmanager
+async def halted(url: str) -> AsyncIterator[None]:
+    """Whoever asks for the advisory lock 1 waits meanwhile."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute("SELECT pg_advisory_lock(1)")
+        yield
+    finally:
+        await connection.close()
+
+
+async def is_retired(shop: Shop) -> bool:
+    return bool(await shop.execute("SELECT 1 FROM database_place WHERE moved_to IS NOT NULL"))
+
+
+async def test_an_abandoned_copy_gives_the_file_back_to_its_worker_and_a_complete_one_does_not(
+    start: Start, config: Path, shop: Shop, postgres_url: str
+) -> None:
+    assert (await typed(config, "migrate"))[0] == 0
+    await shop.insert("R-1")
+    place = place_of_url(postgres_url)
+    await shop.execute(f"UPDATE database_place SET moved_to = '{place}'")  # as a copy that was killed leaves it
+    for words in (["run"], ["check"], ["cancel", "R-1"], ["copy-to", "postgresql://127.0.0.1:1/shop"]):
+        code, _, said = await typed(config, *words)
+        assert (code, "complete it by copy-to" in said, "copy-to --abandon" in said) == (78, True, True), (words, said)
+    for words, code, part in (
+        (["--dry-run", postgres_url], 2, "takes no --dry-run"),
+        ([], 2, "say where to"),
+        (["postgresql://127.0.0.1:1/shop"], 78, f"its copy to {place} may not be complete"),
+        ([postgres_url], 0, "the SQLite file is in use"),
+        ([postgres_url], 0, "the SQLite file is in use"),
+    ):
+        done = await typed(config, "copy-to", "--abandon", *words)
+        assert (done[0], part in done[2]) == (code, True), done
+    worker = await start().ready()
+    await until(lambda: shop.is_in("R-1", "completed"), 15, lambda: worker.log_text)
+    code, _, said = await typed(config, "copy-to", "--abandon", postgres_url)
+    assert (code, f"process {worker.process.pid}" in said) == (1, True), said
+    assert await worker.stopped() == 0
+    assert (await typed(config, "copy-to", postgres_url))[0] == 0
+    code, _, said = await typed(config, "copy-to", "--abandon", postgres_url)
+    assert (code, "is complete" in said) == (1, True), said
+
+
+async def test_a_file_whose_target_cannot_be_reached_is_not_opened_again(config: Path, shop: Shop) -> None:
+    assert (await typed(config, "migrate"))[0] == 0
+    away = "postgresql://127.0.0.1:1/shop"
+    await shop.execute(f"UPDATE database_place SET moved_to = '{away}'")
+    code, _, said = await typed(config, "copy-to", "--abandon", away)
+    assert (code, "cannot be reached" in said) == (69, True), said
+    assert await is_retired(shop)

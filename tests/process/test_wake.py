@@ -124,8 +124,12 @@ async def test_a_request_is_at_the_carrier_soon_after_its_insert(
     carrier: Simulator,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A tick is one second; the median and the worst of a hundred, measured from before the statement was sent."""
-    worker = await _asleep(start(**ASLEEP | {"RETURNS_WORKER_WORKER__TICK": "1s"}), shop)
+    """A tick is one second; the median and the worst of a hundred, measured from before the statement was sent.
+
+    In the short form a tick is ten, so that a busy machine too shows that it is not the tick that found it.
+    """
+    tick = "10s" if count < 200 else "1s"
+    worker = await _asleep(start(**ASLEEP | {"RETURNS_WORKER_WORKER__TICK": tick}), shop)
     chance = random.Random()
     taken: list[float] = []
     async with _inserting(database_url) as insert:
@@ -134,14 +138,14 @@ async def test_a_request_is_at_the_carrier_soon_after_its_insert(
             known = len(carrier.requests("create"))
             began = time.monotonic()
             await insert(f"L-{number}")
-            await until(lambda known=known: len(carrier.requests("create")) > known, 5, lambda: worker.log_text)
+            await until(lambda known=known: len(carrier.requests("create")) > known, 15, lambda: worker.log_text)
             taken.append(carrier.requests("create")[-1].at - began)
     median, worst = statistics.median(taken), sorted(taken)[int(count * 0.99) - 1]
     with capsys.disabled():
         kind = database_url.partition(":")[0]
         print(f"\n{kind}: {count} inserts, median {median * 1000:.0f} ms, p99 {worst * 1000:.0f} ms")
-    if count < 200:  # a machine that does something else at this moment
-        assert median < 0.3
+    if count < 200:
+        assert median < 2.0  # the tick's would be five seconds
     elif database_url.startswith("sqlite"):
         assert worst < 1.0
     else:

@@ -15,7 +15,7 @@ from worker.settings import ConfigurationError, KeyUnavailableError, Settings, k
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.holds import NOTHING, describe, explain, read_accounts
-from worker.store.moved import moved, moved_to
+from worker.store.moved import retirement
 from worker.store.queries import Backlog, read_backlog
 from worker.store.schema import SchemaState, schema_state
 
@@ -93,9 +93,9 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
             problem = differing(await clock_offset(database))
             if problem is not None:
                 findings.bad(f"clock: {problem}")
-            place = await moved_to(database)  # in the last table that came: a role may have no rights on it
-            if place is not None:
-                findings.bad(f"database: {moved(place)}", Exit.BAD_CONFIGURATION)
+            retired = await retirement(database)  # in the last table that came: a role may have no rights on it
+            if retired is not None:
+                findings.bad(f"database: {retired}", Exit.BAD_CONFIGURATION)
                 return []
             findings.good(f"database: {database.dialect}, schema current")
             backlog = await read_backlog(database)

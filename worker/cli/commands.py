@@ -18,8 +18,8 @@ class Commands(LazyGroup):
             "Pick up returns and follow them, until told to stop by SIGTERM or SIGINT.",
         ),
         "demo": Entry(
-            "worker.cli.demo:demo",
-            "The whole job on this machine: simulated carriers, sample returns, the worker; it takes half a minute.",
+            "worker.cli.demo.command:demo",
+            "The whole job on this machine: simulated carriers, sample returns, the worker; it takes some ten seconds.",
         ),
         "migrate": Entry(
             "worker.cli.service:migrate_schema",
@@ -75,7 +75,7 @@ class Commands(LazyGroup):
         ),
         "copy-to": Entry(
             "worker.cli.move:copy_to_postgresql",
-            "Move everything from the SQLite database to an empty PostgreSQL, and retire the SQLite file.",
+            "Retire the SQLite file, and move everything from it to an empty PostgreSQL.",
         ),
         "simulate": Entry(
             "worker.cli.simulate:simulate",

@@ -14,7 +14,7 @@ from worker.settings import ConfigurationError, Settings, load
 from worker.store.archive import Archived, find_archived
 from worker.store.clock import ClockDiffers
 from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
-from worker.store.moved import DatabaseMoved, moved, moved_to
+from worker.store.moved import DatabaseMoved, retirement
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
 from worker.store.sqlite_file import AlreadyRunning
@@ -70,11 +70,11 @@ async def opened_database(settings: Settings, *, only_to_read: bool = False) -> 
         if database.path is not None and not database.path.is_file():
             raise SchemaMismatch(f"there is no database at {database.path}; run: returns-worker migrate")
         await require_current(database)
-        place = await moved_to(database)
-        if place is not None:
+        retired = await retirement(database)
+        if retired is not None:
             if not only_to_read:
-                raise DatabaseMoved(moved(place))
-            say(f"note: {moved(place)}; this is how it was then")
+                raise DatabaseMoved(retired)
+            say(f"note: {retired}; this is how it was then")
         yield database
     finally:
         await database.close()

@@ -13,15 +13,12 @@ from worker.cli.talk import Exit, fail, say, shown
 from worker.cli.ways_out import DryRunOption
 from worker.settings import Settings, check_database_url, place_of_url, read_secret
 from worker.store.database import Database
-from worker.store.move import Copied, CopyRefused, NotTheSame, RowsRefused, copy_to
+from worker.store.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
+from worker.store.moved import retirement
 from worker.store.schema import SchemaMismatch, require_current
 
 _SAY_EVERY = 2.0  # seconds
 _MOST_LINES = 20
-_WHAT_TO_DO = (
-    "nothing was copied: mend each of these rows in the SQLite file, or delete it where nobody needs it, and run"
-    " copy-to once more"
-)
 
 
 def copy_to_postgresql(
@@ -31,10 +28,13 @@ def copy_to_postgresql(
         Path | None, typer.Option("--url-file", help="A file that holds it: others can see what is typed.")
     ] = None,
     dry_run: DryRunOption = False,
+    abandoned: Annotated[
+        bool, typer.Option("--abandon", help="Open the SQLite file again after a copy that did not arrive.")
+    ] = False,
 ) -> None:
-    """Move everything from the SQLite database to an empty PostgreSQL, and retire the SQLite file.
+    """Retire the SQLite file, and move everything from it to an empty PostgreSQL.
 
-    Stop the worker first. The shop may go on inserting until the file refuses it.
+    Stop the worker first. The file refuses the shop from the beginning of the copy.
     """
 
     async def work() -> None:
@@ -44,8 +44,22 @@ def copy_to_postgresql(
         redactor.add(unquote(urlsplit(target_url).password or ""))
         if settings.database.kind != "sqlite":
             fail("error: database.url is no SQLite database: there is nothing to move", Exit.BAD_CONFIGURATION)
-        copied = await _move(settings, target_url, dry_run=dry_run)
-        _tell(settings, copied, place_of_url(target_url), dry_run=dry_run)
+        if dry_run and abandoned:
+            fail("error: --abandon takes no --dry-run", Exit.USAGE)
+        source, target = Database(settings.database.url, pool_size=1), Database(target_url, pool_size=1)
+        try:
+            if source.path is not None and not source.path.is_file():
+                raise SchemaMismatch(f"there is no database at {source.path}")
+            await require_current(source)
+            if not dry_run:
+                source.hold_file()
+            if abandoned:
+                await _abandon(source, target, place_of_url(target_url))
+            else:
+                await _copy(settings, source, target, place_of_url(target_url), dry_run=dry_run)
+        finally:
+            await target.close()
+            await source.close()
 
     run(work)
 
@@ -65,71 +79,74 @@ def _target(url: str | None, file: Path | None) -> str:
     return target
 
 
-async def _move(settings: Settings, target_url: str, *, dry_run: bool) -> Copied:
-    source, target = Database(settings.database.url, pool_size=1), Database(target_url, pool_size=1)
+async def _abandon(source: Database, target: Database, place: str) -> None:
     try:
-        assert source.path is not None
-        if not source.path.is_file():
-            raise SchemaMismatch(f"there is no database at {source.path}")
-        await require_current(source)
-        if not dry_run:
-            source.hold_file()
-        return await copy_to(source, target, place_of_url(target_url), _Progress(), dry_run=dry_run)
+        is_in_doubt = await abandon(source, target, place)
     except CopyRefused as error:
         fail(shown(f"error: {error}"))
-    except RowsRefused as error:
-        _list([str(problem) for problem in error.problems])
-        fail(f"error: PostgreSQL cannot keep {len(error.problems)} rows; {_WHAT_TO_DO}")
-    except NotTheSame as error:
-        fail(f"error: {error}; nothing was copied")
-    finally:
-        await target.close()
-        await source.close()
+    say("the SQLite file is in use")
+    if is_in_doubt:
+        say("the copy may have been complete for a while: what is not at the carrier is looked up there, or held")
 
 
-class _Progress:
-    """Says now and then how far it is."""
-
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        if time.monotonic() - self._said >= _SAY_EVERY:
-            self._said = time.monotonic()
-            say(f"{done} of {total} returns copied")
-
-
-def _tell(settings: Settings, copied: Copied, place: str, *, dry_run: bool) -> None:
-    counts = ", ".join(f"{count} in {table}" for table, count in copied.counts.items())
-    if copied.already:
-        say(f"the returns have moved to {place} already: {counts}")
-    elif dry_run:
-        say(f"this would be copied to {place}: {counts}; {copied.seconds:.1f} s, and nothing was changed")
+async def _copy(settings: Settings, source: Database, target: Database, place: str, *, dry_run: bool) -> None:
+    try:
+        copied = await copy_to(source, target, place, _progress(), dry_run=dry_run)
+    except BaseException as error:
+        say(await retirement(source) or "nothing was copied, and the SQLite file is in use as before")
+        if isinstance(error, RowsRefused):
+            _list(error.problems)
+            fail(
+                f"error: PostgreSQL cannot keep {len(error.problems)} rows: mend each in the SQLite file, or delete it"
+            )
+        if isinstance(error, CopyRefused):
+            fail(shown(f"error: {error}"))
+        raise
+    if copied is None:
+        say(f"the returns have moved to {place} already")
     else:
-        say(f"copied to {place}, read back and compared: {counts}")
-        say(f"it took {copied.seconds:.1f} s; others could not write to the SQLite file for {copied.locked:.2f} s")
-    if copied.changed:
-        _list(sorted(copied.changed))
-        say(
-            f"{len(copied.changed)} documents hold what PostgreSQL cannot keep (\\u0000, half a surrogate pair, bytes"
-            " that are not UTF-8): there it is U+FFFD; the SQLite file has them as they were"
-        )
+        _tell(copied, place, dry_run=dry_run)
     if not dry_run:
         _say_what_is_next(settings)
 
 
+def _progress() -> Progress:
+    """Says now and then how far it is."""
+    said = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _SAY_EVERY:
+            said = time.monotonic()
+            say(f"{done} of {total} rows copied")
+
+    return progress
+
+
+def _tell(copied: Copied, place: str, *, dry_run: bool) -> None:
+    counts = ", ".join(f"{count} in {table}" for table, count in copied.counts.items())
+    if dry_run:
+        say(f"this would be copied to {place}: {counts}; nothing was changed")
+        say(f"the shop would be refused for {copied.seconds:.1f} s, and until it has the new address")
+    else:
+        say(f"copied to {place}, read back and compared: {counts}")
+        say(f"the SQLite file has refused the shop for {copied.seconds:.1f} s by now")
+    if copied.changed:
+        _list(copied.changed)
+        say(
+            f"{len(copied.changed)} documents hold what PostgreSQL cannot keep (\\u0000, half a surrogate pair, bytes"
+            " that are not UTF-8): there it is U+FFFD; the SQLite file has them as they were"
+        )
+
+
 def _say_what_is_next(settings: Settings) -> None:
-    store = settings.labels.store
-    steps = [
-        "set database.url to the new database for every worker, as the role returns_worker (deploy/sql/roles.sql)",
-        "let the shop insert there; the old file refuses its inserts, changes and requests",
-        "run `returns-worker check`, then start the worker",
-    ]
-    if store.startswith("file:"):
-        steps.append(f"label files stay in {store.removeprefix('file:')}: each worker must find them under that path")
     say("next:")
-    for number, step in enumerate(steps, 1):
-        say(f"  {number}. {step}")
+    say("  1. set database.url to the new database for every worker, as the role returns_worker (deploy/sql/roles.sql)")
+    say("  2. let the shop insert there; the old file refuses its inserts, changes and requests")
+    say("  3. run `returns-worker check`, then start the worker")
+    if settings.labels.store.startswith("file:"):
+        folder = settings.labels.store.removeprefix("file:")
+        say(f"  4. label files stay in {folder}: each worker must find them under that path")
 
 
 def _list(lines: Sequence[str]) -> None:

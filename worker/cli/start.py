@@ -2,12 +2,15 @@
 
 import os
 import sys
+from io import TextIOWrapper
 
 from worker.cli.probe import answer_plainly
 
 
 def main() -> None:
     """The `returns-worker` command."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a terminal or a pipe that is not UTF-8 gets a ? and no traceback
     code = answer_plainly(sys.argv[1:])
     if code is not None:
         sys.exit(code)

@@ -6,23 +6,30 @@ from worker.store.database import Database
 
 
 class DatabaseMoved(Exception):
-    """The returns of this database have moved to another one; the message says where to."""
+    """This database is retired; the message says where its returns are, or why that is not known yet."""
 
 
-async def moved_to(database: Database) -> str | None:
-    """Where the returns have moved to; None where they are still here."""
+async def retirement(database: Database) -> str | None:
+    """What is said of a database that is retired; None of one that is in use."""
     async with database.reading() as connection:
-        place: str | None = (await connection.execute(text("SELECT moved_to FROM database_place"))).scalar_one()
-    return place
+        place, completed_at = (
+            await connection.execute(text("SELECT moved_to, move_completed_at FROM database_place"))
+        ).one()
+    return None if place is None else retired(place, is_complete=completed_at is not None)
 
 
 async def require_not_moved(database: Database) -> None:
     """Raise `DatabaseMoved` for a retired database: a worker would create what another one creates already."""
-    place = await moved_to(database)
-    if place is not None:
-        raise DatabaseMoved(moved(place))
+    said = await retirement(database)
+    if said is not None:
+        raise DatabaseMoved(said)
 
 
-def moved(place: str) -> str:
-    """What is said of a database that has moved there."""
-    return f"the returns of this database have moved to {place}: set database.url to it"
+def retired(place: str, *, is_complete: bool) -> str:
+    """What is said of a database that has moved there, or was about to."""
+    if is_complete:
+        return f"the returns of this database have moved to {place}: set database.url to it"
+    return (
+        f"this database is retired, and its copy to {place} may not be complete: complete it by copy-to with the same"
+        " URL, or open this database again by copy-to --abandon"
+    )

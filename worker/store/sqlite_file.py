@@ -59,10 +59,15 @@ class SqliteFile:
         except FileNotFoundError:
             return self._number is not None
 
-    def sent(self, creations: int) -> None:
-        """Remember that the database counts so many creations, before the last of them is sent."""
+    def sent(self, creations: int, *, durable: bool = False) -> None:
+        """Remember that the database counts so many creations, before the last of them is sent.
+
+        `durable`: also through a power cut, after which the database itself could count fewer.
+        """
         self.creations = creations
         self._write()
+        if durable:
+            os.fsync(self._file)
 
     def close(self) -> None:
         """Let another worker have the database."""

@@ -1,50 +1,43 @@
 """Puts the demo together: simulated carriers, a shop, and the real worker between them."""
 
 import asyncio
-import http.client
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing, redirect_stderr
 from pathlib import Path
-from time import monotonic
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from worker.app import Application
 from worker.cli.context import explained, logs_for
-from worker.cli.demo.clock import CarrierClock
-from worker.cli.demo.fates import broken_promises, sample_returns
-from worker.cli.demo.folder import DATABASE, LABELS, LOG, make_folder, write_settings
-from worker.cli.demo.samples import SAMPLE_REFERENCE
+from worker.cli.demo.fates import sample_returns
+from worker.cli.demo.folder import DATABASE, LOG, make_folder, write_settings
 from worker.cli.demo.screen import screen
-from worker.cli.demo.shop import Shop
-from worker.cli.demo.summary import Creations, Findings, print_summary
-from worker.cli.talk import say
+from worker.cli.demo.shop import Progress, Shop
+from worker.cli.demo.summary import print_summary
+from worker.cli.talk import fail, say
+from worker.runtime.loop import run_loop
 from worker.runtime.shutdown import stop_requested
-from worker.simulator import Order, PilotOrder, Request, Simulator
-from worker.store.queries import find_orders, read_history
+from worker.settings import Settings
+from worker.simulator import Simulator
 
-_TIME_LIMIT = 45.0  # seconds for all returns to reach their end
-_STAGE = 2.0  # seconds a simulated return stays in each status: five polls, so that none is missed
-_RATE_LIMIT = 1800  # requests a minute; with the 60 of the real one half a minute would be too short for a demo
+_TIME_LIMIT = 40.0  # seconds for all returns to reach their end
+_STAGE = 1.5  # seconds a simulated return stays in each status: five polls, so that none is missed
 _GLANCE = 0.2  # seconds between two looks at the database
-_LABEL_FILES = (".pdf", ".png", ".zpl")
+_PATIENCE = 1.0  # seconds a step may be overdue before the carriers' time stands still
 _INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
 
 
-@dataclass(frozen=True, slots=True)
-class _Cast:
-    """Who plays: the real worker, the carrier and the shop, and where."""
+class CarrierClock:
+    """The carriers' time, which waits for a worker on a slow machine, so that the same happens on all."""
 
-    application: Application
-    carrier: Simulator
-    clock: CarrierClock
-    shop: Shop
-    folder: Path
+    now = 0.0
+
+    def go_on(self, overdue: float) -> None:
+        """Let the time between two looks pass, unless the worker's oldest step is late by too many seconds."""
+        if overdue < _PATIENCE:
+            self.now += _GLANCE
 
 
 def demo(
@@ -53,110 +46,62 @@ def demo(
         typer.Option(metavar="DIR", help="Folder for database, labels and log; default: a temporary one."),
     ] = None,
 ) -> None:
-    """The whole job on this machine: simulated carriers, sample returns, the worker; it takes half a minute."""
-    folder = make_folder(keep)
-    console = Console(highlight=False)
-    console.print(Text("returns-worker demo", style="bold") + Text(f" in {folder}", style="dim"), soft_wrap=True)
-    with explained():
-        findings = asyncio.run(_play(folder, console))
-    if findings is None:
+    """The whole job on this machine: simulated carriers, sample returns, the worker; it takes some ten seconds."""
+    console = Console(highlight=False, markup=False)
+    try:
+        folder = make_folder(keep)
+        console.print(f"returns-worker demo in {folder}", style="bold", soft_wrap=True)
+        with explained():
+            as_promised = run_loop(_play(folder, console))
+    except OSError as error:  # a folder that cannot be written to, a port that cannot be had
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"error: the demo cannot run: {where}{error.strerror or error}")
+    if as_promised is None:
         say(f"interrupted; what there is so far: {folder}")
         raise typer.Exit(_INTERRUPTED)
-    print_summary(findings, folder, console)
-    if not findings.as_promised:
-        raise typer.Exit(1)
+    if not as_promised:
+        fail(f"the log may say why: {folder / LOG}")
 
 
-async def _play(folder: Path, console: Console) -> Findings | None:
-    """Run everything until all returns have reached their end; None when interrupted."""
+async def _play(folder: Path, console: Console) -> bool | None:
+    """Run everything until all returns have reached their end, and tell; whether all was well, None if interrupted."""
+    clock = CarrierClock()
     with (folder / LOG).open("a", encoding="utf-8", buffering=1) as log, redirect_stderr(log), stop_requested() as stop:
-        clock = CarrierClock()
-        async with Simulator(stage_seconds=_STAGE, clock=clock, rate_limit=_RATE_LIMIT) as carrier:
-            settings = write_settings(folder, carrier.url, carrier.returnpilot_url)
-            application = Application(settings, logs_for(settings))
-            try:
-                await application.start()
-                shop = Shop(folder / DATABASE, sample_returns())
-                return await _work(_Cast(application, carrier, clock, shop, folder), console, stop)
-            finally:
-                await application.stop()
+        async with (
+            Simulator(stage_seconds=_STAGE, clock=lambda: clock.now, rate_limit=0) as carriers,
+            _at_work(write_settings(folder, carriers), stop) as (application, running),
+        ):
+            with closing(Shop(folder / DATABASE, sample_returns())) as shop:
+                progress = await _watch(shop, clock, running, console)
+                if progress is None:
+                    return None
+                return await print_summary(application, carriers, shop, progress, folder, console)
 
 
-async def _work(cast: _Cast, console: Console, stop: asyncio.Event) -> Findings | None:
-    started = monotonic()
-    running = asyncio.create_task(cast.application.run(stop))
-    try:
-        in_time = await _watch(cast, running, console)
-        if running.done():
-            await running  # raises, if a defect ended it
-            return None
-        return await _find_out(cast, monotonic() - started, in_time)
-    finally:
-        stop.set()
-        await running
-        cast.shop.close()
-
-
-async def _watch(cast: _Cast, running: "asyncio.Task[None]", console: Console) -> bool:
-    """Let the shop do its part and show how things stand; whether everything came to its end in time."""
-    give_up_at = monotonic() + _TIME_LIMIT
+async def _watch(shop: Shop, clock: CarrierClock, running: "asyncio.Task[None]", console: Console) -> Progress | None:
+    """Let the shop do its part and show how things stand, until the end or the time limit; None when interrupted."""
     with screen(console) as show:
         while not running.done():
-            progress = await cast.shop.turn()
-            cast.clock.go_on(progress.overdue)
+            progress = await shop.turn()
+            clock.go_on(progress.overdue)
             show(progress)
-            if progress.finished or monotonic() > give_up_at:
-                return progress.finished
+            if progress.finished or progress.seconds > _TIME_LIMIT:
+                return progress
             await asyncio.wait((running,), timeout=_GLANCE)
-    return False
+    return None
 
 
-async def _find_out(cast: _Cast, seconds: float, in_time: bool) -> Findings:
-    asked = _asked(cast.carrier)
-    observed = await cast.shop.endings(lambda reference: sum(reference in named for names in asked for named in names))
-    database = cast.application.database
-    samples = await find_orders(database, reference=SAMPLE_REFERENCE)
-    await cast.application.refresh_gauges()
-    host, port = cast.application.address
-    return Findings(
-        returns=cast.shop.returns,
-        broken=broken_promises(cast.shop.returns, observed),
-        izipack=_creations(cast.carrier.requests("create"), asked[0], cast.carrier.orders),
-        returnpilot=_creations(cast.carrier.requests("rp_create"), asked[1], cast.carrier.pilot_orders),
-        polls=len(cast.carrier.requests("status")),
-        pilot_polls=len(cast.carrier.requests("rp_order")) + len(cast.carrier.requests("rp_orders")),
-        labels_recorded=cast.shop.labels_recorded,
-        labels_on_disk=len([path for path in (cast.folder / LABELS).glob("*/*") if path.suffix in _LABEL_FILES]),
-        history=await read_history(database, samples[0]) if samples else None,
-        metrics_url=f"http://{host}:{port}/metrics",
-        metrics=await asyncio.to_thread(_fetch, host, port, "/metrics"),
-        seconds=seconds,
-        in_time=in_time,
-    )
-
-
-def _asked(carrier: Simulator) -> tuple[list[str], list[str]]:
-    """What each carrier was asked to create: Izipack by the description, ReturnPilot by the reference."""
-    bodies = [[request.body or {} for request in carrier.requests(name)] for name in ("create", "rp_create")]
-    return [str(body.get("description")) for body in bodies[0]], [str(body.get("reference")) for body in bodies[1]]
-
-
-def _creations(requests: Sequence[Request], asked: list[str], orders: Mapping[Any, Order | PilotOrder]) -> Creations:
-    made = Counter(order.description if isinstance(order, Order) else order.reference for order in orders.values())
-    return Creations(
-        asked_for=len(set(asked)),
-        requests=len(requests),
-        turned_away=sum(request.reply_status in (429, 503) for request in requests),
-        refused=sum(request.reply_status in (400, 422) for request in requests),
-        made=made.total(),
-        made_twice=sum(count > 1 for count in made.values()),
-    )
-
-
-def _fetch(host: str, port: int, path: str) -> str:
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+@asynccontextmanager
+async def _at_work(settings: Settings, stop: asyncio.Event) -> AsyncIterator[tuple[Application, "asyncio.Task[None]"]]:
+    """The real worker; it is told to stop at the end, and what a defect raised in it is raised then."""
+    application = Application(settings, logs_for(settings))
     try:
-        connection.request("GET", path)
-        return connection.getresponse().read().decode()
+        await application.start()
+        running = asyncio.create_task(application.run(stop))
+        try:
+            yield application, running
+        finally:
+            stop.set()
+            await running
     finally:
-        connection.close()
+        await application.stop()

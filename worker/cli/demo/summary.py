@@ -1,171 +1,112 @@
 """The demo's end: what was promised and what happened, one whole history, and where to go on."""
 
+import asyncio
+import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from worker.cli.demo.fates import IZIPACK_FATES, PILOT_FATES, SampleReturn
-from worker.cli.demo.folder import DATABASE, LABELS, LOG
-from worker.cli.demo.samples import SAMPLE_REFERENCE
+from worker.app import Application
+from worker.cli.demo.fates import CARRIERS, FATES, broken_promises, sample_returns
+from worker.cli.demo.folder import DATABASE, LABELS, LOG, OWN
+from worker.cli.demo.screen import counts_table
+from worker.cli.demo.shop import Progress, Shop
 from worker.cli.inspect import print_history
-from worker.store.queries import History
+from worker.simulator import Simulator
+from worker.store.queries import find_orders, read_history
 
-# A shop's plain SQL, with the sample's payload for want of another.
-_INSERT_AGAIN = """INSERT INTO return_order (reference, payload)
-    SELECT 'my-first', payload FROM return_order WHERE reference = '345'"""
-
-# The metrics that tell the same story, each with the labels that belong to it.
-_METRICS = (
-    ("steps_total", ('step="create"', 'outcome="stored"', 'outcome="completed"', 'outcome="cancelled"')),
-    ("carrier_requests_total", ('operation="create"',)),
-    ("unknown_carrier_status_total", ("",)),
-    ("orders_unroutable", ("",)),
+# The metrics that tell the same story, where they are not 0.
+_METRICS = re.compile(
+    r"returns_worker_(steps_total.*(step=\"create\"|outcome=\"(stored|completed|cancelled)\")"
+    r"|carrier_requests_total.*operation=\"create\"|unknown_carrier_status_total).* (?!0\.0$)"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Creations:
-    """The carrier's own count: returns it was asked to create, requests for that, and what it did with them."""
+async def print_summary(
+    application: Application, carriers: Simulator, shop: Shop, progress: Progress, folder: Path, console: Console
+) -> bool:
+    """Ask the database, the carriers, the folder and the metrics, and tell it; whether all is as was promised."""
 
-    asked_for: int
-    requests: int
-    turned_away: int
-    refused: int
-    made: int
-    made_twice: int
+    def tell(heading: str, *lines: object) -> None:
+        console.print(f"\n{heading}\n", style="bold", soft_wrap=True)
+        for line in lines:
+            console.print(f"  {line}", soft_wrap=True)  # what is there to be copied is left to the terminal to wrap
 
+    # What names a return in each request to create one, and in each order that there is: Izipack's, ReturnPilot's.
+    asked = [
+        [str(request.body and request.body.get("description")) for request in carriers.requests("create")],
+        [str(request.body and request.body.get("reference")) for request in carriers.requests("rp_create")],
+    ]
+    there = [
+        [order.description for order in carriers.orders.values()],
+        [order.reference for order in carriers.pilot_orders.values()],
+    ]
+    twice = [len(names) - len(set(names)) for names in there]
+    files = sum(path.is_file() for path in (folder / LABELS).glob("*/*"))
+    broken = broken_promises(shop.endings(asked[0] + asked[1]))
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """Everything the summary tells; `broken` holds the returns whose promise was not kept."""
+    tell(f"What became of {sum(progress.counts.values())} returns in {progress.seconds:.0f} seconds")
+    console.print(_fates(broken))
 
-    returns: Sequence[SampleReturn]
-    broken: dict[str, str]
-    izipack: Creations
-    returnpilot: Creations
-    polls: int
-    pilot_polls: int
-    labels_recorded: int
-    labels_on_disk: int
-    history: History | None
-    metrics_url: str
-    metrics: str
-    seconds: float
-    in_time: bool
-
-    @property
-    def as_promised(self) -> bool:
-        """Whether everything happened that was promised, and nothing else."""
-        return (
-            self.in_time
-            and not self.broken
-            and not self.izipack.made_twice
-            and not self.returnpilot.made_twice
-            and self.labels_recorded == self.labels_on_disk
-        )
-
-
-def print_summary(findings: Findings, folder: Path, console: Console) -> None:
-    """Tell the whole story; wide lines that are there to be copied are left to the terminal to wrap."""
-    _print_fates(findings, console)
-    _print_counts(findings, folder, console)
-    if findings.history is not None:
-        _print_heading("One return from beginning to end: the sample of Izipack's manual", console)
-        print_history(findings.history, console)
-    _print_heading(f"The same told by {findings.metrics_url}", console)
-    _print_metrics(findings.metrics, console)
-    _print_next_steps(folder, console)
-    _print_verdict(findings, folder, console)
-
-
-def _print_fates(findings: Findings, console: Console) -> None:
-    _print_heading(f"What became of {len(findings.returns)} returns in {findings.seconds:.0f} seconds", console)
-    for carrier, fates in (("Izipack", IZIPACK_FATES), ("ReturnPilot", PILOT_FATES)):
-        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-        for header, width in (("", 4), (f"at {carrier}", 32), ("what is promised", 32), ("kept", 8)):
-            table.add_column(header, min_width=width)
-        for fate in fates:
-            broken = sum(each.reference in findings.broken for each in findings.returns if each.fate is fate)
-            kept = Text(f"{fate.count - broken} of {fate.count}", style="red" if broken else "green")
-            table.add_row(f"{fate.count:4}", fate.happening, fate.promise, kept)
-        console.print(table)
-
-
-def _print_counts(findings: Findings, folder: Path, console: Console) -> None:
-    _print_heading("What there is now", console)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for header in ("", "Izipack", "ReturnPilot"):
-        table.add_column(header)
-    both = (findings.izipack, findings.returnpilot)
-    for name, told in (
-        ("  creations", [f"{each.asked_for} asked for, {each.requests} requests seen" for each in both]),
-        ("", [f"{each.made} there, {_twice(each)}" for each in both]),
-        ("", [f"{each.turned_away} turned away and sent again" for each in both]),
-        ("", [f"{each.refused} refused" for each in both]),
-        ("  polls", [f"{findings.polls}, one for each look", f"{findings.pilot_polls}, pages of the list too"]),
-    ):
-        table.add_row(Text(name, style="dim"), *told)
+    tell("What there is now", f"{files} labels in {folder / LABELS}", folder / DATABASE, folder / LOG, "")
+    table = counts_table(progress)
+    table.add_row("creations sent", *(str(len(names)) for names in asked))
+    table.add_row("there at the carrier", *(str(len(names)) for names in there))
+    table.add_row("there twice", *map(str, twice))
     console.print(table)
-    for name, place in (
-        ("labels", f"{findings.labels_on_disk} files in {folder / LABELS}"),
-        ("database", str(folder / DATABASE)),
-        ("log", str(folder / LOG)),
-    ):
-        console.print(Text.assemble((f"  {name:11}", "dim"), place), soft_wrap=True)
+
+    told, reference, _ = sample_returns()[0]
+    tell(f"One return from beginning to end: {told.happening}; {told.promise}")
+    for order in await find_orders(application.database, reference=reference):
+        print_history(await read_history(application.database, order), console)
+
+    await application.refresh_gauges()
+    url = "http://{}:{}/metrics".format(*application.address)
+    metrics = await asyncio.to_thread(_fetch, url)
+    tell(f"The same told by {url}", *filter(_METRICS.match, metrics.splitlines()))
+
+    tell("Next, all of it in one terminal", *_next_steps(folder, reference))
+
+    problems = [f"{each}: {difference}" for each, difference in broken.items()]
+    if not progress.finished:
+        problems.append("the time was over before every return had reached its end")
+    if files != progress.labels or any(twice):
+        problems.append(f"{files} label files for {progress.labels} labels, {sum(twice)} returns created twice")
+    tell("Not everything happened as promised:" if problems else "Everything happened as promised.", *problems)
+    return not problems
 
 
-def _twice(creations: Creations) -> str:
-    return f"{creations.made_twice} TWICE" if creations.made_twice else "none twice"
+def _fates(broken: Mapping[str, str]) -> Table:
+    table = Table("", "what happens", "what is promised", "kept", box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for account, carrier in CARRIERS.items():
+        table.add_row("", f"at {carrier}", style="dim")
+        for fate in (fate for fate in FATES if fate.account == account):
+            kept = fate.returns - sum(each.fate is fate and each.reference in broken for each in sample_returns())
+            style = "" if kept == fate.returns else "red"
+            table.add_row(str(fate.returns), fate.happening, fate.promise, f"{kept} of {fate.returns}", style=style)
+    return table
 
 
-def _print_metrics(exposition: str, console: Console) -> None:
-    for name, wanted in _METRICS:
-        metric = f"returns_worker_{name}"
-        lines = [line for line in exposition.splitlines() if line.startswith((f"{metric}{{", f"{metric} "))]
-        found = [line.rpartition(" ") for line in lines if any(label in line for label in wanted)]
-        told = [(series.removeprefix(metric), float(value)) for series, _, value in found]
-        told = [(labels, value) for labels, value in told if value]
-        console.print(Text(f"  {metric}"))
-        for labels, value in told:
-            console.print(Text(f"    {value:4.0f}  ") + Text(labels or "in all", style="dim"), soft_wrap=True)
+def _fetch(url: str) -> str:
+    with build_opener(ProxyHandler({})).open(url, timeout=5) as answer:  # never by a proxy of the environment
+        return str(answer.read(), "utf-8")
 
 
-def _print_next_steps(folder: Path, console: Console) -> None:
-    _print_heading("Next", console)
-    for command, remark in (
-        (f"cd {shlex.quote(str(folder))}", ""),
-        ("returns-worker list --state needs_attention", "what a person has to decide"),
-        (f"returns-worker label {SAMPLE_REFERENCE} -o label.pdf", "the sample's label"),
-        ("returns-worker simulate --rate-limit 0", "carriers that stay"),
-        ("returns-worker run", "the worker, in a 2nd terminal"),
-        (f'sqlite3 {DATABASE} "{_INSERT_AGAIN}"', ""),
-        ("returns-worker show my-first", "again and again: it moves"),
-    ):
-        note = Text(f"  # {remark}" if remark else "", style="dim")
-        console.print(Text(f"  {command:43}" if remark else f"  {command}") + note, soft_wrap=True)
-
-
-def _print_verdict(findings: Findings, folder: Path, console: Console) -> None:
-    console.print()
-    if findings.as_promised:
-        console.print(Text("Everything happened as promised.", style="bold green"))
-        return
-    if not findings.in_time:
-        console.print(Text("The time was over before every return had reached its end.", style="bold red"))
-    for reference, difference in findings.broken.items():
-        console.print(Text(f"{reference}: {difference}", style="red"), soft_wrap=True)
-    if findings.labels_recorded != findings.labels_on_disk:
-        both = f"{findings.labels_recorded} labels are recorded, {findings.labels_on_disk} files are there"
-        console.print(Text(both, style="red"))
-    console.print(Text(f"Not everything happened as promised; the log may say why: {folder / LOG}"), soft_wrap=True)
-
-
-def _print_heading(text: str, console: Console) -> None:
-    console.print()
-    console.print(Text(text, style="bold"), soft_wrap=True)
-    console.print()
+def _next_steps(folder: Path, reference: str) -> list[str]:
+    """Commands to be pasted, one by one or all at once."""
+    steps = {
+        "returns-worker list --state needs_attention": "what a person has to decide",
+        f"returns-worker label {reference} -o label.pdf": "the label of the one above",
+        "returns-worker simulate --rate-limit 0 2>>carriers.log &": "carriers that stay",
+        f"returns-worker run 2>>{LOG} &": "the worker",
+        f"returns-worker add {OWN}.json": "or by SQL, as the README has it",
+        f"returns-worker show {OWN}": "again and again: it moves",
+        "kill %1 %2": "when it has been delivered",
+    }
+    where = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; cd {shlex.quote(str(folder))}"
+    return [where, *(f"{command:58}# {remark}" for command, remark in steps.items())]

@@ -1,95 +1,178 @@
-"""What is carried from one database to the other: rows by table, with those that belong to one return together."""
+"""What is copied: tables and columns, and the value that PostgreSQL is given for one of SQLite, or why it takes none.
 
-from collections.abc import Iterable, Sequence
+SQLite keeps whatever it is given. PostgreSQL knows no NUL character and no bytes that are not UTF-8, and `jsonb` takes
+neither `\\u0000` nor half a surrogate pair (https://www.postgresql.org/docs/current/datatype-json.html). In a JSON
+document each becomes U+FFFD. That is what the worker reads for bytes that are not UTF-8, and it refuses a payload with
+that, and with any of the others, before anything is sent. Elsewhere they may be what something is known by: refused.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
+from sqlalchemy import BigInteger, Integer
 from sqlmodel import SQLModel
 
-from worker.store.move.values import Column, JsonText, Unfit, columns_of, meaning
-from worker.store.tables import (
-    ArchivedReturnRow,
-    CarrierAccountRow,
-    LabelRow,
-    PackageRow,
-    ReturnOrderRow,
-    StatusTransitionRow,
+from worker.store import tables
+from worker.store.columns import Document, Moment, read_moment
+
+_UNDECODABLE = re.compile("[\udc80-\udcff]")  # bytes as `surrogateescape` reads them
+# What jsonb takes, a whole pair or any other escape, is group 1: it hides what comes after an escaped backslash.
+_ESCAPE = re.compile(
+    r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\[^u])|\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table with its columns; `owner` is the column that names the return its rows belong to."""
-
-    name: str
-    columns: Sequence[Column]
-    owner: str
-
-    @property
-    def names(self) -> list[str]:
-        """The names of its columns."""
-        return [column.name for column in self.columns]
-
-
-def _table(row: type[SQLModel], owner: str) -> Table:
-    return Table(str(row.__tablename__), columns_of(row), owner)
-
-
-ORDERS = _table(ReturnOrderRow, "id")
-BELONGINGS = tuple(_table(row, "return_order_id") for row in (StatusTransitionRow, PackageRow, LabelRow))
-ARCHIVE = _table(ArchivedReturnRow, "id")
-TABLES = (ORDERS, *BELONGINGS, ARCHIVE)
-"""What belongs to returns, so that a row comes after the one it refers to. An id is that of one return, which is either
-in the archive or not."""
-
-ACCOUNTS = _table(CarrierAccountRow, "name")
+_REPLACEMENT = "\\ufffd"
 
 Row = Sequence[Any]
 
 
+class Unfit(ValueError):
+    """PostgreSQL takes no such value; the message says what is wrong with it, and does not repeat it."""
+
+
+class JsonText(str):
+    """A JSON document as it is sent; what it says, and whether it had to be changed."""
+
+    meaning: Any
+    changed: bool
+
+
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Why a row cannot be copied; it repeats no value but what the row is known by."""
+class Fitted:
+    """Rows as PostgreSQL is given them, what is wrong with others, and which documents had to be changed.
 
-    table: str
-    key: int | str
-    reason: str
+    What is said of a row repeats no value but what the row is known by.
+    """
 
-    def __str__(self) -> str:
-        return f"{self.table} {self.key}: {self.reason}"
-
-
-@dataclass(slots=True)
-class Bundle:
-    """Rows that are copied together, such as one return with its history, its packages and its labels."""
-
-    rows: dict[str, list[Row]] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
 
-    def add(self, table: Table, values: Row) -> None:
-        """Add a row as PostgreSQL is given it, or what is wrong with it."""
-        row = []
-        for column, value in zip(table.columns, values, strict=True):
+
+class Table:
+    """A table that is copied; the first of its columns is its key."""
+
+    def __init__(self, row: type[SQLModel]) -> None:
+        columns = row.__table__.c  # type: ignore[attr-defined]
+        self.name = str(row.__tablename__)
+        self.columns = [column.name for column in columns]
+        self.documents = [number for number, column in enumerate(columns) if isinstance(column.type, Document)]
+        self._plain = itemgetter(*(number for number in range(len(columns)) if number not in self.documents))
+        self._readers = [_reader(column) for column in columns]
+
+    def fitted(self, rows: Sequence[Row]) -> Fitted:
+        """Rows that were read from SQLite, for PostgreSQL."""
+        found = Fitted()
+        for row in rows:
             try:
-                fitted = column.fit(value)
-            except Unfit as error:
-                self.problems.append(Problem(table.name, values[0], f"{column.name} {error}"))
+                fitted: Row = [v if v is None else read(v) for read, v in zip(self._readers, row, strict=True)]
+            except Unfit:
+                found.problems.extend(self._problems(row))
                 continue
-            if isinstance(fitted, JsonText) and fitted.changed:
-                self.changed.append(f"{table.name} {values[0]}: {column.name}")
-            row.append(fitted)
-        self.rows.setdefault(table.name, []).append(row)
+            found.rows.append(fitted)
+            for number in self.documents:
+                if fitted[number] is not None and fitted[number].changed:
+                    found.changed.append(self.said(row, self.columns[number]))
+        return found
+
+    def same(self, fitted: Row, kept: Row) -> bool:
+        """Whether what PostgreSQL keeps is what it was given; of documents, whether they say the same."""
+        return self._plain(fitted) == self._plain(kept) and all(
+            meaning(kept[number]) == fitted[number].meaning if fitted[number] is not None else kept[number] is None
+            for number in self.documents
+        )
+
+    def said(self, row: Row, what: str) -> str:
+        """A line about a row."""
+        return f"{self.name} {row[0]}: {what}"
+
+    def _problems(self, row: Row) -> Iterator[str]:
+        for column, read, value in zip(self.columns, self._readers, row, strict=True):
+            try:
+                if value is not None:
+                    read(value)
+            except Unfit as error:
+                yield self.said(row, f"{column} {error}")
 
 
-def sent(row: Row) -> tuple[Any, ...]:
-    """The values as the driver takes them."""
-    return tuple(value.text if isinstance(value, JsonText) else value for value in row)
+def document(text: Any) -> JsonText:
+    """A JSON document as `jsonb` keeps it; raises `Unfit`."""
+    if not isinstance(text, str):
+        raise Unfit("is no text")
+    kept = _ESCAPE.sub(lambda escape: escape[1] or _REPLACEMENT, text) if "\\" in text else text
+    read = JsonText(kept.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    try:
+        read.meaning, read.changed = meaning(read), read != text
+    except ValueError:
+        raise Unfit("is not JSON") from None
+    except RecursionError:
+        raise Unfit("is nested too deeply") from None
+    return read
 
 
-def same(row: Row, found: Iterable[Any]) -> bool:
-    """Whether what the other database keeps is what it was given; of a document, whether it says the same."""
-    return all(
-        given.meaning == meaning(kept) if isinstance(given, JsonText) else given == kept
-        for given, kept in zip(row, found, strict=True)
-    )
+def meaning(text: str) -> Any:
+    """What a JSON document says, so that two spellings of it can be compared; numbers as they are, not as floats."""
+    return _DECODER.decode(text)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse_constant)
+
+
+def _answer(value: Any) -> JsonText:
+    """What a carrier answered is only kept to be looked at: what is no JSON is kept as text, as the worker does."""
+    try:
+        return document(value)
+    except Unfit:
+        wrapped = document(json.dumps({"text": str(value).replace("\x00", "\ufffd")}, ensure_ascii=False))
+        wrapped.changed = True
+        return wrapped
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Unfit("is no text")
+    if "\x00" in value:
+        raise Unfit("holds a NUL character")
+    if _UNDECODABLE.search(value):
+        raise Unfit("holds bytes that are not UTF-8")
+    return value
+
+
+def _moment(value: Any) -> Any:
+    try:
+        return read_moment(_text(value))
+    except ValueError:
+        raise Unfit("is no moment") from None
+
+
+def _whole(bits: int, value: Any) -> int:
+    if not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise Unfit(f"is no whole number of {bits} bits")
+    return value
+
+
+def _reader(column: Any) -> Callable[[Any], Any]:
+    match column.type:
+        case Document():
+            return _answer if column.nullable else document
+        case Moment():
+            return _moment
+        case Integer():
+            return partial(_whole, 64 if isinstance(column.type, BigInteger) else 32)
+    return _text
+
+
+ORDERS = Table(tables.ReturnOrderRow)
+BELONGINGS = tuple(Table(row) for row in (tables.StatusTransitionRow, tables.PackageRow, tables.LabelRow))
+ACCOUNTS = Table(tables.CarrierAccountRow)
+TABLES = (ORDERS, *BELONGINGS, Table(tables.ArchivedReturnRow), ACCOUNTS)
+"""In an order in which a row comes after the one it refers to."""
