@@ -1,7 +1,7 @@
 """Months of four shops in compressed time: every account within its limit, every poll no later than was reported.
 
 The short form is part of every run. The long form, `pytest -m long tests/cadence`, follows 100,000 returns for 90 days;
-it prints the table that docs/cadence.md shows. RETURNS_WORKER_CADENCE_SEED sets another seed.
+it prints the table that docs/cadence.md shows. RETURNS_WORKER_TEST_CADENCE_SEED sets another seed.
 """
 
 import gc
@@ -18,7 +18,7 @@ from tests.cadence.simulation import SLOWEST, Simulation
 from worker.domain.lifecycle import State, Step
 from worker.domain.tracking import TrackingStatus
 
-SEED = int(os.environ.get("RETURNS_WORKER_CADENCE_SEED", "20260215"))
+SEED = int(os.environ.get("RETURNS_WORKER_TEST_CADENCE_SEED", "20260215"))
 
 
 def test_weeks_of_a_few_returns_keep_every_promise(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """Never twice, never lost: workers killed at any instant, with everything else going wrong as well.
 
 The short form is part of every run. The long form, `pytest -m chaos`, kills 1,000 workers on each database; it prints
-the table that README.md shows. RETURNS_WORKER_CHAOS_KILLS sets another number, RETURNS_WORKER_CHAOS_SEED repeats a run
+the table that README.md shows. RETURNS_WORKER_TEST_CHAOS_KILLS sets another number, RETURNS_WORKER_TEST_CHAOS_SEED repeats a run
 as far as a race can be repeated.
 """
 
@@ -28,7 +28,7 @@ from tests.process.shop import Shop
 from tests.proxy import Proxy
 from worker.simulator import Simulator
 
-LONG, SHORT = int(os.environ.get("RETURNS_WORKER_CHAOS_KILLS", "1000")), 12
+LONG, SHORT = int(os.environ.get("RETURNS_WORKER_TEST_CHAOS_KILLS", "1000")), 12
 LEASE, TICK = 3.0, 0.2
 HEADER = (
     f"{'database':10} {'workers':>7} {'kills':>6} {'returns':>8} {'creations':>10} {'duplicates':>11} {'held':>5}"
@@ -55,9 +55,9 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def scene(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
-    seed = int(os.environ.get("RETURNS_WORKER_CHAOS_SEED", str(random.randrange(2**32))))
+    seed = int(os.environ.get("RETURNS_WORKER_TEST_CHAOS_SEED", str(random.randrange(2**32))))
     chance = random.Random(seed)
-    print(f"RETURNS_WORKER_CHAOS_SEED={seed}")
+    print(f"RETURNS_WORKER_TEST_CHAOS_SEED={seed}")
     workers: list[RunningWorker] = []
     async with (
         Simulator(api_key=KEY, token=TOKEN, rate_limit=0, stage_seconds=0.4, label_seconds=0.2) as carrier,

@@ -15,7 +15,7 @@ from worker.carriers.port import OutcomeUnknown
 from worker.domain.health import Circuit
 from worker.domain.outcomes import Created
 from worker.store.database import Database
-from worker.store.holds import change_health, read_accounts
+from worker.store.holds import begin_with_one, change_health, read_accounts
 
 
 def _lost(_: str) -> NoReturn:
@@ -92,6 +92,19 @@ async def test_after_a_start_one_is_in_flight_and_then_twice_as_many(database: D
         await loop.settle()
         carrier.gate.clear()
     carrier.gate.set()
+
+
+async def test_a_worker_that_starts_again_and_again_does_not_slow_the_others_down(
+    database: Database, tmp_path: Path
+) -> None:
+    loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
+    await begin_with_one(database, ["default"])
+    state = (await read_accounts(loop.database))["default"]
+    assert state.health.ramp.allowed(state.now) is None  # it began with one a moment ago already
+    await loop.execute("UPDATE carrier_account SET create_window_since = NULL")
+    await begin_with_one(database, ["default"])
+    state = (await read_accounts(loop.database))["default"]
+    assert state.health.ramp.allowed(state.now) == 1
 
 
 @on_postgresql

@@ -37,6 +37,10 @@ _MOST = 500  # characters of a message
 # waited for longer than workers need among themselves. MATERIALIZED: it is set before the row is reached.
 _BRIEFLY = "WITH briefly AS MATERIALIZED (SELECT set_config('lock_timeout', '250ms', true))"
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+_MINUTE_AGO = {
+    POSTGRESQL: "now() - interval '1 minute'",
+    SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 minute')",
+}
 _NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL, refused_key = NULL"
 _FROM_ONE_ON = {
     dialect: f"create_window = 1, create_window_since = {now}, created_lately_at = NULL"
@@ -213,13 +217,16 @@ async def hold_creations(database: Database, account: str, message: str) -> None
 
 
 async def begin_with_one(database: Database, names: Sequence[str]) -> None:
-    """A worker starts: the accounts' next creations begin with one in flight, whatever was known before."""
-    now = _NOW[database.dialect]
+    """A worker starts: the accounts' next creations begin with one in flight, whatever was known before.
+
+    At most once a minute, so that a worker that starts again and again does not slow the others down for good.
+    """
+    now, minute_ago = _NOW[database.dialect], _MINUTE_AGO[database.dialect]
     async with database.transaction() as connection:
         for name in sorted(names):
             await connection.execute(
                 text(f"""UPDATE carrier_account SET {_FROM_ONE_ON[database.dialect]}, updated_at = {now}
-                 WHERE name = :name"""),
+                 WHERE name = :name AND coalesce(create_window_since < {minute_ago}, true)"""),
                 {"name": name},
             )
 
