@@ -18,7 +18,7 @@ from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.holds import hold_account
-from worker.store.records import record
+from worker.store.records import record_one
 
 _PATIENCE = 30.0  # seconds to wait for a request out of the pace, and for a worker to let the return go
 _PAUSE = 0.5
@@ -96,6 +96,6 @@ class Asker:
             await hold_account(
                 self.database, order.account, decision.hold, key if decision.hold.until is None else None
             )
-        if order.id in await record(self.database, [(order, decision)]):
+        if order.id in await record_one(self.database, order, decision):
             return Asked(order, decision, outcome)
         return Asked(order, Refusal("somebody else has it meanwhile: see what he records"))

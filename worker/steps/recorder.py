@@ -11,7 +11,7 @@ from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder
 from worker.store.claims import hand_back
 from worker.store.database import Database, DatabaseUnavailable
-from worker.store.records import CarrierRefTaken, Standing, record, standings
+from worker.store.records import CarrierRefTaken, Standing, record, record_one, standings
 
 T = TypeVar("T")
 Made = tuple[ReturnOrder, Decision]
@@ -162,7 +162,8 @@ class Recorder:
         async def write() -> dict[int, Standing]:
             nonlocal tries
             tries += 1
-            written = await record(self._database, batch)
+            alone = len(batch) == 1
+            written = await (record_one(self._database, *batch[0]) if alone else record(self._database, batch))
             missing = [before for before, _ in batch if before.id not in written]
             found = await standings(self._database, missing) if missing else {}
             if tries == 1:
