@@ -1,6 +1,5 @@
 """A creation's number is written down whatever else its answer holds; what could not be kept is said in the history."""
 
-import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from sqlalchemy import text
 
 from tests.databases import elsewhere, migrated, on_postgresql
 from tests.postgres import PostgresServer
+from tests.process.running import until
 from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from worker.carriers.port import Refused
 from worker.domain.outcomes import Created
@@ -195,8 +195,7 @@ async def test_a_row_that_was_locked_meanwhile_is_written_in_part_too(
     assert isinstance(carrier, ScriptedCarrier)
     carrier.gate.clear()
     await loop.advance.turn()
-    while carrier.count("create") < 2:  # the intents are committed, and the answers still to come
-        await asyncio.sleep(0.01)
+    await until(lambda: carrier.count("create") == 2, 10)  # the intents are committed, and no answer has come
     async with database.engine.connect() as shop:
         await shop.execute(text("SELECT 1 FROM return_order WHERE reference = 'BAD' FOR UPDATE"))
         carrier.gate.set()

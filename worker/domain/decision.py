@@ -53,7 +53,10 @@ class Hold:
 
 
 class Decision(NamedTuple):
-    """The row as it shall be, what history it makes, and what else follows; `step` is what was done to come to it."""
+    """The row as it shall be, what history it makes, and what else follows; `step` is what was done to come to it.
+
+    `unknown_codes`: label codes that a status named and no creation brought, of which this is the first news.
+    """
 
     order: ReturnOrder
     outcome: StepOutcome
@@ -62,6 +65,7 @@ class Decision(NamedTuple):
     labels: tuple[StoredLabel, ...] = ()
     hold: Hold | None = None
     step: Step | None = None
+    unknown_codes: tuple[str, ...] = ()
 
 
 _MOST_OF_A_TEXT = 1000  # characters that any column and any database takes

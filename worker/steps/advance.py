@@ -85,6 +85,8 @@ class Advance:
         self.claimed = 0  # rows taken so far
         for account in accounts.values():
             account.places = asyncio.Semaphore(account.max_in_flight)
+            kind = type(account.carrier)
+            account.beside = [name for name, other in accounts.items() if type(other.carrier) is kind]
 
     def wake(self) -> None:
         """Look for work now instead of at the end of the sleep."""
@@ -326,7 +328,7 @@ class Advance:
             case Step.LABEL:
                 return await fetch_label(order, account.carrier, self._labels)
             case Step.TRACK:
-                return await track(order, account.carrier)
+                return await track(order, account.carrier, self._database, account.beside)
             case Step.CANCEL:
                 return await cancel(order, account.carrier)
             case _:

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 
 import structlog
 
-from worker.domain.decision import Decision
+from worker.domain.decision import Decision, in_part
 from worker.domain.returns import ReturnOrder
 from worker.store.claims import hand_back
-from worker.store.database import Database, DatabaseUnavailable
-from worker.store.records import CarrierRefTaken, Standing, record, record_one, standings
+from worker.store.database import Database, DatabaseUnavailable, first_line
+from worker.store.records import CarrierRefTaken, Standing, record, standings
 
 T = TypeVar("T")
 Made = tuple[ReturnOrder, Decision]
@@ -207,6 +207,22 @@ class Recorder:
                 wait = min(wait * 2, _LAST_RETRY)
         finally:
             self.behind -= behind
+
+
+async def record_one(database: Database, before: ReturnOrder, decision: Decision) -> set[int]:
+    """Write one decision, in part where the database does not take it whole; the id if it was written.
+
+    A number that a carrier gave must not be lost for a text beside it: what the database refuses for any other reason
+    than its own state is written once more without all that is optional. Raises what `record` raises.
+    """
+    try:
+        return await record(database, [(before, decision)])
+    except (CarrierRefTaken, DatabaseUnavailable):
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        log.warning("record_refused", order_id=before.id, reference=before.reference, error=why, doing="in part")
+    return await record(database, [(before, in_part(before, decision, why))])
 
 
 def _claim_of(order: ReturnOrder) -> tuple[int, int]:

@@ -14,17 +14,14 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any
 
-import structlog
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.domain.decision import Decision, in_part
+from worker.domain.decision import Decision
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.store.columns import sqlite_text
-from worker.store.database import POSTGRESQL, SQLITE, Database, DatabaseUnavailable, first_line
-
-log = structlog.get_logger()
+from worker.store.database import POSTGRESQL, SQLITE, Database, first_line
 
 
 class CarrierRefTaken(Exception):
@@ -209,22 +206,6 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
         if "carrier_ref" in first_line(error):  # what follows it may quote the row, and so the carrier
             raise CarrierRefTaken from error
         raise
-
-
-async def record_one(database: Database, before: ReturnOrder, decision: Decision) -> set[int]:
-    """The same for one decision, which is written in part where the database does not take it whole.
-
-    A number that a carrier gave must not be lost for a text beside it: what the database refuses for any other reason
-    than its own state is written once more without all that is optional. Raises what `record` raises.
-    """
-    try:
-        return await record(database, [(before, decision)])
-    except (CarrierRefTaken, DatabaseUnavailable):
-        raise
-    except Exception as error:
-        why = f"{type(error).__name__}: {first_line(error)}"
-        log.warning("record_refused", order_id=before.id, reference=before.reference, error=why, doing="in part")
-    return await record(database, [(before, in_part(before, decision, why))])
 
 
 class Standing(Enum):
