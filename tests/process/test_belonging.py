@@ -1,9 +1,10 @@
 """The real process and a carrier that mixes answers up: whose news is recorded, and what is said."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.databases import on_sqlite
-from tests.process.running import RunningWorker, until
+from tests.process.running import RunningWorker, typed, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
 
@@ -12,7 +13,7 @@ Start = Callable[..., RunningWorker]
 
 @on_sqlite
 async def test_a_carrier_that_answers_with_another_orders_codes_makes_no_news_and_new_codes_are_kept(
-    start: Start, shop: Shop, carrier: Simulator
+    start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
     worker = await start().ready()
     await shop.insert("FIRST sim:stuck")
@@ -31,10 +32,12 @@ async def test_a_carrier_that_answers_with_another_orders_codes_makes_no_news_an
         )
     kept = await shop.execute(
         "SELECT label_code, tracking_number FROM package p JOIN return_order o ON o.id = p.return_order_id"
-        " WHERE o.reference LIKE 'NEW%'"
+        " WHERE o.reference LIKE 'NEW%' ORDER BY p.id"
     )
     assert len(kept) == 4
     assert all(row["tracking_number"] == row["label_code"].replace("7RET", "7IZP") for row in kept)
+    _, shown, _ = await typed(config, "show", "NEW-1 sim:new-codes")
+    assert all(row["tracking_number"] in shown for row in kept[:2])
     assert await worker.metric('returns_worker_unknown_label_codes_total{account="default"}') == 4
     assert sum(event["event"] == "unknown_label_codes" for event in worker.events) == 1
 

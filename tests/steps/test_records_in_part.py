@@ -17,7 +17,9 @@ from worker.carriers.port import Refused
 from worker.domain.outcomes import Created
 from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.store.database import Database
+from worker.steps import recorder as recorder_module
+from worker.store.database import Database, DatabaseUnavailable
+from worker.store.records import record
 
 # 1024 characters of four bytes each, which do not compress: more than an entry of PostgreSQL's btree may hold.
 _LONG = "".join(map(chr, random.Random(16).sample(range(0x20000, 0x2A6D0), 1024)))
@@ -203,3 +205,61 @@ async def test_a_row_that_was_locked_meanwhile_is_written_in_part_too(
         await shop.rollback()
     await loop.recorder.finish()
     await _assert_followed(loop)
+
+
+async def test_a_record_in_part_is_fenced_as_any_other(database: Database, tmp_path: Path) -> None:
+    # Given a creation whose answer cannot be stored whole, and whose return somebody else has taken meanwhile
+    carrier = _answers(**_UNSTORABLE["no_position"])
+    loop = await make_loop(database, tmp_path, {"default": carrier})
+    await loop.insert("BAD")
+    carrier.gate.clear()
+    await loop.advance.turn()
+    await until(lambda: carrier.count("create") == 1, 10)
+    await loop.execute("UPDATE return_order SET lease_token = lease_token + 1")
+    carrier.gate.set()
+    await loop.settle()
+    # Then nothing of it is written, and the number is said
+    (row,) = await loop.rows()
+    assert (row["state"], row["carrier_ref"], row["lease_owner"]) == ("pending", None, "test")
+    assert await _history(database) == []
+    assert loop.metrics.leases_lost._value.get() == 1
+
+
+async def test_a_database_that_goes_away_between_the_whole_and_the_part_is_waited_for(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[bool] = []
+
+    async def away_for_the_part(to: Database, made: Any) -> set[int]:
+        ((before, decision),) = made
+        tries.append(bool(decision.packages))
+        if before.reference == "BAD" and len(tries) == 2:
+            raise DatabaseUnavailable("the disk is full")
+        return await record(to, made)
+
+    monkeypatch.setattr(recorder_module, "record", away_for_the_part)
+    loop = await make_loop(database, tmp_path, {"default": _answers(**_UNSTORABLE["no_position"])}, max_in_flight=1)
+    await loop.insert("BAD")
+    await loop.turn()
+    assert tries == [True, False, True, False]
+    (row,) = await loop.rows()
+    assert (row["state"], row["carrier_ref"]) == ("tracking", "NBAD")
+
+
+async def test_a_number_that_another_return_has_is_noticed_in_part_too(database: Database, tmp_path: Path) -> None:
+    loop = await _created(database, tmp_path, **_UNSTORABLE["no_position"])
+    carrier = loop.accounts["default"].carrier
+    assert isinstance(carrier, ScriptedCarrier)
+    carrier.on_create = lambda _: Created("NGOOD", None, has_label=False, **_UNSTORABLE["no_position"])
+    await loop.insert("SAME")
+    await loop.turn()
+    row = (await loop.rows())[-1]
+    assert (row["state"], row["error_code"], row["carrier_ref"]) == ("needs_attention", "carrier_ref_taken", None)
+
+
+@on_postgresql
+async def test_what_a_refused_row_quotes_is_not_taken_for_a_number_that_is_taken(
+    database: Database, tmp_path: Path
+) -> None:
+    """PostgreSQL's detail of a broken rule holds the row, and so the carrier's words."""
+    await _assert_followed(await _created(database, tmp_path, packages=(PackageInfo(0, "carrier_ref"),)))

@@ -89,8 +89,8 @@ def in_part(before: ReturnOrder, decision: Decision, why: str) -> Decision:
         for line in decision.transitions
     ]
     if lines:
-        said = f"the rest of the carrier's answer could not be kept ({why})"
-        lines[0] = replace(lines[0], reason=_plain("; ".join(filter(None, (lines[0].reason, said)))))
+        said = _plain(f"the rest of the answer could not be kept ({why})")
+        lines[0] = replace(lines[0], reason="; ".join(filter(None, (lines[0].reason, said))))
     return decision._replace(order=order, transitions=tuple(lines), packages=())
 
 
