@@ -152,14 +152,14 @@ def read_status(reply: Reply, order: ReturnOrder, statuses: StatusMap) -> Tracke
     word = clean_text(str(word), 200).strip() if isinstance(word, (str, int)) and not isinstance(word, bool) else ""
     if not word:
         raise Unintelligible(f"the answer has no status: {reply.excerpt()}", raw=reply.raw())
-    number = _text(body.get("orderNumber")) or ""
-    if _folded(number) not in ("", _folded(order.carrier_ref or "")):
+    number = _text(body.get("orderNumber"))
+    if number is not None and _folded(number) not in ("", _folded(order.carrier_ref or "")):
         raise Unintelligible(f"the answer is about another order, {number[:100]}", raw=reply.raw())
     status = statuses.read(word)
     delivered_at = read_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
     update = TrackingUpdate(status, word, delivered_at, as_document(body))
-    codes = ((each.position, each.label_code) for each in _packages(body.get("packages")))
-    return Tracked(update, codes=tuple((position, code) for position, code in codes if code))
+    codes = [(place, _code(package.get("labelCode"))) for place, package in _placed(body.get("packages"))]
+    return Tracked(update, codes=tuple((place, code) for place, code in codes if code is not None))
 
 
 def is_number(text: str) -> bool:
@@ -258,12 +258,15 @@ def _without_empty(body: dict[str, Any]) -> dict[str, Any]:
 
 def _packages(value: Any) -> tuple[PackageInfo, ...]:
     """The answer's packages in its order; what is misshapen is left out, since the order number is what counts."""
-    packages = value if isinstance(value, list) else []
     return tuple(
-        PackageInfo(index, _code(package.get("labelCode")), _text(package.get("description")))
-        for index, package in enumerate(packages[:1000], start=1)
-        if isinstance(package, dict)
+        PackageInfo(place, _code(package.get("labelCode")), _text(package.get("description")))
+        for place, package in _placed(value)
     )
+
+
+def _placed(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    packages = value[:1000] if isinstance(value, list) else []
+    return [(place, package) for place, package in enumerate(packages, start=1) if isinstance(package, dict)]
 
 
 def _folded(number: str) -> str:

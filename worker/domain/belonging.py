@@ -14,10 +14,11 @@ from worker.domain.returns import PackageInfo, ReturnOrder
 
 def strange_codes(order: ReturnOrder, seen: Tracked) -> Mapping[int, str]:
     """The codes that the answer names and the return has not on record, by the place of their package in the answer."""
-    if not seen.codes:
+    own = {code for each in order.packages for code in (each.label_code, each.tracking_number) if code}
+    if all(code in own for _, code in seen.codes):  # nearly always
         return {}
-    own = {_folded(code) for each in order.packages for code in (each.label_code, each.tracking_number) if code}
-    return {position: code for position, code in seen.codes if _folded(code) not in own}
+    folded = {_folded(code) for code in own}
+    return {position: code for position, code in seen.codes if _folded(code) not in folded}
 
 
 def packages_with(order: ReturnOrder, strange: Mapping[int, str]) -> tuple[PackageInfo, ...]:
