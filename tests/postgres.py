@@ -122,12 +122,16 @@ class PostgresServer:
         finally:
             cluster.run("pg_ctl", "stop", "-m", "immediate", "-D", "standby")
 
-    def create_database(self) -> str:
-        """Create an empty database and return its URL; callable with or without a running event loop."""
+    def create_database(self, encoding: str | None = None) -> str:
+        """Create an empty database and return its URL; callable with or without a running event loop.
+
+        With an `encoding` it is as `initdb` makes it where the environment names no UTF-8.
+        """
         name = f"returns_worker_test_{secrets.token_hex(6)}"
         # file_copy is quicker than wal_log only without fsync, that is, on a server of our own.
         strategy = "file_copy" if self._cluster is not None else "wal_log"
-        self._execute(f"CREATE DATABASE {name} TEMPLATE template0", strategy=strategy)
+        encoded = f" ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'" if encoding else ""
+        self._execute(f"CREATE DATABASE {name} TEMPLATE template0{encoded}", strategy=strategy)
         return _with_database(self.url, name)
 
     def drop_database(self, url: str) -> None:

@@ -113,7 +113,7 @@ def shipment(number: int = 1, status: Any = 2, **changes: Any) -> dict[str, Any]
     return {**SHIPMENT, "id": number, "status": status, **changes}
 
 
-def listed(*documents: Any, next_page: int | None = None, page: int = 1) -> dict[str, Any]:
+def listed(*documents: Any, next_page: int | None = None, page: int | None = None) -> dict[str, Any]:
     """A page of the list: `last` is always null, and `next` names no limit."""
     path = "https://app.returnpilot.co/api/v1/orders"
     return {
@@ -180,6 +180,14 @@ class Pilot:
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
+def _for(request: httpx.Request, answer: dict[str, Any]) -> dict[str, Any]:
+    """A page of the list that does not say which it is, as the one that was asked for."""
+    meta = answer.get("meta")
+    if not isinstance(meta, dict) or meta.get("current_page", 0) is not None:
+        return answer
+    return answer | {"meta": meta | {"current_page": int(request.url.params["page"])}}
+
+
 @asynccontextmanager
 async def piloting(
     *answers: Answer | httpx.Response | dict[str, Any],
@@ -196,7 +204,7 @@ async def piloting(
         answer = answers[min(len(pilot.requests), len(answers) - 1)]
         pilot.requests.append(request)
         if isinstance(answer, dict):
-            return httpx.Response(200, json=answer)
+            return httpx.Response(200, json=_for(request, answer))
         # A response object is good for one request only.
         return (
             answer(request)

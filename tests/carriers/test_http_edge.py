@@ -383,7 +383,7 @@ async def test_json_has_a_limit_of_its_own() -> None:
         return httpx.Response(200, json={"status": "Created", "orderNumber": "9RET1"})
 
     async with answering(answer, max_label_bytes=1234) as account:
-        await account.track()
+        await account.track("9RET1")
         await account.label()
         await account.create()
     assert seen == [MAX_JSON_BYTES, 1234, MAX_JSON_BYTES]

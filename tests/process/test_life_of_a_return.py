@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tests.databases import on_sqlite
-from tests.process.running import KEY, PAYLOAD, RunningWorker, until
+from tests.process.running import KEY, PAYLOAD, RunningWorker, typed, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
 from worker.simulator.faults import busy, hang
@@ -59,7 +59,7 @@ async def test_the_label_is_on_disk_as_the_label_row_says_and_has_a_page_for_eac
 
 @on_sqlite
 async def test_an_invalid_payload_is_rejected_with_every_path_named_and_can_be_mended(
-    start: Start, shop: Shop, carrier: Simulator
+    start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
     worker = await start().ready()
     await shop.insert("R-1", {**PAYLOAD, "packages": [{"height": -1}], "customer": {"name": ""}})
@@ -75,6 +75,12 @@ async def test_an_invalid_payload_is_rejected_with_every_path_named_and_can_be_m
     await shop.execute("UPDATE return_order SET retry_requested_at = created_at WHERE reference = 'R-1'")
     await until(lambda: shop.is_in("R-1", "completed"), 15, lambda: worker.log_text)
     assert len(carrier.requests("create")) == 1
+
+    (rejected,) = [line for line in await shop.history("R-1") if line["new_value"] == "rejected"]
+    assert rejected["reason"] == f"invalid_payload: {order['error_message']}"
+    assert (await shop.order("R-1"))["error_message"] is None
+    _, shown, _ = await typed(config, "show", "R-1")
+    assert order["error_message"] in shown
 
 
 @on_sqlite

@@ -146,3 +146,18 @@ async def test_an_unknown_order_or_path_is_404(client, path):
 async def test_a_method_that_is_not_documented_is_405(client, sim, method, path):
     assert (await client.call(method, path)).status == 405
     assert sim.ledger[-1].operation == "unknown"
+
+
+async def test_a_status_can_name_the_codes_of_the_order_before_or_new_ones(client):
+    first = (await client.create()).json
+    mixed, new = await client.created("A sim:other-codes"), await client.created("B sim:new-codes")
+    named = [package["labelCode"] for package in (await client.status(mixed)).json["packages"]]
+    assert named == [package["labelCode"] for package in first["packages"]]
+    made = [package["labelCode"] for package in (await client.status(new)).json["packages"]]
+    assert all(re.fullmatch(r"7IZP\d{12}", code) for code in made)
+
+
+async def test_the_first_order_has_no_codes_but_its_own_to_name(client):
+    created = (await client.create("sim:other-codes")).json
+    named = [package["labelCode"] for package in (await client.status(created["orderNumber"])).json["packages"]]
+    assert named == [package["labelCode"] for package in created["packages"]]

@@ -47,6 +47,7 @@ class ScriptedCarrier:
         self.pacer: Pacer = Unpaced()
         self._at_once = 0
         self.on_create: Callable[[str], Created] = lambda reference: Created(f"N{reference}", None, has_label=False)
+        self.codes: Callable[[str], Sequence[str]] = lambda _: ()
         self.on_track: Callable[[str], TrackingUpdate] = lambda _: TrackingUpdate(TrackingStatus.IN_TRANSIT, "OnItsWay")
 
     def prepare(self, order: ReturnOrder) -> Creation:
@@ -62,7 +63,8 @@ class ScriptedCarrier:
 
     async def track(self, order: ReturnOrder) -> Tracked:
         await self._called("track", order.reference)
-        return Tracked(self.on_track(order.reference))
+        codes = tuple(enumerate(self.codes(order.reference), start=1))
+        return Tracked(self.on_track(order.reference), codes=codes)
 
     async def ping(self) -> None: ...
 

@@ -60,6 +60,32 @@ async def test_a_turn_of_a_hundred_polls_is_three_statements(database: Database,
     assert sent == [AGENDA, CLAIM[kind], RECORD[kind]]
 
 
+async def test_a_poll_whose_answer_names_its_own_label_codes_costs_no_statement_more(
+    database: Database, tmp_path: Path
+) -> None:
+    """Nor does one that names others, from the second one on: the first is what they are known by."""
+    loop, kind = await _followed(database, tmp_path, 4), database.dialect != POSTGRESQL
+    carrier = loop.accounts["default"].carrier
+    assert isinstance(carrier, ScriptedCarrier)
+    carrier.codes = lambda reference: (f"7RET{reference}", "7IZP1") if reference == "T1" else (f"7RET{reference}",)
+    await loop.execute(
+        "INSERT INTO package (return_order_id, position, label_code)"
+        " SELECT id, 1, '7RET' || reference FROM return_order"
+    )
+    polls = []
+    for _ in range(2):
+        with _statements(database) as sent:
+            await loop.turn()
+        polls.append(sent)
+        await loop.execute("UPDATE return_order SET due_at = track_due_at, track_due_at = created_at")
+        await loop.execute("UPDATE return_order SET due_at = created_at")
+    more = [] if database.dialect == POSTGRESQL else ["INSERT INTO"]
+    assert polls == [
+        [AGENDA, CLAIM[kind], "SELECT o.account,", RECORD[kind], *more],
+        [AGENDA, CLAIM[kind], RECORD[kind]],
+    ]
+
+
 async def test_a_limit_costs_a_turn_three_statements_more(database: Database, tmp_path: Path) -> None:
     loop, kind = await _followed(database, tmp_path, 150, Pace(60_000)), database.dialect != POSTGRESQL
     with _statements(database) as sent:

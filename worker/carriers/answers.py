@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -14,6 +14,13 @@ from worker.carriers.port import Unintelligible
 
 EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
 MAX_RAW = 8192  # characters of an answer that are kept in the history
+MAX_DEPTH = 100
+"""How deep an answer's lists and objects may lie in each other to be kept.
+
+SQLite reads JSON to a depth of 1000 (https://sqlite.org/json1.html), Python as deep as its stack has room, which is
+less where the record is written than here.
+"""
+_TOO_DEEP = '{"text":"nested too deeply to be kept"}'
 _MASK = "********"
 _MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larger or not read as text
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -101,10 +108,27 @@ def as_document(value: Any) -> str:
     except ValueError:  # what is no number in JSON
         document = _dumped(_cleaned(value))
     except RecursionError:
-        document = '{"text":"nested too deeply to be kept"}'
+        document = _TOO_DEEP
+    if document.count("[") + document.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        document = _TOO_DEEP
     if len(document) <= MAX_RAW:
         return document
     return json.dumps({"truncated": document[:MAX_RAW]}, ensure_ascii=False)
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects lie in each other; what is deeper than is kept is not looked at."""
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        level = [member for part in level for member in _members(part)]
+        depth += bool(level)
+    return depth
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values() or (None,)
+    return (value or (None,)) if isinstance(value, list) else ()
 
 
 def _dumped(value: Any) -> str:

@@ -88,6 +88,8 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             request = self._request("DELETE", path, "application/json", key, started)
+            # Its answer has no word that says what it is about: one that comes late must not be another's.
+            request.extensions = {**request.extensions, FRESH: True}
             reply = await self._send(request, MAX_JSON_BYTES, key)
             check_deletion(reply)
 

@@ -38,6 +38,9 @@ _TIME_ZONE = ZoneInfo("Europe/Amsterdam")  # pick-up days are the Netherlands'
 # The documented ones are 13 to 16 letters and digits; 0 is what a number that was never set looks like.
 _ORDER_NUMBER = re.compile(r"(?!0+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
+# The documented ones have 16 and 36 characters. PostgreSQL's index on them takes some 2700 bytes.
+_LONGEST_CODE = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Izipack:
@@ -73,7 +76,7 @@ class Izipack:
     async def track(self, order: ReturnOrder) -> Tracked:
         """Ask for the status."""
         return await self.edge.ask(
-            "track", _path(order), lambda reply: Tracked(read_status(reply, self.statuses)), accept="application/json"
+            "track", _path(order), lambda reply: read_status(reply, order, self.statuses), accept="application/json"
         )
 
     async def ping(self) -> None:
@@ -136,9 +139,11 @@ def read_created(reply: Reply) -> Created:
     return Created(number, None, _packages(body.get("packages")), raw=as_document(body))
 
 
-def read_status(reply: Reply, statuses: StatusMap) -> TrackingUpdate:
-    """A status; an unknown word is `unknown`, never a guess; raises `Unintelligible` when there is none.
+def read_status(reply: Reply, order: ReturnOrder, statuses: StatusMap) -> Tracked:
+    """A status; an unknown word is `unknown`, never a guess.
 
+    Raises `Unintelligible` when there is none, and when it is another order's: the documented answer does not repeat
+    the number, an older version's did. Whose the label codes are that it names is the caller's to find out.
     `deliveryDateUtc` is set long before delivery (the sample is `Created`), so it dates an observation only once the
     status itself is `delivered`.
     """
@@ -147,9 +152,14 @@ def read_status(reply: Reply, statuses: StatusMap) -> TrackingUpdate:
     word = clean_text(str(word), 200).strip() if isinstance(word, (str, int)) and not isinstance(word, bool) else ""
     if not word:
         raise Unintelligible(f"the answer has no status: {reply.excerpt()}", raw=reply.raw())
+    number = _text(body.get("orderNumber"))
+    if number is not None and _folded(number) not in ("", _folded(order.carrier_ref or "")):
+        raise Unintelligible(f"the answer is about another order, {number[:100]}", raw=reply.raw())
     status = statuses.read(word)
     delivered_at = read_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
-    return TrackingUpdate(status, word, delivered_at, as_document(body))
+    update = TrackingUpdate(status, word, delivered_at, as_document(body))
+    codes = [(place, _code(package.get("labelCode"))) for place, package in _placed(body.get("packages"))]
+    return Tracked(update, codes=tuple((place, code) for place, code in codes if code is not None))
 
 
 def is_number(text: str) -> bool:
@@ -248,12 +258,26 @@ def _without_empty(body: dict[str, Any]) -> dict[str, Any]:
 
 def _packages(value: Any) -> tuple[PackageInfo, ...]:
     """The answer's packages in its order; what is misshapen is left out, since the order number is what counts."""
-    packages = value if isinstance(value, list) else []
     return tuple(
-        PackageInfo(index, _text(package.get("labelCode")), _text(package.get("description")))
-        for index, package in enumerate(packages[:1000], start=1)
-        if isinstance(package, dict)
+        PackageInfo(place, _code(package.get("labelCode")), _text(package.get("description")))
+        for place, package in _placed(value)
     )
+
+
+def _placed(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    packages = value[:1000] if isinstance(value, list) else []
+    return [(place, package) for place, package in enumerate(packages, start=1) if isinstance(package, dict)]
+
+
+def _folded(number: str) -> str:
+    """However it is written; nothing but zeros is a number that was never set."""
+    return number.strip().casefold().lstrip("0")
+
+
+def _code(value: Any) -> str | None:
+    """A label code; what is longer than one is left out, since a part of it would be another's."""
+    code = (_text(value) or "").strip()
+    return code if 0 < len(code) <= _LONGEST_CODE else None
 
 
 def _text(value: Any) -> str | None:

@@ -14,6 +14,7 @@ from worker.labels import LabelStoreError, open_label_store
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.encoding import limited_encoding
 from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.moved import retirement
 from worker.store.queries import Backlog, read_backlog
@@ -98,6 +99,12 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
                 findings.bad(f"database: {retired}", Exit.BAD_CONFIGURATION)
                 return []
             findings.good(f"database: {database.dialect}, schema current")
+            encoding = await limited_encoding(database)
+            if encoding is not None:
+                findings.warn(
+                    f"database: its encoding is {encoding}, and answers with letters beyond it are recorded in part:"
+                    " make a database with ENCODING 'UTF8' and move this one's rows there"
+                )
             backlog = await read_backlog(database)
             _check_accounts_of_rows(settings, backlog, findings)
             await _check_holds(settings, database, findings)

@@ -35,7 +35,8 @@ _SHORT = ("reference", "account", "carrier says", "carrier ref", "error")  # cut
 _WHOLE = ("observed at", "what", "from", "to", "state", "tracking", "due", *_SHORT[:2], *_SHORT[3:])  # never wrapped
 _LEAST = {"state": 15, "tracking": 11, "carrier says": 9}  # columns a narrow terminal must not swallow
 _LONGEST = 200  # characters of one field
-_PIPED_WIDTH = 1000
+_LONGEST_REASON = 2100  # what was wrong with a payload is named in full
+_PIPED_WIDTH = 4000
 
 AccountOption = Annotated[str | None, typer.Option("--account", help="Which account's return it is.")]
 NameArgument = Annotated[str, typer.Argument(help="The account's name.", metavar="NAME")]
@@ -204,7 +205,9 @@ def print_history(history: History, console: Console | None = None) -> None:
             facts.add_row(Text(column.name, style="dim"), Text(_text(value)))
     console.print(facts)
     for package in history.packages:
-        console.print(Text(f"package {package.position}: {package.label_code or ''} {package.description or ''}"))
+        known = (package.label_code, package.description, package.tracking_number, package.tracking_url)
+        # Izipack's status names codes that its creation need not have had; ReturnPilot's shipments have numbers.
+        console.print(Text(shown(f"package {package.position}: {' '.join(filter(None, known))}")), soft_wrap=True)
     for row in history.labels:
         console.print(
             Text(f"label {row.position}: {row.location} ({row.byte_count} bytes, {row.page_count} pages)"),
@@ -232,8 +235,11 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: C
     for name in header:
         overflow: OverflowMethod = "ellipsis" if name in _SHORT else "fold"
         table.add_column(name, overflow=overflow, no_wrap=name in _WHOLE, min_width=_LEAST.get(name))
+    longest = [_LONGEST_REASON if name == "reason" else _LONGEST for name in header]
     for row in rows:
-        table.add_row(*(Text("" if value is None else _text(value)[:_LONGEST]) for value in row))
+        table.add_row(
+            *(Text("" if value is None else _text(value)[:most]) for value, most in zip(row, longest, strict=True))
+        )
     console.print(table)
 
 

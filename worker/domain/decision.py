@@ -1,6 +1,6 @@
 """What `decide` answers: the row as it shall be, the history it makes, and what follows for the account."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -56,6 +56,7 @@ class Decision(NamedTuple):
     """The row as it shall be, what history it makes, and what else follows; `step` is what was done to come to it.
 
     `stop_sending`: why the account sends no creation to its address any more; None: nothing of that kind.
+    `unknown_codes`: label codes that a status named and no creation brought, of which this is the first news.
     """
 
     order: ReturnOrder
@@ -66,3 +67,34 @@ class Decision(NamedTuple):
     hold: Hold | None = None
     stop_sending: str | None = None
     step: Step | None = None
+    unknown_codes: tuple[str, ...] = ()
+
+
+_MOST_OF_A_TEXT = 1000  # characters that any column and any database takes
+
+
+def in_part(before: ReturnOrder, decision: Decision, why: str) -> Decision:
+    """`decision` without what its record can do without, for a database that does not take the whole; `why` is said.
+
+    Its number, states, moments and labels stay. The carrier's answer, its packages and its link are left out: the next
+    question about the return brings the last two again. Every other text becomes plain ASCII, which is stored in any
+    encoding. The history has the same lines, of which the first says what happened.
+    """
+    order = decision.order._replace(
+        return_url=before.return_url,
+        carrier_status=_plain(decision.order.carrier_status),
+        error_message=_plain(decision.order.error_message),
+        label_error_message=_plain(decision.order.label_error_message),
+    )
+    lines = [
+        replace(line, carrier_status=_plain(line.carrier_status), reason=_plain(line.reason), raw=None)
+        for line in decision.transitions
+    ]
+    if lines:
+        said = _plain(f"the rest of the answer could not be kept ({why})")
+        lines[0] = replace(lines[0], reason="; ".join(filter(None, (lines[0].reason, said))))
+    return decision._replace(order=order, transitions=tuple(lines), packages=())
+
+
+def _plain(text: str | None) -> str | None:
+    return None if text is None else text.encode("ascii", "backslashreplace").decode("ascii")[:_MOST_OF_A_TEXT]

@@ -45,7 +45,7 @@ MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.CARRIER_BUSY: "the carrier asked to wait (429, or 503 with Retry-After)",
     ErrorCode.CARRIER_KEY_REFUSED: "the carrier refused the key (401, 403); the whole account waits",
     ErrorCode.CARRIER_LOST_IT: "the carrier says it does not know this return (404)",
-    ErrorCode.UNINTELLIGIBLE_ANSWER: "the carrier's answer has not the documented shape",
+    ErrorCode.UNINTELLIGIBLE_ANSWER: "the carrier's answer has not the documented shape, or is about another return",
     ErrorCode.LABEL_NOT_READY: "the carrier has no label for this return yet",
     ErrorCode.LABEL_UNREACHABLE: "the label's address is dead, gives no answer, or is one that may not be asked",
     ErrorCode.LABEL_UNUSABLE: "what the carrier sent as label is no whole PDF (PNG, ZPL) of the right length",

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from worker.domain.belonging import packages_with, strange_codes
 from worker.domain.cadence import Ladder, spoken
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.errors import ErrorCode
@@ -32,7 +33,10 @@ def tracked(context: Context, seen: Tracked) -> Decision:
     )
     decision = _followed_on(context._replace(order=order), before, update, changed=changed)
     news = tuple(package for package in seen.packages if package not in before.packages)
-    return decision._replace(packages=news)
+    strange = strange_codes(before, seen)
+    if not strange:
+        return decision._replace(packages=news)
+    return decision._replace(packages=news + packages_with(before, strange), unknown_codes=tuple(strange.values()))
 
 
 def not_found(context: Context, failed: Failed) -> Decision:

@@ -106,12 +106,14 @@ class Tracked:
     """The carrier said where the return is, its packages as far as it names them, and which labels there are.
 
     `labels` holds the positions of labels that can be asked for now; empty where labels do not come with the status.
+    `codes` are the label codes that a status merely names, each with the place of its package in the answer, from 1.
     """
 
     update: TrackingUpdate
     packages: tuple[PackageInfo, ...] = ()
     labels: frozenset[int] = frozenset()
     return_url: str | None = None
+    codes: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,15 +90,21 @@ def hold_after(failed: Failed, now: datetime, policy: Policy) -> Hold:
 
 def held(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
     """A person decides."""
-    order = context.order._replace(error_code=code, error_message=message[:MAX_MESSAGE])
-    context = context._replace(order=order)
-    return to_state(context, State.NEEDS_ATTENTION, StepOutcome.NEEDS_ATTENTION, reason=code, raw=raw)
+    return _in_trouble(context, State.NEEDS_ATTENTION, StepOutcome.NEEDS_ATTENTION, code, message, raw)
 
 
 def rejected(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
     """Nothing exists at the carrier, and sending the same again would not help."""
-    order = context.order._replace(error_code=code, error_message=message[:MAX_MESSAGE])
-    return to_state(context._replace(order=order), State.REJECTED, StepOutcome.REJECTED, reason=code, raw=raw)
+    return _in_trouble(context, State.REJECTED, StepOutcome.REJECTED, code, message, raw)
+
+
+def _in_trouble(
+    context: Context, state: State, outcome: StepOutcome, code: ErrorCode, message: str, raw: str | None
+) -> Decision:
+    """The row says what is wrong until that is put right; the history says it for good."""
+    message = message[:MAX_MESSAGE]
+    context = context._replace(order=context.order._replace(error_code=code, error_message=message))
+    return to_state(context, state, outcome, reason=f"{code}: {message}", raw=raw)
 
 
 def to_state(context: Context, state: State, outcome: StepOutcome, *, reason: str, raw: str | None = None) -> Decision:

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call, Order, Package
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply, problem
@@ -186,9 +186,18 @@ class Izipack:
                 "extraInstructions": order.body.get("extraInstructions"),
                 "companyName": order.body.get("companyName"),
                 "toAttentionOf": order.body.get("toAttentionOf"),
-                "packages": [{"labelCode": package.label_code} for package in order.packages],
+                "packages": [{"labelCode": code} for code in self._codes(order)],
             }
         )
+
+    def _codes(self, order: Order) -> list[str]:
+        codes = [package.label_code for package in order.packages]
+        if "sim:new-codes" in order.words:  # as the documentation's own status has others than its return
+            return [code.replace("7RET", "7IZP") for code in codes]
+        if "sim:other-codes" in order.words:
+            before = list(takewhile(lambda other: other is not order, self.orders.values()))
+            return [package.label_code for package in before[-1].packages] if before else codes
+        return codes
 
 
 def _created_packages(order: Order) -> list[dict[str, object]]:

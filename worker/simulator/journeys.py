@@ -21,6 +21,8 @@ MAGIC_WORDS: Mapping[str, str] = MappingProxyType(
         " (ReturnPilot: no label_url at the first two looks)",
         "sim:bad-label": "the label is 200 and application/pdf, but its bytes are HTML, for ever",
         "sim:unknown-status": "the journey passes through AtDepot7, a word that nobody maps, then goes on",
+        "sim:other-codes": "the status names the label codes of the order made before it, if there is one",
+        "sim:new-codes": "the status names label codes that no answer to a create had",
         "sim:stuck": "the status stays Created for ever (ReturnPilot: no shipment ever)",
         "sim:cancelled": "the journey ends in Cancelled (ReturnPilot: Refunded, the link run out)",
         "sim:expired-link": "ReturnPilot: the customer's link ran out two days ago, and there is no shipment ever",

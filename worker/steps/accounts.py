@@ -1,6 +1,6 @@
 """One configured account as the loop sees it: its carrier, its policy, its places, and its share of the pace."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,6 +45,7 @@ class Account:
     meter: Meter
     key_fingerprint: Callable[[], str]
     places: Any = field(init=False)  # asyncio.Semaphore, made on the running loop
+    beside: Collection[str] = ()  # the accounts of the same carrier, this one among them
     in_hand: int = 0
     paused: bool = False
     sweeping: bool = False

@@ -80,6 +80,8 @@ class Advance:
         self.claimed = 0  # rows taken so far
         for account in accounts.values():
             account.places = asyncio.Semaphore(account.max_in_flight)
+            kind = type(account.carrier)
+            account.beside = [name for name, other in accounts.items() if type(other.carrier) is kind]
 
     def wake(self) -> None:
         """Look for work now instead of at the end of the sleep."""

@@ -1,7 +1,7 @@
 """Asks a carrier about one return because a person wants to know now: out of turn, and within the account's pace."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,13 +12,13 @@ from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.ways_out import Person, Refusal, asked_about, may_be_asked_about
 from worker.steps.meter import Allowance, Meter
+from worker.steps.recorder import record_one
 from worker.steps.track import track
 from worker.store.by_hand import look_at, take
 from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.holds import hold_account
-from worker.store.records import record
 
 _PATIENCE = 30.0  # seconds to wait for a request out of the pace, and for a worker to let the return go
 _PAUSE = 0.5
@@ -36,7 +36,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """What a question is asked with; `timeout` is in seconds, `key` the fingerprint of the one that is sent."""
+    """What a question is asked with; `timeout` is in seconds, `key` the fingerprint of the one that is sent.
+
+    `beside` are the accounts of the same carrier, the return's own among them.
+    """
 
     database: Database
     carrier: Carrier
@@ -47,6 +50,7 @@ class Asker:
     owner: str
     clock: Callable[[], float]
     chance: Callable[[], float]
+    beside: Collection[str]
 
     async def ask(self, order_id: int, person: Person) -> Asked:
         """Ask, decide and record as a worker does; or say why not."""
@@ -83,7 +87,7 @@ class Asker:
         outcome: Outcome
         try:
             with self.meter.spending(allowance):
-                outcome = await track(order, self.carrier)
+                outcome = await track(order, self.carrier, self.database, self.beside)
         except NoTimeLeft:
             await hand_back(self.database, [order], counted=False)
             return Asked(order, Refusal("the account's pace has no room for it at the moment: try again"))
@@ -96,6 +100,6 @@ class Asker:
             await hold_account(
                 self.database, order.account, decision.hold, key if decision.hold.until is None else None
             )
-        if order.id in await record(self.database, [(order, decision)]):
+        if order.id in await record_one(self.database, order, decision):
             return Asked(order, decision, outcome)
         return Asked(order, Refusal("somebody else has it meanwhile: see what he records"))

@@ -29,7 +29,7 @@ async def perform(
         case Step.LABEL:
             return await fetch_label(order, account.carrier, labels)
         case Step.TRACK:
-            return await track(order, account.carrier)
+            return await track(order, account.carrier, database, account.beside)
         case Step.CANCEL:
             return await cancel(order, account.carrier)
         case _:

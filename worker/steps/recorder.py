@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 import structlog
 
-from worker.domain.decision import Decision
+from worker.domain.decision import Decision, in_part
 from worker.domain.returns import ReturnOrder
 from worker.store.claims import hand_back
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database, DatabaseUnavailable, first_line
 from worker.store.records import CarrierRefTaken, Standing, record, standings
 
 T = TypeVar("T")
@@ -162,7 +162,8 @@ class Recorder:
         async def write() -> dict[int, Standing]:
             nonlocal tries
             tries += 1
-            written = await record(self._database, batch)
+            alone = len(batch) == 1
+            written = await (record_one(self._database, *batch[0]) if alone else record(self._database, batch))
             missing = [before for before, _ in batch if before.id not in written]
             found = await standings(self._database, missing) if missing else {}
             if tries == 1:
@@ -206,6 +207,22 @@ class Recorder:
                 wait = min(wait * 2, _LAST_RETRY)
         finally:
             self.behind -= behind
+
+
+async def record_one(database: Database, before: ReturnOrder, decision: Decision) -> set[int]:
+    """Write one decision, in part where the database does not take it whole; the id if it was written.
+
+    A number that a carrier gave must not be lost for a text beside it: what the database refuses for any other reason
+    than its own state is written once more without all that is optional. Raises what `record` raises.
+    """
+    try:
+        return await record(database, [(before, decision)])
+    except (CarrierRefTaken, DatabaseUnavailable):
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        log.warning("record_refused", order_id=before.id, reference=before.reference, error=why, doing="in part")
+    return await record(database, [(before, in_part(before, decision, why))])
 
 
 def _claim_of(order: ReturnOrder) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """Tells logs and metrics what was recorded: one line and a few counters for each decision."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import structlog
@@ -26,6 +27,7 @@ class Report:
         self._log = log.bind()  # bound once, and not at each poll that says nothing new
         self._steps, self._transitions = cache(metrics.steps.labels), cache(metrics.transitions.labels)
         self._unknown_words: set[tuple[str, str]] = set()
+        self._with_unknown_codes: set[str] = set()
 
     def recorded(self, before: ReturnOrder, decision: Decision) -> None:
         """A decision was written."""
@@ -35,6 +37,8 @@ class Report:
         for transition in decision.transitions:
             self._transitions(before.account, transition.field, transition.new_value).inc()
         self._note_unknown_word(before, decision)
+        if decision.unknown_codes:
+            self._note_unknown_codes(before, decision.unknown_codes)
         label_failed = step is Step.LABEL and decision.outcome is StepOutcome.RETRYING
         if label_failed and after.label_error_code is ErrorCode.LABEL_NOT_STORED:
             self._metrics.storage_errors.labels("labels").inc()
@@ -88,6 +92,20 @@ class Report:
                 account=before.account,
                 carrier_status=after.carrier_status,
                 hint="map it in the account's status_map",
+            )
+
+    def _note_unknown_codes(self, before: ReturnOrder, codes: Sequence[str]) -> None:
+        """Counted each time, said once for an account: its carrier may do so with every return."""
+        self._metrics.unknown_label_codes.labels(before.account).inc(len(codes))
+        if before.account not in self._with_unknown_codes:
+            self._with_unknown_codes.add(before.account)
+            log.warning(
+                "unknown_label_codes",
+                account=before.account,
+                order_id=before.id,
+                reference=before.reference,
+                codes=list(codes[:10]),
+                hint="they are the packages' tracking numbers now; is it the carrier's way, or another's answer?",
             )
 
 

@@ -1,13 +1,35 @@
-"""Asks a carrier where a return is."""
+"""Asks a carrier where a return is, and whether the answer is about it."""
+
+from collections.abc import Collection
+
+import structlog
 
 from worker.carriers.port import Carrier, CarrierError
-from worker.domain.outcomes import Failed, Outcome
+from worker.domain.belonging import strange_codes
+from worker.domain.outcomes import Failed, FailureKind, Outcome
 from worker.domain.returns import ReturnOrder
+from worker.store.codes import owner_of
+from worker.store.database import Database
+
+log = structlog.get_logger()
 
 
-async def track(order: ReturnOrder, carrier: Carrier) -> Outcome:
-    """The carrier's answer, or why there is none."""
+async def track(order: ReturnOrder, carrier: Carrier, database: Database, beside: Collection[str]) -> Outcome:
+    """The carrier's answer, or why there is none; `beside` are the accounts of the same carrier, its own among them.
+
+    An answer that names a label code of another return is none. The database is asked only about codes that this
+    return has not on record, which a poll mostly does not bring. Raises `DatabaseUnavailable`.
+    """
     try:
-        return await carrier.track(order)
+        seen = await carrier.track(order)
     except CarrierError as error:
         return Failed(error.kind, error.message, error.retry_after, error.raw)
+    strange = strange_codes(order, seen)
+    if not strange:
+        return seen
+    owner = await owner_of(database, order, strange.values(), beside)
+    if owner is None:
+        return seen
+    log.warning("answer_of_another_return", account=order.account, order_id=order.id, reference=order.reference)
+    message = f"the answer is about another return: it names label code {owner.code}, which is {owner.reference}'s"
+    return Failed(FailureKind.UNINTELLIGIBLE, message, raw=seen.update.raw)

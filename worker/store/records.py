@@ -21,7 +21,7 @@ from worker.domain.decision import Decision
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.store.columns import sqlite_text
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import POSTGRESQL, SQLITE, Database, first_line
 
 
 class CarrierRefTaken(Exception):
@@ -203,7 +203,7 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
                 await connection.execute(_CHANGE_REQUESTS[database.dialect], {"rows": json.dumps(requests)})
             return _ids(written)
     except exc.IntegrityError as error:
-        if "carrier_ref" in str(error.orig):
+        if "carrier_ref" in first_line(error):  # what follows it may quote the row, and so the carrier
             raise CarrierRefTaken from error
         raise
 

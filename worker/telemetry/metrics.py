@@ -100,6 +100,9 @@ class Metrics:
         self.unknown_carrier_status = self._counter(
             "unknown_carrier_status_total", "Answers with a status word that nothing maps.", "account"
         )
+        self.unknown_label_codes = self._counter(
+            "unknown_label_codes_total", "Label codes that a status named and no creation brought.", "account"
+        )
         self.leases_lost = self._counter("leases_lost_total", "Results dropped because another worker had the return.")
         self.storage_errors = self._counter(
             "storage_errors_total", "Tries at the database or the label store that failed.", "operation"
@@ -140,6 +143,7 @@ class Metrics:
             for circuit in CIRCUITS:
                 self.circuit_open_until.labels(account, circuit)
             self.unknown_carrier_status.labels(account)
+            self.unknown_label_codes.labels(account)
             for state in states:
                 self.orders.labels(account, state)
             for step, outcomes in steps.items():

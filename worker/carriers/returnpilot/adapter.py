@@ -18,6 +18,7 @@ from worker.carriers.port import (
     Unintelligible,
 )
 from worker.carriers.returnpilot.answers import (
+    own_order,
     read_created,
     read_id,
     read_listed,
@@ -130,7 +131,7 @@ class ReturnPilot:
 
     async def ping(self) -> None:
         """Ask for one order of the list."""
-        await self.edge.ask("ping", "/orders?page=1&limit=1", read_listed, accept=_JSON)
+        await self.edge.ask("ping", "/orders?page=1&limit=1", lambda reply: read_listed(reply, 1), accept=_JSON)
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -144,11 +145,15 @@ class ReturnPilot:
         await self.edge.close()
 
     async def _show(self, order: ReturnOrder, operation: str) -> Mapping[str, Any]:
-        return await self.edge.ask(operation, _path(order), read_shown, accept=_JSON)
+        return await self.edge.ask(
+            operation, _path(order), lambda reply: own_order(order, read_shown(reply)), accept=_JSON
+        )
 
     async def _list(self, operation: str, number: int) -> tuple[list[Any], bool]:
         path = f"/orders?page={number}&limit={PAGE_SIZE}"  # `links.next` does not carry the limit on
-        return await self.edge.ask(operation, path, read_listed, accept=_JSON, max_bytes=_LISTED_BYTES)
+        return await self.edge.ask(
+            operation, path, lambda reply: read_listed(reply, number), accept=_JSON, max_bytes=_LISTED_BYTES
+        )
 
 
 def authorization(key: str) -> Mapping[str, str]:

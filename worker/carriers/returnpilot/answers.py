@@ -69,21 +69,38 @@ def read_shown(reply: Reply) -> Document:
     return data
 
 
-def read_listed(reply: Reply) -> tuple[list[Any], bool]:
-    """A page of the list, the newest first, and whether it is the last; raises `Unintelligible`.
+def read_listed(reply: Reply, number: int) -> tuple[list[Any], bool]:
+    """Page `number` of the list, the newest first, and whether it is the last; raises `Unintelligible`.
 
-    Only `links.next` tells the end: `links.last` is always null.
+    Only `links.next` tells the end: `links.last` is always null. A page that says that it is another one answers
+    another question: taken for the first, the last one would look as if there were nothing.
     """
     body = reply.json_object()
     data, links = body.get("data"), body.get("links")
     if not isinstance(data, list) or not isinstance(links, dict) or "next" not in links:
         raise Unintelligible(f"the answer is no page of a list: {reply.excerpt()}", raw=reply.raw())
+    meta = body.get("meta")
+    said = read_id(meta.get("current_page")) if isinstance(meta, dict) else None
+    if said not in (None, str(number)):
+        raise Unintelligible(f"page {number} of the list was asked for, and page {said} came", raw=reply.raw())
     return data, not data or links["next"] is None
+
+
+def own_order(order: ReturnOrder, document: Any) -> Document:
+    """The document, if it is about `order`; raises `Unintelligible`.
+
+    A late answer, a cache on the way, or a slip must not make one return's news, or label, another's.
+    """
+    if not isinstance(document, dict):
+        raise Unintelligible("the answer is no order")
+    if read_id(document.get("id")) != order.carrier_ref:
+        raise Unintelligible("the answer is about another order", raw=as_document(document))
+    return document
 
 
 def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grace: timedelta, now: datetime) -> Tracked:
     """Where `order` is, by what the carrier shows of it; raises `Unintelligible`."""
-    document = _own(order, document)
+    document = own_order(order, document)
     shipments = read_shipments(order, document)
     link = _link_end(document)
     link_over = link is not None and now >= link + link_grace
@@ -147,15 +164,6 @@ def read_id(value: Any) -> str | None:
         return None
     text = str(value).strip()
     return str(int(text)) if text.isascii() and text.isdigit() and len(text) <= 18 and int(text) else None
-
-
-def _own(order: ReturnOrder, document: Any) -> Document:
-    """A cache on the way, or a slip, must not make one return's news another's."""
-    if not isinstance(document, dict):
-        raise Unintelligible("the answer is no order")
-    if read_id(document.get("id")) != order.carrier_ref:
-        raise Unintelligible("the answer is about another order", raw=as_document(document))
-    return document
 
 
 def _shipment(position: int, number: str, part: Document) -> Shipment:

@@ -1,0 +1,40 @@
+"""Finds whose a label code is."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, text
+
+from worker.domain.returns import ReturnOrder
+from worker.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The return whose creation brought a label code."""
+
+    account: str
+    reference: str
+    code: str
+
+
+# Written out for each number of codes, and not as a list in JSON: PostgreSQL takes a list for a hundred, and would read
+# all packages rather than look a hundred times into the index. That one's condition is repeated for it to be used.
+_OWNER = text("""
+SELECT o.account, o.reference, p.label_code AS code FROM package p JOIN return_order o ON o.id = p.return_order_id
+ WHERE p.label_code IS NOT NULL AND p.label_code IN :codes AND o.id <> :id AND o.account IN :accounts""").bindparams(
+    bindparam("codes", expanding=True), bindparam("accounts", expanding=True)
+)
+
+
+async def owner_of(
+    database: Database, order: ReturnOrder, codes: Collection[str], accounts: Collection[str]
+) -> Owner | None:
+    """Another return than `order` with one of these label codes, in one of these accounts; None when nobody has them.
+
+    Archived returns are not looked at: they are over, so that nobody asks about them whose answer could come late.
+    """
+    values = {"id": order.id, "codes": sorted(codes), "accounts": sorted(accounts)}
+    async with database.reading() as connection:
+        found = (await connection.execute(_OWNER, values)).first()
+    return None if found is None else Owner(found.account, found.reference, found.code)
