@@ -1,8 +1,8 @@
 """Never twice, never lost: workers killed at any instant, with everything else going wrong as well.
 
 The short form is part of every run. The long form, `pytest -m chaos`, kills 1,000 workers on each database; it prints
-the table that README.md shows. RETURNS_WORKER_TEST_CHAOS_KILLS sets another number, RETURNS_WORKER_TEST_CHAOS_SEED repeats a run
-as far as a race can be repeated.
+the table that README.md shows. RETURNS_WORKER_TEST_CHAOS_KILLS sets another number, RETURNS_WORKER_TEST_CHAOS_SEED
+repeats a run as far as a race can be repeated.
 """
 
 import asyncio
