@@ -83,7 +83,7 @@ def read_listed(reply: Reply) -> tuple[list[Any], bool]:
 
 def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grace: timedelta, now: datetime) -> Tracked:
     """Where `order` is, by what the carrier shows of it; raises `Unintelligible`."""
-    document = _own(order, document)
+    document = own_document(order, document)
     shipments = read_shipments(order, document)
     link = _link_end(document)
     link_over = link is not None and now >= link + link_grace
@@ -113,6 +113,18 @@ def meanings(carrier_status: str, statuses: StatusMap) -> frozenset[TrackingStat
     found = [statuses.read(word) for word in words(carrier_status)]
     ends = ((all_returned, link_over) for all_returned in (False, True) for link_over in (False, True))
     return frozenset(order_status(found, all_returned=every, link_over=over) for every, over in ends)
+
+
+def own_document(order: ReturnOrder, document: Any) -> Document:
+    """`document`, which is about `order`; raises `Unintelligible` when it is about another one.
+
+    A cache on the way, or a slip, must not make one return's news another's.
+    """
+    if not isinstance(document, dict):
+        raise Unintelligible("the answer is no order")
+    if read_id(document.get("id")) != order.carrier_ref:
+        raise Unintelligible("the answer is about another order", raw=as_document(document))
+    return document
 
 
 def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:
@@ -147,15 +159,6 @@ def read_id(value: Any) -> str | None:
         return None
     text = str(value).strip()
     return str(int(text)) if text.isascii() and text.isdigit() and len(text) <= 18 and int(text) else None
-
-
-def _own(order: ReturnOrder, document: Any) -> Document:
-    """A cache on the way, or a slip, must not make one return's news another's."""
-    if not isinstance(document, dict):
-        raise Unintelligible("the answer is no order")
-    if read_id(document.get("id")) != order.carrier_ref:
-        raise Unintelligible("the answer is about another order", raw=as_document(document))
-    return document
 
 
 def _shipment(position: int, number: str, part: Document) -> Shipment:
@@ -206,4 +209,5 @@ def _url(value: Any) -> str | None:
     """An address to show to a person; anything else than http(s) is left out."""
     if not isinstance(value, str) or not value.startswith(("https://", "http://")):
         return None
-    return value if value.isprintable() and " " not in value and len(value) <= 2000 else None
+    is_whole = value.isprintable() and " " not in value and "\ufffd" not in value
+    return value if is_whole and len(value) <= 2000 else None
