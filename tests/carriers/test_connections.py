@@ -13,6 +13,7 @@ import uvloop
 
 from tests.carriers.pilot import Pilot, document, listed, piloting, shipment
 from tests.carriers.wire import (
+    KEY,
     TIMEOUT,
     Account,
     Handler,
@@ -25,6 +26,7 @@ from tests.carriers.wire import (
 )
 from worker.carriers.port import NotSent, OutcomeUnknown, TimedOut, Unavailable, Unintelligible
 from worker.carriers.transport import AiohttpTransport
+from worker.simulator import Simulator, faults
 
 CREATED = http(b'{"orderNumber": "9RET1", "packages": []}')
 PATIENCE = 5  # seconds; what is waited for comes in milliseconds, or never
@@ -175,6 +177,21 @@ def test_no_request_is_written_where_unread_input_waits(on_loop: Callable[[Work]
                 go.set()
                 assert done.wait(PATIENCE)  # the loop stands still meanwhile
                 assert await said(account, "B") == "Of B"
+
+    on_loop(work())
+
+
+def test_with_each_answer_sent_twice_no_label_is_another_return_s(on_loop: Callable[[Work], None]) -> None:
+    async def work() -> None:
+        async with Simulator(api_key=KEY) as simulator, opened(simulator.url) as account:
+            numbers = [(await account.create()).carrier_ref for _ in range(20)]
+            for operation in ("label", "status"):
+                simulator.inject(operation, faults.twice(), times=None)
+            for number in numbers:
+                await account.track(number)
+                assert number.encode() in (await account.label(number)).content
+            labels = await asyncio.gather(*(account.label(number) for number in numbers))
+            assert all(number.encode() in each.content for number, each in zip(numbers, labels, strict=True))
 
     on_loop(work())
 

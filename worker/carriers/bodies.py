@@ -11,6 +11,7 @@ _UNREADABLE: Final = frozenset(
     {"br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi", "pack200-gzip", "aes128gcm"}
 )
 _MOST_CODINGS: Final = 4  # one after the other
+_WIDE_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _GZIP: Final = b"\x1f\x8b\x08"  # RFC 1952, 2.3.1
 _GZIP_END: Final = 8  # bytes: checksum and length
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
@@ -48,7 +49,8 @@ def narrowed(content: bytes) -> bytes:
 
     A key is looked for in bytes: between the NULs of UTF-16 it would not be found.
     """
-    if b"\0" not in content[:4] and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+    head = content[:4]
+    if b"\0" not in head and not head.startswith(_WIDE_MARKS):
         return content
     encoding = json.detect_encoding(content)
     if not encoding.startswith(("utf-16", "utf-32")):

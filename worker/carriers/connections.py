@@ -52,7 +52,15 @@ class Connector(aiohttp.TCPConnector):
 
     async def connect(self, *args: Any, **options: Any) -> aiohttp.connector.Connection:
         """A connection with nothing unread on it; raises what the progress' `last_check` raises."""
-        connection = await self._clean(*args, **options)
+        while True:
+            connection = await super().connect(*args, **options)
+            protocol = connection.protocol
+            assert isinstance(protocol, _OneAnswerEach)  # aiohttp makes them by our factory
+            if protocol.is_clean():
+                break
+            connection.close()
+            if not protocol.was_used:
+                raise aiohttp.ClientConnectionError("the carrier answered before it was asked anything")
         progress = progress_of_request.get()
         if progress.last_check is not None:
             try:
@@ -60,21 +68,9 @@ class Connector(aiohttp.TCPConnector):
             except BaseException:
                 connection.close()
                 raise
+        protocol.expect_answer()
         progress.connected = True
         return connection
-
-    async def _clean(self, *args: Any, **options: Any) -> aiohttp.connector.Connection:
-        while True:
-            connection = await super().connect(*args, **options)
-            protocol = connection.protocol
-            if not isinstance(protocol, _OneAnswerEach):  # cannot happen as long as aiohttp takes our factory
-                connection.close()
-                raise aiohttp.ClientConnectionError(f"{type(protocol).__name__} is no connection of ours")
-            if protocol.is_clean:
-                return connection
-            connection.close()
-            if not protocol.was_used:
-                raise aiohttp.ClientConnectionError("the carrier answered before it was asked anything")
 
 
 class _OneAnswerEach(ResponseHandler):
@@ -87,7 +83,6 @@ class _OneAnswerEach(ResponseHandler):
         self._barren = 0  # bytes since the last that brought a head or a part of a body
         self._body_seen = 0
 
-    @property
     def is_clean(self) -> bool:
         """Whether a request may be written: it stays open, and nothing has arrived that nobody asked for."""
         if self.should_close or not self.is_connected():
@@ -95,11 +90,10 @@ class _OneAnswerEach(ResponseHandler):
         # A new one may have input waiting: TLS hands out its tickets behind the handshake.
         return not (self.was_used and _has_input(self.transport))
 
-    def set_response_params(self, **options: Any) -> None:
+    def expect_answer(self) -> None:
         """A question is about to be written."""
         self.was_used = True
         self._body, self._barren, self._body_seen = None, 0, 0
-        super().set_response_params(**options)
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived, or (empty) a pause of reading is over."""
