@@ -68,9 +68,18 @@ async def test_the_bound_is_exact_and_the_longest_header_is_named(over: int) -> 
         else:
             message = (await account.failure("create")).message
             assert message == (
-                f"the answer (200) has {MAX_HEAD_BYTES + 1} bytes of headers, most of them in X-Padding; "
+                f"the answer (200) has {MAX_HEAD_BYTES + 1} bytes of headers, the longest is X-Padding; "
                 f"{MAX_HEAD_BYTES} bytes are read"
             )
+
+
+async def test_no_answer_behind_a_refused_one_is_taken_for_it() -> None:
+    both = http(CREATED, TOO_LONG["one of 70 kB"][0]) + http(b'{"orderNumber": "9RET2"}')
+    async with raw_server(sends(both)) as wire, opened(wire.url) as account:
+        assert "the longest is Content-Security-Policy" in (await account.failure("create")).message
+    reason = http(CREATED, status="200 " + "x" * 70_000)
+    async with raw_server(sends(reason)) as wire, opened(wire.url) as account:
+        assert "bytes of headers" in (await account.failure("create")).message
 
 
 async def test_a_long_body_is_no_long_head() -> None:

@@ -273,15 +273,17 @@ async def test_trailers_are_read_over_within_the_bound() -> None:
         assert "65536 bytes are read" in (await account.failure("track")).message
 
 
-async def test_what_is_sent_before_anything_is_asked_is_no_answer() -> None:
+@pytest.mark.parametrize(("greeting", "did"), [(CREATED, "answered"), (b"", "closed the connection")])
+async def test_what_is_sent_before_anything_is_asked_is_no_answer(greeting: bytes, did: str) -> None:
     """A server that turns clients away at the door, or another protocol's greeting: nothing was sent to it."""
     greeted = asyncio.Event()
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wire: Wire) -> None:
-        writer.write(CREATED)
+        writer.write(greeting)
         await writer.drain()
         greeted.set()
-        await read_request(reader, wire)
+        if greeting:
+            await read_request(reader, wire)
 
     async with raw_server(greet) as wire, opened(wire.url) as account:
         transport: Any = account.carrier.edge._transport
@@ -298,7 +300,7 @@ async def test_what_is_sent_before_anything_is_asked_is_no_answer() -> None:
         session.connector._create_connection = and_wait.__get__(session.connector)
         error = await account.failure("create")
         assert type(error) is NotSent
-        assert "before it was asked" in error.message
+        assert f"the carrier {did} before it was asked" in error.message
         assert wire.heads == []
 
 

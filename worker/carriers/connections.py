@@ -18,7 +18,10 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 
 MAX_HEAD_BYTES = 65_536
-"""The most bytes of an answer's status line and headers together, and of trailers; nginx and Apache send less."""
+"""The most bytes of an answer's status line and headers together, and of trailers.
+
+Eight times the most that nginx passes on by default (`proxy_buffer_size`).
+"""
 
 PARSER_LIMIT = 2**20
 """For aiohttp's own limits: above anything that can arrive before `MAX_HEAD_BYTES` is looked at."""
@@ -58,9 +61,10 @@ class Connector(aiohttp.TCPConnector):
             assert isinstance(protocol, _OneAnswerEach)  # aiohttp makes them by our factory
             if protocol.is_clean():
                 break
+            did = "answered" if protocol.is_connected() else "closed the connection"
             connection.close()
             if not protocol.was_used:
-                raise aiohttp.ClientConnectionError("the carrier answered before it was asked anything")
+                raise aiohttp.ClientConnectionError(f"the carrier {did} before it was asked anything")
         progress = progress_of_request.get()
         if progress.last_check is not None:
             try:
@@ -108,14 +112,17 @@ class _OneAnswerEach(ResponseHandler):
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """A head is whole."""
-        if self._body is not None:  # a second answer in the same bytes as the first
+        if self._body is not None or self._exception is not None:  # a second answer in the same bytes as the first
             self.force_close()
             return
         message, body = data
         if message.code >= 200 or message.code == 101:
             if self._barren > MAX_HEAD_BYTES and (length := _head_length(message)) > MAX_HEAD_BYTES:
-                name = max(message.raw_headers, key=lambda header: len(header[1]))[0].decode("latin-1")
-                self._refuse(f"the answer ({message.code}) has {length} bytes of headers, most of them in {name[:60]}")
+                name, _ = max(
+                    message.raw_headers, key=lambda header: len(header[0] + header[1]), default=(b"none", b"")
+                )
+                longest = name[:60].decode("latin-1")
+                self._refuse(f"the answer ({message.code}) has {length} bytes of headers, the longest is {longest}")
                 return
             self._body, self._barren = body, 0
         super().feed_data(data, size)
