@@ -43,7 +43,13 @@ ALLOWED = {
 HOMES = {
     "httpx": {"carriers/addresses.py", "carriers/endings.py", "carriers/http.py", "carriers/transport.py"},
     "uvloop": {"runtime/loop.py"},
-    "aiohttp": {"carriers/addresses.py", "carriers/transport.py", "telemetry/http.py", "simulator/"},
+    "aiohttp": {
+        "carriers/addresses.py",
+        "carriers/connections.py",
+        "carriers/transport.py",
+        "telemetry/http.py",
+        "simulator/",
+    },
     "sqlalchemy": {"store/"},
     "sqlmodel": {"store/"},
     "alembic": {"store/upgrade.py", "store/migrations/"},

@@ -1,23 +1,36 @@
 """Injected faults, as a client meets them."""
 
+import asyncio
+import gzip
+import inspect
+import json
+from pathlib import Path
+
 import aiohttp
 import pytest
 
-from worker.simulator import FAULTS, Simulator
+from worker.simulator import FAULTS, Simulator, faults
 from worker.simulator.faults import (
     busy,
+    charset,
     cut,
+    encoding,
     garbage,
     hang,
     html,
     huge,
+    long_headers,
+    not_found,
     redirect,
     reply,
     server_error,
     throttled,
     trickle,
     truncated,
+    twice,
 )
+from worker.simulator.izipack import Izipack
+from worker.simulator.returnpilot import ReturnPilot
 
 
 async def test_a_fault_hits_as_often_as_asked_and_then_no_more(client, sim):
@@ -125,6 +138,90 @@ async def test_a_connection_the_carrier_cuts_itself_stays_cut_under_a_spoiling_f
         await client.create("sim:lost-answer")
 
 
+@pytest.mark.parametrize("status", [404, 405, 410, 499])
+async def test_an_error_can_be_answered_after_all_was_done(client, sim, status):
+    sim.inject("create", not_found(status))
+    assert (await client.create()).status == status
+    assert len(sim.orders) == 1
+    sim.inject("create", not_found(status, process=False))
+    assert (await client.create()).status == status
+    assert len(sim.orders) == 1
+
+
+@pytest.mark.parametrize("pause", [0, 0.01])
+async def test_each_answer_can_be_sent_twice(client, sim, pause):
+    number = await client.created()
+    true = await client.label(number)
+    sim.inject("label", twice(pause), times=2)
+    reader, writer = await asyncio.open_connection(*sim.url.removeprefix("http://").split(":"))
+    request = f"GET /shipment/{number}/label HTTP/1.1\r\nHost: x\r\nx-api-key: IZI-simulator\r\n\r\n".encode()
+    for _ in range(2):
+        writer.write(request)
+        for _ in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nContent-Type: application/pdf\r\n" in head
+            assert await reader.readexactly(len(true.body)) == true.body
+    writer.close()
+    assert [entry.reply_status for entry in sim.requests("label")] == [200, 200, 200]
+    assert (await client.label(number)).body == true.body
+
+
+@pytest.mark.parametrize(("byte_count", "lines"), [(12_000, 1), (3_000, 150), (70_000, 1)])
+async def test_headers_can_be_as_long_as_asked_around_the_true_answer(client, sim, byte_count, lines):
+    number = await client.created()
+    sim.inject("status", long_headers(byte_count, lines))
+    path = f"/shipment/{number}"
+    answer = await client.call("GET", path, max_field_size=100_000, max_headers=1000)
+    assert answer.json["status"] == "Created"
+    added = [value for value in answer.headers.values() if value.startswith("xx")]
+    assert (len(added), sum(map(len, added))) == (lines, byte_count)
+
+
+async def test_an_encoding_can_be_said_and_not_done_or_done(client, sim):
+    number = await client.created()
+    plain = await client.status(number)
+    sim.inject("status", encoding())
+    sim.inject("status", encoding("br"))
+    sim.inject("status", encoding("gzip", applied=True))
+    path = f"/shipment/{number}"
+    answers = [await client.call("GET", path, auto_decompress=False) for _ in range(3)]
+    assert [answer.headers["Content-Encoding"] for answer in answers] == ["gzip", "br", "gzip"]
+    assert answers[0].body == answers[1].body == plain.body
+    assert gzip.decompress(answers[2].body) == plain.body
+
+
+async def test_a_text_can_come_in_another_charset_named_or_not(client, sim):
+    number = await client.created("Käse")
+    sim.inject("status", charset())
+    sim.inject("status", charset("utf-16", declared=False))
+    first, second = await client.status(number), await client.status(number)
+    assert first.headers["Content-Type"] == "application/json; charset=iso-8859-1"
+    assert "Käse".encode("latin-1") in first.body
+    assert second.headers["Content-Type"] == "application/json"
+    assert json.loads(second.body.decode("utf-16"))["description"] == "Käse"
+    sim.inject("label", charset())
+    assert (await client.label(number)).body.startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize(
+    ("fault", "parameters"),
+    [
+        (twice, {"pause_seconds": -1}),
+        (long_headers, {"lines": 0}),
+        (long_headers, {"byte_count": 1, "lines": 2}),
+        (encoding, {"coding": "a\r\nb"}),
+        (encoding, {"coding": "br", "applied": True}),
+        (charset, {"name": "klingon"}),
+        (charset, {"name": "hex"}),
+        (not_found, {"status": 99}),
+    ],
+)
+def test_what_a_fault_cannot_do_is_refused_by_the_parameter_s_name(fault, parameters):
+    with pytest.raises(ValueError, match="|".join(parameters)):
+        fault(**parameters)
+
+
 @pytest.mark.parametrize("status", [99, 199, 600])
 def test_a_status_that_is_none_is_refused(status):
     with pytest.raises(ValueError, match="status"):
@@ -144,5 +241,20 @@ def test_an_injection_that_makes_no_sense_is_refused(operation, times):
 
 
 def test_every_fault_is_explained_in_one_line():
-    assert len(FAULTS) == 12
+    assert len(FAULTS) == 17
     assert all(text.endswith(".") for text in FAULTS.values())
+
+
+def test_the_page_lists_every_operation_and_every_fault_as_they_are():
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    for name, text in FAULTS.items():
+        signature = inspect.signature(getattr(faults, name)).parameters.values()
+        each = (
+            f"`{parameter.name}`"
+            if parameter.default is parameter.empty
+            else f"`{parameter.name}` {json.dumps(parameter.default)}"
+            for parameter in signature
+        )
+        assert f"| `{name}` | {', '.join(each) or 'none'} | {text} |\n" in page
+    assert page.count("\n| `") == len(FAULTS)
+    assert all(f"`{operation}`" in page for operation in (*Izipack.operations, *ReturnPilot.operations))

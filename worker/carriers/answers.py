@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
+from worker.carriers.bodies import as_text, charset_of
 from worker.carriers.port import Unintelligible
 
 EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
@@ -29,32 +30,49 @@ _LONGEST = timedelta(days=3650)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer: its body as received, but for our key."""
+    """An HTTP answer: its body with encodings undone, but for our key.
+
+    `damage` says why it may not be what was sent, empty when all is well.
+    """
 
     status: int
     headers: Mapping[str, str]
     content: bytes
+    damage: str = ""
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object; raises `Unintelligible`."""
+        """The body as a JSON object, bytes that do not decode replaced; raises `Unintelligible`."""
         try:
-            value = json.loads(self.content)
+            value = json.loads(self._text())
         except (ValueError, RecursionError):
-            raise Unintelligible(f"the answer is not JSON: {self.excerpt()}", raw=self.raw()) from None
+            raise Unintelligible(f"the answer is not JSON{self._why()}: {self.excerpt()}", raw=self.raw()) from None
         if not isinstance(value, dict):
             raise Unintelligible(f"the answer is not a JSON object: {self.excerpt()}", raw=self.raw())
         return value
 
     def excerpt(self) -> str:
         """The first kilobyte as printable text."""
-        return clean_text(self.content[:EXCERPT].decode("utf-8", "replace"))
+        return clean_text(as_text(self.content[:EXCERPT], self._content_type))
 
     def raw(self) -> str:
         """The answer as JSON text for the history, capped."""
         try:
-            return as_document(json.loads(self.content))
+            return as_document(json.loads(self._text()))
         except (ValueError, RecursionError):
             return as_document({"text": self.excerpt()})
+
+    @property
+    def _content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+    def _text(self) -> str:
+        return as_text(self.content, self._content_type)
+
+    def _why(self) -> str:
+        """What its headers have to do with it that it cannot be read."""
+        unknown = "charset" in self._content_type.lower() and not charset_of(self._content_type)
+        reasons = filter(None, (self.damage, "its charset is none that is known here" if unknown else ""))
+        return "".join(f" ({reason})" for reason in reasons)
 
     @property
     def retry_after(self) -> timedelta | None:

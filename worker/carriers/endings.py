@@ -126,8 +126,8 @@ def unanswered_question(error: httpx.TransportError, said: str) -> Ended:
     if isinstance(error, httpx.TimeoutException):
         return Ended(RequestOutcome.TIMEOUT, TimedOut("the carrier did not answer in time"))
     if isinstance(error, AnswerTooLarge):
-        return Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(str(error)))
-    return Ended(RequestOutcome.NETWORK, Unavailable(f"the connection was cut: {said}"))
+        return Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(said))
+    return Ended(RequestOutcome.NETWORK, Unavailable(f"{_broken(error)}: {said}"))
 
 
 def unanswered_creation(error: httpx.TransportError, said: str) -> Ended:
@@ -137,8 +137,13 @@ def unanswered_creation(error: httpx.TransportError, said: str) -> Ended:
     if isinstance(error, httpx.TimeoutException):
         return Ended(RequestOutcome.TIMEOUT, OutcomeUnknown("the creation was sent and not answered in time"))
     if isinstance(error, AnswerTooLarge):
-        return Ended(RequestOutcome.UNINTELLIGIBLE, OutcomeUnknown(str(error)))
-    return Ended(RequestOutcome.NETWORK, OutcomeUnknown(f"the connection was cut after the creation was sent: {said}"))
+        return Ended(RequestOutcome.UNINTELLIGIBLE, OutcomeUnknown(said))
+    return Ended(RequestOutcome.NETWORK, OutcomeUnknown(f"{_broken(error)} after the creation was sent: {said}"))
+
+
+def _broken(error: httpx.TransportError) -> str:
+    is_no_http = isinstance(error, httpx.RemoteProtocolError)
+    return "something came that is no HTTP answer, or half of one" if is_no_http else "the connection was cut"
 
 
 def in_doubt(ended: Ended) -> Ended:

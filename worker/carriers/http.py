@@ -1,5 +1,6 @@
 """The one HTTP edge: sends a request once, and turns every way it can end into an answer or an error of the port."""
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -12,6 +13,7 @@ import httpx
 import worker
 from worker.carriers.addresses import ForbiddenAddress
 from worker.carriers.answers import Reply, clean_text, without_secret
+from worker.carriers.bodies import narrowed, unpacked
 from worker.carriers.endings import (
     Ended,
     RequestOutcome,
@@ -24,7 +26,17 @@ from worker.carriers.endings import (
     unanswered_question,
 )
 from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, Unintelligible
-from worker.carriers.transport import FRESH, LAST_CHECK, MAX_BYTES, PUBLIC_ONLY, STARTED, TARGET, Answer, Transport
+from worker.carriers.transport import (
+    FRESH,
+    LAST_CHECK,
+    MAX_BYTES,
+    PUBLIC_ONLY,
+    STARTED,
+    TARGET,
+    Answer,
+    AnswerTooLarge,
+    Transport,
+)
 
 T = TypeVar("T")
 
@@ -58,14 +70,25 @@ class HttpEdge:
         self._pacer = pacer
 
     async def ask(
-        self, operation: str, path: str, read: Callable[[Reply], T], *, accept: str, max_bytes: int = MAX_JSON_BYTES
+        self,
+        operation: str,
+        path: str,
+        read: Callable[[Reply], T],
+        *,
+        accept: str,
+        max_bytes: int = MAX_JSON_BYTES,
+        fresh: bool = False,
     ) -> T:
-        """GET `path` and `read` the answer; a redirect is followed within the same origin only, in the same time."""
+        """GET `path` and `read` the answer; a redirect is followed within the same origin only, in the same time.
+
+        `fresh`: on a connection that has answered nothing yet, where no late answer to another question can be taken
+        for the answer to this one: for what a wrong answer would spoil for good.
+        """
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             url = self._base_url + path
-            reply = await self._send(self._request("GET", path, accept, key, started), max_bytes, key)
+            reply = await self._send(self._request("GET", path, accept, key, started, fresh), max_bytes, key)
             for _ in range(_MAX_REDIRECTS):
                 if not 300 <= reply.status < 400:
                     break
@@ -73,7 +96,7 @@ class HttpEdge:
                 if _origin(url) != _origin(self._base_url):
                     raise _unintelligible("the carrier redirects to another host, which is not followed")
                 await self._pacer.permit()
-                reply = await self._send(self._own(url, accept, key, started), max_bytes, key)
+                reply = await self._send(self._own(url, accept, key, started, fresh), max_bytes, key)
             if 300 <= reply.status < 400:
                 raise _unintelligible("the carrier redirects without end")
             check_question(reply)
@@ -87,9 +110,8 @@ class HttpEdge:
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
-            request = self._request("DELETE", path, "application/json", key, started)
             # Its answer has no word that says what it is about: one that comes late must not be another's.
-            request.extensions = {**request.extensions, FRESH: True}
+            request = self._request("DELETE", path, "application/json", key, started, fresh=True)
             reply = await self._send(request, MAX_JSON_BYTES, key)
             check_deletion(reply)
 
@@ -145,6 +167,8 @@ class HttpEdge:
                 if not 200 <= reply.status < 300:
                     outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
                     raise _unreachable(outcome, f"{request.url.host} answered {reply.status}")
+                if reply.damage:
+                    raise _unreachable(RequestOutcome.UNINTELLIGIBLE, f"its answer is of no use: {reply.damage}")
             except _NoLabelThere as ended:
                 self._observe(operation, ended.outcome, time.monotonic() - started)
                 raise LabelUnreachable(f"the label cannot be had: {ended}") from ended
@@ -154,7 +178,7 @@ class HttpEdge:
         """Close the connections."""
         await self._transport.aclose()
 
-    def _request(self, method: str, path: str, accept: str, key: str, started: float) -> httpx.Request:
+    def _request(self, method: str, path: str, accept: str, key: str, started: float, fresh: bool) -> httpx.Request:
         """A request to `path`; to read its address anew would take httpx as long as half a bare request."""
         target = (self._base_path + path).encode("ascii")
         return httpx.Request(
@@ -162,13 +186,13 @@ class HttpEdge:
             self._base,
             headers=[*self._headers(accept, key).items(), ("Host", self._host)],
             stream=_NO_BODY,  # given one, httpx looks for nothing to add
-            extensions={STARTED: started, TARGET: target},
+            extensions={STARTED: started, TARGET: target, FRESH: fresh},
         )
 
-    def _own(self, url: str, accept: str, key: str, started: float) -> httpx.Request:
+    def _own(self, url: str, accept: str, key: str, started: float, fresh: bool) -> httpx.Request:
         """A request to an address of the API's own origin that the carrier named."""
         request = httpx.Request("GET", url, headers=self._headers(accept, key))
-        request.extensions = {STARTED: started}
+        request.extensions = {STARTED: started, FRESH: fresh}
         return request
 
     def _link(
@@ -184,11 +208,11 @@ class HttpEdge:
             if target.userinfo:
                 raise _unreachable(RequestOutcome.REFUSED, "its address holds a user name")
             if own:
-                return self._own(url, accept, key, started), True
+                return self._own(url, accept, key, started, fresh=True), True
             request = httpx.Request("GET", url, headers={"Accept": accept, "User-Agent": _USER_AGENT})
         except (httpx.InvalidURL, ValueError):
             raise _unreachable(RequestOutcome.REFUSED, "its address is none") from None
-        request.extensions = {STARTED: started, PUBLIC_ONLY: not trusted}
+        request.extensions = {STARTED: started, FRESH: True, PUBLIC_ONLY: not trusted}
         return request, False
 
     async def _send_link(self, request: httpx.Request, max_bytes: int, key: str, *, own: bool) -> Reply:
@@ -212,7 +236,12 @@ class HttpEdge:
     async def _receive(self, request: httpx.Request, max_bytes: int, key: str) -> Reply:
         request.extensions = {**request.extensions, MAX_BYTES: max_bytes}
         answer = await self._transport.send(request)
-        return Reply(answer.status, _read_headers(answer), without_secret(answer.content, key))
+        headers, content, damage = _read_headers(answer), answer.content, ""
+        if "content-encoding" in headers:  # none was asked for, so this is rare, and it may take as long as a bomb can
+            content, damage = await asyncio.to_thread(unpacked, content, headers["content-encoding"], max_bytes)
+            if len(content) > max_bytes:
+                raise AnswerTooLarge(f"the answer, once unpacked, is larger than {max_bytes} bytes")
+        return Reply(answer.status, headers, without_secret(narrowed(content), key), damage)
 
     def _headers(self, accept: str, key: str) -> dict[str, str]:
         return {"Accept": accept, "User-Agent": _USER_AGENT, **self._authorization(key)}

@@ -65,7 +65,12 @@ class Izipack:
         """Fetch the label, one PDF with a page for each package."""
         try:
             reply = await self.edge.ask(
-                "label", f"{_path(order)}/label", _whole, accept="application/pdf", max_bytes=self.max_label_bytes
+                "label",
+                f"{_path(order)}/label",
+                _whole,
+                accept="application/pdf",
+                max_bytes=self.max_label_bytes,
+                fresh=True,  # a document does not say whose it is
             )
         except NotFound as error:
             raise LabelNotReady(error.message) from error
@@ -178,6 +183,8 @@ def meanings(carrier_status: str, statuses: StatusMap) -> frozenset[TrackingStat
 
 
 def _whole(reply: Reply) -> Reply:
+    if reply.damage:
+        raise Unintelligible(f"the label is of no use: {reply.damage}")
     return reply
 
 

@@ -9,11 +9,9 @@ import asyncio
 import math
 import ssl
 import time
-from collections.abc import Callable, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import aiohttp
 import httpx
@@ -21,6 +19,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from worker.carriers.addresses import PublicResolver, check_host, is_numeric
+from worker.carriers.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
 
 TARGET = "target"
 """Request extension of httpx's own: the path and query, as they go out, instead of those of the URL."""
@@ -29,7 +28,7 @@ MAX_BYTES = "max_bytes"
 """Request extension: the largest body to accept, in bytes."""
 
 FRESH = "fresh"
-"""Request extension: true for a connection that no earlier request has used."""
+"""Request extension: true for a connection that has answered nothing yet, where no late answer can arrive."""
 
 STARTED = "started"
 """Request extension: when, by `time.monotonic`, the time limit began to run, if that was before this request."""
@@ -41,8 +40,13 @@ PUBLIC_ONLY = "public_only"
 """Request extension: true for a URL from outside, which may lead to public addresses only; see `ForbiddenAddress`."""
 
 
+_KEPT_SECONDS = (
+    15.0  # of an idle connection; one that the carrier closes earlier is seen to be closed before it is used
+)
+
+
 class Answer(NamedTuple):
-    """What came back: headers as they were sent, the whole body with its encoding undone."""
+    """What came back: headers and the whole body, both as they were sent."""
 
     status: int
     headers: Sequence[tuple[bytes, bytes]]
@@ -60,18 +64,7 @@ class Transport(Protocol):
 
 
 class AnswerTooLarge(httpx.TransportError):
-    """The body is larger than the request allowed."""
-
-
-@dataclass(slots=True)
-class _Progress:
-    """How far a request got: once `connected`, the carrier may have seen it."""
-
-    last_check: Callable[[], None] | None = None
-    connected: bool = False
-
-
-_progress: ContextVar[_Progress] = ContextVar("progress")
+    """The body is larger than the request allowed, or the headers than `connections.MAX_HEAD_BYTES`."""
 
 
 class AiohttpTransport:
@@ -110,8 +103,8 @@ class AiohttpTransport:
         guarded = bool(request.extensions.get(PUBLIC_ONLY))
         session = self._session(fresh=bool(request.extensions.get(FRESH)), guarded=guarded)
         started = request.extensions.get(STARTED, time.monotonic())
-        progress = _Progress(request.extensions.get(LAST_CHECK))
-        _progress.set(progress)
+        progress = Progress(request.extensions.get(LAST_CHECK))
+        progress_of_request.set(progress)
         try:
             url = _url(request)  # parsed once: what is checked is what is connected to
             if guarded:
@@ -171,34 +164,26 @@ class AiohttpTransport:
     def _open(
         self, *, force_close: bool, resolver: AbstractResolver | None, use_dns_cache: bool = True
     ) -> aiohttp.ClientSession:
+        # What a promise rests on is said here, also where it is the library's default today.
         session = aiohttp.ClientSession(
-            connector=_Connector(
-                limit=0, ssl=self._ssl, force_close=force_close, resolver=resolver, use_dns_cache=use_dns_cache
+            connector=Connector(
+                limit=0,
+                ssl=self._ssl,
+                force_close=force_close,
+                resolver=resolver,
+                use_dns_cache=use_dns_cache,
+                keepalive_timeout=None if force_close else _KEPT_SECONDS,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,  # no proxy and no .netrc but what the account's settings say
+            auto_decompress=False,  # bodies.py: within our bounds, and what it really is
+            max_line_size=PARSER_LIMIT,
+            max_field_size=PARSER_LIMIT,
+            max_headers=PARSER_LIMIT,
         )
         # aiohttp sends an idempotent request a second time, unasked, when a kept-alive connection turns out closed.
         session._retry_connection = False
         return session
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Says when a connection is up, before the first byte of a request leaves on it.
-
-    aiohttp's tracing says that too, and costs each request a quarter more.
-    """
-
-    async def connect(self, *args: Any, **options: Any) -> aiohttp.connector.Connection:
-        connection = await super().connect(*args, **options)
-        progress = _progress.get()
-        if progress.last_check is not None:
-            try:
-                progress.last_check()
-            except BaseException:
-                connection.close()
-                raise
-        progress.connected = True
-        return connection
 
 
 def _url(request: httpx.Request) -> URL:
@@ -243,6 +228,8 @@ def _translated(error: Exception, *, connected: bool) -> httpx.TransportError:
         return httpx.ReadTimeout(message) if connected else httpx.ConnectTimeout(message)
     if not connected:
         return httpx.ConnectError(message)
+    if isinstance(error, HeadTooLarge):
+        return AnswerTooLarge(message)
     if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError)):
         return httpx.RemoteProtocolError(message)
     return httpx.ReadError(message)

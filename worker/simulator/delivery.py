@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from aiohttp import web
+from aiohttp.http import RESPONSES
 
 _FLOOD_PIECE = b" " * 65536  # white space: the start of an answer that a JSON parser would go on reading
 
@@ -51,7 +52,22 @@ class Trickle:
     reply: Reply | None = None  # filled in once the carrier has answered
 
 
-Delivery = Reply | Cut | Hang | Flood | Truncated | Trickle
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """The carrier's true answer, and after `pause` seconds the same once more, which nobody asked for."""
+
+    pause: float
+    reply: Reply | None = None  # filled in once the carrier has answered
+
+
+@dataclass(frozen=True, slots=True)
+class Altered:
+    """The carrier's true answer, changed by `alter`."""
+
+    alter: Callable[[Reply], Reply]
+
+
+Delivery = Reply | Cut | Hang | Flood | Truncated | Trickle | Twice | Altered
 
 
 def json_reply(document: object, status: int = 200, content_type: str = "application/json") -> Reply:
@@ -70,13 +86,16 @@ def problem(status: int, title: str, errors: Mapping[str, list[str]] | None = No
 def shaped(fault: Delivery, answer: Delivery | None) -> Delivery:
     """What is sent when `fault` is to hit and the carrier itself would have given `answer`.
 
-    A fault that spoils the true answer (truncated, trickle) needs a whole one: where the carrier cuts the
-    connection of its own accord, that stands.
+    A fault that spoils the true answer (truncated, trickle, twice, altered) needs a whole one: where the carrier cuts
+    the connection of its own accord, that stands.
     """
-    if isinstance(fault, Truncated | Trickle) and fault.reply is None:
-        if isinstance(answer, Reply):
+    match fault:
+        case Truncated(reply=None) | Trickle(reply=None) | Twice(reply=None) if isinstance(answer, Reply):
             return replace(fault, reply=answer)
-        return answer if answer is not None else Cut()
+        case Altered(alter=alter) if isinstance(answer, Reply):
+            return alter(answer)
+        case Truncated(reply=None) | Trickle(reply=None) | Twice(reply=None) | Altered():
+            return answer if answer is not None else Cut()
     return fault
 
 
@@ -85,7 +104,7 @@ def with_headers(delivery: Delivery, headers: Mapping[str, str]) -> Delivery:
     match delivery:
         case Reply():
             return _reply_with(delivery, headers)
-        case Truncated(reply=Reply() as reply) | Trickle(reply=Reply() as reply):
+        case Truncated(reply=Reply() as reply) | Trickle(reply=Reply() as reply) | Twice(reply=Reply() as reply):
             return replace(delivery, reply=_reply_with(reply, headers))
         case _:
             return delivery
@@ -103,6 +122,8 @@ def status_of(delivery: Delivery) -> int | None:
         case Reply(status=status):
             return status
         case Truncated(reply=Reply(status=status)) | Trickle(reply=Reply(status=status)):
+            return status
+        case Twice(reply=Reply(status=status)):
             return status
         case Flood():
             return 200
@@ -122,6 +143,8 @@ async def deliver(request: web.BaseRequest, delivery: Delivery) -> web.StreamRes
                 return await _truncate(request, reply)
             case Trickle(seconds_per_byte=pause, reply=Reply() as reply):
                 return await _trickle(request, reply, pause)
+            case Twice(pause=pause, reply=Reply() as reply):
+                return await _twice(request, reply, pause)
             case Hang():
                 await asyncio.get_running_loop().create_future()  # the lost connection cancels this handler
     except ConnectionError:
@@ -164,6 +187,19 @@ async def _trickle(request: web.BaseRequest, reply: Reply, pause: float) -> web.
         await response.write(reply.body[position : position + 1])
         await asyncio.sleep(pause)
     await response.write_eof()
+    return response
+
+
+async def _twice(request: web.BaseRequest, reply: Reply, pause: float) -> web.StreamResponse:
+    response = _started(reply, len(reply.body))
+    await response.prepare(request)
+    await response.write(reply.body)
+    await response.write_eof()
+    await asyncio.sleep(pause)
+    lines = [f"HTTP/1.1 {reply.status} {RESPONSES.get(reply.status, ('',))[0]}"]
+    lines += [f"{name}: {value}" for name, value in {**reply.headers, "Content-Length": len(reply.body)}.items()]
+    if request.transport is not None:
+        request.transport.write("\r\n".join((*lines, "", "")).encode() + reply.body)
     return response
 
 

@@ -1,13 +1,15 @@
 """The faults that can be injected, by name, and the queue of those still to come."""
 
+import gzip
 import inspect
 import json
+import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, NoneType
 
-from worker.simulator.delivery import Cut, Delivery, Flood, Hang, Reply, Trickle, Truncated
+from worker.simulator.delivery import Altered, Cut, Delivery, Flood, Hang, Reply, Trickle, Truncated, Twice
 
 _GARBAGE = b'{"orderNumber": "9RET\x00\xff\xfe\x80'
 _HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"
@@ -112,6 +114,68 @@ def trickle(seconds_per_byte: float = 0.1) -> Fault:
     return Fault(Trickle(seconds_per_byte), process=True)
 
 
+def not_found(status: int = 404, process: bool = True) -> Fault:
+    """Do what was asked and answer 404 (or another status) all the same, as a front that lost its way may."""
+    return reply(status, None, "Not Found", process)
+
+
+def twice(pause_seconds: float = 0.02) -> Fault:
+    """Do what was asked, answer truly, and after a pause send the same answer once more, unasked."""
+    if not 0 <= pause_seconds <= 3600:
+        raise ValueError(f"pause_seconds must be 0 to 3600, not {pause_seconds}")
+    return Fault(Twice(pause_seconds), process=True)
+
+
+def long_headers(byte_count: int = 12_000, lines: int = 1) -> Fault:
+    """Do what was asked and answer truly, with that many bytes of headers more, on so many lines."""
+    if not 1 <= lines <= 100_000:
+        raise ValueError(f"lines must be 1 to 100000, not {lines}")
+    if not lines <= byte_count <= 100_000_000:
+        raise ValueError(f"byte_count must be {lines} (one for each line) to 100000000, not {byte_count}")
+    names = ["Content-Security-Policy", *(f"X-Added-{number}" for number in range(1, lines))]
+    added = dict.fromkeys(names, "x" * (byte_count // lines))
+    return _altered(lambda true: replace(true, headers={**true.headers, **added}))
+
+
+def encoding(coding: str = "gzip", applied: bool = False) -> Fault:
+    """Do what was asked and answer truly under that Content-Encoding; the body is encoded so only if applied."""
+    if not coding.isascii() or not coding.isprintable():
+        raise ValueError(f"coding must be printable ASCII, not {coding!r}")
+    if applied and coding not in _ENCODERS:
+        raise ValueError(f"coding must be one of {', '.join(_ENCODERS)} to be applied, not {coding!r}")
+    encode = _ENCODERS[coding] if applied else bytes
+    return _altered(lambda true: replace(true, body=encode(true.body), headers=_with(true, "Content-Encoding", coding)))
+
+
+def charset(name: str = "iso-8859-1", declared: bool = True) -> Fault:
+    """Do what was asked and answer truly, JSON in that charset with nothing escaped; named so only if declared."""
+    try:
+        "".encode(name)
+    except (LookupError, ValueError):
+        raise ValueError(f"name must be a charset's, such as iso-8859-1 or utf-16, not {name!r}") from None
+
+    def alter(true: Reply) -> Reply:
+        media_type = true.headers.get("Content-Type", "")
+        if "json" not in media_type:
+            return true
+        text = json.dumps(json.loads(true.body), ensure_ascii=False)
+        said = f"{media_type}; charset={name}" if declared else media_type
+        return replace(true, body=text.encode(name, "replace"), headers=_with(true, "Content-Type", said))
+
+    return _altered(alter)
+
+
+_ENCODERS: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType({"gzip": gzip.compress, "deflate": zlib.compress})
+
+
+def _altered(alter: Callable[[Reply], Reply]) -> Fault:
+    return Fault(Altered(alter), process=True)
+
+
+def _with(true: Reply, name: str, value: str) -> Mapping[str, str]:
+    return {**true.headers, name: value}
+
+
 def _retry_after(seconds: int | None) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
@@ -122,6 +186,7 @@ _BUILDERS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
         for builder in (
             *(reply, busy, throttled, server_error, cut, hang),
             *(garbage, html, huge, truncated, redirect, trickle),
+            *(not_found, twice, long_headers, encoding, charset),
         )
     }
 )
@@ -142,6 +207,12 @@ _PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "byte_count": (int,),
         "url": (str,),
         "seconds_per_byte": (int, float),
+        "pause_seconds": (int, float),
+        "lines": (int,),
+        "coding": (str,),
+        "applied": (bool,),
+        "name": (str,),
+        "declared": (bool,),
     }
 )
 

@@ -90,7 +90,8 @@ class ReturnPilot:
         assert first_attempt_at is not None  # there is nothing to look up before an attempt
         search = Search(order.reference, first_attempt_at)
         for number in range(1, _MOST_PAGES + 1):
-            documents, is_last = await self._list("lookup", number)
+            # A page does not say what was asked for: an older one would show that what is there is not.
+            documents, is_last = await self._list("lookup", number, fresh=True)
             if search.look_at(documents) or is_last:
                 return search.result()
         raise Unintelligible(f"{_MOST_PAGES} pages of the list go back less far than the creation looked for")
@@ -111,7 +112,8 @@ class ReturnPilot:
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
         """Fetch one of the labels that are missing, by an address that is as fresh as the order is read."""
-        shipments = read_shipments(order, await self._show(order, "label"))
+        document = await self._show(order, "label", fresh=True)
+        shipments = read_shipments(order, document)
         missing = [each for each in shipments if wants_label(each, self.statuses) and each.position not in order.labels]
         if not missing:
             raise LabelNotReady("no shipment has a label that is not stored")
@@ -144,15 +146,20 @@ class ReturnPilot:
         """Close its connections."""
         await self.edge.close()
 
-    async def _show(self, order: ReturnOrder, operation: str) -> Mapping[str, Any]:
+    async def _show(self, order: ReturnOrder, operation: str, *, fresh: bool = False) -> Mapping[str, Any]:
         return await self.edge.ask(
-            operation, _path(order), lambda reply: own_order(order, read_shown(reply)), accept=_JSON
+            operation, _path(order), lambda reply: own_order(order, read_shown(reply)), accept=_JSON, fresh=fresh
         )
 
-    async def _list(self, operation: str, number: int) -> tuple[list[Any], bool]:
+    async def _list(self, operation: str, number: int, *, fresh: bool = False) -> tuple[list[Any], bool]:
         path = f"/orders?page={number}&limit={PAGE_SIZE}"  # `links.next` does not carry the limit on
         return await self.edge.ask(
-            operation, path, lambda reply: read_listed(reply, number), accept=_JSON, max_bytes=_LISTED_BYTES
+            operation,
+            path,
+            lambda reply: read_listed(reply, number),
+            accept=_JSON,
+            max_bytes=_LISTED_BYTES,
+            fresh=fresh,
         )
 
 

@@ -214,4 +214,5 @@ def _url(value: Any) -> str | None:
     """An address to show to a person; anything else than http(s) is left out."""
     if not isinstance(value, str) or not value.startswith(("https://", "http://")):
         return None
-    return value if value.isprintable() and " " not in value and len(value) <= 2000 else None
+    is_whole = value.isprintable() and " " not in value and "\ufffd" not in value
+    return value if is_whole and len(value) <= 2000 else None

@@ -61,6 +61,8 @@ class Search:
 
 def _reference(document: Any) -> str | None:
     value = document.get("reference") if isinstance(document, dict) else None
+    if isinstance(value, str) and "\ufffd" in value:  # bytes that did not decode: it could be any, ours too
+        return None
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
 
 
