@@ -14,7 +14,20 @@ from tests.process.running import PAYLOAD, PILOT_PAYLOAD, RunningWorker
 from tests.process.shop import Shop
 from tests.proxy import Proxy
 from worker.simulator import Simulator
-from worker.simulator.faults import Fault, busy, cut, garbage, hang, html, server_error, throttled, truncated
+from worker.simulator.faults import (
+    Fault,
+    busy,
+    cut,
+    garbage,
+    hang,
+    html,
+    long_headers,
+    not_found,
+    server_error,
+    throttled,
+    truncated,
+    twice,
+)
 
 Trouble = Callable[[], Awaitable[None]]
 
@@ -25,6 +38,9 @@ def _carrier_fault(chance: random.Random) -> Fault:
         [
             *(cut(processed), hang(processed), garbage(processed), html(processed), server_error(process=processed)),
             *(truncated(), busy(1), throttled(1)),
+            # What the real world brought: a front that passes a request on and answers for itself, long headers, and an
+            # answer that comes once more, when the next question has been asked.
+            *(not_found(chance.choice([404, 405, 410, 406, 407, 424, 460, 499]), processed), long_headers(), twice()),
         ]
     )
 
@@ -41,6 +57,7 @@ class Storm:
     chance: random.Random
     to_carrier: Proxy
     database_troubles: dict[str, Trouble]
+    release: Callable[[str], Awaitable[None]]
     lease: float
     returns_per_kill: int = 3
     inserted: list[str] = field(default_factory=list)
@@ -54,6 +71,7 @@ class Storm:
             asyncio.create_task(self._again(self._trouble_database, 2.0, 6.0)),
             asyncio.create_task(self._again(self._trouble_carrier, 0.2, 1.0)),
             asyncio.create_task(self._again(self._trouble_network, 3.0, 8.0)),
+            asyncio.create_task(self._again(self.person_releases, 0.5, 1.5)),
             asyncio.create_task(self.recovery.watch()),
         ]
         try:
@@ -137,6 +155,16 @@ class Storm:
         operation = self.chance.choice(["create", "create", "rp_create", "rp_create", "status", "label", "rp_orders"])
         self.carrier.inject(operation, _carrier_fault(self.chance))
         self.happened["carrier faults"] += 1
+
+    async def person_releases(self) -> None:
+        """Somebody who sees that the sending to an address has stopped, and lets it go on."""
+        try:
+            rows = await self.shop.execute("SELECT name FROM carrier_account WHERE sending_stopped_address IS NOT NULL")
+        except AWAY:
+            return
+        for row in rows:
+            self.happened["sending stopped and released"] += 1
+            await self.release(row["name"])
 
     async def _trouble_network(self) -> None:
         self.happened["carrier half open or cut"] += 1
