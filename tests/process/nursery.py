@@ -56,7 +56,7 @@ class Nursery:
             cwd=Path(__file__).parents[2],
         )
         self._children: dict[int, Child] = {}
-        self._born: queue.Queue[int] = queue.Queue()
+        self._born: queue.Queue[Child] = queue.Queue()
         self._lock = threading.Lock()
         threading.Thread(target=self._listen, daemon=True).start()
         atexit.register(self.close)
@@ -75,7 +75,7 @@ class Nursery:
         with self._lock:
             self._process.stdin.write(json.dumps(asked) + "\n")
             self._process.stdin.flush()
-            return self._children[self._born.get(timeout=60)]
+            return self._born.get(timeout=60)
 
     def close(self) -> None:
         """End it and every process that came of it."""
@@ -92,8 +92,8 @@ class Nursery:
                 child.returncode = said["code"]
                 child.ended.set()
             else:
-                self._children[said["pid"]] = Child(said["pid"])
-                self._born.put(said["pid"])
+                child = self._children[said["pid"]] = Child(said["pid"])
+                self._born.put(child)
 
 
 _nursery: list[Nursery] = []
