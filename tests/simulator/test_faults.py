@@ -144,5 +144,5 @@ def test_an_injection_that_makes_no_sense_is_refused(operation, times):
 
 
 def test_every_fault_is_explained_in_one_line():
-    assert len(FAULTS) == 12
+    assert len(FAULTS) == 15
     assert all(text.endswith(".") for text in FAULTS.values())

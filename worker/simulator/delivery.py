@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from aiohttp import web
@@ -51,7 +51,14 @@ class Trickle:
     reply: Reply | None = None  # filled in once the carrier has answered
 
 
-Delivery = Reply | Cut | Hang | Flood | Truncated | Trickle
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The carrier's true answer, changed on its way; what is no whole answer stays what it is."""
+
+    change: Callable[[Reply], Reply]
+
+
+Delivery = Reply | Cut | Hang | Flood | Truncated | Trickle | Changed
 
 
 def json_reply(document: object, status: int = 200, content_type: str = "application/json") -> Reply:
@@ -73,6 +80,8 @@ def shaped(fault: Delivery, answer: Delivery | None) -> Delivery:
     A fault that spoils the true answer (truncated, trickle) needs a whole one: where the carrier cuts the
     connection of its own accord, that stands.
     """
+    if isinstance(fault, Changed):
+        return fault.change(answer) if isinstance(answer, Reply) else answer or Cut()
     if isinstance(fault, Truncated | Trickle) and fault.reply is None:
         if isinstance(answer, Reply):
             return replace(fault, reply=answer)

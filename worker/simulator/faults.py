@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType, NoneType
 
-from worker.simulator.delivery import Cut, Delivery, Flood, Hang, Reply, Trickle, Truncated
+from worker.simulator.delivery import Changed, Cut, Delivery, Flood, Hang, Reply, Trickle, Truncated
+from worker.simulator.listing import with_references_changed, without_any, without_newest
 
 _GARBAGE = b'{"orderNumber": "9RET\x00\xff\xfe\x80'
 _HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"
@@ -112,6 +113,23 @@ def trickle(seconds_per_byte: float = 0.1) -> Fault:
     return Fault(Trickle(seconds_per_byte), process=True)
 
 
+def changed_references(change: str = "number") -> Fault:
+    """Show each order of the list with its reference changed: number, entities, separator, cut, dropped or replaced."""
+    return Fault(Changed(with_references_changed(change)), process=True)
+
+
+def lagging_list(seconds: float = 60) -> Fault:
+    """Leave out of the list what was made less than so many seconds ago."""
+    if not 0 <= seconds <= 10**6:
+        raise ValueError(f"seconds must be 0 to 1000000, not {seconds}")
+    return Fault(Changed(without_newest(seconds)), process=True)
+
+
+def empty_list() -> Fault:
+    """Show a list without any order, whatever there is."""
+    return Fault(Changed(without_any), process=True)
+
+
 def _retry_after(seconds: int | None) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
@@ -122,6 +140,7 @@ _BUILDERS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
         for builder in (
             *(reply, busy, throttled, server_error, cut, hang),
             *(garbage, html, huge, truncated, redirect, trickle),
+            *(changed_references, lagging_list, empty_list),
         )
     }
 )
@@ -142,6 +161,8 @@ _PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "byte_count": (int,),
         "url": (str,),
         "seconds_per_byte": (int, float),
+        "change": (str,),
+        "seconds": (int, float),
     }
 )
 
