@@ -9,6 +9,7 @@ import structlog
 from worker.carriers.port import Carrier
 from worker.domain.decision import Hold
 from worker.domain.health import Health
+from worker.domain.kin import Kin
 from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
 from worker.steps.meter import Meter
@@ -26,7 +27,7 @@ class Account:
     `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
     `sweeping`: its due polls are being answered by the carrier's list. `health` is what was last known of it; `probe`
     says which step's next row shall find out whether a carrier that failed is well again, `untried` which step's
-    came to nothing the last time.
+    came to nothing the last time. `kin` says which accounts are at the same address, and which share its key now.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Account:
     health: Health = field(default_factory=Health)
     probe: Step | None = None
     untried: Step | None = None
+    kin: Callable[[], Kin | None] = lambda: None
 
     @property
     def free(self) -> int:

@@ -27,7 +27,7 @@ from worker.steps.circuits import Circuits
 from worker.steps.create import create
 from worker.steps.housekeeping import notice_restore
 from worker.steps.label import fetch_label
-from worker.steps.lanes import Backlogs, cut, first_step, share
+from worker.steps.lanes import Backlogs, cut, first_step, share, shuffled
 from worker.steps.leases import Held, Timing
 from worker.steps.meter import Allowance
 from worker.steps.recorder import Recorder
@@ -165,7 +165,8 @@ class Advance:
         agendas = await read_agendas(self._database, open_accounts, most, marks)
         pause = self._timing.tick
         lanes: list[Lane] = []
-        for name, agenda in agendas.items():
+        for name in shuffled(agendas, self._chance()):
+            agenda = agendas[name]
             self._note_turn()  # each account has statements of its own, and there may be many accounts
             account = open_accounts[name]
             if await self._is_held(account, agenda):
@@ -322,7 +323,7 @@ class Advance:
         match action:
             case Step.CREATE:
                 call = timedelta(seconds=account.timeout + self._timing.margin)
-                return await create(order, account.carrier, self._database, call)
+                return await create(order, account.carrier, self._database, call, kin=account.kin())
             case Step.LABEL:
                 return await fetch_label(order, account.carrier, self._labels)
             case Step.TRACK:
