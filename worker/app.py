@@ -7,7 +7,7 @@ import socket
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 
 import structlog
 
@@ -16,10 +16,9 @@ from worker.carriers.endings import RequestOutcome
 from worker.carriers.http import Observer
 from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
-from worker.configured import fingerprint_of, open_account, policy_of
+from worker.configured import Kinship, fingerprint_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.lifecycle import LIVE_STATES, State, Step
-from worker.domain.pacing import Pace
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
@@ -72,6 +71,7 @@ class Application:
         )
         self._labels = open_label_store(settings.labels.store)
         self._keys = {name: key_source(settings, name) for name in settings.accounts}
+        self._kinship = Kinship(settings, self._keys, lease_clock)
         self._accounts = {name: self._account(name, redactor) for name in settings.accounts}
         self._expect_series()
         self._report = report = Report(self.metrics)
@@ -144,6 +144,8 @@ class Application:
         for name, account in self._accounts.items():
             for warning in account.carrier.warnings:
                 log.warning("account_warning", account=name, warning=warning)
+        for warning in self._kinship.warnings():
+            log.warning("accounts_share_key", warning=warning)
         log.info(
             "ready", version=worker.__version__, database=self.settings.database.kind, accounts=list(self._accounts)
         )
@@ -216,8 +218,8 @@ class Application:
     def _account(self, name: str, redactor: Redactor) -> Account:
         settings, key = self.settings.accounts[name], self._keys[name]
         current = _redacted(key, redactor)
-        rate = settings.requests_per_minute
-        meter = Meter(self.database, name, Pace(rate) if rate else None, lease_clock)
+        pace, shared = pace_of(self.settings, name), partial(self._kinship.shared, name)
+        meter = Meter(self.database, name, pace, lease_clock, shared)
         carrier = open_account(self.settings, name, current, self._observer(name), meter)
         return Account(
             name=name,
@@ -228,6 +230,7 @@ class Application:
             meter=meter,
             address=settings.base_url or CARRIERS[settings.carrier].base_url,
             key_fingerprint=lambda: fingerprint_of(current()),
+            beside=partial(self._kinship.kin, name),
         )
 
     def _observer(self, name: str) -> Observer:

@@ -2,17 +2,26 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from worker.carriers.http import Observer
+from worker.carriers.http import Observer, origin_of
 from worker.carriers.port import Carrier, Pacer
-from worker.carriers.registry import AccountConfig, is_searchable, open_carrier, statuses_of
+from worker.carriers.registry import CARRIERS, AccountConfig, is_searchable, open_carrier, statuses_of
 from worker.domain.cadence import Daytime, Ladder
 from worker.domain.health import Breaker
+from worker.domain.kin import Identity, Kin, Shared, common_pace, kin_of, sharing
+from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import StatusMap, TrackingStatus
-from worker.settings import ConfigurationError, Settings, read_daytime
+from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, read_daytime
+
+_LOOK_EVERY = 1.0  # seconds, as key files are looked at
+_SHARED = (
+    "they have one pace, the slowest of theirs, and must not use the same reference twice: a lost creation of it could"
+    " be either's, and a person is asked"
+)
 
 
 def open_account(
@@ -40,6 +49,51 @@ def open_account(
         raise ConfigurationError(
             [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {error}"]
         ) from error
+
+
+def pace_of(settings: Settings, name: str) -> Pace | None:
+    """What the settings say of an account's own pace; None: no limit."""
+    rate = settings.accounts[name].requests_per_minute
+    return Pace(rate) if rate else None
+
+
+class Kinship:
+    """Which of the configured accounts share a key now, and so their pace; key files may change while it runs."""
+
+    def __init__(self, settings: Settings, keys: Mapping[str, KeySource], clock: Callable[[], float]) -> None:
+        """`keys` has each account's; `clock` counts seconds."""
+        self._settings, self._keys, self._clock = settings, keys, clock
+        self._identities: dict[str, Identity] = {}
+        self._kin: dict[str, Kin] = {}
+        self._looked_at: float | None = None
+
+    def kin(self, account: str) -> Kin:
+        """The accounts beside one, by the keys in force."""
+        self._look()
+        return self._kin[account]
+
+    def shared(self, account: str) -> Shared:
+        """The row and the pace that an account has together with those that share its key."""
+        kin = self.kin(account)
+        return Shared(kin.first, common_pace(pace_of(self._settings, name) for name in kin.same_key))
+
+    def warnings(self) -> list[str]:
+        """A line for each group of accounts that share a key."""
+        self._look()
+        return [f"{', '.join(names)} share one key: {_SHARED}" for names in sharing(self._identities)]
+
+    def _look(self) -> None:
+        now = self._clock()
+        if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY:
+            self._identities = {name: self._identity(name) for name in self._settings.accounts}
+            self._kin = {name: kin_of(name, self._identities) for name in self._identities}
+            self._looked_at = now
+
+    def _identity(self, name: str) -> Identity:
+        account, key = self._settings.accounts[name], None
+        with suppress(KeyUnavailableError):  # whoever needs it says so
+            key = fingerprint_of(self._keys[name].current())
+        return Identity(account.carrier, origin_of(account.base_url or CARRIERS[account.carrier].base_url), key)
 
 
 def policy_of(settings: Settings, account: str) -> Policy:

@@ -18,6 +18,7 @@ from worker.carriers.registry import AccountConfig
 from worker.carriers.returnpilot import ReturnPilot
 from worker.carriers.transport import Transport
 from worker.domain.lifecycle import State, Step
+from worker.domain.lookup import NOTHING_KNOWN, Known
 from worker.domain.returns import ReturnOrder
 
 TOKEN = "rp-s3cret+token/with=signs"
@@ -160,8 +161,8 @@ class Pilot:
     async def track(self, **changes: Any) -> Any:
         return await self.carrier.track(at_carrier(**changes))
 
-    async def look_up(self, **changes: Any) -> Any:
-        return await self.carrier.look_up(in_doubt(**changes))
+    async def look_up(self, known: Known = NOTHING_KNOWN, **changes: Any) -> Any:
+        return (await self.carrier.look_up(in_doubt(**changes))).result(known)
 
     async def label(self, **changes: Any) -> Any:
         return await self.carrier.label(at_carrier(**changes))

@@ -241,7 +241,7 @@ def test_an_injection_that_makes_no_sense_is_refused(operation, times):
 
 
 def test_every_fault_is_explained_in_one_line():
-    assert len(FAULTS) == 17
+    assert len(FAULTS) == 20
     assert all(text.endswith(".") for text in FAULTS.values())
 
 

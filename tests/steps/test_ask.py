@@ -28,7 +28,7 @@ async def test_a_question_that_is_given_up_holds_the_return_no_longer(database: 
         owner="command",
         clock=lambda: 0.0,
         chance=lambda: 0.5,
-        beside=["default"],
+        near=["default"],
     )
     asking = asyncio.create_task(asker.ask((await loop.rows("id"))[0]["id"], Person("anna")))
     await until(lambda: carrier.calls, 5)

@@ -10,7 +10,7 @@ from tests.store.rows import LEASE
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Tracked
 from worker.domain.returns import ReturnOrder
-from worker.steps.lanes import Backlogs
+from worker.steps.lanes import Backlogs, shuffled
 from worker.store.accounts import read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim
@@ -123,3 +123,14 @@ async def test_what_appears_before_the_mark_is_done_before_the_loop_is_idle(data
     writing.cancel()
     assert carrier.count("track") == 31
     assert ("track", "late") in carrier.calls
+
+
+def test_each_of_many_accounts_is_served_first_now_and_then() -> None:
+    names = [f"account_{number}" for number in range(7)]
+    orders = [shuffled(names, number / 1000) for number in range(1000)]
+    assert {order[0] for order in orders} == set(names)
+    assert all(sorted(order) == names for order in orders)
+    for one in names:
+        for other in names:
+            before = sum(order.index(one) < order.index(other) for order in orders)
+            assert one == other or 400 < before < 600

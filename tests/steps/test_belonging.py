@@ -134,7 +134,7 @@ async def test_a_person_who_asks_is_not_told_of_another_return(database: Databas
         owner="command",
         clock=lambda: 0.0,
         chance=lambda: 0.5,
-        beside=["default"],
+        near=["default"],
     )
     asked = await asker.ask((await loop.rows("id"))[0]["id"], Person("anna"))
     assert "is about another return" in json.dumps(getattr(asked.answer, "message", None))

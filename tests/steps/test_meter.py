@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from worker.carriers.port import NoTimeLeft, Stopping
+from worker.domain.kin import Shared
 from worker.domain.pacing import Pace
 from worker.steps.meter import Allowance, Meter
 from worker.store.accounts import register_accounts
@@ -87,3 +88,20 @@ async def test_an_account_without_a_limit_touches_no_row(database: Database) -> 
     meter.slow_down(0)
     await meter.permit()
     assert await meter.prepare(7) == (7, None)
+
+
+async def test_accounts_that_share_a_key_draw_from_one_row_at_one_pace_and_from_their_own_when_it_changes(
+    database: Database,
+) -> None:
+    await register_accounts(database, ["first", "second"])
+    pace, now = Pace(60), [1000.0]
+    row = ["first"]
+    first = Meter(database, "first", pace, lambda: now[0], lambda: Shared("first", pace))
+    second = Meter(database, "second", None, lambda: now[0], lambda: Shared(row[0], pace))
+    assert second.limited
+    await first.prepare(pace.burst - 1)
+    assert (await second.prepare(pace.burst))[0] == 1
+    with second.spending(Allowance(now[0] + 60)):
+        assert (await first.prepare(pace.burst + 5))[0] == pace.burst - 1
+    row[0] = "second"  # its key is another one by now
+    assert (await second.prepare(pace.burst + 1))[0] == pace.burst + 1

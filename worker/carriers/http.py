@@ -93,7 +93,7 @@ class HttpEdge:
                 if not 300 <= reply.status < 400:
                     break
                 url = _followed(url, reply)
-                if _origin(url) != _origin(self._base_url):
+                if origin_of(url) != origin_of(self._base_url):
                     raise _unintelligible("the carrier redirects to another host, which is not followed")
                 await self._pacer.permit()
                 reply = await self._send(self._own(url, accept, key, started, fresh), max_bytes, key)
@@ -201,7 +201,7 @@ class HttpEdge:
         """The request for one hop, and whether it goes to the API's own origin."""
         try:
             target = httpx.URL(url)
-            own = _origin(url) == _origin(self._base_url)
+            own = origin_of(url) == origin_of(self._base_url)
             trusted = own or target.host in trusted_hosts
             if target.scheme not in (("https", "http") if trusted else ("https",)) or not target.host:
                 raise _unreachable(RequestOutcome.REFUSED, "its address is not https")
@@ -317,13 +317,13 @@ def _followed(url: str, reply: Reply) -> str:
         raise _unintelligible(f"the carrier answered {reply.status} and no place")
     try:
         target = str(httpx.URL(urljoin(url, location)))
-        _origin(target)
+        origin_of(target)
     except (ValueError, httpx.InvalidURL):
         raise _unintelligible("the carrier redirects to something that is no address") from None
     return target
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
+def origin_of(url: str) -> tuple[str, str, int | None]:
     """Scheme, host and port (RFC 6454); raises `httpx.InvalidURL`."""
     parts = httpx.URL(url)
     return parts.scheme, parts.host, parts.port or {"https": 443, "http": 80}.get(parts.scheme)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from worker.domain.lookup import Known
 from worker.domain.outcomes import Absent, Ambiguous, Created, FailureKind, Tracked
 from worker.domain.returns import ReturnOrder
 
@@ -208,12 +209,30 @@ class Carrier(Protocol):
         ...
 
 
+class Search(Protocol):
+    """What a look-up read of a carrier's orders. Whose each of them is, only we know: ask that, then for the result."""
+
+    @property
+    def numbers(self) -> Collection[str]:
+        """The carrier's numbers of which it matters whether a return of ours has them."""
+        ...
+
+    @property
+    def references(self) -> Collection[str]:
+        """The references of which it matters whether a return of ours bears them."""
+        ...
+
+    def result(self, known: Known) -> Created | Absent | Ambiguous:
+        """What it comes to; raises `Unintelligible` when what was read proves nothing. Asks nothing."""
+        ...
+
+
 @runtime_checkable
 class Searchable(Protocol):
     """A carrier at which a creation whose answer was lost can be looked up."""
 
-    async def look_up(self, order: ReturnOrder) -> Created | Absent | Ambiguous:
-        """Search for the order's reference among all that was made since its first attempt."""
+    async def look_up(self, order: ReturnOrder) -> Search:
+        """Read all that was made since the order's first attempt."""
         ...
 
 

@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from worker.carriers.port import Carrier
 from worker.cli.talk import fail, shown
-from worker.configured import open_account
-from worker.domain.pacing import Pace
+from worker.configured import Kinship, open_account, pace_of
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings, key_source
 from worker.steps.meter import Meter
@@ -18,11 +18,12 @@ from worker.store.holds import read_holds
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An account's carrier, the meter that its requests pass, and its key."""
+    """An account's carrier, the meter that its requests pass, its key, and the accounts at the same address."""
 
     carrier: Carrier
     meter: Meter
     key: Callable[[], str]
+    near: tuple[str, ...]
 
 
 async def refuse_if_held(database: Database, account: str) -> None:
@@ -35,11 +36,13 @@ async def refuse_if_held(database: Database, account: str) -> None:
 @asynccontextmanager
 async def opened_carrier(settings: Settings, database: Database, account: str) -> AsyncIterator[Opened]:
     """The carrier of a configured account, for as long as it is needed."""
-    key, rate = key_source(settings, account), settings.accounts[account].requests_per_minute
-    meter = Meter(database, account, Pace(rate) if rate else None, lease_clock)
+    keys = {name: key_source(settings, name) for name in settings.accounts}
+    key, kinship = keys[account], Kinship(settings, keys, lease_clock)
+    shared = partial(kinship.shared, account)
+    meter = Meter(database, account, pace_of(settings, account), lease_clock, shared)
     carrier = open_account(settings, account, key.current, lambda operation, outcome, seconds: None, meter)
     try:
-        await register_accounts(database, [account])
-        yield Opened(carrier, meter, key.current)
+        await register_accounts(database, [account, shared().account])
+        yield Opened(carrier, meter, key.current, kinship.kin(account).near)
     finally:
         await carrier.close()

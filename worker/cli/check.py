@@ -9,8 +9,9 @@ from worker.carriers.port import CarrierError
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.overload import overloads
 from worker.cli.talk import Exit, say, shown
-from worker.configured import open_account
+from worker.configured import Kinship, open_account
 from worker.labels import LabelStoreError, open_label_store
+from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
@@ -39,6 +40,9 @@ def check(
         await _check_label_store(settings, findings)
         for name in settings.accounts:
             await _check_account(settings, name, online, findings)
+        keys = {name: key_source(settings, name) for name in settings.accounts}
+        for line in Kinship(settings, keys, lease_clock).warnings():
+            findings.warn(f"accounts {line}")
         for line in overloads(settings, backlog):
             findings.warn(line)
         for line in findings.lines:

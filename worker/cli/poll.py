@@ -56,7 +56,7 @@ def _asker(settings: Settings, database: Database, account: str, opened: Opened)
         owner=owner_of_command(),
         clock=lease_clock,
         chance=random.random,
-        beside=[name for name, each in settings.accounts.items() if each.carrier == settings.accounts[account].carrier],
+        near=opened.near,
     )
 
 

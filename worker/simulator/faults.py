@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType, NoneType
 
 from worker.simulator.delivery import Altered, Cut, Delivery, Flood, Hang, Reply, Trickle, Truncated, Twice
+from worker.simulator.listing import with_references_changed, without_any, without_newest
 
 _GARBAGE = b'{"orderNumber": "9RET\x00\xff\xfe\x80'
 _HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"
@@ -176,6 +177,23 @@ def _with(true: Reply, name: str, value: str) -> Mapping[str, str]:
     return {**true.headers, name: value}
 
 
+def changed_references(change: str = "number") -> Fault:
+    """Show each order of the list with its reference changed: number, entities, separator, cut, dropped or replaced."""
+    return _altered(with_references_changed(change))
+
+
+def lagging_list(seconds: float = 60) -> Fault:
+    """Leave out of the list what was made less than so many seconds ago."""
+    if not 0 <= seconds <= 10**6:
+        raise ValueError(f"seconds must be 0 to 1000000, not {seconds}")
+    return _altered(without_newest(seconds))
+
+
+def empty_list() -> Fault:
+    """Show a list without any order, whatever there is."""
+    return _altered(without_any)
+
+
 def _retry_after(seconds: int | None) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
@@ -187,6 +205,7 @@ _BUILDERS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
             *(reply, busy, throttled, server_error, cut, hang),
             *(garbage, html, huge, truncated, redirect, trickle),
             *(not_found, twice, long_headers, encoding, charset),
+            *(changed_references, lagging_list, empty_list),
         )
     }
 )
@@ -213,6 +232,8 @@ _PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
         "applied": (bool,),
         "name": (str,),
         "declared": (bool,),
+        "change": (str,),
+        "seconds": (int, float),
     }
 )
 

@@ -1,6 +1,6 @@
 """One configured account as the loop sees it: its carrier, its policy, its places, and its share of the pace."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +10,7 @@ import structlog
 from worker.carriers.port import Carrier
 from worker.domain.decision import Hold
 from worker.domain.health import Health
+from worker.domain.kin import Kin, alone
 from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
 from worker.steps.meter import Meter
@@ -35,6 +36,7 @@ class Account:
     no creation is sent there. `careful`: its creations in flight are counted; `held_back`: more of them are due.
     `health` is what was last known of it; `probe` says which step's next row shall find out whether a carrier that
     failed is well again, `untried` which step's came to nothing the last time.
+    `beside` tells which accounts are at the same address, and which share its key now; None: it has none beside it.
     """
 
     name: str
@@ -45,7 +47,6 @@ class Account:
     meter: Meter
     key_fingerprint: Callable[[], str]
     places: Any = field(init=False)  # asyncio.Semaphore, made on the running loop
-    beside: Collection[str] = ()  # the accounts of the same carrier, this one among them
     in_hand: int = 0
     paused: bool = False
     sweeping: bool = False
@@ -56,6 +57,12 @@ class Account:
     health: Health = field(default_factory=Health)
     probe: Step | None = None
     untried: Step | None = None
+    beside: Callable[[], Kin] | None = None
+
+    @property
+    def kin(self) -> Kin:
+        """The accounts beside it, as things are now."""
+        return self.beside() if self.beside is not None else alone(self.name)
 
     @property
     def free(self) -> int:

@@ -23,7 +23,7 @@ from worker.labels import LabelStore
 from worker.steps.accounts import Account
 from worker.steps.circuits import Circuits
 from worker.steps.housekeeping import notice_restore
-from worker.steps.lanes import Backlogs, cut, first_step, share
+from worker.steps.lanes import Backlogs, cut, first_step, share, shuffled
 from worker.steps.leases import Held, Timing
 from worker.steps.meter import Allowance
 from worker.steps.perform import perform
@@ -80,8 +80,6 @@ class Advance:
         self.claimed = 0  # rows taken so far
         for account in accounts.values():
             account.places = asyncio.Semaphore(account.max_in_flight)
-            kind = type(account.carrier)
-            account.beside = [name for name, other in accounts.items() if type(other.carrier) is kind]
 
     def wake(self) -> None:
         """Look for work now instead of at the end of the sleep."""
@@ -162,7 +160,8 @@ class Advance:
         agendas = await read_agendas(self._database, open_accounts, most, marks)
         pause = self._timing.tick
         lanes: list[Lane] = []
-        for name, agenda in agendas.items():
+        for name in shuffled(agendas, self._chance()):
+            agenda = agendas[name]
             self._note_turn()  # each account has statements of its own, and there may be many accounts
             account = open_accounts[name]
             await account.notice_hold(agenda, self._database)

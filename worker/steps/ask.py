@@ -38,7 +38,7 @@ class Asked:
 class Asker:
     """What a question is asked with; `timeout` is in seconds, `key` the fingerprint of the one that is sent.
 
-    `beside` are the accounts of the same carrier, the return's own among them.
+    `near` are the accounts at the same address, the return's own among them.
     """
 
     database: Database
@@ -50,7 +50,7 @@ class Asker:
     owner: str
     clock: Callable[[], float]
     chance: Callable[[], float]
-    beside: Collection[str]
+    near: Collection[str]
 
     async def ask(self, order_id: int, person: Person) -> Asked:
         """Ask, decide and record as a worker does; or say why not."""
@@ -87,7 +87,7 @@ class Asker:
         outcome: Outcome
         try:
             with self.meter.spending(allowance):
-                outcome = await track(order, self.carrier, self.database, self.beside)
+                outcome = await track(order, self.carrier, self.database, self.near)
         except NoTimeLeft:
             await hand_back(self.database, [order], counted=False)
             return Asked(order, Refusal("the account's pace has no room for it at the moment: try again"))

@@ -1,5 +1,6 @@
 """How much of each step of an account is taken at once, so that no backlog starves another: pure."""
 
+import random
 from collections.abc import Iterable, Mapping
 
 from worker.domain.lifecycle import SCHEDULED_STEPS, Step
@@ -19,6 +20,18 @@ def first_step(chance: float) -> Step:
     if chance < _POLLS_FIRST:
         return Step.TRACK
     return Step.LABEL if chance < _LABELS_FIRST else Step.CREATE
+
+
+def shuffled(accounts: Iterable[str], chance: float) -> list[str]:
+    """The accounts in an order that favours none.
+
+    Of accounts that share a pace, the one that is served first takes the token there is: always the same one would
+    keep the others waiting for as long as it has work.
+    """
+    names = sorted(accounts)
+    if len(names) > 1:
+        random.Random(chance).shuffle(names)
+    return names
 
 
 def share(account: str, due: Mapping[Step, int], *, free: int, ahead: int, first: Step = Step.CREATE) -> list[Lane]:

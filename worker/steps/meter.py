@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.carriers.port import NoTimeLeft, Stopping
+from worker.domain.kin import Shared
 from worker.domain.pacing import FEW_LEFT, TOKEN_LIFE, Grant, Pace
 from worker.store.accounts import slow_down, take_tokens
 from worker.store.database import Database, RowLocked
@@ -28,15 +29,29 @@ class Allowance:
 
 
 class Meter:
-    """The pacer of one account in this process; the pace itself is in the account's row, for every process.
+    """The pacer of one account in this process; the pace itself is in an account's row, for every process.
+
+    It is the account's own, or the one that it has with others that send with the same key.
 
     A step's first request uses the token that its claim was given; further ones wait here for one. `begin_until` is the
     last moment at which a request can begin and still be recorded within the lease.
     """
 
-    def __init__(self, database: Database, account: str, pace: Pace | None, clock: Callable[[], float]) -> None:
-        """`pace` None: the account has no limit; `clock` is the one that leases are measured by."""
-        self._database, self._account, self._pace, self._clock = database, account, pace, clock
+    def __init__(
+        self,
+        database: Database,
+        account: str,
+        pace: Pace | None,
+        clock: Callable[[], float],
+        shared: Callable[[], Shared] | None = None,
+    ) -> None:
+        """`pace` None: the account has no limit; `clock` is the one that leases are measured by.
+
+        `shared` says which row and pace to draw from now, where these may be other accounts' too.
+        """
+        own = Shared(account, pace)
+        self._shared = shared or (lambda: own)
+        self._database, self._clock = database, clock
         self._tokens: list[float] = []  # when each token we hold becomes void
         self._remaining: int | None = None  # what the carrier said last, not yet written down
         self._stopping = asyncio.Event()
@@ -45,12 +60,12 @@ class Meter:
     @property
     def limited(self) -> bool:
         """Whether the account has a pace."""
-        return self._pace is not None
+        return self.pace is not None
 
     @property
     def pace(self) -> Pace | None:
         """The rule; None: the account has no limit."""
-        return self._pace
+        return self._shared().pace
 
     def stop(self) -> None:
         """Let nobody wait for a token any more: the process is to end."""
@@ -58,7 +73,8 @@ class Meter:
 
     async def prepare(self, wanted: int) -> tuple[int, datetime | None]:
         """Tokens in hand for steps about to be claimed, `wanted` at most; and when there will be more, if too few."""
-        if self._pace is None:
+        shared = self._shared()
+        if shared.pace is None:
             return wanted, None
         now = self._clock()
         self._tokens = [until for until in self._tokens if until > now]
@@ -66,7 +82,7 @@ class Meter:
         if missing <= 0:
             return wanted, None
         try:
-            grant = await self._draw(self._pace, missing, 0)
+            grant = await self._draw(shared.account, shared.pace, missing, 0)
         except RowLocked:  # what is in hand goes; the other accounts are not kept
             return len(self._tokens), None
         self._tokens += [now + TOKEN_LIFE.total_seconds()] * grant.tokens
@@ -91,9 +107,9 @@ class Meter:
         """Return when a request may begin; raises `NoTimeLeft`, and `DatabaseUnavailable` where there is a pace."""
         allowance = self._allowance.get() or Allowance(None)
         self._check_time(allowance, 0.0)
-        if self._pace is None or not counted or self._spend(allowance):
+        if not self.limited or not counted or self._spend(allowance):
             return
-        await self._wait(self._pace, allowance)
+        await self._wait(allowance)
         self._check_time(allowance, 0.0)
 
     def check(self) -> None:
@@ -102,19 +118,22 @@ class Meter:
 
     async def reserve(self, allowance: Allowance) -> None:
         """Wait for a token and put it into `allowance`; raises as `permit` does."""
-        if self._pace is not None:
-            await self._wait(self._pace, allowance)
+        if self.limited:
+            await self._wait(allowance)
             allowance.token_until = self._clock() + TOKEN_LIFE.total_seconds()
 
     def slow_down(self, remaining: int) -> None:
         """The carrier says that so few requests are left: tokens in hand are void, and the next ones come slower."""
-        if self._pace is not None and remaining <= FEW_LEFT:
+        if self.limited and remaining <= FEW_LEFT:
             self._remaining = remaining
             self._tokens.clear()
 
-    async def _wait(self, pace: Pace, allowance: Allowance) -> None:
+    async def _wait(self, allowance: Allowance) -> None:
         """Draw one token, when there is one."""
-        while not (grant := await self._draw(pace, 1, allowance.leave)).tokens:
+        while (shared := self._shared()).pace is not None:
+            grant = await self._draw(shared.account, shared.pace, 1, allowance.leave)
+            if grant.tokens:
+                return
             seconds = grant.wait.total_seconds()
             self._check_time(allowance, seconds)
             with suppress(TimeoutError):
@@ -130,8 +149,8 @@ class Meter:
         until, allowance.token_until = allowance.token_until, None
         return until is not None and until > self._clock()
 
-    async def _draw(self, pace: Pace, want: int, leave: int) -> Grant:
+    async def _draw(self, account: str, pace: Pace, want: int, leave: int) -> Grant:
         remaining, self._remaining = self._remaining, None
         if remaining is not None:
-            await slow_down(self._database, self._account, pace, remaining)
-        return await take_tokens(self._database, self._account, pace, want, leave)
+            await slow_down(self._database, account, pace, remaining)
+        return await take_tokens(self._database, account, pace, want, leave)

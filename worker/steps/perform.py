@@ -25,11 +25,11 @@ async def perform(
     action = action_for(order, can_cancel=takes_withdrawals(account.carrier))
     match action:
         case Step.CREATE:
-            return await create(order, account.carrier, database, call, may_send=not account.stopped)
+            return await create(order, account.carrier, database, call, kin=account.kin, may_send=not account.stopped)
         case Step.LABEL:
             return await fetch_label(order, account.carrier, labels)
         case Step.TRACK:
-            return await track(order, account.carrier, database, account.beside)
+            return await track(order, account.carrier, database, account.kin.near)
         case Step.CANCEL:
             return await cancel(order, account.carrier)
         case _:

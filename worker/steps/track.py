@@ -14,8 +14,8 @@ from worker.store.database import Database
 log = structlog.get_logger()
 
 
-async def track(order: ReturnOrder, carrier: Carrier, database: Database, beside: Collection[str]) -> Outcome:
-    """The carrier's answer, or why there is none; `beside` are the accounts of the same carrier, its own among them.
+async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: Collection[str]) -> Outcome:
+    """The carrier's answer, or why there is none; `near` are the accounts at the same address, its own among them.
 
     An answer that names a label code of another return is none. The database is asked only about codes that this
     return has not on record, which a poll mostly does not bring. Raises `DatabaseUnavailable`.
@@ -27,7 +27,7 @@ async def track(order: ReturnOrder, carrier: Carrier, database: Database, beside
     strange = strange_codes(order, seen)
     if not strange:
         return seen
-    owner = await owner_of(database, order, strange.values(), beside)
+    owner = await owner_of(database, order, strange.values(), near)
     if owner is None:
         return seen
     log.warning("answer_of_another_return", account=order.account, order_id=order.id, reference=order.reference)

@@ -29,7 +29,7 @@ from worker.carriers.returnpilot.answers import (
 )
 from worker.carriers.returnpilot.request import build_request
 from worker.carriers.returnpilot.search import Search
-from worker.domain.outcomes import Absent, Ambiguous, Created, Tracked
+from worker.domain.outcomes import Created, Tracked
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import StatusMap, TrackingStatus
 
@@ -84,16 +84,14 @@ class ReturnPilot:
                 raise OutcomeUnknown(error.message, raw=error.raw) from error
             raise
 
-    async def look_up(self, order: ReturnOrder) -> Created | Absent | Ambiguous:
-        """Search the list for the reference, back to the first attempt."""
-        first_attempt_at = order.first_attempt_at or order.create_started_at
-        assert first_attempt_at is not None  # there is nothing to look up before an attempt
-        search = Search(order.reference, first_attempt_at)
+    async def look_up(self, order: ReturnOrder) -> Search:
+        """Read the list back to the first attempt."""
+        search = Search(order)
         for number in range(1, _MOST_PAGES + 1):
             # A page does not say what was asked for: an older one would show that what is there is not.
             documents, is_last = await self._list("lookup", number, fresh=True)
-            if search.look_at(documents) or is_last:
-                return search.result()
+            if search.look_at(documents, is_last=is_last):
+                return search
         raise Unintelligible(f"{_MOST_PAGES} pages of the list go back less far than the creation looked for")
 
     async def track(self, order: ReturnOrder) -> Tracked:

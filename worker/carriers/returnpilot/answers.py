@@ -163,7 +163,7 @@ def read_id(value: Any) -> str | None:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
     text = str(value).strip()
-    return str(int(text)) if text.isascii() and text.isdigit() and len(text) <= 18 and int(text) else None
+    return str(int(text)) if text.isascii() and text.isdigit() and len(text) <= 19 and int(text) else None
 
 
 def _shipment(position: int, number: str, part: Document) -> Shipment:

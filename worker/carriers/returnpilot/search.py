@@ -1,76 +1,185 @@
-"""Tells from pages of the list whether a creation without an answer happened: exactly that order, or surely none."""
+"""Tells from pages of the list whether a creation without an answer happened: exactly that order, or surely none.
 
-import unicodedata
-from collections.abc import Sequence
+What proves that there is none: a list that shows every number we recorded ourselves in its time, and in which each
+order that could be the one belongs to another return of ours. All that lies between the two answers is a person's.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from worker.carriers.answers import as_document, read_moment
 from worker.carriers.port import Unintelligible
 from worker.carriers.returnpilot.answers import adopted, read_id
+from worker.domain.lookup import Known, Owner, Recorded, begins_at
 from worker.domain.outcomes import Absent, Ambiguous, Created
+from worker.domain.payload import read_payload
+from worker.domain.returns import Address, Party, ReturnOrder
+from worker.domain.sameness import may_be_the_customer, may_be_the_reference
 
-CLOCK_SLACK = timedelta(hours=15)
-"""How far the carrier's clock and the database's may be apart: more than any time zone, should its UTC be none.
+_SURELY_REACHED = timedelta(hours=12)
+"""How much later than where a search may end an order is surely shown: a carrier whose UTC is a local time is at most
+12 hours behind (https://en.wikipedia.org/wiki/UTC%E2%88%9212:00)."""
 
-Looking back further only costs pages; too little could cost a second creation.
-"""
+Document = Mapping[str, Any]
 
 
 class Search:
-    """Looks for one reference among orders that are listed the newest first."""
+    """Looks for one return's order among orders that are listed the newest first."""
 
-    def __init__(self, reference: str, first_attempt_at: datetime) -> None:
-        self._reference = reference
-        self._since = first_attempt_at - CLOCK_SLACK
-        self._found: dict[str, dict[str, Any]] = {}
+    def __init__(self, order: ReturnOrder) -> None:
+        self._reference = order.reference
+        self._since = begins_at(order)
+        self._customer = read_payload(order.payload or "{}")[0].customer
+        self._at_end = False
+        self._shown: set[str] = set()
+        self._exact: dict[str, Document] = {}  # pages shift: an order may be seen twice
+        self._alike: dict[str, Document] = {}
+        self._theirs: dict[str, Document] = {}  # our customer's, under another reference
         self._unreadable: list[Any] = []
 
-    def look_at(self, documents: Sequence[Any]) -> bool:
+    def look_at(self, documents: Sequence[Any], *, is_last: bool) -> bool:
         """Take in a page; whether the search may end there, since all that follows is older than the first attempt."""
         for document in documents:
-            reference = _reference(document)
-            if reference is None or read_id(document.get("id")) is None:
-                self._unreadable.append(document)
-            elif _folded(reference) == _folded(self._reference):
-                self._found[str(read_id(document["id"]))] = document  # pages shift: one may be seen twice
+            self._take(document)
+        self._at_end = is_last
         made = [_made_at(document) for document in documents]
         moments = [moment for moment in made if moment is not None]
         in_order = len(moments) == len(made) and moments == sorted(moments, reverse=True)
-        return bool(moments) and in_order and moments[-1] < self._since
+        return is_last or (bool(moments) and in_order and moments[-1] < self._since)
 
-    def result(self) -> Created | Absent | Ambiguous:
-        """What the pages come to; raises `Unintelligible` when an order among them could be the one."""
-        found = list(self._found.values())
-        if not found and self._unreadable:
-            raise Unintelligible("an order in the list has no readable reference", raw=as_document(self._unreadable[0]))
-        if not found:
-            return Absent()
-        if len(found) == 1 and _reference(found[0]) == self._reference and not self._is_older(found[0]):
-            return adopted(found[0])
-        numbers = ", ".join(sorted(self._found, key=int)[:20])
-        return Ambiguous(
-            f"what bears this reference at the carrier (order {numbers}) is not surely, or not only, this creation",
-            as_document([{name: each.get(name) for name in ("id", "reference", "created_at")} for each in found[:20]]),
+    def _take(self, document: Any) -> None:
+        number = read_id(document.get("id")) if isinstance(document, dict) else None
+        if number is None:
+            self._unreadable.append(document)
+            return
+        self._shown.add(number)
+        reference = document.get("reference")
+        if _text(reference) == self._reference:
+            self._exact[number] = document
+        elif may_be_the_reference(self._reference, reference):
+            self._alike[number] = document
+        elif self._customer is not None and not self._is_older(document) and _is_of(self._customer, document):
+            self._theirs[number] = document
+        elif _text(reference) is None or "\ufffd" in str(reference):  # bytes that did not decode: it could be any
+            self._unreadable.append(document)
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The numbers of which it matters whose they are."""
+        unreadable = (read_id(each.get("id")) for each in self._unreadable if isinstance(each, dict))
+        numbered = (number for number in unreadable if number is not None)
+        return frozenset((*self._exact, *self._alike, *self._theirs, *numbered))
+
+    @property
+    def references(self) -> frozenset[str]:
+        """The references of which it matters whose they are."""
+        orders = (*self._exact.values(), *self._alike.values(), *self._theirs.values())
+        return frozenset(text for each in orders if (text := _text(each.get("reference"))) is not None)
+
+    def result(self, known: Known) -> Created | Absent | Ambiguous:
+        """What the pages come to; raises `Unintelligible` when they prove nothing."""
+        if self._exact:
+            return self._of_exact(known)
+        doubtful = {number: each for number, each in self._doubtful() if not self._is_anothers(number, each, known)}
+        if doubtful:
+            return _ambiguous(
+                f"no order bears this reference, and {_orders(doubtful)}, which no return of ours owns, may be this"
+                " creation: it was made since the first attempt for the same customer, or its reference is alike",
+                doubtful.values(),
+            )
+        unreadable = [each for each in self._unreadable if not _is_owned(each, known)]
+        if unreadable:
+            raise Unintelligible(
+                "an order in the list has no readable number or reference", raw=as_document(unreadable[0])
+            )
+        missing = [each.number for each in known.recorded if each.number not in self._shown and self._reaches(each)]
+        if missing:
+            raise Unintelligible(
+                f"the list does not show {', '.join(missing[:20])}, which we recorded ourselves in its time:"
+                " what else it does not show may be there too"
+            )
+        return Absent()
+
+    def _of_exact(self, known: Known) -> Created | Ambiguous:
+        for number in self._exact:
+            owner = known.owner_of_number(number) or known.owner_of_reference(self._reference)
+            if owner is not None:
+                return _ambiguous(
+                    f"order {number} bears this reference at the carrier and {_belongs(owner)}", self._exact.values()
+                )
+        alike = {number: each for number, each in self._alike.items() if known.owner_of_number(number) is None}
+        (number, document), *others = self._exact.items()
+        if not others and not alike and not self._is_older(document):
+            return adopted(document)
+        found = {**self._exact, **alike}
+        return _ambiguous(
+            f"what bears this reference at the carrier ({_orders(found)}) is not surely, or not only, this creation",
+            found.values(),
         )
 
-    def _is_older(self, document: dict[str, Any]) -> bool:
+    def _doubtful(self) -> Iterable[tuple[str, Document]]:
+        return (*self._alike.items(), *self._theirs.items())
+
+    def _is_anothers(self, number: str, document: Document, known: Known) -> bool:
+        """Whether an order is another return's: it has its number, or exactly its reference.
+
+        A reference that is like ours, on an order for our customer, is not enough: both may have come to it.
+        """
+        if known.owner_of_number(number) is not None:
+            return True
+        reference = _text(document.get("reference"))
+        if reference is None or known.owner_of_reference(reference) is None:
+            return False
+        return number not in self._alike or self._customer is None or not _is_of(self._customer, document)
+
+    def _reaches(self, recorded: Recorded) -> bool:
+        """Whether the pages would show this number, had they nothing to hide."""
+        return recorded.started_at >= self._since + (timedelta(0) if self._at_end else _SURELY_REACHED)
+
+    def _is_older(self, document: Document) -> bool:
         made = _made_at(document)
         return made is not None and made < self._since
 
 
-def _reference(document: Any) -> str | None:
-    value = document.get("reference") if isinstance(document, dict) else None
-    if isinstance(value, str) and "\ufffd" in value:  # bytes that did not decode: it could be any, ours too
-        return None
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+def _ambiguous(message: str, documents: Iterable[Document]) -> Ambiguous:
+    shown = [{name: each.get(name) for name in ("id", "reference", "created_at")} for each in documents]
+    return Ambiguous(message, as_document(shown[:20]))
+
+
+def _orders(found: Iterable[str]) -> str:
+    numbers = sorted(found, key=int)
+    return f"order{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:20])}"
+
+
+def _belongs(owner: Owner) -> str:
+    has = "belongs to" if owner.number is not None else "may as well belong to"
+    return f"{has} the return {owner.reference} of account {owner.account}"
+
+
+def _is_owned(document: Any, known: Known) -> bool:
+    number = read_id(document.get("id")) if isinstance(document, dict) else None
+    return number is not None and known.owner_of_number(number) is not None
+
+
+def _is_of(customer: Party, document: Document) -> bool:
+    """Whether an address of the order is our customer's; which of the two the customer's is, no page says."""
+    addresses = (document.get(name) for name in ("origin_address", "destination_address"))
+    return any(may_be_the_customer(customer, _party(each)) for each in addresses if isinstance(each, dict))
+
+
+def _party(address: Document) -> Party:
+    place = Address(street=_line(address, "line_1"), postal_code=_line(address, "post_code"))
+    return Party(_line(address, "name"), _line(address, "email"), address=place)
+
+
+def _line(address: Document, name: str) -> str:
+    return _text(address.get(name)) or ""
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
 
 
 def _made_at(document: Any) -> datetime | None:
     return read_moment(document.get("created_at")) if isinstance(document, dict) else None
-
-
-def _folded(reference: str) -> str:
-    """As a carrier might have changed it on the way; then a person decides whether it is the same."""
-    visible = "".join(char for char in unicodedata.normalize("NFKC", reference) if unicodedata.category(char) != "Cf")
-    return " ".join(visible.casefold().split())

@@ -1,0 +1,70 @@
+"""Which accounts a carrier cannot tell from one another, since they send with one key, and which share its numbers."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from worker.domain.pacing import Pace
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an account is to its carrier, by the carrier's name, the origin of its API, and a fingerprint of the key.
+
+    `origin` is scheme, host and port. `key` None: there is none at present, and so nobody who shares it.
+    """
+
+    carrier: str
+    origin: tuple[str, str, int | None]
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """The accounts beside one, itself among them, by name in their order.
+
+    `near` are at the same carrier's same address, where a number means one order; those of `same_key` see each other's
+    orders, and the carrier counts their requests together.
+    """
+
+    near: tuple[str, ...]
+    same_key: tuple[str, ...]
+
+    @property
+    def first(self) -> str:
+        """The one whose row holds the pace of all: every worker with these settings chooses the same."""
+        return self.same_key[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What an account's requests are drawn from: the row of an account, by its name, at a pace; None: no limit."""
+
+    account: str
+    pace: Pace | None
+
+
+def alone(name: str) -> Kin:
+    """An account that has no other beside it."""
+    return Kin((name,), (name,))
+
+
+def kin_of(name: str, identities: Mapping[str, Identity]) -> Kin:
+    """The accounts beside `name` among those configured."""
+    own = identities[name]
+    near = sorted(
+        other for other, each in identities.items() if (each.carrier, each.origin) == (own.carrier, own.origin)
+    )
+    same_key = [other for other in near if other == name or (own.key is not None and identities[other].key == own.key)]
+    return Kin(tuple(near), tuple(same_key))
+
+
+def sharing(identities: Mapping[str, Identity]) -> list[tuple[str, ...]]:
+    """Each group of accounts that share a key."""
+    groups = {kin_of(name, identities).same_key for name in identities}
+    return sorted(group for group in groups if len(group) > 1)
+
+
+def common_pace(paces: Iterable[Pace | None]) -> Pace | None:
+    """The one pace of accounts that share a key: the slowest, since whoever counts them counts all; None: no limit."""
+    limited = [pace for pace in paces if pace is not None]
+    return min(limited, key=lambda pace: pace.rate_per_minute, default=None)
