@@ -29,6 +29,7 @@ from worker.domain.lifecycle import State, Step
 from worker.domain.tracking import TrackingStatus
 from worker.settings import Settings, load
 from worker.settings.table import Table
+from worker.simulator import FAULTS
 from worker.store.database import Database
 from worker.store.queries import Backlog
 from worker.store.schema import migrate
@@ -53,6 +54,11 @@ def snippet(mark: str, page: str = README) -> str:
 @pytest.mark.parametrize("name", sorted(typer.main.get_command(application).commands))  # type: ignore[attr-defined]
 def test_every_command_is_in_the_readme(name: str) -> None:
     assert f"`returns-worker {name}" in README
+
+
+def test_every_fault_is_in_its_page_with_what_it_does() -> None:
+    page = (ROOT / "docs" / "simulator.md").read_text(encoding="utf-8")
+    assert [f"| `{name}` | {text} |" for name, text in FAULTS.items()] == re.findall(r"^\| `.*", page, re.MULTILINE)
 
 
 def test_every_metric_is_in_the_readme_with_its_type_and_labels() -> None:
