@@ -17,10 +17,13 @@ from worker.simulator import Simulator
 from worker.simulator.faults import (
     Fault,
     busy,
+    changed_references,
     cut,
+    empty_list,
     garbage,
     hang,
     html,
+    lagging_list,
     long_headers,
     not_found,
     server_error,
@@ -153,7 +156,12 @@ class Storm:
 
     async def _trouble_carrier(self) -> None:
         operation = self.chance.choice(["create", "create", "rp_create", "rp_create", "status", "label", "rp_orders"])
-        self.carrier.inject(operation, _carrier_fault(self.chance))
+        fault = _carrier_fault(self.chance)
+        if operation == "rp_orders" and self.chance.random() < 0.5:
+            kinds = ["number", "entities", "separator", "cut", "dropped", "replaced"]
+            changed = changed_references(self.chance.choice(kinds))
+            fault = self.chance.choice([changed, lagging_list(5), empty_list()])
+        self.carrier.inject(operation, fault)
         self.happened["carrier faults"] += 1
 
     async def person_releases(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from tests.steps.scripted import POLICY, Loop, ScriptedCarrier, make_loop
+from worker.domain.kin import Kin
 from worker.domain.outcomes import Created
 from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
@@ -69,7 +70,7 @@ async def test_a_status_that_names_another_returns_label_code_is_not_this_return
         assert (row["error_code"], row["attempts"]) == ("unintelligible_answer", 1)
         assert f"label code 7RET-{other}, which is {other}'s" in row["error_message"]
     assert [number for *_, number in await _packages(loop)] == [None, None, None]
-    assert capsys.readouterr().out.count("answer_of_another_return") == 2
+    assert "".join(capsys.readouterr()).count("answer_of_another_return") == 2
     assert loop.metrics.unknown_label_codes.labels("default")._value.get() == 0
 
 
@@ -79,6 +80,7 @@ async def test_a_code_of_a_return_of_another_account_of_the_carrier_is_another_r
     other = ScriptedCarrier()
     loop = await _followed(database, tmp_path, {}, other=other)
     other.codes = lambda reference: ["7RET-A"]
+    loop.accounts["other"].beside = lambda: Kin(("default", "other"), ("other",))
     await loop.insert("D", account="other", state="tracking")
     await loop.turn()
     (row,) = [row for row in await loop.rows() if row["reference"] == "D"]
@@ -106,7 +108,7 @@ async def test_codes_that_nobody_knows_are_kept_counted_and_warned_of_once(
         ("C", 1, "7RET-C", None),
     ]
     assert loop.metrics.unknown_label_codes.labels("default")._value.get() == 2
-    assert capsys.readouterr().out.count("unknown_label_codes") == 1
+    assert "".join(capsys.readouterr()).count("unknown_label_codes") == 1
 
 
 async def test_a_code_that_a_mere_status_named_is_nobodys(database: Database, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
@@ -14,6 +15,7 @@ from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from worker.carriers.port import OutcomeUnknown
 from worker.domain.health import Circuit
 from worker.domain.outcomes import Created
+from worker.domain.ramp import Ramp
 from worker.store.database import Database
 from worker.store.holds import begin_with_one, change_health, read_accounts
 
@@ -124,13 +126,34 @@ async def test_over_all_workers_one_is_in_flight_after_a_start(database: Databas
     assert carrier.count("create") == 1
 
 
+async def test_while_creations_are_held_back_what_is_in_doubt_is_settled_and_what_was_withdrawn_ends(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier = ScriptedCarrier()
+    loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8)
+    await loop.insert("DOUBT", *(f"R{number}" for number in range(50)), "GONE")
+    await loop.execute("UPDATE return_order SET create_started_at = created_at WHERE reference = 'DOUBT'")
+    await loop.execute("UPDATE return_order SET cancel_requested_at = created_at WHERE reference = 'GONE'")
+    await change_health(
+        database,
+        "default",
+        lambda health, now: replace(health, creations=Circuit(5, now + timedelta(minutes=15))),
+    )
+    for _ in range(3):
+        await loop.turn()
+    states = {row["reference"]: row["state"] for row in await loop.rows("reference, state")}
+    assert (states["DOUBT"], states["GONE"]) == ("needs_attention", "cancelled")
+    assert carrier.count("create") == 0
+    assert all(row["claims"] == 0 and row["lease_owner"] is None for row in await loop.rows("claims, lease_owner"))
+
+
 async def test_after_a_pause_one_is_in_flight_again(database: Database, tmp_path: Path) -> None:
     carrier = ScriptedCarrier()
     loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=8)
     await change_health(
         database,
         "default",
-        lambda health, now: health.__class__(ramp=health.ramp.__class__(64, None, now - timedelta(minutes=2))),
+        lambda health, now: replace(health, ramp=Ramp(64, None, now - timedelta(minutes=2))),
     )
     await loop.insert(*(f"R{number}" for number in range(20)))
     carrier.gate.clear()

@@ -16,7 +16,7 @@ from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
 from worker.store.accounts import read_agendas
 from worker.store.by_hand import Choice, choose
-from worker.store.claims import Lane, claim, claim_seen, hand_back, start_creation
+from worker.store.claims import Lane, claim, claim_seen, claim_to_settle, hand_back, start_creation
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.queries import find_orders, read_backlog
 from worker.store.records import record
@@ -149,6 +149,18 @@ async def test_claims_and_agendas_walk_the_index_of_due_rows(big: Database, big_
         assert plan.count("return_order_due") >= 2
         _reads_no_table(plan)
         _sorts_nothing(plan)
+
+
+async def test_what_is_in_doubt_is_found_at_the_end_of_a_backlog_that_may_not_be_sent(
+    big: Database, big_url: str
+) -> None:
+    plans = await plans_of(big, big_url, lambda: claim_to_settle(big, "busy", 4, "worker-1", OVER))
+    careful = {"busy"}
+    plans += await plans_of(big, big_url, lambda: claim(big, lanes(1), "worker-1", OVER, careful=careful))
+    assert len(plans) >= 2
+    for plan in plans:
+        for line in plan.splitlines():
+            assert "Seq Scan on return_order" not in line and not line.startswith("SCAN return_order"), plan
 
 
 async def test_what_is_over_is_not_looked_at_to_count_what_is_not(big: Database, big_url: str) -> None:

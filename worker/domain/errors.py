@@ -35,8 +35,9 @@ MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.CREATE_OUTCOME_UNKNOWN: "a creation was sent and its answer lost or unreadable: look at the carrier's;"
     " while still `pending` the worker looks itself",
     ErrorCode.CARRIER_REF_TAKEN: "the carrier answered a creation with a number that another return already has",
-    ErrorCode.REFERENCE_NOT_UNIQUE: "a lost creation was looked up, and what bears its reference at the carrier is not"
-    " surely it: several orders, an older one, or one that is spelled otherwise",
+    ErrorCode.REFERENCE_NOT_UNIQUE: "a lost creation was looked up, and what the carrier shows may be it, but not"
+    " surely: several orders, an older one, one whose reference is alike, one of the same customer, one of another"
+    " account's",
     ErrorCode.WORKER_CRASHED: "five claims in a row ended without a result: something about this row kills its workers",
     ErrorCode.CARRIER_UNREACHABLE: "no connection to the carrier, or an address that takes no creations; nothing was"
     " sent",

@@ -31,7 +31,7 @@ from worker.steps.recorder import Recorder
 from worker.steps.sweep import MANY, Sweeps, Tools
 from worker.store.accounts import Agenda, read_agendas
 from worker.store.claimed import Claimed
-from worker.store.claims import Lane, claim
+from worker.store.claims import Lane, claim, claim_to_settle
 from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
@@ -39,6 +39,7 @@ from worker.telemetry.metrics import Metrics
 _CATCH_UP = 0.1  # seconds between looks at whether results can be written again
 _ABOUT_NOW = 0.1  # seconds; what was recorded a moment ago may be due a statement's length from now
 _COMPANY = 0.05  # seconds that what becomes due may wait for more, so that a turn is worth its statements
+_SETTLED_AT_ONCE = 4  # look-ups beside creations that are held back
 _LONGEST_PAUSE = 2.0  # seconds between tries at a database that is away: work goes on soon after it is back
 
 log = structlog.get_logger()
@@ -189,8 +190,18 @@ class Advance:
             self._start(claimed, asked_at)
         for account in open_accounts.values():
             self._note_turn()
+            if account.held_back and suspect is None:
+                await self._settle(account, lease)
             await self._circuits.return_probe(account)  # that nothing was found for
         return pause
+
+    async def _settle(self, account: Account, lease: timedelta) -> None:
+        """While creations are held back, what is in doubt is looked up and what was withdrawn ends all the same."""
+        quota, _ = await account.meter.prepare(min(account.free, _SETTLED_AT_ONCE))
+        if quota:
+            asked_at = self._clock()
+            for claimed in await claim_to_settle(self._database, account.name, quota, self._owner, lease):
+                self._start(claimed, asked_at)
 
     def _note_turn(self) -> None:
         """The loop still turns, even where it can do nothing but wait: /livez and the metric say the same."""

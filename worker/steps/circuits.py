@@ -42,7 +42,9 @@ class Circuits:
         health = replace(agenda.health, ramp=UNCOUNTED) if account.stopped else agenda.health
         taken, probe = admitted(health, due, agenda.now, untried)
         account.careful = health.ramp.allowed(agenda.now) is not None
-        account.held_back = account.careful and due.get(Step.CREATE, 0) > taken.get(Step.CREATE, 0)
+        account.held_back = due.get(Step.CREATE, 0) > taken.get(Step.CREATE, 0) and not agenda.health.account.is_open(
+            agenda.now
+        )
         return taken, probe
 
     async def take_probe(self, account: Account, step: Step) -> bool:

@@ -1,15 +1,17 @@
 """Creates a return at its carrier: check, commit the intent, send once; and sees to what became of a lost answer."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 from worker.carriers.port import Carrier, CarrierError, Searchable, WrongAddress
 from worker.domain.kin import Kin
-from worker.domain.outcomes import Failed, Interrupted, Invalid, Outcome, SendingStopped
+from worker.domain.outcomes import Created, Failed, Interrupted, Invalid, Outcome, RefTaken, SendingStopped
 from worker.domain.payload import InvalidPayload
 from worker.domain.returns import ReturnOrder
 from worker.steps.look_up import look_up
 from worker.store.claims import start_creation
-from worker.store.database import Database
+from worker.store.database import Database, DatabaseUnavailable
+from worker.store.ownership import read_owners
 
 
 async def create(
@@ -42,6 +44,21 @@ async def create(
     if await start_creation(database, order, call) is None:
         return None
     try:
-        return await carrier.create(creation)
+        created = await carrier.create(creation)
     except CarrierError as error:
         return Failed(error.kind, error.message, error.retry_after, error.raw, isinstance(error, WrongAddress))
+    return await _unless_anothers(order, created, database, kin)
+
+
+async def _unless_anothers(order: ReturnOrder, created: Created, database: Database, kin: Kin) -> Created | RefTaken:
+    """A carrier may answer with an order that it has already; in one account the database itself tells, across them we.
+
+    Whether the database can be asked does not matter to what happened: that must be recorded either way.
+    """
+    others = [name for name in kin.near if name != order.account]
+    if others:
+        with suppress(DatabaseUnavailable):
+            numbers = {created.carrier_ref}
+            if await read_owners(database, order.id, near=others, same_key=(), numbers=numbers, references=()):
+                return RefTaken(created.carrier_ref, created.raw)
+    return created

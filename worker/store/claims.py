@@ -73,7 +73,32 @@ UPDATE return_order AS o
 RETURNING {POSTGRESQL_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed_at
 """)
 
+# What is in doubt, or was withdrawn, became due a moment ago, else somebody would have taken it: of a long backlog the
+# end is looked at. A row with claims that came to nothing is left to the claim that tries it alone.
+_SETTLE = """SELECT r.id FROM (
+    SELECT l.id FROM return_order l
+     WHERE l.account = :account AND l.next_step = 'create' AND l.due_at <= {now}
+     ORDER BY l.due_at DESC, l.id DESC LIMIT 1000) AS last JOIN return_order r ON r.id = last.id
+   WHERE (r.create_started_at IS NOT NULL OR r.cancel_requested_at IS NOT NULL) AND r.claims = 0
+     AND (r.lease_until IS NULL OR r.lease_until < {now})
+   ORDER BY r.due_at, r.id LIMIT :quota"""
+
+_POSTGRESQL_SETTLE = text(f"""
+WITH taken AS MATERIALIZED ({_SETTLE.format(now="now()")} FOR UPDATE OF r SKIP LOCKED)
+UPDATE return_order AS o
+   SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
+       lease_token = o.lease_token + 1, claims = o.claims + 1
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
+RETURNING {POSTGRESQL_RETURNED}, CAST(o.payload AS text) AS payload, now() AS claimed_at
+""")
+
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+_SQLITE_SETTLE = text(f"""
+UPDATE return_order
+   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
+       lease_token = lease_token + 1, claims = claims + 1
+ WHERE id IN ({_SETTLE.format(now=_SQLITE_NOW)})
+RETURNING {SQLITE_RETURNED}, payload, {_SQLITE_NOW} AS claimed_at""")
 _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
@@ -215,6 +240,19 @@ async def claim_seen(
     async with database.statement() as connection:
         claimed = [read_claimed(row) for row in await connection.execute(statement, parameters)]
     return [replace(each, order=each.order._replace(next_step=Step.TRACK)) for each in claimed]
+
+
+async def claim_to_settle(database: Database, account: str, quota: int, owner: str, lease: timedelta) -> list[Claimed]:
+    """Take creations that are in doubt, and returns not yet sent that were withdrawn, while no creation may be sent."""
+    held = lease.total_seconds()
+    postgresql = database.dialect == POSTGRESQL
+    parameters = {"account": account, "quota": quota, "owner": owner}
+    async with database.statement() as connection:
+        result = await connection.execute(
+            _POSTGRESQL_SETTLE if postgresql else _SQLITE_SETTLE,
+            parameters | {"lease": held if postgresql else f"{held:+.3f} seconds"},
+        )
+        return [read_claimed(row) for row in result]
 
 
 async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:
