@@ -14,7 +14,20 @@ from tests.process.running import PAYLOAD, PILOT_PAYLOAD, RunningWorker
 from tests.process.shop import Shop
 from tests.proxy import Proxy
 from worker.simulator import Simulator
-from worker.simulator.faults import Fault, busy, cut, garbage, hang, html, server_error, throttled, truncated
+from worker.simulator.faults import (
+    Fault,
+    busy,
+    changed_references,
+    cut,
+    empty_list,
+    garbage,
+    hang,
+    html,
+    lagging_list,
+    server_error,
+    throttled,
+    truncated,
+)
 
 Trouble = Callable[[], Awaitable[None]]
 
@@ -135,7 +148,10 @@ class Storm:
 
     async def _trouble_carrier(self) -> None:
         operation = self.chance.choice(["create", "create", "rp_create", "rp_create", "status", "label", "rp_orders"])
-        self.carrier.inject(operation, _carrier_fault(self.chance))
+        fault = _carrier_fault(self.chance)
+        if operation == "rp_orders" and self.chance.random() < 0.5:
+            fault = self.chance.choice([changed_references("replaced"), lagging_list(5), empty_list()])
+        self.carrier.inject(operation, fault)
         self.happened["carrier faults"] += 1
 
     async def _trouble_network(self) -> None:
