@@ -60,6 +60,31 @@ async def test_an_answer_that_proves_nothing_costs_one_return_and_a_retry_makes_
     assert await _count(shop, "default", "pending", 15)
 
 
+@pytest.mark.parametrize("warm", [False, True])
+async def test_a_carrier_that_breaks_costs_at_most_what_is_in_flight(
+    start: Start, shop: Shop, carrier: Simulator, warm: bool
+) -> None:
+    """Broken when the worker starts: one return. Breaking at full speed: eight, as many as there are places."""
+    worker = await start().ready()
+    if warm:
+        for number in range(30):
+            await shop.insert(f"WELL-{number}", PAYLOAD)
+        await until(lambda: len(carrier.orders) == 30, 20, lambda: worker.log_text)
+    known = len(carrier.orders)
+    carrier.inject("create", reply(200, {"Content-Type": "application/json"}, "{}", process=True), None)
+    values = ", ".join(f"('LOST-{number}', ?1)" for number in range(100))
+    await shop.execute(f"INSERT INTO return_order (reference, payload) VALUES {values}", PAYLOAD)
+    await until(lambda: worker.saw("circuit_opened"), 20, lambda: worker.log_text)
+    await until(lambda: _nothing_in_flight(worker), 5)
+    lost = len(carrier.orders) - known
+    assert 1 <= lost <= (8 if warm else 1)
+    await until(lambda: _count(shop, "default", "needs_attention", lost), 10, lambda: worker.log_text)
+
+
+async def _nothing_in_flight(worker: RunningWorker) -> bool:
+    return await worker.metric('returns_worker_in_flight{account="default"}') == 0
+
+
 async def _count(shop: Shop, account: str, state: str, count: int) -> bool:
     rows = await shop.execute("SELECT id FROM return_order WHERE account = ?1 AND state = ?2", account, state)
     return len(rows) >= count if state == "tracking" else len(rows) == count

@@ -14,8 +14,11 @@ from tests.process.running import until
 from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from worker.carriers.port import OutcomeUnknown
 from worker.domain.health import Circuit
+from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Created
 from worker.domain.ramp import Ramp
+from worker.store.accounts import database_now
+from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.holds import begin_with_one, change_health, read_accounts
 
@@ -164,3 +167,13 @@ async def test_after_a_pause_one_is_in_flight_again(database: Database, tmp_path
     carrier.gate.set()
     await _work_off(loop)
     assert carrier.count("create") == 20
+
+
+async def test_a_doubt_that_is_told_between_the_look_and_the_claim_counts(database: Database, tmp_path: Path) -> None:
+    loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}, full_speed=False)
+    await loop.insert("R1")
+    opened = Circuit(5, await database_now(database) + timedelta(seconds=30))
+    await change_health(database, "default", lambda health, now: replace(health, creations=opened))
+    lane, lease = [Lane("default", Step.CREATE, 1)], timedelta(seconds=90)
+    assert await claim(database, lane, "test", lease, careful={"default": False}) == []
+    assert len(await claim(database, lane, "test", lease, careful={"default": True})) == 1

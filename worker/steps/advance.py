@@ -176,7 +176,7 @@ class Advance:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), _COMPANY))
         self._note_turn()
         asked_at = self._clock()
-        careful = {name for name, account in open_accounts.items() if account.careful}
+        careful = {name: each.probe is Step.CREATE for name, each in open_accounts.items() if each.careful}
         lease = timedelta(seconds=self._timing.lease)
         taken = await claim(self._database, lanes, self._owner, lease, marks, careful)
         self.claimed += len(taken)
@@ -293,6 +293,8 @@ class Advance:
                 else:
                     key = account.key_fingerprint()  # the one that is sent: it may be replaced before the answer comes
                     outcome = await self._do(held)
+                if is_well(outcome) is False:  # it counts before its place, or its row, is free for the next one
+                    await self._hear(held, outcome)
         finally:
             account.in_hand -= 1
         if outcome is None:
@@ -320,11 +322,8 @@ class Advance:
         return outcome
 
     async def _record(self, held: Held, outcome: Outcome, key: str) -> None:
-        """Write down what became of it. A failure counts first: once the row is free the next one may be sent."""
+        """Write down what became of it."""
         order, account, now = held.claimed.order, held.account, held.database_time(self._clock())
-        is_failure = is_well(outcome) is False
-        if is_failure:
-            await self._hear(held, outcome)
         decision = decide(order, outcome, now, account.policy, self._chance())
         if decision.hold is not None:
             await account.wait(decision.hold, key, self._database, self._metrics)
@@ -340,7 +339,7 @@ class Advance:
                 await self._hear(held, taken)
                 await self._recorder.now(order, decide(order, taken, now, account.policy, self._chance()))
                 return
-        if not is_failure:
+        if is_well(outcome) is not False:
             await self._hear(held, outcome)
 
     async def _hear(self, held: Held, outcome: Outcome | None) -> None:

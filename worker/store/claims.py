@@ -5,9 +5,10 @@ only un-indexed columns; and it raises `lease_token`, the fence that every later
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import text
@@ -127,6 +128,7 @@ UPDATE return_order
 RETURNING create_started_at"""),
 }
 
+NOBODY: Mapping[str, bool] = MappingProxyType({})
 _ANY = 1000  # as many as an account may have places for
 _RAMP = {
     POSTGRESQL: text(f"SELECT {HEALTH}, now() AS now FROM carrier_account a WHERE name = :name FOR UPDATE SKIP LOCKED"),
@@ -174,12 +176,12 @@ async def claim(
     owner: str,
     lease: timedelta,
     marks: Marks = NO_MARKS,
-    careful: Collection[str] = (),
+    careful: Mapping[str, bool] = NOBODY,
 ) -> list[Claimed]:
     """Take up to each lane's quota of due rows, earliest first; rows leased by others are passed over.
 
     On PostgreSQL a lane that has a mark goes on after it. The creations of accounts that are `careful` are counted over
-    all workers, and no more are taken than their ramps allow.
+    all workers, and no more are taken than their ramps and circuits allow now; True: the circuit's probe is ours.
     """
     wanted = [lane for lane in lanes if lane.quota > 0]
     if not wanted:
@@ -187,7 +189,7 @@ async def claim(
     counted = [lane for lane in wanted if lane.step is Step.CREATE and lane.account in careful]
     async with database.transaction() if counted else database.statement() as connection:
         for lane in counted:
-            allowed = await _allowed(database, connection, lane.account)
+            allowed = await _allowed(database, connection, lane.account, probing=careful[lane.account])
             wanted[wanted.index(lane)] = replace(lane, quota=min(lane.quota, allowed))
         wanted = [lane for lane in wanted if lane.quota > 0]
         if not wanted:
@@ -206,8 +208,10 @@ async def claim(
     return sorted(claimed, key=lambda row: (row.due_at or row.claimed_at, row.order.id))
 
 
-async def _allowed(database: Database, connection: AsyncConnection, account: str) -> int:
+async def _allowed(database: Database, connection: AsyncConnection, account: str, *, probing: bool) -> int:
     """How many more creations may be taken; the account's row is locked, so that nobody else counts meanwhile.
+
+    What was known when the turn began may be over: a doubt that another step has told since counts here.
 
     Rows that are leased lie at the beginning of what is due. A row that somebody locks stands for none.
     """
@@ -216,7 +220,10 @@ async def _allowed(database: Database, connection: AsyncConnection, account: str
         return 0
     now = read_moment(found["now"])
     assert now is not None
-    allowed = read_health(found).ramp.allowed(now)
+    health = read_health(found)
+    if health.creations.is_open(now) and not probing:
+        return 0
+    allowed = health.ramp.allowed(now)
     if allowed is None:
         return _ANY
     in_flight = (await connection.execute(_IN_FLIGHT[database.dialect], {"name": account})).scalar_one()
