@@ -86,6 +86,9 @@ by_status.in_transit.first = "200ms"
 [retry]
 first = "100ms"
 cap = "500ms"
+[circuit]
+first = "300ms"
+cap = "1s"
 [worker]
 tick = "200ms"
 lease = "5s"

@@ -81,8 +81,8 @@ async def test_a_carrier_that_asks_to_wait_is_heard_by_every_worker(
 async def test_a_carrier_that_is_down_is_asked_once_in_a_while_and_then_everything_goes_on(
     start: Start, shop: Shop, carrier: Simulator, config: Path, database_url: str
 ) -> None:
-    config.write_text(config.read_text() + '[circuit]\nfirst = "1s"\ncap = "2s"\n')
-    workers = [await start().ready() for _ in range(1 if database_url.startswith("sqlite") else 2)]
+    circuit = {"RETURNS_WORKER_CIRCUIT__FIRST": "1s", "RETURNS_WORKER_CIRCUIT__CAP": "2s"}
+    workers = [await start(**circuit).ready() for _ in range(1 if database_url.startswith("sqlite") else 2)]
     await _insert_stuck(shop, 12)
     await until(lambda: len(carrier.requests("status")) > 30, 20, lambda: workers[0].log_text)
     carrier.inject("status", server_error(), None)

@@ -11,6 +11,7 @@ from worker.simulator import Simulator
 from worker.simulator.faults import reply
 
 Start = Callable[..., RunningWorker]
+OPEN_FOR_LONG = {"RETURNS_WORKER_CIRCUIT__FIRST": "30s", "RETURNS_WORKER_CIRCUIT__CAP": "30s"}
 pytestmark = on_sqlite  # what is asked of the carrier does not depend on the database
 
 
@@ -22,7 +23,7 @@ async def _all_looked_at(shop: Shop) -> bool:
 async def test_a_front_that_passes_a_creation_on_and_answers_404_gets_one(
     start: Start, shop: Shop, carrier: Simulator, status: int
 ) -> None:
-    worker = await start().ready()
+    worker = await start(**OPEN_FOR_LONG).ready()
     carrier.inject("create", reply(status, process=True), None)
     carrier.inject("rp_create", reply(status, process=True), None)
     for number in range(16):
@@ -50,7 +51,7 @@ async def test_a_front_that_passes_a_creation_on_and_answers_404_gets_one(
 async def test_an_answer_that_proves_nothing_costs_one_return_and_a_retry_makes_no_second_one(
     start: Start, shop: Shop, carrier: Simulator, status: int
 ) -> None:
-    worker = await start().ready()
+    worker = await start(**OPEN_FOR_LONG).ready()
     carrier.inject("create", reply(status, process=True), None)
     for number in range(16):
         await shop.insert(f"I-{number}", PAYLOAD)
@@ -65,7 +66,7 @@ async def test_a_carrier_that_breaks_costs_at_most_what_is_in_flight(
     start: Start, shop: Shop, carrier: Simulator, warm: bool
 ) -> None:
     """Broken when the worker starts: one return. Breaking at full speed: eight, as many as there are places."""
-    worker = await start().ready()
+    worker = await start(**OPEN_FOR_LONG).ready()
     if warm:
         for number in range(30):
             await shop.insert(f"WELL-{number}", PAYLOAD)

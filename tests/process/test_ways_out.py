@@ -17,7 +17,7 @@ async def test_a_person_leads_every_held_and_rejected_return_out(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
     text = config.read_text().replace('timeout = "2s"', 'timeout = "1s"').replace('lease = "5s"', 'lease = "2s"')
-    config.write_text(text + '[circuit]\nfirst = "200ms"\ncap = "200ms"\n')  # each lost creation opens it
+    config.write_text(text)
     worker = await start().ready()
     carrier.inject("create", cut(process=True), 1)
     await shop.insert("MADE")

@@ -64,7 +64,8 @@ def _configured(folder: Path, carrier: Simulator) -> Path:
     assert POLLING in text
     text = text.replace(POLLING, '[polling]\nfirst = "2s"\nfactor = 1.2\ncap = "4s"\nby_status.in_transit.first = "2s"')
     file = folder / "worker.toml"
-    file.write_text(text.replace('level = "debug"', 'level = "info"') + '[circuit]\nfirst = "2s"\ncap = "8s"\n')
+    text = text.replace('level = "debug"', 'level = "info"')
+    file.write_text(text.replace('first = "300ms"\ncap = "1s"', 'first = "2s"\ncap = "8s"'))
     return file
 
 

@@ -44,6 +44,8 @@ rate_per_minute = 0
 first = "300ms"
 cap = "300ms"
 by_status.in_transit.first = "300ms"
+[circuit]
+first = "1s"
 [retry]
 first = "300ms"
 cap = "1s"
