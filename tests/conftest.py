@@ -29,5 +29,5 @@ __all__ = [
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two: most tests wait for a process or a moment. The long forms measure, and have the machine to themselves."""
-    return 2 if "not long" in config.option.markexpr else 0
+    """Three: most tests wait for a process or a moment. The long forms measure, and have the machine to themselves."""
+    return 3 if "not long" in config.option.markexpr else 0

@@ -78,7 +78,7 @@ async def test_a_carrier_that_breaks_costs_at_most_what_is_in_flight(
     await until(lambda: worker.saw("circuit_opened"), 20, lambda: worker.log_text)
     await until(lambda: _nothing_in_flight(worker), 5)
     lost = len(carrier.orders) - known
-    assert 1 <= lost <= (8 if warm else 1)
+    assert 1 <= lost <= (8 if warm else 1), worker.log_text
     await until(lambda: _count(shop, "default", "needs_attention", lost), 10, lambda: worker.log_text)
 
 

@@ -33,7 +33,8 @@ class Account:
 
     `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
     `sweeping`: its due polls are being answered by the carrier's list. `address` is where its requests go; `stopped`:
-    no creation is sent there. `careful`: its creations in flight are counted; `held_back`: more of them are due.
+    no creation is sent there. `careful`: its creations in flight are counted; `held_back`: more of them are due;
+    `slowdowns`: how often a failure here had them counted from one on.
     `health` is what was last known of it; `probe` says which step's next row shall find out whether a carrier that
     failed is well again, `untried` which step's came to nothing the last time.
     `beside` tells which accounts are at the same address, and which share its key now; None: it has none beside it.
@@ -54,6 +55,7 @@ class Account:
     stopped: bool = False
     careful: bool = False
     held_back: bool = False
+    slowdowns: int = 0
     health: Health = field(default_factory=Health)
     probe: Step | None = None
     untried: Step | None = None

@@ -158,6 +158,7 @@ class Advance:
         # tell that something is left behind.
         most = max(MANY, *(account.capacity for account in open_accounts.values())) + 1
         marks = self._backlogs.marks(self._clock())
+        slowdowns = {name: account.slowdowns for name, account in open_accounts.items()}
         agendas = await read_agendas(self._database, open_accounts, most, marks)
         pause = self._timing.tick
         lanes: list[Lane] = []
@@ -176,7 +177,9 @@ class Advance:
                 pause = min(pause, max((next_at - agenda.now).total_seconds(), _COMPANY))
         self._note_turn()
         asked_at = self._clock()
-        careful = {name: each.probe is Step.CREATE for name, each in open_accounts.items() if each.careful}
+        # What failed since the agenda was read is not in it.
+        counted = [each for name, each in open_accounts.items() if each.careful or each.slowdowns != slowdowns[name]]
+        careful = {each.name: each.probe is Step.CREATE for each in counted}
         lease = timedelta(seconds=self._timing.lease)
         taken = await claim(self._database, lanes, self._owner, lease, marks, careful)
         self.claimed += len(taken)

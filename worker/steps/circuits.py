@@ -102,6 +102,8 @@ class Circuits:
             self._metrics.storage_errors.labels("record").inc()  # the next answer tells the same
             return False
         account.paused = account.paused or account.health.account.is_open(now)
+        if account.health.ramp != before.ramp and account.health.ramp.allowed(now) == 1:
+            account.slowdowns += 1
         for name, circuit in account.health.circuits.items():
             _tell(account, name, before.circuits[name], circuit, now)
         return (account.health.ramp.allowed(now) or _ANY) > (before.ramp.allowed(now) or _ANY)
