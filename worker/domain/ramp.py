@@ -43,6 +43,9 @@ class Ramp:
         return Ramp(min(2 * allowed, _FULL_SPEED), self.since, now)
 
 
+ANY = 1000
+"""As many as an account may have places for, where `allowed` says None and a number is needed."""
+
 UNCOUNTED = Ramp(_FULL_SPEED, None, datetime.max.replace(tzinfo=UTC))
 """Where nothing is sent."""
 

@@ -310,8 +310,8 @@ class Advance:
     async def _do(self, held: Held) -> Outcome | None:
         order, account = held.claimed.order, held.account
         allowance, outcome = Allowance(held.begin_until, held.token_until), None
-        # Should one of these end it, nothing was sent that changes anything: an intent may or may not be committed, and
-        # handing back clears it.
+        # When one of these ends it, nothing was sent that changes anything. An intent may have been committed; handing
+        # back clears it.
         with (
             suppress(NoTimeLeft, DatabaseUnavailable),
             account.meter.spending(allowance),

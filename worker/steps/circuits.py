@@ -10,7 +10,7 @@ import structlog
 from worker.domain.health import Circuit, Health, admitted, after, is_tried, is_well, probed
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Outcome
-from worker.domain.ramp import UNCOUNTED
+from worker.domain.ramp import ANY, UNCOUNTED
 from worker.domain.returns import ReturnOrder
 from worker.steps.accounts import Account
 from worker.store.accounts import Agenda
@@ -106,10 +106,7 @@ class Circuits:
             account.slowdowns += 1
         for name, circuit in account.health.circuits.items():
             _tell(account, name, before.circuits[name], circuit, now)
-        return (account.health.ramp.allowed(now) or _ANY) > (before.ramp.allowed(now) or _ANY)
-
-
-_ANY = 1000  # more than an account has places for
+        return (account.health.ramp.allowed(now) or ANY) > (before.ramp.allowed(now) or ANY)
 
 
 def _tell(account: Account, circuit: str, before: Circuit, now: Circuit, at: datetime) -> None:

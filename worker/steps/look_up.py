@@ -30,7 +30,7 @@ async def look_up(order: ReturnOrder, carrier: Searchable, database: Database, k
     except Stopping:
         raise
     except NoTimeLeft:
-        # Handed back it would begin anew, and never end where the list is too long for the pace.
+        # Handed back it would start over, and never end where the list is too long for the pace.
         return Failed(FailureKind.UNINTELLIGIBLE, "the list is too long to be searched within one lease")
     except CarrierError as error:
         return Failed(error.kind, error.message, error.retry_after, error.raw)

@@ -1,4 +1,4 @@
-"""Does what a claimed row comes to: the call to the carrier, or an outcome that needs none."""
+"""Does the next step of a claimed row: calls the carrier, or gives the outcome that needs no call."""
 
 from datetime import timedelta
 

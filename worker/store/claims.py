@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.lifecycle import Step
+from worker.domain.ramp import ANY
 from worker.domain.returns import ReturnOrder
 from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment, sqlite_text
@@ -129,7 +130,6 @@ RETURNING create_started_at"""),
 }
 
 NOBODY: Mapping[str, bool] = MappingProxyType({})
-_ANY = 1000  # as many as an account may have places for
 _RAMP = {
     POSTGRESQL: text(f"SELECT {HEALTH}, now() AS now FROM carrier_account a WHERE name = :name FOR UPDATE SKIP LOCKED"),
     SQLITE: text(f"SELECT {HEALTH}, {_SQLITE_NOW} AS now FROM carrier_account a WHERE name = :name"),
@@ -225,7 +225,7 @@ async def _allowed(database: Database, connection: AsyncConnection, account: str
         return 0
     allowed = health.ramp.allowed(now)
     if allowed is None:
-        return _ANY
+        return ANY
     in_flight = (await connection.execute(_IN_FLIGHT[database.dialect], {"name": account})).scalar_one()
     return max(0, allowed - int(in_flight))
 
