@@ -21,7 +21,7 @@ from worker.store.claims import start_creation
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import find_orders, read_backlog
 from worker.store.records import Standing, record, standings
-from worker.store.schema import schema_state
+from worker.store.schema import SchemaState, schema_state
 
 
 @contextlib.contextmanager
@@ -46,6 +46,19 @@ async def test_another_process_write_is_waited_for(opened: Open, shop: Shop) -> 
         assert not done
         writer.execute("COMMIT")
         assert len(await claiming) == 1
+
+
+async def test_a_new_file_that_another_process_turns_to_wal_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself says SQLITE_BUSY at once here, whatever its busy time-out is."""
+    file = tmp_path / "new.db"
+    database = Database(f"sqlite:///{file}", busy_timeout=20)
+    with long_write(file) as other:
+        opening = asyncio.ensure_future(schema_state(database))
+        done, _ = await asyncio.wait([opening], timeout=0.1)
+        assert not done
+        other.execute("COMMIT")
+        assert await opening is SchemaState.MISSING
+    await database.close()
 
 
 @on_sqlite

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import random
 import secrets
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
@@ -14,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 from sqlalchemy import URL, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from worker.store.sqlite_file import SqliteFile
 
@@ -310,13 +313,9 @@ def _sqlite(path: Path, pool_size: int, busy_timeout: float) -> AsyncEngine:
         cursor = connection.cursor()
         # FULL: a creation that is recorded must survive a power cut, else it would be sent again
         # (https://sqlite.org/pragma.html#pragma_synchronous: NORMAL may lose the last commits in WAL mode).
-        for pragma in (
-            f"busy_timeout={busy_timeout * 1000:.0f}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-        ):
+        for pragma in (f"busy_timeout={busy_timeout * 1000:.0f}", "synchronous=FULL", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
+        _use_wal(cursor, busy_timeout)
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")
@@ -328,3 +327,16 @@ def _sqlite(path: Path, pool_size: int, busy_timeout: float) -> AsyncEngine:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _use_wal(cursor: Any, busy_timeout: float) -> None:
+    """SQLite does not wait where two connections turn a new file to WAL at once: each holds what the other needs."""
+    give_up_at = time.monotonic() + busy_timeout
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > give_up_at:
+                raise
+        await_only(asyncio.sleep(random.uniform(0.005, 0.02)))
