@@ -335,8 +335,9 @@ def _use_wal(cursor: Any, busy_timeout: float) -> None:
     while True:
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
-            return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > give_up_at:
                 raise
+        else:
+            return
         await_only(asyncio.sleep(random.uniform(0.005, 0.02)))
