@@ -20,7 +20,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _AROUND = bytes(range(0x21))  # as the URL standard has it: white space and controls around an address are none of it
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@\\%]+)(?::([0-9]{0,5}))?")
-_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")  # RFC 1035, 2.3.4; "_" is in use
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")  # RFC 1035, 2.3.4; "_" is in use
+_LONGEST_NAME = 254  # with the dot at its end
 _OTHER_DOTS = re.compile("[\u3002\uff0e\uff61]")  # dots to IDNA 2003 (RFC 3490, 3.1), and to many who read addresses
 _UNSENDABLE = re.compile(rb"[^\x21-\x7e]")
 
@@ -47,7 +48,7 @@ class Address(NamedTuple):
         return self[:3]
 
 
-def origin_of(url: str | httpx.URL) -> tuple[str, str, int]:
+def origin_of(url: str) -> tuple[str, str, int]:
     """Scheme, host and port of an address of our own settings; raises `httpx.InvalidURL`."""
     parts = httpx.URL(url)
     return parts.scheme, parts.raw_host.decode("ascii"), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
@@ -102,12 +103,12 @@ def _read_host(host: bytes) -> str:
     if host.startswith(b"["):
         return str(IPv6Address(host[1:-1].decode()))
     name = host.decode().lower()
-    if not name.isascii() and not _OTHER_DOTS.search(name):
+    if not name.isascii() and not _OTHER_DOTS.search(name) and len(name) <= _LONGEST_NAME:
         try:
             name = httpx.URL(scheme="https", host=name).raw_host.decode()
         except httpx.InvalidURL as error:
             raise ValueError from error
-    if not _NAME.fullmatch(name):
+    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
         raise ValueError
     return str(IPv4Address(name)) if is_numeric(name) else name
 
