@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.carriers.pilot import Pilot, document, piloting
+from tests.carriers.pilot import Pilot, document, piloting, shipment
 from tests.carriers.test_label_links import PDF, Names, shown
 from tests.carriers.wire import Wire, http, raw_server, read_request
 from tests.process.test_network import CARRIER, pass_on, private_authority
@@ -249,3 +250,48 @@ async def test_no_error_quotes_the_address_that_a_question_is_redirected_to() ->
         with pytest.raises(Unavailable) as caught:
             await pilot.track()
     assert "s3cret" not in f"{caught.value} {caught.value.raw}"
+
+
+@pytest.mark.parametrize("host", ["B\u00dcCHER.example", "xn--bcher-kva.EXAMPLE"])
+async def test_a_host_is_trusted_looked_up_and_named_by_one_spelling(network: Network, host: str) -> None:
+    name = "xn--bcher-kva.example"
+    network.label_url = f"http://{host}:{port(network.plain)}/%40"
+    transport = AiohttpTransport(timeout=5.0, resolver=Names(**{"xn--bcher-kva_example": "127.0.0.1"}))
+    base_url = f"{network.plain.url}/api/v1"
+    async with piloting(transport=transport, base_url=base_url, label_hosts=(name,)) as pilot:
+        await pilot.label()
+    assert network.asked == ["/%40"]
+    assert f"Host: {name}:{port(network.plain)}".encode() in network.plain.heads[-1].split(b"\r\n")
+
+
+LINKS = {
+    "https://labels.example/a/s3cret.pdf?sig=s3cret%2F": "https://labels.example/********",
+    "https://labels.example?s3cret": "https://labels.example********",
+    'https://labels.example/"s3cret\\\\?\\"s3cret': "https://labels.example/********",
+    "/labels/s3cret?sig=s3cret": "********",
+    "s3cret": "********",
+}
+
+
+@pytest.mark.parametrize("link", LINKS)
+async def test_the_history_keeps_no_more_of_a_labels_address_than_its_host(link: str) -> None:
+    tracked = "https://track.example/?number=1&key=s3cret"
+    order = shown(link)
+    order["data"]["shipments"][0]["tracking_url"] = tracked
+    async with piloting(order) as pilot:
+        raw = (await pilot.track()).update.raw
+    kept = json.loads(raw)["shipments"][0]
+    assert (kept["label_url"], kept["tracking_url"]) == (LINKS[link], "https://track.example/?********")
+    assert "s3cret" not in raw
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/"])
+async def test_neither_does_an_answer_that_is_quoted_because_it_makes_no_sense(slash: str) -> None:
+    text = json.dumps({"shipments": [shipment(label_url="https://labels.example/s3cret?sig=s3cret")]}).replace(
+        "/", slash
+    )
+    for body in (text, f"{{{text}", f'{{"data": [{text}, {text}]}}'):
+        async with piloting(httpx.Response(200, content=body.encode())) as pilot:
+            error = await pilot.failure("track")
+        assert "s3cret" not in f"{error} {error.raw}"
+        assert "labels.example" in f"{error} {error.raw}".replace("\\", "")
