@@ -14,7 +14,7 @@ import httpx
 from worker.carriers.addresses import is_numeric
 
 MAX_BYTES = 16_384
-"""The longest address that is asked for: the longest that servers take (IIS by default, Amazon's load balancers)."""
+"""The longest address that is asked for: twice what nginx and Apache take by default."""
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _AROUND = bytes(range(0x21))  # as the URL standard has it: white space and controls around an address are none of it
