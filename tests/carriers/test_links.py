@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from worker.carriers.links import MAX_BYTES, Address, NotAnAddress, resolved
+from worker.carriers.links import MAX_BYTES, Address, NotAnAddress, origin_of, resolved
 
 BASE = Address("http", "a", 80, "/b/c/d;p?q")  # RFC 3986, 5.4
 
@@ -82,6 +82,11 @@ HOSTS = {
 @pytest.mark.parametrize("address", HOSTS)
 def test_a_host_is_what_everybody_reads(address: str) -> None:
     assert resolved(address, BASE).origin == HOSTS[address]
+
+
+@pytest.mark.parametrize("url", ["http://[0:0::1]:80", "https://B\u00dcCHER.example/api", "HTTPS://API.example:443/v1"])
+def test_an_origin_in_the_settings_is_the_same_as_the_carriers(url: str) -> None:
+    assert origin_of(url) == resolved(url, BASE).origin
 
 
 DOUBTFUL = [

@@ -163,6 +163,15 @@ async def test_where_a_redirect_leads_is_asked_for_byte_for_byte(network: Networ
     assert network.asked == links
 
 
+async def test_and_through_a_tunnel_too(network: Network) -> None:
+    async with network.piloting(proxied=True) as pilot:
+        network.label_url = "/hop"
+        for link in SIGNED:
+            network.place = f"https://{CARRIER}{link}".encode()
+            assert (await pilot.label()).content == PDF
+    assert network.asked == SIGNED
+
+
 async def test_a_redirect_in_bytes_beyond_ascii_keeps_its_bytes(network: Network) -> None:
     network.label_url, network.place = f"{network.plain.url}/hop", b"/\xc3\x89%c3?\xe9"
     async with network.piloting() as pilot:

@@ -51,7 +51,9 @@ class Address(NamedTuple):
 def origin_of(url: str) -> tuple[str, str, int]:
     """Scheme, host and port of an address of our own settings; raises `httpx.InvalidURL`."""
     parts = httpx.URL(url)
-    return parts.scheme, parts.raw_host.decode("ascii"), parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    host = parts.raw_host.decode("ascii")
+    host = str(IPv6Address(host)) if ":" in host else host
+    return parts.scheme, host, parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
 
 
 def resolved(reference: str, base: Address, encoding: str = "utf-8") -> Address:
