@@ -41,7 +41,13 @@ ALLOWED = {
 
 # Each library and the files it may be imported from.
 HOMES = {
-    "httpx": {"carriers/addresses.py", "carriers/endings.py", "carriers/http.py", "carriers/transport.py"},
+    "httpx": {
+        "carriers/addresses.py",
+        "carriers/endings.py",
+        "carriers/http.py",
+        "carriers/links.py",
+        "carriers/transport.py",
+    },
     "uvloop": {"runtime/loop.py"},
     "aiohttp": {
         "carriers/addresses.py",

@@ -6,7 +6,8 @@ from contextlib import suppress
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from worker.carriers.http import Observer, origin_of
+from worker.carriers.http import Observer
+from worker.carriers.links import origin_of
 from worker.carriers.port import Carrier, Pacer
 from worker.carriers.registry import CARRIERS, AccountConfig, is_searchable, open_carrier, statuses_of
 from worker.domain.cadence import Daytime, Ladder

@@ -24,6 +24,9 @@ less where the record is written than here.
 _TOO_DEEP = '{"text":"nested too deeply to be kept"}'
 _MASK = "********"
 _MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larger or not read as text
+# In JSON's text, where a slash may be `\/`. Each takes in a whole value, so that their time is that of one reading.
+_LABEL_LINK = re.compile(r'(label_url"\s*:\s*")(?!")(https?:(?://|\\/\\/)[^/?#"\\\s]+/?)?[^"\\]*(?:\\.[^"\\]*)*', re.S)
+_LINK = re.compile(r':(?://|\\/\\/)[^"\\\s]+(?:\\.[^"\\\s]*)*', re.S)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONGEST = timedelta(days=3650)
 
@@ -52,7 +55,7 @@ class Reply:
 
     def excerpt(self) -> str:
         """The first kilobyte as printable text."""
-        return clean_text(as_text(self.content[:EXCERPT], self._content_type))
+        return without_links(clean_text(as_text(self.content[:EXCERPT], self._content_type)))
 
     def raw(self) -> str:
         """The answer as JSON text for the history, capped."""
@@ -110,6 +113,15 @@ def _escaped(secret: str) -> re.Pattern[bytes]:
     return re.compile("".join(forms).encode())
 
 
+def without_links(text: str) -> str:
+    """Text, or JSON's text, without the queries of the addresses in it, and of a label's address with its host alone.
+
+    A signed address is as good as a key while it lasts, and so may be the path of one that nobody could guess.
+    """
+    text = _LABEL_LINK.sub(lambda link: f"{link[1]}{link[2] or ''}{_MASK}", text)
+    return _LINK.sub(lambda link: f"{link[0].partition('?')[0]}?{_MASK}" if "?" in link[0] else link[0], text)
+
+
 def clean_text(text: str, limit: int = EXCERPT) -> str:
     """Text that both databases can store and a terminal can show: no control characters, no lone surrogate, capped."""
     if text.isascii() and text.isprintable():  # nearly always
@@ -118,7 +130,7 @@ def clean_text(text: str, limit: int = EXCERPT) -> str:
 
 
 def as_document(value: Any) -> str:
-    """JSON text of `value`, cleaned and capped; what is too long is kept as the beginning of its text."""
+    """JSON text of `value`, cleaned, capped, and without links; of what is too long the text's beginning is kept."""
     try:
         document = _dumped(value)
         if not document.isprintable() or "\\" in document:
@@ -129,9 +141,8 @@ def as_document(value: Any) -> str:
         document = _TOO_DEEP
     if document.count("[") + document.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         document = _TOO_DEEP
-    if len(document) <= MAX_RAW:
-        return document
-    return json.dumps({"truncated": document[:MAX_RAW]}, ensure_ascii=False)
+    kept = without_links(document[:MAX_RAW])
+    return kept if len(document) <= MAX_RAW else json.dumps({"truncated": kept}, ensure_ascii=False)
 
 
 def _depth(value: Any) -> int:

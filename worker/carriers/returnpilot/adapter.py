@@ -119,6 +119,7 @@ class ReturnPilot:
         reply = await self.edge.fetch_link(
             "label",
             chosen.label_url or "",
+            named_at=_path(order),
             accept=", ".join(_LABELS),
             max_bytes=self.max_label_bytes,
             trusted_hosts=self.label_hosts,
