@@ -474,6 +474,18 @@ async def test_a_map_without_a_terminal_word_is_warned_of() -> None:
         assert account.carrier.warnings == ()
 
 
+async def test_a_receiver_that_would_have_every_return_rejected_is_warned_of() -> None:
+    status_map = {"Bezorgd": TrackingStatus.DELIVERED}
+    receiver = copy.deepcopy(PAYLOAD["receiver"])
+    async with opened(status_map=status_map, receiver=receiver) as account:
+        assert account.carrier.warnings == ()
+    receiver["address"] |= {"country": "UK", "city": ""}
+    async with opened(status_map=status_map, receiver=receiver) as account:
+        (warning,) = account.carrier.warnings
+    assert warning.endswith("returns that name no receiver are rejected")
+    assert "receiver.address.country: must be" in warning and "receiver.address.city: is required" in warning
+
+
 async def test_a_404_on_a_poll_says_that_the_carrier_does_not_know_it() -> None:
     async with answering(httpx.Response(404)) as account:
         assert type(await account.failure("track")) is NotFound

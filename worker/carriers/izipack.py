@@ -100,10 +100,19 @@ class Izipack:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Izipack documents no terminal word: until the shop maps one, only `max_age` ends the polling."""
-        if self.statuses.has_terminal:
-            return ()
-        return ("status_map has no terminal word: returns are polled until polling.max_age and then expire",)
+        """Izipack documents no terminal word: until the shop maps one, only `max_age` ends the polling.
+
+        And a receiver is read with each payload that names none: what is wrong with it is wrong with all of them.
+        """
+        lines = []
+        if not self.statuses.has_terminal:
+            lines.append("status_map has no terminal word: returns are polled until polling.max_age and then expire")
+        if self.receiver is not None:
+            request, problems = read_payload("{}", self.receiver)
+            problems += _unknown_yet(problems, _party_problems("receiver", request.receiver))
+            if problems:
+                lines.append(f"{'; '.join(problems)}: returns that name no receiver are rejected")
+        return tuple(lines)
 
     async def close(self) -> None:
         """Close its connections."""
@@ -203,12 +212,13 @@ def _check(request: ReturnRequest, problems: list[str], earliest_pickup: date | 
     found += _package_problems(request.packages)
     if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
         found.append(f"pickup_date: lies before today, {earliest_pickup}")
-    known = {_place(problem) for problem in problems}  # what could not be read needs no second word
-    problems += [problem for problem in found if _place(problem) not in known]
+    problems += _unknown_yet(problems, found)
 
 
-def _place(problem: str) -> str:
-    return problem.partition(":")[0]
+def _unknown_yet(known: list[str], found: list[str]) -> list[str]:
+    """What was `found` at places where nothing is known to be wrong: what could not be read needs no second word."""
+    places = {problem.partition(":")[0] for problem in known}
+    return [problem for problem in found if problem.partition(":")[0] not in places]
 
 
 def _party_problems(name: str, party: Party | None) -> list[str]:

@@ -65,6 +65,12 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
     return request, problems
 
 
+def read_parties(payload: Mapping[str, Any]) -> tuple[Party | None, Party | None]:
+    """The customer and the receiver that a payload names, as far as they can be read."""
+    root = _Object(payload, "", [])
+    return _party(root.object("customer")), _party(root.object("receiver"))
+
+
 def count_packages(text: str) -> int:
     """How many packages a payload that was accepted once has."""
     packages = json.loads(text).get("packages")
