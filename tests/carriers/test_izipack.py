@@ -257,10 +257,12 @@ async def test_a_country_is_one_that_iso_assigned(country: str, party: str) -> N
 
 
 async def test_what_cannot_be_read_is_not_called_missing_as_well() -> None:
-    payload = changed(customer__name="a\nb", receiver__name=[], receiver__address__country="UK", packages={})
+    package = {"height": 0, "width": 2, "depth": 3, "weight": 4}
+    payload = changed(customer__name="a\nb", receiver__name=[], receiver__address=5, packages=[1, package])
     assert [problem.split(":")[0] for problem in await problems_of(payload)] == [
-        *("customer.name", "receiver.name", "receiver.address.country", "packages"),
+        *("customer.name", "receiver.address", "receiver.name", "packages[0]", "packages[1].height"),
     ]
+    assert [problem.split(":")[0] for problem in await problems_of(changed(packages={}))] == ["packages"]
 
 
 @pytest.mark.parametrize("size", [40, "40", 40.0, "40.0", " 40 "])

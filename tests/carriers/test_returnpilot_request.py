@@ -126,6 +126,7 @@ RULES: list[tuple[str, Any, str]] = [
     ("items", [{"product_id": 1}] * 101, "items: 101 are too many; 1 to 100 are allowed"),
     ("items", [{}], "items[0]: must have exactly one of product_id and product"),
     ("items", [{"product_id": 1, "product": PRODUCT}], "items[0]: must have exactly one of product_id and product"),
+    ("items", [3], "items[0]: must be an object"),
     ("items", [{"product_id": "x"}], "items[0].product_id: must be a whole number above 0"),
     ("items", [{"product_id": "1.000"}], "items[0].product_id: may mean thousands or decimals; send a JSON number"),
     ("items", [{"product_id": "1e3"}], "items[0].product_id: must be a whole number above 0"),

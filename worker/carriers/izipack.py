@@ -216,9 +216,10 @@ def _check(request: ReturnRequest, problems: list[str], earliest_pickup: date | 
 
 
 def _unknown_yet(known: list[str], found: list[str]) -> list[str]:
-    """What was `found` at places where nothing is known to be wrong: what could not be read needs no second word."""
+    """What was `found` where nothing is known to be wrong: what could not be read, or what it is in, is named once."""
     places = {problem.partition(":")[0] for problem in known}
-    return [problem for problem in found if problem.partition(":")[0] not in places]
+    found_at = [(problem, problem.partition(":")[0]) for problem in found]
+    return [problem for problem, place in found_at if places.isdisjoint((place, place.rpartition(".")[0]))]
 
 
 def _party_problems(name: str, party: Party | None) -> list[str]:

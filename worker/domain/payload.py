@@ -264,10 +264,10 @@ class _Object:
         parts = []
         for index, element in enumerate(value):
             place = f"{name}[{index}]"
-            if isinstance(element, Mapping):
-                parts.append(_Object(element, f"{self._path}{place}.", self._problems))
-            else:
+            if not isinstance(element, Mapping):
                 self.problem(place, "must be an object")
+            members = element if isinstance(element, Mapping) else {}  # so that the others keep their places
+            parts.append(_Object(members, f"{self._path}{place}.", self._problems))
         return parts
 
     def whole(self) -> dict[str, Any]:

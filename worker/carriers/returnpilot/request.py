@@ -135,7 +135,7 @@ def _line_item(item: Mapping[str, Any], path: str, problems: Problems) -> dict[s
     _refuse_others(item, {"product_id", "product"}, path, problems)
     chosen = [name for name in ("product_id", "product") if item.get(name) is not None]
     if len(chosen) != 1:
-        problems.append(f"{path}: must have exactly one of product_id and product")
+        _unless_known(path, "must have exactly one of product_id and product", problems)
         return {}
     if chosen == ["product_id"]:
         place = f"{path}.product_id"
