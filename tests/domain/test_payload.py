@@ -189,11 +189,14 @@ def test_a_number_that_can_mean_one_thing_only_is_read(written: str, meant: str)
     assert request.packages[0].height == Decimal(meant)
 
 
-def test_numbers_and_texts_of_any_length_are_judged_in_no_time() -> None:
+def test_numbers_texts_and_lists_of_any_length_are_judged_in_no_time() -> None:
     digits = "1" * 1_000_000
     assert problems_of({"packages": [{"height": f"{digits}x"}]}) == [f"packages[0].height: {NUMBER}"]
     assert problems_of({"packages": [{"height": "1." * 500_000 + "x"}]}) == [f"packages[0].height: {NUMBER}"]
     assert problems_of({"customer": {"name": "\u200b" * 1_000_000}}) == []
+    for name in ("packages", "items"):
+        for part in ({}, 1, {"x": 1}):
+            assert problems_of({name: [part] * 100_000}) == [f"{name}: 100000 are too many: at most 1000 are read"]
 
 
 @pytest.mark.parametrize("nothing", ["\u200b", "\u200d\ufeff", "\u00ad \u2060", "\u3164", "\u2800", "\u0301", "\ufe0f"])

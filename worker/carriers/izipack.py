@@ -20,7 +20,7 @@ from worker.carriers.http import HttpEdge
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
 from worker.domain.countries import COUNTRIES
 from worker.domain.outcomes import Created, Tracked
-from worker.domain.payload import InvalidPayload, count_packages, read_payload, reference_problems
+from worker.domain.payload import MOST_PARTS, InvalidPayload, count_packages, read_payload, reference_problems
 from worker.domain.returns import PackageInfo, Parcel, Party, ReturnOrder, ReturnRequest
 from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
@@ -41,9 +41,6 @@ _ORDER_NUMBER = re.compile(r"(?!0+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 # The documented ones have 16 and 36 characters. PostgreSQL's index on them takes some 2700 bytes.
 _LONGEST_CODE = 100
-
-MAX_PACKAGES = 1000
-"""Of an answer's packages so many are read, so that no more are sent; Izipack documents no limit."""
 
 # Brackets, quotation marks and what ends a part of a sentence may stand at a word; whatever else does is a part of it.
 _BEFORE, _BEHIND = r"""[#(\[{<"'«‹„“‘]*""", r"""[)\]}>"'»›“”’.,;:!?]*"""
@@ -244,8 +241,6 @@ def _party_problems(name: str, party: Party | None) -> list[str]:
 def _package_problems(packages: Sequence[Parcel]) -> list[str]:
     if not packages:
         return ["packages: at least one is required"]
-    if len(packages) > MAX_PACKAGES:
-        return [f"packages: {len(packages)} are too many; 1 to {MAX_PACKAGES} are allowed"]
     problems = []
     for index, parcel in enumerate(packages):
         for side in ("height", "width", "depth", "weight"):
@@ -307,7 +302,7 @@ def _packages(value: Any) -> tuple[PackageInfo, ...]:
 
 
 def _placed(value: Any) -> list[tuple[int, dict[str, Any]]]:
-    packages = value[:MAX_PACKAGES] if isinstance(value, list) else []
+    packages = value[:MOST_PARTS] if isinstance(value, list) else []
     return [(place, package) for place, package in enumerate(packages, start=1) if isinstance(package, dict)]
 
 

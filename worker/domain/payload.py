@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from worker.domain.countries import MEANT
 from worker.domain.returns import Address, Parcel, Party, ReturnRequest
@@ -21,6 +21,9 @@ _BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # fillers of Hangul, and Braille with
 # Three digits behind a point are thousands to one half of Europe and decimals to the other.
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.(?![0-9]{3}\Z)[0-9]+)?|\.[0-9]+)")
 _PARTED = re.compile(r"-?[0-9]+(?:[ .,'\u00a0\u2019\u202f][0-9]+)+")
+MOST_PARTS: Final = 1000
+"""Packages, and items, that are read: a hundred thousand would hold up everything else for seconds."""
+
 _MAX_DEPTH = 50  # of parts whose shape is the carrier's business
 _MOST_UNKNOWN = 20  # unknown members that are named
 _ADDRESS = ("street", "house_number", "line_2", "postal_code", "city", "region", "country")
@@ -260,6 +263,9 @@ class _Object:
             return []
         if not isinstance(value, list):
             self.problem(name, "must be a list")
+            return []
+        if len(value) > MOST_PARTS:
+            self.problem(name, f"{len(value)} are too many: at most {MOST_PARTS} are read")
             return []
         parts = []
         for index, element in enumerate(value):
