@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from tests.carriers import pilot, wire
 from worker.carriers import open_carrier
 from worker.carriers.endings import RequestOutcome
+from worker.carriers.http import HttpEdge
 from worker.carriers.port import (
     Cancelling,
     Carrier,
@@ -35,6 +36,7 @@ from worker.carriers.transport import AnswerTooLarge
 from worker.domain.payload import InvalidPayload
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
+from worker.settings import AccountSettings
 
 KEY = "a-s3cret-key"
 
@@ -291,6 +293,22 @@ async def test_each_carrier_says_what_else_it_can(opened: Open) -> None:
     carrier, can = account.carrier, account.kind.name == "returnpilot"
     assert isinstance(carrier, Searchable) == isinstance(carrier, Listing) == isinstance(carrier, Cancelling) == can
     assert {"create", "label", "track"} <= set(CARRIERS[account.kind.name].operations)
+
+
+def test_the_settings_that_one_carrier_alone_has_are_those_that_its_adapter_alone_is_opened_with() -> None:
+    read: dict[str, set[str]] = {}
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            read[carrier].add(name)
+            return getattr(AccountConfig(carrier=carrier, key=lambda: ""), name)
+
+    for carrier, kind in CARRIERS.items():
+        read[carrier] = set()
+        kind.open(cast(AccountConfig, Watched()), cast(HttpEdge, None), kind.statuses)
+    of_all = set.intersection(*read.values())
+    owners = {name: carrier for carrier, names in read.items() for name in names - of_all}
+    assert owners == dict(AccountSettings.owners())
 
 
 def test_every_carrier_stands_in_the_contract() -> None:

@@ -17,7 +17,8 @@ from worker.cli.talk import MOST, Exit, fail, say, shown
 from worker.configured import fingerprint_of, policy_of
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, LabelReady
-from worker.domain.returns import PackageInfo, ReturnOrder
+from worker.domain.payload import read_parties
+from worker.domain.returns import PackageInfo, Party, ReturnOrder
 from worker.domain.verdicts import TURNED_AWAY, hold_after
 from worker.labels import open_label_store
 from worker.settings import Settings
@@ -196,23 +197,27 @@ def _write(content: bytes, output: str) -> None:
 
 
 def print_history(history: History, console: Console | None = None) -> None:
-    """One return for a reader: the row, its packages and labels, and every transition."""
+    """One return for a reader: the row, who sends it to whom, its packages and labels, and every transition.
+
+    Whatever is to be copied stands on one line, which is left to the terminal to wrap.
+    """
     console = console or Console()
-    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for column in history.order.__table__.c:  # type: ignore[attr-defined]
-        value = getattr(history.order, column.name)
-        if column.name not in _INTERNAL and value not in (None, 0):
-            facts.add_row(Text(column.name, style="dim"), Text(_text(value)))
-    console.print(facts)
+    columns = history.order.__table__.c  # type: ignore[attr-defined]
+    facts = {column.name: getattr(history.order, column.name) for column in columns if column.name not in _INTERNAL}
+    parties = zip(("customer", "receiver"), read_parties(history.order.payload), strict=True)
+    facts |= {name: _who(party) for name, party in parties if party is not None}
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        if value not in (None, 0, ""):
+            console.print(Text.assemble((f"{name:{width}}", "dim"), _text(value)), soft_wrap=True)
     for package in history.packages:
         known = (package.label_code, package.description, package.tracking_number, package.tracking_url)
         # Izipack's status names codes that its creation need not have had; ReturnPilot's shipments have numbers.
         console.print(Text(shown(f"package {package.position}: {' '.join(filter(None, known))}")), soft_wrap=True)
     for row in history.labels:
-        console.print(
-            Text(f"label {row.position}: {row.location} ({row.byte_count} bytes, {row.page_count} pages)"),
-            soft_wrap=True,
-        )
+        pages = "" if row.page_count is None else f", {row.page_count} pages"
+        line = f"label {row.position}: {row.location} ({row.media_type}, {row.byte_count} bytes{pages})"
+        console.print(Text(shown(line)), soft_wrap=True)
     print_table(
         ("observed at", "what", "from", "to", "carrier says", "reason"),
         [
@@ -221,6 +226,21 @@ def print_history(history: History, console: Console | None = None) -> None:
         ],
         console,
     )
+
+
+def _who(party: Party) -> str:
+    address = party.address
+    parts = (
+        party.name,
+        f"{address.street} {address.house_number}".strip(),
+        address.line_2,
+        f"{address.postal_code} {address.city}".strip(),
+        address.region,
+        address.country,
+        party.email,
+        party.phone,
+    )
+    return ", ".join(filter(None, parts))
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +37,13 @@ KNOWN_CARRIERS = tuple(DEFAULT_RATE_PER_MINUTE)
 
 MappedStatus = Literal["pending", "pre_transit", "in_transit", "unknown", "delivered", "failed", "cancelled"]
 """What a carrier's word may be mapped to: every tracking status but `expired`, which only the worker decides."""
+
+
+@dataclass(frozen=True)
+class OnlyAt:
+    """Marks an account's setting (in `Annotated`) that this carrier alone has: only its adapter is told of it."""
+
+    carrier: str
 
 
 def _known_carrier(name: str) -> str:
@@ -150,19 +158,25 @@ class AccountSettings(Table):
     """http(s)://[USER:PASSWORD@]HOST[:PORT]; "": none."""
     ca_file: OptionalPath = None
     """PEM certificates to trust besides the system's."""
-    label_hosts: tuple[Annotated[str, AfterValidator(check_host)], ...] = ()
+    label_hosts: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OnlyAt("returnpilot")] = ()
     """Hosts a label's URL may name beside public ones, in lower case."""
-    receiver: Annotated[dict[str, Any], AfterValidator(_json_only)] | None = None
+    receiver: Annotated[Annotated[dict[str, Any], AfterValidator(_json_only)] | None, OnlyAt("izipack")] = None
     """Used when a payload names no receiver; the payload's shape, which the carrier's adapter checks."""
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
     """A carrier's word (compared as `carrier_word` gives it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
-    link_grace: Duration = timedelta(hours=24)
+    link_grace: Annotated[Duration, OnlyAt("returnpilot")] = timedelta(hours=24)
     """How long after a customer's link has run out a shipment may still appear."""
-    reject_past_pickup: bool = False
+    reject_past_pickup: Annotated[bool, OnlyAt("izipack")] = False
     """Whether a pickup date in the past is refused here rather than left to the carrier."""
+
+    @classmethod
+    def owners(cls) -> Mapping[str, str]:
+        """The settings that one carrier alone has, and which one it is."""
+        marks = ((name, mark) for name, field in cls.model_fields.items() for mark in field.metadata)
+        return {name: mark.carrier for name, mark in marks if isinstance(mark, OnlyAt)}
 
     @property
     def requests_per_minute(self) -> int:
