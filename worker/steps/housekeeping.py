@@ -124,6 +124,8 @@ class Housekeeping:
         self._metrics.orders_due.labels(account).set(sum(row.due for row in rows))
         self._metrics.oldest_due.labels(account).set(min(oldest, default=0))
         self._metrics.labels_missing.labels(account).set(sum(row.labels_missing for row in rows))
+        sought = [row.label_sought_since.timestamp() for row in rows if row.label_sought_since is not None]
+        self._metrics.oldest_missing_label.labels(account).set(min(sought, default=0))
 
     def _note_state(self, state: AccountState, address: str) -> None:
         account, hold = state.name, state.hold
