@@ -121,7 +121,10 @@ def _verify(content: bytes, pages: int | None, timeout: float) -> VerifiedLabel:
     if found < 1:
         raise NotALabel("the PDF has no pages")
     if pages is not None and found != pages:
-        raise NotALabel(f"the PDF has {found} page(s) where {pages} were expected, one per package")
+        raise NotALabel(
+            f"the PDF has {found} page(s) where {pages} were expected, one per package; the account's"
+            ' label_pages = "any" takes any number, `label REFERENCE --accept` takes this one'
+        )
     return VerifiedLabel(content, _PDF, found, hashlib.sha256(content).hexdigest())
 
 
