@@ -152,6 +152,8 @@ class AccountSettings(Table):
     """PEM certificates to trust besides the system's."""
     label_hosts: tuple[Annotated[str, AfterValidator(check_host)], ...] = ()
     """Hosts a label's URL may name beside public ones, in lower case."""
+    label_pages: Annotated[Literal["documented", "any"], BeforeValidator(_lower)] = "documented"
+    """Whether a label has the number of pages that the carrier documents, where it does, or any."""
     receiver: Annotated[dict[str, Any], AfterValidator(_json_only)] | None = None
     """Used when a payload names no receiver; the payload's shape, which the carrier's adapter checks."""
     status_map: Annotated[
