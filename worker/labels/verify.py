@@ -152,6 +152,12 @@ def _sniffed(content: bytes) -> str | None:
     return None
 
 
+# To be replaced at the merge by the function of this name that reads what readers of each kind take.
+def media_type_of(content: bytes) -> str | None:
+    """Return the media type that the bytes tell, None when it is none that is known."""
+    return _sniffed(content)
+
+
 def _describe(content: bytes) -> str:
     """Say in words what the content seems to be, quoting none of it."""
     head = without_margin(content[:_TAIL])
