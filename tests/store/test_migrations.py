@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
-from tests.databases import on_postgresql
+from tests.databases import on_postgresql, on_sqlite
 from tests.store.conftest import Open
 from tests.store.rows import insert, insert_tracked, take_one
 from tests.store.shop import Shop
@@ -205,3 +205,19 @@ async def test_the_ninth_schema_says_since_when_a_label_has_been_missing_and_mak
         assert await is_true("SECOND", f"label_sought_since > {shop.moment(-60)}")
         assert await is_true("STORED", "label_sought_since IS NULL AND attempts = 3")
         assert await is_true("OVER", "label_sought_since IS NULL")
+
+
+@on_sqlite
+async def test_a_file_whose_returns_have_moved_away_is_brought_up_to_date_and_its_returns_stay_as_they_were(
+    empty_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = opened(empty_url)
+    with monkeypatch.context() as old:
+        old.setattr(schema, "_HEAD", "0008")
+        await migrate(database)
+    async with Shop.at(empty_url) as shop:
+        await insert_tracked(shop, "MISSING")
+        await shop.run(f"UPDATE return_order SET label_due_at = {shop.moment(60)}")
+        await shop.run("UPDATE database_place SET moved_to = 'postgresql://elsewhere'")
+        assert await migrate(database) == ("0008", HEAD)
+        assert await shop.value("SELECT label_sought_since IS NULL FROM return_order")
