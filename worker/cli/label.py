@@ -131,7 +131,8 @@ async def _write_unchecked(
     if refusal is None:
         say("it is a label that would be stored")
     else:
-        say(f"it would be refused: {refusal}" + ("; it is kept aside, for --accept" if kept else ""))
+        aside = f"; its {len(document.content)} bytes are kept aside, for --accept" if kept else ""
+        say(f"it would be refused: {refusal}{aside}")
 
 
 async def _asked(

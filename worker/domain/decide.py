@@ -118,7 +118,8 @@ def _of_label(context: Context, outcome: LabelReady | LabelTrouble) -> Decision:
 
 def _label_trouble(context: Context, code: ErrorCode, message: str) -> Decision:
     attempts = context.order.label_attempts + 1
-    backoff, age = context.policy.backoff, context.now - (context.order.followed_since or context.now)
+    since = context.order.label_sought_since or context.order.followed_since or context.now
+    backoff, age = context.policy.backoff, context.now - since
     # What we cannot store is our own trouble: that must not keep a label waiting once it is mended.
     wait = backoff.wait if code is ErrorCode.LABEL_NOT_STORED else partial(backoff.label_wait, age=age)
     order = context.order._replace(
