@@ -123,13 +123,12 @@ async def _write_unchecked(
     asked, document = await _asked(settings, database, order, position, ask_for_label)
     if not isinstance(document, LabelDocument):
         fail(shown(f"error: the label could not be fetched: {document.message}"))
-    refusal = await refusal_of(document)
     kept = await keep_aside(asked, document, store)
-    _write(
-        document.content, output or f"{Path(aside_path(name_of(asked, position))).name}.unchecked", for_owner_alone=True
-    )
+    file = output or f"{Path(aside_path(name_of(asked, position))).name}.unchecked"
+    _write(document.content, file, for_owner_alone=True)
+    refusal = await refusal_of(document)
     if refusal is None:
-        say("it is a label that would be stored")
+        say("it is a label: without --unchecked it is stored")
     else:
         aside = f"; its {len(document.content)} bytes are kept aside, for --accept" if kept else ""
         say(f"it would be refused: {refusal}{aside}")

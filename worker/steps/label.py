@@ -42,10 +42,10 @@ async def ask_for_label(order: ReturnOrder, carrier: Carrier) -> LabelDocument |
 
 
 async def refusal_of(document: LabelDocument) -> str | None:
-    """Why it would not be stored; None: it would. Raises `OSError` as `verify_label` does."""
+    """Why it would not be stored; None: it would."""
     try:
         await _verified(document)
-    except NotALabel as error:
+    except (NotALabel, OSError) as error:
         return str(error)
     return None
 
