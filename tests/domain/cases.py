@@ -105,8 +105,15 @@ def problems(decision: Decision) -> list[str]:
         or (row.state is State.NEEDS_ATTENTION and row.cancel_requested_at is not None),
         "moments are aware": all(
             moment is None or moment.tzinfo is not None
-            for moment in (row.due_at, row.label_due_at, row.track_due_at, row.create_started_at)
+            for moment in (
+                row.due_at,
+                row.label_due_at,
+                row.track_due_at,
+                row.create_started_at,
+                row.label_sought_since,
+            )
         ),
+        "a label is sought since some moment": row.label_due_at is None or row.label_sought_since is not None,
         "counts are not negative": min(row.attempts, row.label_attempts, row.unchanged_polls, row.claims) >= 0,
         "messages are capped": len(row.error_message or "") <= 2000 and len(row.label_error_message or "") <= 2000,
     }

@@ -354,6 +354,11 @@ def test_a_label_that_never_comes_is_asked_for_ever_more_slowly(age: timedelta, 
     assert row.label_due_at == NOW + cap / 2
 
 
+def test_a_label_that_appeared_a_moment_ago_is_not_asked_for_as_slowly_as_its_return_is_old() -> None:
+    new = labelling(label_attempts=99, followed_since=NOW - 20 * DAY, label_sought_since=NOW - HOUR)
+    assert after(new, LabelTrouble(E.LABEL_NOT_READY, "not yet")).order.label_due_at == NOW + 7.5 * MINUTE
+
+
 def test_a_label_that_we_could_not_store_does_not_wait_longer_for_being_old() -> None:
     row = after(labelling(label_attempts=99), LabelTrouble(E.LABEL_NOT_STORED, "disk full")).order
     assert row.label_due_at == NOW + 7.5 * MINUTE

@@ -1,17 +1,28 @@
 """Following a return whose shipments come later than itself, alone or seen in passing."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from tests.domain.cases import NOW, POLICY, labelling, problems, resting, tracking
+from tests.domain.cases import LABEL, NOW, POLICY, labelling, problems, resting, tracking
 from worker.domain.cadence import Ladder
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
-from worker.domain.outcomes import Failed, FailureKind, LabelReady, NotCancelled, Outcome, StoredLabel, Tracked
+from worker.domain.outcomes import (
+    Failed,
+    FailureKind,
+    LabelReady,
+    LabelTrouble,
+    NotCancelled,
+    Outcome,
+    Poisoned,
+    StoredLabel,
+    Tracked,
+)
 from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.shipments import order_status
@@ -106,6 +117,34 @@ def test_one_label_after_another_is_sought_until_there_is_none_missing() -> None
     label = StoredLabel(1, "file:x", "image/png", 1, None, "ab")
     assert after(labelling(), LabelReady(label, more=True)).order.label_due_at == NOW
     assert after(labelling(), LabelReady(label)).order.label_due_at is None
+
+
+def test_a_label_is_missing_since_it_was_first_sought_however_often_it_was_asked_for() -> None:
+    row = after(tracking(), seen(S.PRE_TRANSIT, labels=(1,))).order
+    assert row.label_sought_since == NOW
+    later = NOW + 20 * DAY
+    row = decide(row, LabelTrouble(ErrorCode.LABEL_NOT_READY, "not yet"), later, POLICY, 0.5).order
+    assert (row.label_sought_since, row.label_due_at) == (NOW, later + timedelta(seconds=1))
+    assert decide(row, seen(S.IN_TRANSIT, "2", labels=(1,)), later, POLICY, 0.5).order.label_sought_since == NOW
+    assert decide(row, LabelReady(LABEL), later, POLICY, 0.5).order.label_sought_since is None
+    assert decide(row, seen(S.DELIVERED, "3"), later, POLICY, 0.5).order.label_sought_since is None
+
+
+def test_a_label_that_appears_on_day_20_is_not_20_days_missing() -> None:
+    first = tracking(labels=frozenset({1}), packages=(PackageInfo(1),), followed_since=NOW - 20 * DAY)
+    assert after(first, seen(S.PRE_TRANSIT, labels=(1, 2))).order.label_sought_since == NOW
+
+
+@pytest.mark.parametrize(("stored", "since"), [(1, NOW), (2, NOW - 20 * DAY)], ids=["the older one", "the newer one"])
+def test_of_two_labels_that_are_missing_the_one_that_is_left_is_as_old_as_it_is(stored: int, since: datetime) -> None:
+    both = labelling(packages=(PackageInfo(1), PackageInfo(2)), label_sought_since=NOW - 20 * DAY)
+    row = after(both, LabelReady(replace(LABEL, position=stored), more=True)).order
+    assert row.label_sought_since == since
+
+
+def test_a_label_that_killed_its_workers_is_still_missing() -> None:
+    row = after(labelling(claims=6, label_sought_since=NOW - DAY), Poisoned()).order
+    assert (row.label_due_at, row.label_sought_since) == (None, NOW - DAY)
 
 
 def test_a_package_is_written_when_it_is_new_or_has_changed() -> None:

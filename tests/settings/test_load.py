@@ -143,6 +143,8 @@ ACCOUNT = "[accounts.default]\n"
             "accounts.default.polling.cap",
             "30s is less than first, 1m",
         ),
+        (ACCOUNT + 'label_pages = "all"', "accounts.default.label_pages", "must be one of 'documented', 'any'"),
+        (ACCOUNT + "label_pages = 2", "accounts.default.label_pages", "must be one of 'documented', 'any'"),
         (ACCOUNT + "reject_past_pickup = 2", "accounts.default.reject_past_pickup", "true or false"),
         ("polling = { first = 0 }", "polling.first", "more than zero"),
         ("polling = { factor = 0.9 }", "polling.factor", "at least 1"),

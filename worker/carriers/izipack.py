@@ -48,13 +48,14 @@ _BEFORE, _BEHIND = r"""[#(\[{<"'«‹„“‘]*""", r"""[)\]}>"'»›“”’.
 
 @dataclass(frozen=True, slots=True)
 class Izipack:
-    """One Izipack account."""
+    """One Izipack account; `any_label_pages`: a label need not have a page for each package, as is documented."""
 
     edge: HttpEdge
     statuses: StatusMap
     receiver: Mapping[str, Any] | None = None
     reject_past_pickup: bool = False
     max_label_bytes: int = 20_000_000
+    any_label_pages: bool = False
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""
@@ -80,7 +81,8 @@ class Izipack:
             raise LabelNotReady(error.message) from error
         if reply.status != 200:  # 202 and 204 are what others answer while a label is being made
             raise LabelNotReady(f"the carrier answered {reply.status} instead of a label")
-        return LabelDocument(1, reply.content, count_packages(order.payload or "{}"))
+        pages = None if self.any_label_pages else count_packages(order.payload or "{}")
+        return LabelDocument(1, reply.content, pages)
 
     async def track(self, order: ReturnOrder) -> Tracked:
         """Ask for the status."""

@@ -25,6 +25,7 @@ class AccountConfig:
     proxy: str | None = None
     ca_file: str | None = None
     label_hosts: tuple[str, ...] = ()
+    any_label_pages: bool = False
     max_label_bytes: int = 20_000_000
     receiver: Mapping[str, Any] | None = None
     status_map: Mapping[str, TrackingStatus] = field(default_factory=dict)
@@ -58,7 +59,14 @@ class CarrierKind:
 
 
 def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
-    return izipack.Izipack(edge, statuses, config.receiver, config.reject_past_pickup, config.max_label_bytes)
+    return izipack.Izipack(
+        edge,
+        statuses,
+        config.receiver,
+        config.reject_past_pickup,
+        max_label_bytes=config.max_label_bytes,
+        any_label_pages=config.any_label_pages,
+    )
 
 
 def _open_returnpilot(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:

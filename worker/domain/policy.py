@@ -36,7 +36,7 @@ class Backoff:
         return grown(self.first, self.factor, attempts - 1, self.cap) * chance
 
     def label_wait(self, attempts: int, age: timedelta, chance: float) -> timedelta:
-        """Time to the next try for a label that the carrier has not; the older the return, the slower."""
+        """Time to the next try for a label that the carrier has not; the longer it has been missing, the slower."""
         cap = max(self.cap, min(age / _AGE_TO_WAIT, _SLOWEST_LABEL))
         return grown(self.first, self.factor, attempts - 1, cap) * chance
 

@@ -1,5 +1,6 @@
-"""Label files: outside bytes are checked (`verify`), then kept where the shop can find them (`store`)."""
+"""Label files: outside bytes are checked (`verify`), then kept where the shop can find them (`store`), or `aside`."""
 
+from worker.labels.aside import as_it_is
 from worker.labels.errors import NotALabel
 from worker.labels.store import (
     FileLabelStore,
@@ -21,6 +22,7 @@ __all__ = [
     "LabelStoreError",
     "NotALabel",
     "VerifiedLabel",
+    "as_it_is",
     "open_label_store",
     "verify_label",
     "verify_pdf",

@@ -121,7 +121,10 @@ def _verify(content: bytes, pages: int | None, timeout: float) -> VerifiedLabel:
     if found < 1:
         raise NotALabel("the PDF has no pages")
     if pages is not None and found != pages:
-        raise NotALabel(f"the PDF has {found} page(s) where {pages} were expected, one per package")
+        raise NotALabel(
+            f"the PDF has {found} page(s) where {pages} were expected, one per package; the account's"
+            ' label_pages = "any" takes any number, `label REFERENCE --accept` takes this one'
+        )
     return VerifiedLabel(content, _PDF, found, hashlib.sha256(content).hexdigest())
 
 
@@ -147,6 +150,12 @@ def _sniffed(content: bytes) -> str | None:
     if without_margin(content[:_TAIL]).startswith(ZPL_START):
         return "application/zpl"
     return None
+
+
+# To be replaced at the merge by the function of this name that reads what readers of each kind take.
+def media_type_of(content: bytes) -> str | None:
+    """Return the media type that the bytes tell, None when it is none that is known."""
+    return _sniffed(content)
 
 
 def _describe(content: bytes) -> str:

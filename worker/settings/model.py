@@ -160,6 +160,10 @@ class AccountSettings(Table):
     """PEM certificates to trust besides the system's."""
     label_hosts: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OnlyAt("returnpilot")] = ()
     """Hosts a label's URL may name beside public ones, in lower case."""
+    label_pages: Annotated[Annotated[Literal["documented", "any"], BeforeValidator(_lower)], OnlyAt("izipack")] = (
+        "documented"
+    )
+    """Whether a label has the number of pages that the carrier documents, or any."""
     receiver: Annotated[Annotated[dict[str, Any], AfterValidator(_json_only)] | None, OnlyAt("izipack")] = None
     """Used when a payload names no receiver; the payload's shape, which the carrier's adapter checks."""
     status_map: Annotated[
