@@ -38,7 +38,7 @@ def open_account(
         proxy=account.proxy or None,
         ca_file=str(account.ca_file) if account.ca_file else None,
         label_hosts=account.label_hosts,
-        any_label_pages=account.label_pages == "any",
+        label_pages=account.label_pages,
         max_label_bytes=settings.labels.max_bytes,
         receiver=account.receiver,
         status_map=_status_map(settings, name),

@@ -25,7 +25,7 @@ class AccountConfig:
     proxy: str | None = None
     ca_file: str | None = None
     label_hosts: tuple[str, ...] = ()
-    any_label_pages: bool = False
+    label_pages: str = "documented"
     max_label_bytes: int = 20_000_000
     receiver: Mapping[str, Any] | None = None
     status_map: Mapping[str, TrackingStatus] = field(default_factory=dict)
@@ -65,7 +65,7 @@ def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) ->
         config.receiver,
         config.reject_past_pickup,
         max_label_bytes=config.max_label_bytes,
-        any_label_pages=config.any_label_pages,
+        any_label_pages=config.label_pages == "any",
     )
 
 
