@@ -222,6 +222,12 @@ async def test_an_order_is_complete_only_when_no_more_can_come(
     assert ended.is_terminal == (9 not in statuses and 1 not in statuses)
 
 
+async def test_an_order_says_whether_its_link_is_over() -> None:
+    for now in (END, END + timedelta(days=2)):
+        async with piloting(shown(shipments=[shipment(1)]), status_map={"1": S.PENDING}, now=now) as pilot:
+            assert (await pilot.track()).link_over is (now > END)
+
+
 async def test_a_shipment_keeps_its_position_whatever_order_they_come_in() -> None:
     known = (PackageInfo(1, "7"), PackageInfo(2, "5"))
     answer = shown(shipments=[shipment(5), shipment(9, label_url=None), shipment(6), shipment(7)])

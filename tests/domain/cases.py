@@ -37,7 +37,7 @@ from worker.domain.tracking import TrackingStatus, TrackingUpdate
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAST = NOW - timedelta(seconds=5)
 LABEL = StoredLabel(1, "file:labels/x.pdf", "application/pdf", 1000, 1, "ab" * 32)
-POLICY = Policy()
+POLICY = Policy(open_ended=frozenset({TrackingStatus.PENDING}))
 
 OPEN_STATUSES = [status for status in TrackingStatus if not status.is_terminal]
 LABEL_CODES = [

@@ -107,6 +107,7 @@ class Tracked:
 
     `labels` holds the positions of labels that can be asked for now; empty where labels do not come with the status.
     `codes` are the label codes that a status merely names, each with the place of its package in the answer, from 1.
+    `link_over`: it does not wait for its customer's link any more.
     """
 
     update: TrackingUpdate
@@ -114,6 +115,7 @@ class Tracked:
     labels: frozenset[int] = frozenset()
     return_url: str | None = None
     codes: tuple[tuple[int, str], ...] = ()
+    link_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ _NO_STATUS = "none"  # what stands for the word of a shipment that has none
 SAMPLE_CREATED = b'{"id": 10011, "return_url": "https://app.returnpilot.co/..."}'
 """The documented answer to a creation."""
 
+OPEN_ENDED = frozenset({TrackingStatus.PENDING})
+"""No shipment yet: the customer may use his link as long as it is open, which its own date ends."""
+
 Document = Mapping[str, Any]
 
 
@@ -114,7 +117,7 @@ def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grac
     update = TrackingUpdate(status, said, max(moved, default=None), as_document(document), reason)
     labels = frozenset(shipment.position for shipment in shipments if wants_label(shipment, statuses))
     infos, url = tuple(shipment.info for shipment in shipments), _url(document.get("return_url"))
-    return Tracked(update, infos, labels, url)
+    return Tracked(update, infos, labels, url, link_over=link_over)
 
 
 def words(carrier_status: str) -> Sequence[str]:
