@@ -324,7 +324,7 @@ def test_a_word_that_means_pending_at_a_carrier_without_links_ages_as_every_othe
 
 def test_a_link_that_is_over_is_waited_for_no_longer_whatever_a_word_is_mapped_to() -> None:
     old = tracking(tracking_status=S.PENDING, followed_since=NOW - 61 * DAY)
-    over = Tracked(TrackingUpdate(S.PENDING, "1"), link_over=True)
+    over = Tracked(TrackingUpdate(S.PENDING, "1", link_over=True))
     assert after(old, over).order.tracking_status is S.EXPIRED
 
 

@@ -12,7 +12,7 @@ import httpx
 
 import worker
 from worker.carriers.addresses import ForbiddenAddress
-from worker.carriers.answers import Reply, clean_text, without_secret
+from worker.carriers.answers import NoAnswer, Reply, clean_text, without_secret
 from worker.carriers.bodies import narrowed, unpacked
 from worker.carriers.endings import (
     Ended,
@@ -22,10 +22,11 @@ from worker.carriers.endings import (
     check_question,
     check_turned_away,
     in_doubt,
+    in_outage,
     unanswered_creation,
     unanswered_question,
 )
-from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, Unintelligible
+from worker.carriers.port import CarrierError, LabelUnreachable, Pacer
 from worker.carriers.transport import (
     FRESH,
     LAST_CHECK,
@@ -86,7 +87,7 @@ class HttpEdge:
         """
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
-        with self._judged(operation, started, key):
+        with self._judged(operation, started, key, judged=in_outage):
             url = self._base_url + path
             reply = await self._send(self._request("GET", path, accept, key, started, fresh), max_bytes, key)
             for _ in range(_MAX_REDIRECTS):
@@ -295,7 +296,7 @@ def _unreachable(outcome: RequestOutcome, reason: str) -> _NoLabelThere:
 
 
 def _unintelligible(message: str) -> Ended:
-    return Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(message))
+    return Ended(RequestOutcome.UNINTELLIGIBLE, NoAnswer(message))
 
 
 def _read(reply: Reply, read: Callable[[Reply], T]) -> T:

@@ -18,12 +18,12 @@ REOPENED = "the carrier says that it is still under way"
 
 def tracked(context: Context, seen: Tracked) -> Decision:
     """The carrier said where it is; what changed is recorded, and the next look depends on that."""
-    before, update, now = context.order, seen.update, context.now
+    before, update, now = context.order, seen.update or _no_news(context.order), context.now
     if before.state is State.COMPLETED and _says_nothing_new(before, update):
         return Decision(before, StepOutcome.UNCHANGED)
     changed = (update.status, update.carrier_status) != (before.tracking_status, before.carrier_status)
     order = healthy(
-        _with_labels(context, seen),
+        _with_labels(context, seen, update.status),
         return_url=before.return_url or seen.return_url,
         tracking_status=update.status,
         carrier_status=update.carrier_status,
@@ -31,12 +31,17 @@ def tracked(context: Context, seen: Tracked) -> Decision:
         followed_since=_followed_since(context, update.status),
         status_since=_status_since(before, update.status, now),
     )
-    decision = _followed_on(context._replace(order=order), before, seen, changed=changed)
+    decision = _followed_on(context._replace(order=order), before, update, changed=changed)
     news = tuple(package for package in seen.packages if package not in before.packages)
     strange = strange_codes(before, seen)
     if not strange:
         return decision._replace(packages=news)
     return decision._replace(packages=news + packages_with(before, strange), unknown_codes=tuple(strange.values()))
+
+
+def _no_news(order: ReturnOrder) -> TrackingUpdate:
+    """What stays as it is; what never had a status is where a creation left it."""
+    return TrackingUpdate(order.tracking_status or TrackingStatus.PRE_TRANSIT, order.carrier_status)
 
 
 def not_found(context: Context, failed: Failed) -> Decision:
@@ -71,8 +76,8 @@ def _says_nothing_new(before: ReturnOrder, update: TrackingUpdate) -> bool:
     return before.tracking_status is TrackingStatus.EXPIRED or update.status is before.tracking_status
 
 
-def _followed_on(context: Context, before: ReturnOrder, seen: Tracked, *, changed: bool) -> Decision:
-    order, now, update, status = context.order, context.now, seen.update, seen.update.status
+def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, *, changed: bool) -> Decision:
+    order, now, status = context.order, context.now, update.status
     transitions = (_observation(before, update),) if changed else ()
     if status.is_terminal:
         return _completed(order, transitions, update.reason or f"the carrier says {update.carrier_status}")
@@ -82,7 +87,7 @@ def _followed_on(context: Context, before: ReturnOrder, seen: Tracked, *, change
         order = order._replace(state=State.TRACKING, label_due_at=seeking)
         transitions = (*transitions, reopened)
     ladder = context.policy.ladder(status)
-    ends_at = _end(context, seen, ladder)
+    ends_at = _end(context, update, ladder)
     if ends_at is not None and now >= ends_at:
         why = _why(order, status, ladder, ends_at < _age_limit(order, ladder, now))
         expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)
@@ -93,10 +98,10 @@ def _followed_on(context: Context, before: ReturnOrder, seen: Tracked, *, change
     return Decision(order._replace(track_due_at=due), outcome, transitions)
 
 
-def _end(context: Context, seen: Tracked, ladder: Ladder) -> datetime | None:
+def _end(context: Context, update: TrackingUpdate, ladder: Ladder) -> datetime | None:
     """When it is no longer followed; before there is a shipment only the customer's link can run out."""
     order, now = context.order, context.now
-    if seen.update.status in context.policy.open_ended and not seen.link_over:
+    if update.status in context.policy.open_ended and not update.link_over:
         return None
     whole = _age_limit(order, ladder, now)
     return whole if ladder.max_stay is None else min(whole, (order.status_since or now) + ladder.max_stay)
@@ -130,12 +135,12 @@ def _beginning(order: ReturnOrder) -> str:
     return "its first shipment" if order.return_url is not None else "creation"
 
 
-def _with_labels(context: Context, seen: Tracked) -> ReturnOrder:
+def _with_labels(context: Context, seen: Tracked, status: TrackingStatus) -> ReturnOrder:
     """Labels that appeared since are sought from now on; but not again one that killed its workers."""
     order = context.order
     if order.label_error_code is ErrorCode.WORKER_CRASHED:
         return order
-    if seen.update.status in context.policy.open_ended:  # no shipment, so no label: one that a person resolved seeks it
+    if status in context.policy.open_ended:  # no shipment, so no label: one that a person resolved seeks it
         return order._replace(label_due_at=None, label_error_code=None, label_error_message=None)
     if order.label_due_at is not None or seen.labels <= order.labels:
         return order

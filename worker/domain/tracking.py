@@ -43,6 +43,7 @@ class TrackingUpdate:
     """One observation: our status, the carrier's own word, when it says it happened (UTC), its answer as JSON text.
 
     `carrier_status` is None where the carrier has said nothing yet; `reason` explains a status that is not its word.
+    `link_over`: nobody can use its customer's link any more.
     """
 
     status: TrackingStatus
@@ -50,6 +51,7 @@ class TrackingUpdate:
     carrier_time: datetime | None = None
     raw: str | None = None
     reason: str | None = None
+    link_over: bool = False
 
 
 class StatusMap:

@@ -32,4 +32,4 @@ async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: 
         return seen
     log.warning("answer_of_another_return", account=order.account, order_id=order.id, reference=order.reference)
     message = f"the answer is about another return: it names label code {owner.code}, which is {owner.reference}'s"
-    return Failed(FailureKind.UNINTELLIGIBLE, message, raw=seen.update.raw)
+    return Failed(FailureKind.UNINTELLIGIBLE, message, raw=seen.update.raw if seen.update else None)
