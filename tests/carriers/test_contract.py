@@ -35,6 +35,9 @@ from worker.carriers.registry import CARRIERS, AccountConfig
 from worker.carriers.transport import AnswerTooLarge
 from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import State
+from worker.domain.outcomes import Failed
 from worker.domain.payload import InvalidPayload
 from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo, ReturnOrder
@@ -197,6 +200,18 @@ async def test_a_question_ends_the_same_at_every_carrier(
     assert account.observed == [("track", outcome)]
     if error is Throttled:
         assert failure.retry_after == timedelta(seconds=7)
+
+
+async def test_half_an_hour_of_maintenance_parks_no_return(opened: Open) -> None:
+    """harvard-lil/perma#2649: the page came with 200, and each poll of it was a try of the return's own."""
+    account = opened(httpx.Response(200, html="<!doctype html><title>Maintenance</title>"))
+    order, began, now = account.kind.followed._replace(tracking_status=TrackingStatus.IN_TRANSIT), NOW, NOW
+    for _ in range(40):
+        failure = await account.failure("track")
+        decision = decide(order, Failed(failure.kind, failure.message, raw=failure.raw), now, Policy(), 0.99)
+        order, now = decision.order, decision.order.track_due_at or now
+        assert (order.state, order.attempts, order.error_code) == (State.TRACKING, 0, ErrorCode.CARRIER_ERROR)
+    assert now - began > timedelta(minutes=30)
 
 
 CREATIONS: list[tuple[str, Answer, type[CarrierError]]] = [

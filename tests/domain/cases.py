@@ -128,6 +128,7 @@ policies = st.one_of(
         backoff=_backoffs,
         settles_after=_spans,
         searchable=st.booleans(),
+        open_ended=st.sampled_from([frozenset(), POLICY.open_ended]),
     ),
 )
 chances = st.floats(0, 1, exclude_max=True)
@@ -217,7 +218,7 @@ def met(order: ReturnOrder) -> st.SearchStrategy[Outcome]:
     if order.next_step is Step.LABEL:
         trouble = st.builds(LabelTrouble, st.sampled_from(LABEL_CODES), _text)
         return st.one_of(st.just(LabelReady(LABEL)), trouble, _failures(*_QUESTION_FAILURES), *poisoned)
-    return st.one_of(st.builds(Tracked, updates), _failures(*_QUESTION_FAILURES), *poisoned)
+    return st.one_of(st.builds(Tracked, st.none() | updates), _failures(*_QUESTION_FAILURES), *poisoned)
 
 
 @st.composite
@@ -263,4 +264,4 @@ def _all_for(order: ReturnOrder, action: Step) -> list[Outcome]:
     del failures[-1]  # OUTCOME_UNKNOWN is a creation's alone
     if order.next_step is Step.LABEL:
         return [LabelReady(LABEL), *(LabelTrouble(code, "no") for code in LABEL_CODES), Poisoned(), *failures]
-    return [*(Tracked(TrackingUpdate(status, "w")) for status in TrackingStatus), Poisoned(), *failures]
+    return [Tracked(None), *(Tracked(TrackingUpdate(status, "w")) for status in TrackingStatus), Poisoned(), *failures]

@@ -333,3 +333,19 @@ def test_there_it_keeps_its_age_when_it_moves_and_its_label_is_sought_on() -> No
     moved = decide(young, seen(S.IN_TRANSIT, "2"), NOW, Policy(), 0.5).order
     assert moved.followed_since == NOW - 9 * DAY
     assert decide(LABEL_SOUGHT, seen(S.PENDING), NOW, Policy(), 0.5).order.label_due_at == NOW + HOUR
+
+
+@pytest.mark.parametrize("status", [status for status in S if status.is_terminal])
+def test_no_news_of_a_completed_return_changes_nothing(status: TrackingStatus) -> None:
+    done = resting(State.COMPLETED, carrier_ref="1", tracking_status=status, carrier_status="3")
+    decision = after(done, Tracked(None))
+    assert (decision.outcome, decision.transitions) == (StepOutcome.UNCHANGED, ())
+    assert decision.order.tracking_status is status
+
+
+def test_no_news_climbs_the_ladder_and_ends_what_failed_and_grows_old_all_the_same() -> None:
+    failing = tracking(attempts=5, failing_since=NOW - HOUR, unchanged_polls=3, error_code=ErrorCode.CARRIER_ERROR)
+    row = after(failing, Tracked(None)).order
+    assert (row.attempts, row.failing_since, row.error_code, row.unchanged_polls) == (0, None, None, 4)
+    assert (row.tracking_status, row.carrier_status) == (S.PRE_TRANSIT, "Created")
+    assert after(tracking(followed_since=NOW - 61 * DAY), Tracked(None)).order.tracking_status is S.EXPIRED

@@ -26,6 +26,7 @@ from worker.carriers.endings import (
     unanswered_creation,
     unanswered_question,
 )
+from worker.carriers.hindsight import count
 from worker.carriers.port import CarrierError, LabelUnreachable, Pacer
 from worker.carriers.transport import (
     FRESH,
@@ -257,17 +258,22 @@ class HttpEdge:
         judged: Callable[[Ended], Ended] = lambda ended: ended,
     ) -> Iterator[None]:
         """Tell the observer how what is done within has ended, and turn a bad end into the port's error."""
+
+        def ended(outcome: RequestOutcome) -> None:
+            seconds = time.monotonic() - started
+            count(outcome, lambda counted: self._observe(operation, counted, seconds))
+
         try:
             yield
         except httpx.TransportError as error:
-            ended = unanswered(error, _said(error, key))
-            self._observe(operation, ended.outcome, time.monotonic() - started)
-            raise ended.error from error
+            failed = unanswered(error, _said(error, key))
+            ended(failed.outcome)
+            raise failed.error from error
         except Ended as error:
-            ended = judged(error)
-            self._observe(operation, ended.outcome, time.monotonic() - started)
-            raise ended.error from error.error.__cause__
-        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
+            failed = judged(error)
+            ended(failed.outcome)
+            raise failed.error from error.error.__cause__
+        ended(RequestOutcome.OK)
 
 
 _NO_BODY = httpx.ByteStream(b"")
