@@ -27,8 +27,9 @@ _MASK = "********"
 _MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larger or not read as text
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONGEST = timedelta(days=3650)
-_EXACT, _BEYOND = 2**53, 1e19  # from the first on a double is no longer every whole number; ids have 19 digits at most
-_LONGEST_NUMBER = 40  # characters
+_BEYOND, _LONGEST_NUMBER = 1e19, 40  # ids have 19 digits at most; characters
+EXACT = 2**53
+"""Below it a double is every whole number. What is larger and whole is read as an int, up to 19 digits."""
 
 
 class NoAnswer(Unintelligible):
@@ -48,8 +49,10 @@ class Reply:
     damage: str = ""
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object, bytes that do not decode replaced; raises `Unintelligible`, of what is no JSON
-        `NoAnswer`."""
+        """The body as a JSON object, bytes that do not decode replaced.
+
+        Raises `NoAnswer` when it is no JSON at all, `Unintelligible` when it is other JSON.
+        """
         try:
             value = _JSON.decode(self._text())
         except json.JSONDecodeError:
@@ -107,7 +110,7 @@ class Reply:
 def _number(text: str) -> float | int:
     """A JSON number with a point or an exponent: as a whole one where it is that and a double would be another."""
     value = float(text)
-    if not _EXACT <= abs(value) < _BEYOND or len(text) > _LONGEST_NUMBER:
+    if not EXACT <= abs(value) < _BEYOND or len(text) > _LONGEST_NUMBER:
         return value
     exact = Decimal(text)
     return int(exact) if exact == exact.to_integral_value() else value

@@ -3,11 +3,10 @@
 import re
 from typing import Any
 
-from worker.carriers.answers import as_document, clean_text
+from worker.carriers.answers import EXACT, as_document, clean_text
 from worker.carriers.port import Unintelligible
 
 _MOST = 1000  # members of an object that is read as a list
-_EXACT = 2**53  # up to here a double holds every whole number; what is larger comes as an int, or is another number
 _ID = re.compile(r"([0-9]{1,19})(?:\.0{1,9})?")  # 64 bits
 _PLACE = re.compile(r"[0-9]{1,19}")
 
@@ -31,7 +30,7 @@ def read_list(value: Any) -> list[Any] | None:
 def read_text(value: Any) -> str | None:
     """Text, or the digits of a whole number (3 and 3.0 alike); None for anything else."""
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < _EXACT else None
+        return str(int(value)) if value.is_integer() and abs(value) < EXACT else None
     return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 
