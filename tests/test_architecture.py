@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "worker"
 ALLOWED = {
     "domain": set(),
     "listening": set(),
-    "settings": {"listening"},
+    "settings": {"domain", "listening"},
     "simulator": set(),
     "telemetry": set(),
     "labels": set(),

@@ -115,6 +115,7 @@ def policy_of(settings: Settings, account: str) -> Policy:
         breaker=Breaker(circuit.failures, circuit.first, circuit.cap),
         settles_after=settings.worker.lease + settings.accounts[account].timeout,
         searchable=is_searchable(settings.accounts[account].carrier),
+        open_ended=CARRIERS[settings.accounts[account].carrier].open_ended,
     )
 
 

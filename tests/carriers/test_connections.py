@@ -235,7 +235,7 @@ CLOSING = {
 async def test_a_connection_that_the_carrier_means_to_close_is_not_used_again(head: bytes) -> None:
     async with raw_server(keeping(lambda _: head + b'{"status":1')) as wire, opened(wire.url) as account:
         for _ in range(3):
-            assert type(await account.failure("track")) is Unintelligible
+            assert type(await account.failure("track")) is Unavailable
         assert wire.connections == 3
 
 

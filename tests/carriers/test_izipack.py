@@ -3,6 +3,7 @@
 import copy
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from tests.carriers.wire import KEY, PAYLOAD, answering, at_carrier, opened, order
 from worker import __version__
 from worker.carriers.answers import MAX_RAW
-from worker.carriers.port import LabelNotReady, NotFound, OutcomeUnknown, Unintelligible
+from worker.carriers.port import LabelNotReady, NotFound, OutcomeUnknown, Unavailable, Unintelligible
 from worker.domain.outcomes import PackageInfo
 from worker.domain.payload import InvalidPayload
 from worker.domain.tracking import TrackingStatus
@@ -379,18 +380,77 @@ async def test_a_success_without_a_usable_number_is_in_doubt(answer: str) -> Non
 @pytest.mark.parametrize(
     "answer",
     [
-        *USELESS[:12],
-        *('{"status": ' + word + "}" for word in ('""', '" "', "null", "true", "[]", "{}", "1.5", "NaN", '"\\u0000"')),
+        *("null", "{}", "[]", "true", '"9RET1"', "NaN", "[" * 100_000, '{"a":' * 100_000, '{"message": "not now"}'),
+        *('{"status": ' + word + "}" for word in ("true", "[]", "{}", "1.5", "NaN", "1e300", "9" * 5000)),
     ],
-    ids=repr,
+    ids=range(16),
 )
-async def test_an_answer_without_a_status_has_no_sense(answer: str) -> None:
+async def test_an_answer_that_says_nothing_of_a_return_has_no_sense(answer: str) -> None:
     async with answering(httpx.Response(200, content=answer.encode())) as account:
         error = await account.failure("track")
     assert type(error) is Unintelligible
     error.message.encode()
     json.loads(error.raw or "")
     assert account.observed == [("track", "unintelligible")]
+
+
+@pytest.mark.parametrize("answer", ["", "<!DOCTYPE html><html>OK</html>", CREATED[:99], "\x00\xff"], ids=repr)
+async def test_what_is_no_json_is_the_carriers_outage(answer: str) -> None:
+    async with answering(httpx.Response(200, content=answer.encode())) as account:
+        error = await account.failure("track")
+    assert type(error) is Unavailable
+    error.message.encode()
+    json.loads(error.raw or "")
+    assert account.observed == [("track", "server_error")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *({"status": word} for word in (None, "", " ", "\x00")),
+        {"packages": [{"labelCode": "7RET"}]},
+        {"orderNumber": "9RET326720205706"},
+        {"deliveryDateUtc": None, "status": None},
+    ],
+    ids=repr,
+)
+async def test_a_return_of_which_nothing_is_said_has_no_news(answer: dict[str, Any]) -> None:
+    async with answering(httpx.Response(200, json=answer)) as account:
+        assert await account.track() is None
+    assert account.observed == [("track", "ok")]
+
+
+async def test_another_order_without_a_status_is_still_another_order() -> None:
+    async with answering(httpx.Response(200, json={"orderNumber": "9RET9", "status": None})) as account:
+        assert "about another order" in (await account.failure("track")).message
+
+
+@pytest.mark.parametrize("number", ["9007199254740993", "1234567890123456789", "1234567890123456789.0", "1.234567e18"])
+async def test_a_number_keeps_all_its_digits(number: str) -> None:
+    async with answering(httpx.Response(200, text=f'{{"orderNumber": {number}}}')) as account:
+        assert (await account.create()).carrier_ref == str(int(Decimal(number)))
+    async with answering(httpx.Response(200, text=f'{{"orderNumber": {number}, "status": "Created"}}')) as account:
+        assert (await account.track(str(int(Decimal(number))))).carrier_status == "Created"
+
+
+PACKAGES: list[Any] = [
+    [{"labelCode": "A"}, {"labelCode": "B"}],
+    {"1": {"labelCode": "A"}, "2": {"labelCode": "B"}},
+    {"10": {"labelCode": "B"}, "9": {"labelCode": "A"}},
+]
+
+
+@pytest.mark.parametrize("packages", PACKAGES, ids=repr)
+async def test_packages_are_read_however_the_list_is_written(packages: Any) -> None:
+    async with answering(httpx.Response(200, json={"orderNumber": "9RET1", "packages": packages})) as account:
+        assert (await account.create()).packages == (PackageInfo(1, "A"), PackageInfo(2, "B"))
+    async with answering(httpx.Response(200, json={"status": "Created", "packages": packages})) as account:
+        assert (await account.carrier.track(at_carrier())).codes == ((1, "A"), (2, "B"))
+
+
+async def test_one_package_without_its_list_is_read() -> None:
+    async with answering(httpx.Response(200, json={"orderNumber": "9RET1", "packages": {"labelCode": "A"}})) as account:
+        assert (await account.create()).packages == (PackageInfo(1, "A"),)
 
 
 @pytest.mark.parametrize(
@@ -400,12 +460,13 @@ async def test_an_answer_without_a_status_has_no_sense(answer: str) -> None:
         ('{"status": " created "}', "created", TrackingStatus.PRE_TRANSIT),
         ('{"status": "AtDepot7"}', "AtDepot7", TrackingStatus.UNKNOWN),
         ('{"status": 4}', "4", TrackingStatus.UNKNOWN),
+        ('{"status": 4.0}', "4", TrackingStatus.UNKNOWN),
         ('{"status": "Delivered"}', "Delivered", TrackingStatus.UNKNOWN),
         ('{"status": "a\\u0000b\\ud800"}', "ab?", TrackingStatus.UNKNOWN),
         ('{"status": "' + "x" * 5000 + '"}', "x" * 200, TrackingStatus.UNKNOWN),
         ('{"status": "Created", "x": ' + "[" * 700 + "]" * 700 + "}", "Created", TrackingStatus.PRE_TRANSIT),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 async def test_an_unseen_word_is_kept_and_never_guessed(answer: str, word: str, status: TrackingStatus) -> None:
     async with answering(httpx.Response(200, text=answer)) as account:

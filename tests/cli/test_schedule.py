@@ -126,6 +126,13 @@ def test_a_return_that_the_settings_expire_is_drawn_to_its_end(folder: Path) -> 
     assert "expired         Tue 2 Jun 22:15, before the journey was over" in scheduled("--journey", "unknown=9d").stdout
 
 
+def test_pending_is_open_ended_only_where_a_customer_has_a_link(folder: Path) -> None:
+    configured(folder, ACCOUNTS)
+    izipack, pilot = plans("--journey", "pending=90d")
+    assert (izipack["ending"], izipack["if_it_stayed"]["pending"]["expires"]) == ("expired", True)
+    assert (pilot["ending"], pilot["if_it_stayed"]["pending"]["expires"]) == ("delivered", False)
+
+
 def test_more_polls_than_can_be_drawn_are_reckoned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.domain.forecast.MOST_POLLS", 2000)
     fast = '[polling]\nfirst = "200ms"\nfactor = 1.0\ncap = "200ms"\nby_status.in_transit.first = "200ms"\n'

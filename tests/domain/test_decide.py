@@ -10,6 +10,7 @@ from tests.domain.cases import (
     LABEL_CODES,
     NOW,
     PAST,
+    POLICY,
     every_meeting,
     labelling,
     pending,
@@ -53,7 +54,7 @@ STARTED = NOW - 2 * MINUTE
 
 
 def after(order: ReturnOrder, outcome: Outcome, policy: Policy | None = None, now: datetime = NOW) -> Decision:
-    decision = decide(order, outcome, now, policy or Policy(), HALF)
+    decision = decide(order, outcome, now, policy or POLICY, HALF)
     assert problems(decision) == []
     return decision
 

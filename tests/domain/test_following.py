@@ -347,3 +347,44 @@ def test_a_completed_return_about_which_nothing_is_new_stays_as_it_is(
 def test_an_expired_return_that_moves_again_is_followed_again() -> None:
     row = after(finished(S.EXPIRED, "InTransit"), seen(S.IN_TRANSIT, "OutForDelivery")).order
     assert (row.state, row.due_at) == (State.TRACKING, NOW)  # for its label
+
+
+LABEL_SOUGHT = tracking(label_due_at=NOW + HOUR, label_attempts=2)
+
+
+def test_a_word_that_means_pending_at_a_carrier_without_links_ages_as_every_other() -> None:
+    old = tracking(tracking_status=S.PENDING, carrier_status="Aangemeld", followed_since=NOW - 61 * DAY)
+    decision = decide(old, seen(S.PENDING, "Aangemeld"), NOW, Policy(), 0.5)
+    assert (decision.order.state, decision.order.tracking_status) == (State.COMPLETED, S.EXPIRED)
+    assert decision.transitions[0].reason == "nothing terminal within 60d of creation"
+    waits = decide(old, seen(S.PENDING, "Aangemeld"), NOW, POLICY, 0.5)
+    assert waits.order.state is State.TRACKING
+
+
+def test_a_link_that_is_over_is_waited_for_no_longer_whatever_a_word_is_mapped_to() -> None:
+    old = tracking(tracking_status=S.PENDING, followed_since=NOW - 61 * DAY)
+    over = Tracked(TrackingUpdate(S.PENDING, "1", link_over=True))
+    assert after(old, over).order.tracking_status is S.EXPIRED
+
+
+def test_there_it_keeps_its_age_when_it_moves_and_its_label_is_sought_on() -> None:
+    young = LABEL_SOUGHT._replace(tracking_status=S.PENDING, followed_since=NOW - 9 * DAY)
+    moved = decide(young, seen(S.IN_TRANSIT, "2"), NOW, Policy(), 0.5).order
+    assert moved.followed_since == NOW - 9 * DAY
+    assert decide(LABEL_SOUGHT, seen(S.PENDING), NOW, Policy(), 0.5).order.label_due_at == NOW + HOUR
+
+
+@pytest.mark.parametrize("status", [status for status in S if status.is_terminal])
+def test_no_news_of_a_completed_return_changes_nothing(status: TrackingStatus) -> None:
+    done = resting(State.COMPLETED, carrier_ref="1", tracking_status=status, carrier_status="3")
+    decision = after(done, Tracked(None))
+    assert (decision.outcome, decision.transitions) == (StepOutcome.UNCHANGED, ())
+    assert decision.order.tracking_status is status
+
+
+def test_no_news_climbs_the_ladder_and_ends_what_failed_and_grows_old_all_the_same() -> None:
+    failing = tracking(attempts=5, failing_since=NOW - HOUR, unchanged_polls=3, error_code=ErrorCode.CARRIER_ERROR)
+    row = after(failing, Tracked(None)).order
+    assert (row.attempts, row.failing_since, row.error_code, row.unchanged_polls) == (0, None, None, 4)
+    assert (row.tracking_status, row.carrier_status) == (S.PRE_TRANSIT, "Created")
+    assert after(tracking(followed_since=NOW - 61 * DAY), Tracked(None)).order.tracking_status is S.EXPIRED

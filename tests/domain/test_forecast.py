@@ -115,7 +115,7 @@ def test_a_label_is_fetched_once_there_is_a_shipment() -> None:
 
 
 def test_age_counts_from_the_first_shipment_and_a_stay_from_its_first_sight() -> None:
-    aged = Policy(default_ladder=replace(BY_DAY, max_age=4 * DAY))
+    aged = Policy(default_ladder=replace(BY_DAY, max_age=4 * DAY), open_ended=frozenset({S.PENDING}))
     found = forecast(aged, LINK, [(S.PENDING, 9 * DAY), (S.PRE_TRANSIT, 90 * DAY)], MONDAY)
     shipped = next(poll.at for poll in found.polls if poll.status is S.PRE_TRANSIT)
     assert (found.ending, found.ends_at) == (S.EXPIRED, shipped + 4 * DAY)

@@ -62,20 +62,29 @@ def test_the_environment_wins_over_the_file() -> None:
     assert (settings.http.host, settings.http.port) == ("::1", 0)
 
 
+def test_two_spellings_of_a_word_in_one_variable_are_told_apart_from_an_override_of_the_files() -> None:
+    words = '{"Strasse": "failed", "STRAẞE": "delivered"}'
+    with pytest.raises(ConfigurationError, match=r"'Strasse' and 'STRAẞE' are the same word"):
+        from_text(
+            ACCOUNT + 'status_map = { "Straße" = "failed" }', {"RETURNS_WORKER_ACCOUNTS__DEFAULT__STATUS_MAP": words}
+        )
+
+
 def test_a_table_as_json_is_merged_and_a_single_key_wins_over_it() -> None:
     settings = from_text(
-        '[accounts.default.status_map]\nInTransit = "in_transit"\nSorted = "in_transit"',
+        '[accounts.default.status_map]\nInTransit = "in_transit"\nSorted = "in_transit"\n"Straße" = "delivered"',
         {
             "RETURNS_WORKER_ACCOUNTS": '{"default": {"timeout": "9s", "max_in_flight": 2}}',
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__TIMEOUT": "7s",
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__STATUS_MAP__IN_TRANSIT": "unknown",
+            "RETURNS_WORKER_ACCOUNTS__DEFAULT__STATUS_MAP": '{"STRAẞE": "failed"}',
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__RECEIVER__ADDRESS": '{"country": "NL"}',
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__RECEIVER__NAME": "Webshop",
         },
     )
     account = settings.accounts["default"]
     assert (account.timeout, account.max_in_flight) == (timedelta(seconds=7), 2)
-    assert account.status_map == {"Sorted": "in_transit", "in_transit": "unknown"}
+    assert account.status_map == {"Sorted": "in_transit", "in_transit": "unknown", "STRAẞE": "failed"}
     assert account.receiver == {"address": {"country": "NL"}, "name": "Webshop"}
 
 
@@ -136,6 +145,16 @@ ACCOUNT = "[accounts.default]\n"
             ACCOUNT + 'status_map = { "In Transit" = "in_transit", in_transit = "unknown" }',
             "accounts.default.status_map",
             "same word",
+        ),
+        (
+            ACCOUNT + 'status_map = { "Straße" = "in_transit", STRASSE = "unknown" }',
+            "accounts.default.status_map",
+            "'Straße' and 'STRASSE'",
+        ),
+        (
+            ACCOUNT + 'status_map = { Teslim = "in_transit", "TESL\u200bİM" = "delivered" }',
+            "accounts.default.status_map",
+            "'Teslim' and 'TESL\\u200bİM'",
         ),
         (ACCOUNT + "polling = { frist = 1 }", "accounts.default.polling.frist", "did you mean first?"),
         (

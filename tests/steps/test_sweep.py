@@ -202,7 +202,7 @@ async def test_a_misshapen_order_in_a_page_touches_no_other(database: Database, 
         if number in troubled:
             assert row["error_code"] == troubled[number]
         elif number == 44:
-            assert row["tracking_status"] == "unknown"
+            assert row["tracking_status"] == "pre_transit"
         elif number != 45:
             assert (row["tracking_status"], row["error_code"]) == ("in_transit", None)
 

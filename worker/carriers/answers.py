@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
@@ -29,6 +30,13 @@ _LABEL_LINK = re.compile(r'(label_url"\s*:\s*")(?!")(https?:(?://|\\/\\/)[^/?#"\
 _LINK = re.compile(r':(?://|\\/\\/)[^"\\\s]+(?:\\.[^"\\\s]*)*', re.S)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONGEST = timedelta(days=3650)
+_BEYOND, _LONGEST_NUMBER = 1e19, 40  # ids have 19 digits at most; characters
+EXACT = 2**53
+"""Below it a double is every whole number. What is larger and whole is read as an int, up to 19 digits."""
+
+
+class NoAnswer(Unintelligible):
+    """No JSON where that was asked for, or a redirect that is not followed: it says nothing about what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +52,17 @@ class Reply:
     damage: str = ""
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object, bytes that do not decode replaced; raises `Unintelligible`."""
+        """The body as a JSON object, bytes that do not decode replaced.
+
+        Raises `NoAnswer` when it is no JSON at all, `Unintelligible` when it is other JSON.
+        """
         try:
-            value = json.loads(self._text())
-        except (ValueError, RecursionError):
-            raise Unintelligible(f"the answer is not JSON{self._why()}: {self.excerpt()}", raw=self.raw()) from None
+            value = _JSON.decode(self._text())
+        except json.JSONDecodeError:
+            said = f"not JSON{self._why()}: {self.excerpt()}" if self.content.strip() else "empty"
+            raise NoAnswer(f"the carrier answered {self.status}, and the answer is {said}", raw=self.raw()) from None
+        except (ValueError, RecursionError):  # a number of thousands of digits, or too many lists in each other
+            raise Unintelligible(f"the answer is beyond measure: {self.excerpt()}", raw=self.raw()) from None
         if not isinstance(value, dict):
             raise Unintelligible(f"the answer is not a JSON object: {self.excerpt()}", raw=self.raw())
         return value
@@ -60,7 +74,7 @@ class Reply:
     def raw(self) -> str:
         """The answer as JSON text for the history, capped."""
         try:
-            return as_document(json.loads(self._text()))
+            return as_document(_JSON.decode(self._text()))
         except (ValueError, RecursionError):
             return as_document({"text": self.excerpt()})
 
@@ -94,6 +108,18 @@ class Reply:
         if self.retry_after is not None:
             return self.retry_after
         return read_reset(self.headers.get("x-ratelimit-reset"), self.headers.get("date"))
+
+
+def _number(text: str) -> float | int:
+    """A JSON number with a point or an exponent: as a whole one where it is that and a double would be another."""
+    value = float(text)
+    if not EXACT <= abs(value) < _BEYOND or len(text) > _LONGEST_NUMBER:
+        return value
+    exact = Decimal(text)
+    return int(exact) if exact == exact.to_integral_value() else value
+
+
+_JSON = json.JSONDecoder(parse_float=_number)
 
 
 def without_secret(content: bytes, secret: str) -> bytes:

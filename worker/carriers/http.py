@@ -11,7 +11,7 @@ import httpx
 
 import worker
 from worker.carriers.addresses import ForbiddenAddress
-from worker.carriers.answers import Reply, clean_text, without_secret
+from worker.carriers.answers import NoAnswer, Reply, clean_text, without_secret
 from worker.carriers.bodies import narrowed, unpacked
 from worker.carriers.endings import (
     Ended,
@@ -21,11 +21,13 @@ from worker.carriers.endings import (
     check_question,
     check_turned_away,
     in_doubt,
+    in_outage,
     unanswered_creation,
     unanswered_question,
 )
+from worker.carriers.hindsight import count
 from worker.carriers.links import Address, NotAnAddress, origin_of, resolved
-from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, Unintelligible
+from worker.carriers.port import CarrierError, LabelUnreachable, Pacer
 from worker.carriers.transport import (
     FRESH,
     LAST_CHECK,
@@ -86,7 +88,7 @@ class HttpEdge:
         """
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
-        with self._judged(operation, started, key):
+        with self._judged(operation, started, key, judged=in_outage):
             target = self._base_path + path
             reply = await self._send(self._request("GET", target, accept, key, started, fresh), max_bytes, key)
             for _ in range(_MAX_REDIRECTS):
@@ -266,17 +268,22 @@ class HttpEdge:
         judged: Callable[[Ended], Ended] = lambda ended: ended,
     ) -> Iterator[None]:
         """Tell the observer how what is done within has ended, and turn a bad end into the port's error."""
+
+        def ended(outcome: RequestOutcome) -> None:
+            seconds = time.monotonic() - started
+            count(outcome, lambda counted: self._observe(operation, counted, seconds))
+
         try:
             yield
         except httpx.TransportError as error:
-            ended = unanswered(error, _said(error, key))
-            self._observe(operation, ended.outcome, time.monotonic() - started)
-            raise ended.error from error
+            failed = unanswered(error, _said(error, key))
+            ended(failed.outcome)
+            raise failed.error from error
         except Ended as error:
-            ended = judged(error)
-            self._observe(operation, ended.outcome, time.monotonic() - started)
-            raise ended.error from error.error.__cause__
-        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
+            failed = judged(error)
+            ended(failed.outcome)
+            raise failed.error from error.error.__cause__
+        ended(RequestOutcome.OK)
 
 
 _NO_BODY = httpx.ByteStream(b"")
@@ -305,7 +312,7 @@ def _unreachable(outcome: RequestOutcome, reason: str) -> _NoLabelThere:
 
 
 def _unintelligible(message: str) -> Ended:
-    return Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(message))
+    return Ended(RequestOutcome.UNINTELLIGIBLE, NoAnswer(message))
 
 
 def _read(reply: Reply, read: Callable[[Reply], T]) -> T:

@@ -18,6 +18,7 @@ from worker.carriers.answers import Reply, as_document, clean_text, read_moment
 from worker.carriers.fields import merge_carrier_fields
 from worker.carriers.http import HttpEdge
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
+from worker.carriers.shapes import read_list, read_text, read_word
 from worker.domain.countries import COUNTRIES
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.payload import MOST_PARTS, InvalidPayload, count_packages, read_payload, reference_problems
@@ -44,6 +45,9 @@ _LONGEST_CODE = 100
 
 # Brackets, quotation marks and what ends a part of a sentence may stand at a word; whatever else does is a part of it.
 _BEFORE, _BEHIND = r"""[#(\[{<"'«‹„“‘]*""", r"""[)\]}>"'»›“”’.,;:!?]*"""
+
+_SHOWN = frozenset({"status", "orderNumber", "deliveryDateUtc", "packages"})
+"""What shows an answer to be about a return, now or in an older version: an object of anything else says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,32 +155,32 @@ def build_request(
 def read_created(reply: Reply) -> Created:
     """A creation's answer: a success only with a usable `orderNumber`; raises `Unintelligible`."""
     body = reply.json_object()
-    number = body.get("orderNumber")
-    number = str(number).strip() if isinstance(number, (str, int)) and not isinstance(number, bool) else ""
+    number = (read_text(body.get("orderNumber")) or "").strip()
     if not _ORDER_NUMBER.fullmatch(number):
         raise Unintelligible(f"the answer has no usable orderNumber: {reply.excerpt()}", raw=reply.raw())
     return Created(number, None, _packages(body.get("packages")), raw=as_document(body))
 
 
 def read_status(reply: Reply, order: ReturnOrder, statuses: StatusMap) -> Tracked:
-    """A status; an unknown word is `unknown`, never a guess.
+    """A status; an unknown word is `unknown`, never a guess, and none at all is no news.
 
-    Raises `Unintelligible` when there is none, and when it is another order's: the documented answer does not repeat
-    the number, an older version's did. Whose the label codes are that it names is the caller's to find out.
+    Raises `Unintelligible` when it is no answer about a return, or about another one's: the documented answer does not
+    repeat the number, an older version's did. Whose the label codes are that it names is the caller's to find out.
     `deliveryDateUtc` is set long before delivery (the sample is `Created`), so it dates an observation only once the
     status itself is `delivered`.
     """
     body = reply.json_object()
-    word = body.get("status")
-    word = clean_text(str(word), 200).strip() if isinstance(word, (str, int)) and not isinstance(word, bool) else ""
-    if not word:
-        raise Unintelligible(f"the answer has no status: {reply.excerpt()}", raw=reply.raw())
+    if not _SHOWN.intersection(body):
+        raise Unintelligible(f"the answer is no return's: {reply.excerpt()}", raw=reply.raw())
     number = _text(body.get("orderNumber"))
     if number is not None and _folded(number) not in ("", _folded(order.carrier_ref or "")):
         raise Unintelligible(f"the answer is about another order, {number[:100]}", raw=reply.raw())
-    status = statuses.read(word)
-    delivered_at = read_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
-    update = TrackingUpdate(status, word, delivered_at, as_document(body))
+    word = read_word(body.get("status"), 200, body)
+    update = None
+    if word is not None:
+        status = statuses.read(word)
+        delivered_at = read_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
+        update = TrackingUpdate(status, word, delivered_at, as_document(body))
     codes = [(place, _code(package.get("labelCode"))) for place, package in _placed(body.get("packages"))]
     return Tracked(update, codes=tuple((place, code) for place, code in codes if code is not None))
 
@@ -304,7 +308,7 @@ def _packages(value: Any) -> tuple[PackageInfo, ...]:
 
 
 def _placed(value: Any) -> list[tuple[int, dict[str, Any]]]:
-    packages = value[:MOST_PARTS] if isinstance(value, list) else []
+    packages = (read_list(value) or [])[:MOST_PARTS]
     return [(place, package) for place, package in enumerate(packages, start=1) if isinstance(package, dict)]
 
 
@@ -320,4 +324,4 @@ def _code(value: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    return clean_text(str(value)) if isinstance(value, (str, int)) and value not in ("", True, False) else None
+    return clean_text(read_text(value) or "") or None

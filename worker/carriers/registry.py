@@ -40,7 +40,8 @@ class CarrierKind:
     `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
     `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `label_requests`: what a
     label takes. `created`: its documented answer to a creation, as the adapter reads it. `page_size`: returns on a page
-    of its list.
+    of its list. `open_ended`: the statuses in which a return waits for its customer's link to be used, however long
+    that is open.
     """
 
     base_url: str
@@ -56,6 +57,7 @@ class CarrierKind:
     created: Created
     label_requests: int = 1
     page_size: int = 1
+    open_ended: frozenset[TrackingStatus] = frozenset()
 
 
 def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
@@ -107,6 +109,7 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.read_created(Reply(201, {}, returnpilot.SAMPLE_CREATED)),
         label_requests=2,  # the order, for an address that is fresh, and what is there
         page_size=returnpilot.PAGE_SIZE,
+        open_ended=returnpilot.OPEN_ENDED,
     ),
 }
 

@@ -140,7 +140,7 @@ def plan_of(
 
 
 def _stay(policy: Policy, created: Created, status: TrackingStatus, start: datetime, pickup: date | None) -> Stay:
-    ladder, expires = policy.ladder(status), status is not TrackingStatus.PENDING
+    ladder, expires = policy.ladder(status), status not in policy.open_ended
     span = min(ladder.max_age, ladder.max_stay or ladder.max_age) if expires else ladder.max_age
     found = forecast(policy, created, [(status, 2 * span if expires else span)], start, pickup)
     return Stay(round(sum(found.by_status.values())), span, expires)

@@ -1,7 +1,6 @@
 """Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
+from worker.domain.words import clash
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.durations import Duration, PositiveDuration
 from worker.settings.polling import (
@@ -79,17 +79,11 @@ def _json_only(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def carrier_word(word: str) -> str:
-    """Reduce a carrier's word to what is compared: lower case without spaces, `_` and `-`."""
-    return re.sub(r"[\s_-]", "", word).lower()
-
-
 def _one_spelling_each(words: dict[str, MappedStatus]) -> dict[str, MappedStatus]:
-    seen: dict[str, str] = {}
-    for word, status in words.items():
-        twin = seen.setdefault(carrier_word(word), word)
-        if words[twin] != status:
-            raise ValueError(f"{twin!r} and {word!r} are the same word to the worker, but mapped differently")
+    twins = clash(words)
+    if twins is not None:
+        one, other = twins
+        raise ValueError(f"{one!r} and {other!r} are the same word to the worker, but mapped differently; keep one")
     return words
 
 
@@ -169,7 +163,7 @@ class AccountSettings(Table):
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
-    """A carrier's word (compared as `carrier_word` gives it) to tracking status, over the built-in map."""
+    """A carrier's word (compared as `worker.domain.words` folds it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
     link_grace: Annotated[Duration, OnlyAt("returnpilot")] = timedelta(hours=24)
     """How long after a customer's link has run out a shipment may still appear."""

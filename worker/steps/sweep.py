@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from worker.carriers.hindsight import hindsight, no_sense
 from worker.carriers.port import CarrierError, Listing, NoTimeLeft, Page
 from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
@@ -68,6 +69,10 @@ class Sweeps:
 
     async def sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         """Read the list from its beginning, as far as that pays; ends early when `stopping`."""
+        with hindsight():  # a page is counted when its orders have been read
+            await self._sweep(account, stopping)
+
+    async def _sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         carrier, tools, number, seen = account.carrier, self._tools, 0, 0
         assert isinstance(carrier, Listing)
         try:
@@ -136,4 +141,5 @@ def _read(carrier: Listing, order: ReturnOrder, page: Page) -> Outcome:
     try:
         return carrier.read(order, page.sightings[order.carrier_ref or ""])
     except CarrierError as error:
+        no_sense()
         return Failed(error.kind, error.message, error.retry_after, error.raw)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from worker.carriers.http import HttpEdge
@@ -20,7 +20,6 @@ from worker.carriers.port import (
 from worker.carriers.returnpilot.answers import (
     own_order,
     read_created,
-    read_id,
     read_listed,
     read_order,
     read_shipments,
@@ -29,9 +28,12 @@ from worker.carriers.returnpilot.answers import (
 )
 from worker.carriers.returnpilot.request import build_request
 from worker.carriers.returnpilot.search import Search
+from worker.carriers.shapes import read_id
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import StatusMap, TrackingStatus
+
+T = TypeVar("T")
 
 BASE_URL = "https://app.returnpilot.co/api/v1"
 OPERATIONS = ("create", "lookup", "label", "track", "sweep", "cancel")
@@ -96,7 +98,7 @@ class ReturnPilot:
 
     async def track(self, order: ReturnOrder) -> Tracked:
         """Ask for one order."""
-        return self.read(order, await self._show(order, "track"))
+        return await self._show(order, "track", lambda document: self.read(order, document))
 
     async def page(self, number: int) -> Page:
         """A page of the list, whole orders."""
@@ -110,8 +112,7 @@ class ReturnPilot:
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
         """Fetch one of the labels that are missing, by an address that is as fresh as the order is read."""
-        document = await self._show(order, "label", fresh=True)
-        shipments = read_shipments(order, document)
+        shipments = await self._show(order, "label", lambda document: read_shipments(order, document), fresh=True)
         missing = [each for each in shipments if wants_label(each, self.statuses) and each.position not in order.labels]
         if not missing:
             raise LabelNotReady("no shipment has a label that is not stored")
@@ -145,9 +146,12 @@ class ReturnPilot:
         """Close its connections."""
         await self.edge.close()
 
-    async def _show(self, order: ReturnOrder, operation: str, *, fresh: bool = False) -> Mapping[str, Any]:
+    async def _show(
+        self, order: ReturnOrder, operation: str, read: Callable[[Mapping[str, Any]], T], *, fresh: bool = False
+    ) -> T:
+        """Ask for the order, and `read` it as a part of the request: what makes no sense is counted so."""
         return await self.edge.ask(
-            operation, _path(order), lambda reply: own_order(order, read_shown(reply)), accept=_JSON, fresh=fresh
+            operation, _path(order), lambda reply: read(own_order(order, read_shown(reply))), accept=_JSON, fresh=fresh
         )
 
     async def _list(self, operation: str, number: int, *, fresh: bool = False) -> tuple[list[Any], bool]:
