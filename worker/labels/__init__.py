@@ -10,7 +10,7 @@ from worker.labels.store import (
     LabelStoreError,
     open_label_store,
 )
-from worker.labels.verify import VerifiedLabel, verify_label, verify_pdf
+from worker.labels.verify import VerifiedLabel, media_type_of, verify_label, verify_pdf
 
 __all__ = [
     "FileLabelStore",
@@ -21,6 +21,7 @@ __all__ = [
     "LabelStoreError",
     "NotALabel",
     "VerifiedLabel",
+    "media_type_of",
     "open_label_store",
     "verify_label",
     "verify_pdf",
