@@ -3,8 +3,8 @@
 import zlib
 from collections.abc import Iterable, Iterator
 
-MOST_UNPACKED = 500_000_000
-"""Bytes that one file may unpack to: an A4 page in colour at 1,200 dots per inch has 417 million."""
+MOST_UNPACKED = 300_000_000
+"""Bytes that one picture or drawing may unpack to: an A4 page in colour at 600 dots per inch has 104 million."""
 
 # Bytes that are put in and taken out in one go: zlib copies what it has not yet read, each time.
 _TAKEN = 1 << 16

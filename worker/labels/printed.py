@@ -50,7 +50,6 @@ class PrintedPages:
     """The pages of one PDF; each thing that several of them draw is unpacked once."""
 
     def __init__(self) -> None:
-        self._left = MOST_UNPACKED
         self._drawings: dict[IndirectObject, _Drawing] = {}
         self._pictures: set[IndirectObject] = set()
 
@@ -113,8 +112,8 @@ class PrintedPages:
         packed, layer = _without_ascii(stream, what)
         try:
             if layer == _FLATE:
-                for part in inflated([packed], self._left):
-                    self._left -= len(part)
+                for _ in inflated([packed], MOST_UNPACKED):
+                    pass
             elif layer == _JPEG and not packed.startswith(_JPEG_START):
                 raise CannotInflate("is no JPEG")
         except CannotInflate as error:
