@@ -58,7 +58,7 @@ HOMES = {
     "prometheus_client": {"telemetry/"},
     "pydantic": {"settings/"},
     "pydantic_core": {"settings/"},
-    "pypdf": {"labels/pages.py"},
+    "pypdf": {"labels/pages.py", "simulator/labels.py"},
     "obstore": {"labels/objects.py"},
     "typer": {"cli/"},
     "click": {"cli/"},
