@@ -49,7 +49,7 @@ def some(numbers: set[int], part: float, seed: int) -> set[int]:
 
 
 @given(numbers, st.floats(0, 1), st.integers(0, 999), st.sets(st.integers(1, 10**19), max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_whatever_stands_where_a_walk_ends_and_costs_little_more_than_single_questions(
     there: set[int], part: float, seed: int, gone: set[int]
 ) -> None:
@@ -67,7 +67,7 @@ def test_whatever_stands_where_a_walk_ends_and_costs_little_more_than_single_que
     st.integers(0, 999),
     st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=1),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_list_that_shifts_under_it_makes_no_walk_endless(
     there: set[int], part: float, seed: int, shifts: list[tuple[int, int]]
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_list_that_shifts_under_it_makes_no_walk_endless(
 
 @given(st.integers(1, 60), st.integers(0, 200), st.integers(0, 49), st.sampled_from([1, 2, 7, 1000]))
 @example(10, 9, 0, 1)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_what_was_made_together_is_found_together_wherever_it_stands(
     pages_of_them: int, pages_before: int, shifted: int, step: int
 ) -> None:
