@@ -123,6 +123,18 @@ def test_what_is_spread_thinly_is_left_to_single_questions(pages: int, few: int,
     assert walk.pages + len(due - seen) <= len(due) + 3
 
 
+def test_numbers_that_all_of_a_carriers_shops_share_are_found_all_the_same() -> None:
+    """By night few of them are others', by day most; what one walk learned the next one uses."""
+    numbers = [1]
+    while len(numbers) < 20_000:
+        numbers.append(numbers[-1] + 1 + (numbers[-1] * 7919 % 97) * (1, 10, 100)[len(numbers) // 150 % 3] // 50)
+    orders, places = numbers[::-1], Places()
+    block = set(orders[12_000:12_040])
+    walk, _, seen = walked(block, orders, places)
+    assert (seen, walk.pages <= 2 + ALLOWANCE) == (block, True)
+    assert walked(block, orders, places)[0].pages <= 2
+
+
 def test_what_was_read_before_saves_the_search() -> None:
     places, orders = Places(), falling(set(range(1, 10_001)))
     walked(set(orders[100:5000]), orders, places)

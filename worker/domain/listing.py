@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from math import inf
 from typing import NamedTuple
 
-ALLOWANCE = 8
+ALLOWANCE = 12
 """So many requests a walk may be ahead of the due returns that it found, at most half as many as it looks for.
 
 A search for a place takes some, and a list may not be what it seems.
