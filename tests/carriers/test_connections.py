@@ -343,13 +343,15 @@ async def test_what_decides_for_good_at_returnpilot_has_a_connection_that_has_an
         await pilot.track()
         assert wire.connections == 1
         await pilot.label()
-        assert wire.connections == 3  # the order that names the address, and the document
+        assert wire.connections == 2  # the document; the poll, which says whose it is, named its address
+        await pilot.label()
+        assert wire.connections == 4  # the order that names the address, and the document
         await pilot.look_up()
-        assert wire.connections == 4
+        assert wire.connections == 5
         await pilot.cancel()
-        assert wire.connections == 5
+        assert wire.connections == 6
         await pilot.track()
-        assert wire.connections == 5
+        assert wire.connections == 6
 
 
 async def test_a_label_is_not_fetched_by_another_order_s_address() -> None:

@@ -62,9 +62,13 @@ def not_found(context: Context, failed: Failed) -> Decision:
 
 
 def _is_early(context: Context) -> bool:
-    """Seen in passing, or because a person asks, before its time: no step up the ladder, which would make it late."""
-    due_at = context.order.track_due_at
-    return context.order.state is State.COMPLETED or (due_at is not None and due_at > context.now)
+    """Seen in passing, or because a person asks, before its time: no step up the ladder, which would make it late.
+
+    Where polls wait for each other, one whose time has nearly come is asked about with the others.
+    """
+    order, due_at = context.order, context.order.track_due_at
+    nearly = context.policy.ladder(order.tracking_status).company(order.unchanged_polls)
+    return order.state is State.COMPLETED or (due_at is not None and due_at > context.now + nearly)
 
 
 def _says_nothing_new(before: ReturnOrder, update: TrackingUpdate) -> bool:
