@@ -4,7 +4,7 @@ import zlib
 from base64 import a85encode
 from io import BytesIO
 
-from pypdf import PdfWriter
+from pypdf import PdfReader, PdfWriter
 from pypdf.constants import UserAccessPermissions
 from pypdf.generic import DecodedStreamObject, NameObject
 
@@ -33,6 +33,11 @@ def pdf(
     file = BytesIO()
     writer.write(file)
     return file.getvalue()
+
+
+def text_of(content: bytes) -> str:
+    """What stands on the pages of a PDF."""
+    return "\n".join(page.extract_text() for page in PdfReader(BytesIO(content)).pages)
 
 
 def written(*objects: bytes) -> bytes:
