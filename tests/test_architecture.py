@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1] / "worker"
 ALLOWED = {
     "domain": set(),
     "listening": set(),
-    "settings": {"listening"},
+    "settings": {"domain", "listening"},
     "simulator": set(),
     "telemetry": set(),
     "labels": set(),
@@ -41,7 +41,13 @@ ALLOWED = {
 
 # Each library and the files it may be imported from.
 HOMES = {
-    "httpx": {"carriers/addresses.py", "carriers/endings.py", "carriers/http.py", "carriers/transport.py"},
+    "httpx": {
+        "carriers/addresses.py",
+        "carriers/endings.py",
+        "carriers/http.py",
+        "carriers/links.py",
+        "carriers/transport.py",
+    },
     "uvloop": {"runtime/loop.py"},
     "aiohttp": {
         "carriers/addresses.py",
@@ -58,7 +64,7 @@ HOMES = {
     "prometheus_client": {"telemetry/"},
     "pydantic": {"settings/"},
     "pydantic_core": {"settings/"},
-    "pypdf": {"labels/pages.py"},
+    "pypdf": {"labels/pages.py", "labels/printed.py", "simulator/labels.py"},
     "obstore": {"labels/objects.py"},
     "typer": {"cli/"},
     "click": {"cli/"},

@@ -16,7 +16,7 @@ from worker.carriers.endings import RequestOutcome
 from worker.carriers.http import Observer
 from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
-from worker.configured import Kinship, fingerprint_of, open_account, pace_of, policy_of
+from worker.configured import Kinship, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.lifecycle import LIVE_STATES, State, Step
 from worker.domain.returns import ReturnOrder
@@ -225,7 +225,7 @@ class Application:
         return Account(
             name=name,
             carrier=carrier,
-            policy=policy_of(self.settings, name),
+            policy=policy_of(self.settings, name, meeting_of(name, key)),
             timeout=settings.timeout.total_seconds(),
             max_in_flight=settings.max_in_flight,
             meter=meter,

@@ -156,6 +156,7 @@ def outcomes() -> list[Any]:
 def labels() -> list[Any]:
     """Labels that came and did not, and words that nobody knows."""
     labels = f'{ONE}, step="label"'
+    oldest = largest("oldest_missing_label_timestamp_seconds")
     return [
         lines(
             "Labels missing",
@@ -163,14 +164,25 @@ def labels() -> list[Any]:
             unit="none",
             says="Returns at the carrier whose label is being sought. Not falling: the customer cannot send the "
             "parcel.",
-            alerts=["ReturnsLabelsMissing"],
+            alerts=["ReturnsLabelMissing"],
+            span=12,
+        ),
+        lines(
+            "Age of the oldest missing label",
+            {"{{account}}": f"(time() - ({oldest} > 0)) or 0 * {oldest}"},
+            unit="s",
+            says="How long the label that is missing longest has been sought. Labels come within minutes: hours mean "
+            "that one is refused, or its address is dead.",
+            alerts=["ReturnsLabelMissing"],
+            span=12,
         ),
         lines(
             "Labels stored, and tries that failed",
             {"{{account}} {{outcome}}": per_minute("steps_total", "account", "outcome", where=labels)},
             unit="cpm",
             says="retrying without stored: labels do not come, are no whole PDF, or cannot be stored; `show` says why.",
-            alerts=["ReturnsLabelsMissing"],
+            alerts=["ReturnsLabelMissing"],
+            span=12,
         ),
         lines(
             "Answers with a word that nothing maps",
@@ -178,6 +190,7 @@ def labels() -> list[Any]:
             unit="cpm",
             says="Such returns are unknown and polled on. Map the word: it may be the one that ends them.",
             alerts=["ReturnsUnknownCarrierStatus"],
+            span=12,
         ),
     ]
 

@@ -4,14 +4,16 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 
 from tests.carriers import pilot, wire
+from tests.carriers.pilot import NOW
 from worker.carriers import open_carrier
 from worker.carriers.endings import RequestOutcome
+from worker.carriers.http import HttpEdge
 from worker.carriers.port import (
     Cancelling,
     Carrier,
@@ -32,9 +34,16 @@ from worker.carriers.port import (
 )
 from worker.carriers.registry import CARRIERS, AccountConfig
 from worker.carriers.transport import AnswerTooLarge
+from worker.domain.decide import decide
+from worker.domain.decision import StepOutcome
+from worker.domain.errors import ErrorCode
+from worker.domain.lifecycle import State
+from worker.domain.outcomes import Failed
 from worker.domain.payload import InvalidPayload
-from worker.domain.returns import ReturnOrder
+from worker.domain.policy import Policy
+from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
+from worker.settings import AccountSettings
 
 KEY = "a-s3cret-key"
 
@@ -101,8 +110,8 @@ class Opened:
     async def create(self) -> Any:
         return await self.carrier.create(self.carrier.prepare(self.kind.order))
 
-    async def track(self) -> Any:
-        return await self.carrier.track(self.kind.followed)
+    async def track(self, order: ReturnOrder | None = None) -> Any:
+        return await self.carrier.track(order or self.kind.followed)
 
     async def failure(self, operation: str) -> CarrierError:
         with pytest.raises(CarrierError) as caught:
@@ -115,7 +124,7 @@ Answer = httpx.Response | Exception
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
 def opened(request: pytest.FixtureRequest) -> Callable[..., Opened]:
-    def open_with(answer: Answer | Callable[[Kind], Answer], permits: int = 1000) -> Opened:
+    def open_with(answer: Answer | Callable[[Kind], Answer], permits: int = 1000, **config: Any) -> Opened:
         kind: Kind = request.param
         requests: list[httpx.Request] = []
         observed: list[tuple[str, RequestOutcome]] = []
@@ -130,7 +139,7 @@ def opened(request: pytest.FixtureRequest) -> Callable[..., Opened]:
 
         pacer = CountingPacer(permits)
         carrier = open_carrier(
-            AccountConfig(carrier=kind.name, key=lambda: KEY, base_url="https://carrier.test/base"),
+            AccountConfig(carrier=kind.name, key=lambda: KEY, base_url="https://carrier.test/base", **config),
             lambda operation, outcome, seconds: observed.append((operation, outcome)),
             wire.answered_by(handle),
             pacer,
@@ -152,15 +161,28 @@ QUESTIONS: list[tuple[str, Answer, type[CarrierError], RequestOutcome]] = [
     ("500", httpx.Response(500), Unavailable, RequestOutcome.SERVER_ERROR),
     ("503", httpx.Response(503), Unavailable, RequestOutcome.SERVER_ERROR),
     ("503, wait", httpx.Response(503, headers={"Retry-After": "7"}), Throttled, RequestOutcome.THROTTLED),
-    ("no JSON", httpx.Response(200, content=b"<html>"), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
-    ("empty", httpx.Response(200), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
+    ("a page", httpx.Response(200, html="<html>Maintenance"), Unavailable, RequestOutcome.SERVER_ERROR),
+    (
+        "a page, as text",
+        httpx.Response(200, text="\n<!doctype html>"),
+        Unavailable,
+        RequestOutcome.SERVER_ERROR,
+    ),
+    ("a page with 203", httpx.Response(203, html="<html>"), Unavailable, RequestOutcome.SERVER_ERROR),
+    ("a line of text", httpx.Response(200, text="Temporarily away"), Unavailable, RequestOutcome.SERVER_ERROR),
+    ("half of it", httpx.Response(200, content=b'{"data": {"id": 10'), Unavailable, RequestOutcome.SERVER_ERROR),
+    ("empty", httpx.Response(200), Unavailable, RequestOutcome.SERVER_ERROR),
+    ("blank", httpx.Response(200, content=b" \n"), Unavailable, RequestOutcome.SERVER_ERROR),
+    ("no content", httpx.Response(204), Unavailable, RequestOutcome.SERVER_ERROR),
+    ("a text in JSON", httpx.Response(200, json="away"), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
+    ("null", httpx.Response(200, content=b"null"), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
     ("a list", httpx.Response(200, json=[]), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
     ("an empty object", httpx.Response(200, json={}), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
     (
         "elsewhere",
         httpx.Response(302, headers={"Location": "https://x.test/"}),
-        Unintelligible,
-        RequestOutcome.UNINTELLIGIBLE,
+        Unavailable,
+        RequestOutcome.SERVER_ERROR,
     ),
     ("not reached", httpx.ConnectError("refused"), NotSent, RequestOutcome.NETWORK),
     ("not reached in time", httpx.ConnectTimeout("slow"), NotSent, RequestOutcome.NETWORK),
@@ -180,6 +202,18 @@ async def test_a_question_ends_the_same_at_every_carrier(
     assert account.observed == [("track", outcome)]
     if error is Throttled:
         assert failure.retry_after == timedelta(seconds=7)
+
+
+async def test_half_an_hour_of_maintenance_parks_no_return(opened: Open) -> None:
+    """harvard-lil/perma#2649: the page came with 200, and each poll of it was a try of the return's own."""
+    account = opened(httpx.Response(200, html="<!doctype html><title>Maintenance</title>"))
+    order, began, now = account.kind.followed._replace(tracking_status=TrackingStatus.IN_TRANSIT), NOW, NOW
+    for _ in range(40):
+        failure = await account.failure("track")
+        decision = decide(order, Failed(failure.kind, failure.message, raw=failure.raw), now, Policy(), 0.99)
+        order, now = decision.order, decision.order.track_due_at or now
+        assert (order.state, order.attempts, order.error_code) == (State.TRACKING, 0, ErrorCode.CARRIER_ERROR)
+    assert now - began > timedelta(minutes=30)
 
 
 CREATIONS: list[tuple[str, Answer, type[CarrierError]]] = [
@@ -225,6 +259,39 @@ async def test_any_success_with_a_number_is_a_creation(opened: Open, status: int
     created = await account.create()
     assert created.carrier_ref in json.dumps(account.kind.created)
     assert account.observed == [("create", RequestOutcome.OK)]
+
+
+@pytest.mark.parametrize("nothing", [None, "", " \t"], ids=repr)
+async def test_a_return_without_a_status_is_no_trouble_and_no_news(opened: Open, nothing: Any) -> None:
+    """Shopify/active_shipping#420: a carrier has the shipment and has not said a word of it yet."""
+    silent = opened(lambda kind: httpx.Response(200, json=kind.status(nothing)))
+    decision = decide(silent.kind.followed, await silent.track(), NOW, Policy(), 0.5)
+    assert (decision.order.tracking_status, decision.order.carrier_status) == (TrackingStatus.PRE_TRANSIT, None)
+    assert silent.observed == [("track", RequestOutcome.OK)]
+    # When it had said something before
+    told = silent.kind.followed._replace(
+        packages=(PackageInfo(1, "1"),),
+        tracking_status=TrackingStatus.IN_TRANSIT,
+        carrier_status="Onderweg",
+        attempts=3,
+    )
+    words = {"onderweg": TrackingStatus.IN_TRANSIT}
+    moving = opened(lambda kind: httpx.Response(200, json=kind.status(nothing)), status_map=words)
+    decision = decide(told, await moving.track(told), NOW, Policy(), 0.5)
+    # Then that stays, and nothing is wrong with it
+    assert (decision.outcome, decision.transitions) == (StepOutcome.UNCHANGED, ())
+    order = decision.order
+    assert (order.tracking_status, order.carrier_status) == (TrackingStatus.IN_TRANSIT, "Onderweg")
+    assert (order.attempts, order.error_code, order.unchanged_polls) == (0, None, 1)
+
+
+@pytest.mark.parametrize("nonsense", [True, [], {}, ["Created"], {"name": "Created"}, 1.5], ids=repr)
+async def test_a_status_that_is_no_word_has_no_sense(opened: Open, nonsense: Any) -> None:
+    account = opened(lambda kind: httpx.Response(200, json=kind.status(nonsense)))
+    failure = await account.failure("track")
+    assert type(failure) is Unintelligible
+    assert "no word" in failure.message
+    assert account.observed == [("track", RequestOutcome.UNINTELLIGIBLE)]
 
 
 async def test_a_known_word_is_read_and_an_unknown_one_is_kept(opened: Open) -> None:
@@ -291,6 +358,22 @@ async def test_each_carrier_says_what_else_it_can(opened: Open) -> None:
     carrier, can = account.carrier, account.kind.name == "returnpilot"
     assert isinstance(carrier, Searchable) == isinstance(carrier, Listing) == isinstance(carrier, Cancelling) == can
     assert {"create", "label", "track"} <= set(CARRIERS[account.kind.name].operations)
+
+
+def test_the_settings_that_one_carrier_alone_has_are_those_that_its_adapter_alone_is_opened_with() -> None:
+    read: dict[str, set[str]] = {}
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            read[carrier].add(name)
+            return getattr(AccountConfig(carrier=carrier, key=lambda: ""), name)
+
+    for carrier, kind in CARRIERS.items():
+        read[carrier] = set()
+        kind.open(cast(AccountConfig, Watched()), cast(HttpEdge, None), kind.statuses)
+    of_all = set.intersection(*read.values())
+    owners = {name: carrier for carrier, names in read.items() for name in names - of_all}
+    assert owners == dict(AccountSettings.owners())
 
 
 def test_every_carrier_stands_in_the_contract() -> None:

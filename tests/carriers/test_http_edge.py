@@ -33,10 +33,10 @@ Row = tuple[int, dict[str, str], type[CarrierError], str, type[CarrierError], st
 
 # status, headers | to a question: error, metric | to a creation: error, metric
 TABLE: list[Row] = [
-    (300, {}, Unintelligible, "unintelligible", OutcomeUnknown, "unintelligible"),
-    (302, {"Location": "/x"}, Unintelligible, "unintelligible", OutcomeUnknown, "unintelligible"),
-    (304, {}, Unintelligible, "unintelligible", OutcomeUnknown, "unintelligible"),
-    (307, {"Location": "/x"}, Unintelligible, "unintelligible", OutcomeUnknown, "unintelligible"),
+    (300, {}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
+    (302, {"Location": "/x"}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
+    (304, {}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
+    (307, {"Location": "/x"}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
     (400, {}, Refused, "refused", Refused, "refused"),
     (401, {}, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
     (401, WAIT, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
@@ -218,7 +218,7 @@ async def test_a_question_follows_three_redirects_within_its_origin(status: int,
         if followed:
             assert (await account.track()).carrier_status == "Created"
         else:
-            assert type(await account.failure("track")) is Unintelligible
+            assert type(await account.failure("track")) is Unavailable
     assert len(calls) == min(hops, 3) + 1
     assert all((call.method, call.headers["x-api-key"]) == ("GET", KEY) for call in calls)
     assert {call.url.host for call in calls} == {"carrier.test"}
@@ -244,7 +244,7 @@ async def test_the_key_is_never_sent_to_another_origin(location: str) -> None:
 
     async with answering(answer) as account:
         error = await account.failure("track")
-    assert type(error) is Unintelligible
+    assert type(error) is Unavailable
     assert {(call.url.scheme, call.url.host, call.url.port) for call in calls} == {("https", "carrier.test", None)}
     assert KEY not in error.message
 

@@ -3,6 +3,7 @@
 import copy
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from tests.carriers.wire import KEY, PAYLOAD, answering, at_carrier, opened, order
 from worker import __version__
 from worker.carriers.answers import MAX_RAW
-from worker.carriers.port import LabelNotReady, NotFound, OutcomeUnknown, Unintelligible
+from worker.carriers.port import LabelNotReady, NotFound, OutcomeUnknown, Unavailable, Unintelligible
 from worker.domain.outcomes import PackageInfo
 from worker.domain.payload import InvalidPayload
 from worker.domain.tracking import TrackingStatus
@@ -153,6 +154,16 @@ async def test_a_moment_without_a_zone_is_utc(text: Any, moment: datetime | None
         ("Shoes", "R-9", "Shoes (R-9)"),
         ("Shoes of R-9", "R-9", "Shoes of R-9"),
         (None, "R-9", "Return R-9"),
+        ("Webshop return 123", "12", "Webshop return 123 (12)"),
+        ("Webshop return 123", "123", "Webshop return 123"),
+        ("A-12 and A-1/2", "A-1", "A-12 and A-1/2 (A-1)"),
+        ("A-1", "1", "A-1 (1)"),
+        ("1-A", "1", "1-A (1)"),
+        ("R_9 R9 XR-9 R-9x r-9 R\u20119", "R-9", "R_9 R9 XR-9 R-9x r-9 R\u20119 (R-9)"),
+        ("Refund 12,50 or €12", "12", "Refund 12,50 or €12 (12)"),
+        *((text, "R-9", text) for text in ("(R-9)", "Order #R-9.", "R-9, shoes", "say “R-9”!", "R-9\nshoes", "a\tR-9")),
+        ("Return of R 9: shoes", "R 9", "Return of R 9: shoes"),
+        ("12", ".*", "12 (.*)"),
     ],
 )
 async def test_a_person_finds_the_return_by_the_shops_reference(
@@ -194,7 +205,7 @@ async def test_the_customer_sends_and_the_accounts_receiver_receives() -> None:
                 "packages: at least one is required",
             ],
         ),
-        (changed(customer__name=" "), ["customer.name: is required"]),
+        *((changed(customer__name=name), ["customer.name: is required"]) for name in (" ", "\u200b\u200d")),
         (
             changed(customer__address={}),
             [
@@ -209,7 +220,7 @@ async def test_the_customer_sends_and_the_accounts_receiver_receives() -> None:
                 changed(packages=[{"height": size, "width": 1, "depth": 1, "weight": 1}]),
                 ["packages[0].height: must be a whole number above 0"],
             )
-            for size in (0, -1, "0", 1.5, "1.5", None, "", "1e-1000000")
+            for size in (0, -1, "0", 1.5, "1.5", None, "")
         ),
         (
             changed(packages=[{"height": "x", "width": 1, "depth": 1, "weight": 1}]),
@@ -221,7 +232,41 @@ async def test_an_invalid_payload_is_refused_with_every_problem(payload: dict[st
     assert await problems_of(payload) == problems
 
 
-@pytest.mark.parametrize("size", [40, "40", 40.0, "40.0", "4e1", " 40 "])
+@pytest.mark.parametrize("reference", ["R\u200b9", "R\n9", "R-9\u2028", " R-9", "R-9\ufffd"])
+async def test_a_reference_by_which_nobody_would_find_the_return_is_refused(reference: str) -> None:
+    with pytest.raises(InvalidPayload) as caught:
+        await body_of(PAYLOAD, reference)
+    assert {problem.split(":")[0] for problem in caught.value.problems} == {"reference"}
+
+
+async def test_a_thousand_packages_are_sent_and_more_are_refused() -> None:
+    """Of a carrier's answer a thousand are read: the label of one more would have nobody to belong to."""
+    package = {"height": 1, "width": 2, "depth": 3, "weight": 4}
+    assert len((await body_of(changed(packages=[package] * 1000)))["packages"]) == 1000
+    for packages in ([package] * 1001, [{}] * 1001):
+        assert await problems_of(changed(packages=packages)) == ["packages: 1001 are too many: at most 1000 are read"]
+
+
+@pytest.mark.parametrize("country", ["ZZ", "XK", "EU", "AN", "AA"])
+@pytest.mark.parametrize("party", ["customer", "receiver"])
+async def test_a_country_is_one_that_iso_assigned(country: str, party: str) -> None:
+    assert await problems_of(changed(**{f"{party}__address__country": country})) == [
+        f"{party}.address.country: {country} is not officially assigned in ISO 3166-1"
+    ]
+    extra = {"carrier_fields": {"sender": {"address": {"country": country}}}}
+    assert len(await problems_of(changed(**extra))) == 1  # and there is no way around it
+
+
+async def test_what_cannot_be_read_is_not_called_missing_as_well() -> None:
+    package = {"height": 0, "width": 2, "depth": 3, "weight": 4}
+    payload = changed(customer__name="a\nb", receiver__name=[], receiver__address=5, packages=[1, package])
+    assert [problem.split(":")[0] for problem in await problems_of(payload)] == [
+        *("customer.name", "receiver.address", "receiver.name", "packages[0]", "packages[1].height"),
+    ]
+    assert [problem.split(":")[0] for problem in await problems_of(changed(packages={}))] == ["packages"]
+
+
+@pytest.mark.parametrize("size", [40, "40", 40.0, "40.0", " 40 "])
 async def test_a_size_may_be_a_number_or_numeric_text_and_goes_out_as_an_integer(size: Any) -> None:
     body = await body_of(changed(packages=[{"height": size, "width": 1, "depth": 1, "weight": 1}]))
     assert json.dumps(body["packages"][0]["dimensions"]["height"]) == "40"
@@ -335,18 +380,77 @@ async def test_a_success_without_a_usable_number_is_in_doubt(answer: str) -> Non
 @pytest.mark.parametrize(
     "answer",
     [
-        *USELESS[:12],
-        *('{"status": ' + word + "}" for word in ('""', '" "', "null", "true", "[]", "{}", "1.5", "NaN", '"\\u0000"')),
+        *("null", "{}", "[]", "true", '"9RET1"', "NaN", "[" * 100_000, '{"a":' * 100_000, '{"message": "not now"}'),
+        *('{"status": ' + word + "}" for word in ("true", "[]", "{}", "1.5", "NaN", "1e300", "9" * 5000)),
     ],
-    ids=repr,
+    ids=range(16),
 )
-async def test_an_answer_without_a_status_has_no_sense(answer: str) -> None:
+async def test_an_answer_that_says_nothing_of_a_return_has_no_sense(answer: str) -> None:
     async with answering(httpx.Response(200, content=answer.encode())) as account:
         error = await account.failure("track")
     assert type(error) is Unintelligible
     error.message.encode()
     json.loads(error.raw or "")
     assert account.observed == [("track", "unintelligible")]
+
+
+@pytest.mark.parametrize("answer", ["", "<!DOCTYPE html><html>OK</html>", CREATED[:99], "\x00\xff"], ids=repr)
+async def test_what_is_no_json_is_the_carriers_outage(answer: str) -> None:
+    async with answering(httpx.Response(200, content=answer.encode())) as account:
+        error = await account.failure("track")
+    assert type(error) is Unavailable
+    error.message.encode()
+    json.loads(error.raw or "")
+    assert account.observed == [("track", "server_error")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *({"status": word} for word in (None, "", " ", "\x00")),
+        {"packages": [{"labelCode": "7RET"}]},
+        {"orderNumber": "9RET326720205706"},
+        {"deliveryDateUtc": None, "status": None},
+    ],
+    ids=repr,
+)
+async def test_a_return_of_which_nothing_is_said_has_no_news(answer: dict[str, Any]) -> None:
+    async with answering(httpx.Response(200, json=answer)) as account:
+        assert await account.track() is None
+    assert account.observed == [("track", "ok")]
+
+
+async def test_another_order_without_a_status_is_still_another_order() -> None:
+    async with answering(httpx.Response(200, json={"orderNumber": "9RET9", "status": None})) as account:
+        assert "about another order" in (await account.failure("track")).message
+
+
+@pytest.mark.parametrize("number", ["9007199254740993", "1234567890123456789", "1234567890123456789.0", "1.234567e18"])
+async def test_a_number_keeps_all_its_digits(number: str) -> None:
+    async with answering(httpx.Response(200, text=f'{{"orderNumber": {number}}}')) as account:
+        assert (await account.create()).carrier_ref == str(int(Decimal(number)))
+    async with answering(httpx.Response(200, text=f'{{"orderNumber": {number}, "status": "Created"}}')) as account:
+        assert (await account.track(str(int(Decimal(number))))).carrier_status == "Created"
+
+
+PACKAGES: list[Any] = [
+    [{"labelCode": "A"}, {"labelCode": "B"}],
+    {"1": {"labelCode": "A"}, "2": {"labelCode": "B"}},
+    {"10": {"labelCode": "B"}, "9": {"labelCode": "A"}},
+]
+
+
+@pytest.mark.parametrize("packages", PACKAGES, ids=repr)
+async def test_packages_are_read_however_the_list_is_written(packages: Any) -> None:
+    async with answering(httpx.Response(200, json={"orderNumber": "9RET1", "packages": packages})) as account:
+        assert (await account.create()).packages == (PackageInfo(1, "A"), PackageInfo(2, "B"))
+    async with answering(httpx.Response(200, json={"status": "Created", "packages": packages})) as account:
+        assert (await account.carrier.track(at_carrier())).codes == ((1, "A"), (2, "B"))
+
+
+async def test_one_package_without_its_list_is_read() -> None:
+    async with answering(httpx.Response(200, json={"orderNumber": "9RET1", "packages": {"labelCode": "A"}})) as account:
+        assert (await account.create()).packages == (PackageInfo(1, "A"),)
 
 
 @pytest.mark.parametrize(
@@ -356,12 +460,13 @@ async def test_an_answer_without_a_status_has_no_sense(answer: str) -> None:
         ('{"status": " created "}', "created", TrackingStatus.PRE_TRANSIT),
         ('{"status": "AtDepot7"}', "AtDepot7", TrackingStatus.UNKNOWN),
         ('{"status": 4}', "4", TrackingStatus.UNKNOWN),
+        ('{"status": 4.0}', "4", TrackingStatus.UNKNOWN),
         ('{"status": "Delivered"}', "Delivered", TrackingStatus.UNKNOWN),
         ('{"status": "a\\u0000b\\ud800"}', "ab?", TrackingStatus.UNKNOWN),
         ('{"status": "' + "x" * 5000 + '"}', "x" * 200, TrackingStatus.UNKNOWN),
         ('{"status": "Created", "x": ' + "[" * 700 + "]" * 700 + "}", "Created", TrackingStatus.PRE_TRANSIT),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 async def test_an_unseen_word_is_kept_and_never_guessed(answer: str, word: str, status: TrackingStatus) -> None:
     async with answering(httpx.Response(200, text=answer)) as account:
@@ -430,6 +535,18 @@ async def test_a_map_without_a_terminal_word_is_warned_of() -> None:
         assert len(account.carrier.warnings) == 1
     async with opened(status_map={"Bezorgd": TrackingStatus.DELIVERED}) as account:
         assert account.carrier.warnings == ()
+
+
+async def test_a_receiver_that_would_have_every_return_rejected_is_warned_of() -> None:
+    status_map = {"Bezorgd": TrackingStatus.DELIVERED}
+    receiver = copy.deepcopy(PAYLOAD["receiver"])
+    async with opened(status_map=status_map, receiver=receiver) as account:
+        assert account.carrier.warnings == ()
+    receiver["address"] |= {"country": "UK", "city": ""}
+    async with opened(status_map=status_map, receiver=receiver) as account:
+        (warning,) = account.carrier.warnings
+    assert warning.endswith("returns that name no receiver are rejected")
+    assert "receiver.address.country: must be" in warning and "receiver.address.city: is required" in warning
 
 
 async def test_a_404_on_a_poll_says_that_the_carrier_does_not_know_it() -> None:

@@ -104,14 +104,16 @@ NOT_HTTPS = [
     "file:///etc/passwd",
     "gopher://127.0.0.1:{port}/_x",
     "//labels.example/label",
-    "/label",
     "https://",
+    "https:///label",
+    "https:labels.example/label",
+    "https:/labels.example/label",
     "https://user:password@labels.example/label",
     "https://labels.example:99999999/label",
     "https://exa mple/label",
     "https://\ud83d/label",
     "javascript:alert(1)",
-    "x" * 5000,
+    "https://labels.example/" + "x" * 16384,
 ]
 NAMES = {
     "localhost": "127.0.0.1",

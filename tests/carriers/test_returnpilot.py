@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from worker.carriers.port import (
     Refused,
     Throttled,
     Unauthorized,
+    Unavailable,
     Unintelligible,
 )
 from worker.domain.outcomes import Absent, Ambiguous, Created
@@ -132,7 +134,10 @@ async def test_the_documented_order_is_read_from_its_envelope() -> None:
 
 @pytest.mark.parametrize(
     ("number", "status"),
-    [(1, S.PRE_TRANSIT), (2, S.IN_TRANSIT), ("3", S.DELIVERED), (9, S.UNKNOWN), (None, S.UNKNOWN), (True, S.UNKNOWN)],
+    [
+        *((1, S.PRE_TRANSIT), (2, S.IN_TRANSIT), ("3", S.DELIVERED), (3.0, S.DELIVERED), ("2.0", S.IN_TRANSIT)),
+        *((9, S.UNKNOWN), (0, S.UNKNOWN), ("Arrived", S.UNKNOWN)),
+    ],
 )
 async def test_a_status_number_means_what_the_table_says_and_an_unknown_one_nothing(
     number: Any, status: TrackingStatus
@@ -220,6 +225,95 @@ async def test_an_order_is_complete_only_when_no_more_can_come(
     async with piloting(shown(line_items=items, shipments=shipments), now=over) as pilot:
         ended = (await pilot.track()).update.status
     assert ended.is_terminal == (9 not in statuses and 1 not in statuses)
+
+
+@pytest.mark.parametrize(
+    ("words", "statuses", "said", "status"),
+    [
+        ("2, 1", [2, None], "2, 1", S.IN_TRANSIT),
+        ("3, 3", [None, None], "3, 3", S.DELIVERED),
+        ("3, 2", [None, 3], "3, 3", S.DELIVERED),
+        ("2", [2, None], "2, none", S.IN_TRANSIT),  # the second is new, and nothing was said of it yet
+        (None, [None], None, S.PRE_TRANSIT),
+        ("9", [None], "9", S.UNKNOWN),
+    ],
+)
+async def test_a_shipment_of_which_nothing_is_said_stays_what_it_was(
+    words: str | None, statuses: list[int | None], said: str | None, status: TrackingStatus
+) -> None:
+    known = tuple(PackageInfo(place, str(place)) for place in range(1, len((words or "").split(", ")) + 1))
+    shipments = [shipment(number, each) for number, each in enumerate(statuses, start=1)]
+    async with piloting(shown(shipments=shipments)) as pilot:
+        update = (await pilot.track(carrier_status=words, packages=known if words else ())).update
+    assert (update.carrier_status, update.status) == (said, status)
+
+
+def as_object(each: list[Any]) -> dict[str, Any]:
+    """A list as PHP writes one whose keys begin with 1; its members stand in any order."""
+    return {str(place): member for place, member in reversed([*enumerate(each, start=1)])}
+
+
+async def test_lists_are_read_however_they_are_written() -> None:
+    two, items = [shipment(7, 3), shipment(8, 2)], [item(1), item(1)]
+    whole = document(shipments=as_object(two), line_items=as_object(items))
+    for data in (whole, [whole], {"0": whole}, {"1": whole}):
+        async with piloting({"data": data}) as pilot:
+            seen = await pilot.track()
+        assert [package.label_code for package in seen.packages] == ["7", "8"]
+        assert (seen.update.status, seen.update.carrier_status) == (S.IN_TRANSIT, "3, 2")
+    async with piloting(shown(shipments=shipment(7, 3), line_items=item(1))) as pilot:
+        assert (await pilot.track()).update.status is S.DELIVERED
+    async with piloting(shown(shipments={})) as pilot:
+        assert (await pilot.track()).update.status is S.PENDING
+
+
+async def test_a_page_of_the_list_is_read_however_it_is_written() -> None:
+    orders = [made("A", 5, 9), made("ORD-12345", 1, 8)]
+    for data, numbers in ((as_object(orders), {"8", "9"}), (orders[1], {"8"})):
+        async with piloting({**listed(page=1), "data": data}) as pilot:
+            assert (await pilot.look_up()).carrier_ref == "8"
+            assert set((await pilot.carrier.page(1)).sightings) == numbers
+
+
+async def test_an_object_with_more_members_than_an_order_can_have_is_no_list() -> None:
+    async with piloting(shown(shipments=as_object([shipment(number) for number in range(1, 1002)]))) as pilot:
+        assert isinstance(await pilot.failure("track"), Unintelligible)
+
+
+IDS = ("9223372036854775807", "9223372036854775807.0", '"9223372036854775807.0"', "3.0", "3e0")
+
+
+@pytest.mark.parametrize("number", IDS)
+async def test_an_id_is_read_exactly_however_the_number_is_written(number: str) -> None:
+    plain = str(int(Decimal(number.strip('"'))))
+    async with piloting(httpx.Response(200, content=f'{{"id": {number}}}'.encode())) as pilot:
+        assert (await pilot.create()).carrier_ref == plain
+    order = json.dumps(shown(id="ID", shipments=[shipment("ID")])).replace('"ID"', number)  # type: ignore[arg-type]
+    async with piloting(httpx.Response(200, content=order.encode())) as pilot:
+        assert (await pilot.track(carrier_ref=plain)).packages[0].label_code == plain
+
+
+NO_IDS = ("1e19", "92233720368547758070", "1.5", "-3.0", "0.0", '"3.5"', '"1e3"', "1e400", "true")
+
+
+@pytest.mark.parametrize("number", NO_IDS)
+async def test_what_is_no_id_is_none(number: str) -> None:
+    async with piloting(httpx.Response(200, content=f'{{"id": {number}}}'.encode())) as pilot:
+        assert isinstance(await pilot.failure("create"), OutcomeUnknown)
+
+
+@pytest.mark.parametrize("shipments", ["none", [None], [{}], [shipment(status={})], [shipment(status=True)]], ids=repr)
+async def test_an_order_that_has_no_sense_is_counted_so_whoever_finds_out(shipments: Any) -> None:
+    async with piloting(shown(shipments=shipments)) as pilot:
+        assert isinstance(await pilot.failure("track"), Unintelligible)
+        assert isinstance(await pilot.failure("label"), Unintelligible)
+    assert pilot.observed == [("track", "unintelligible"), ("label", "unintelligible")]
+
+
+async def test_an_order_says_whether_its_link_is_over() -> None:
+    for now in (END, END + timedelta(days=2)):
+        async with piloting(shown(shipments=[shipment(1)]), status_map={"1": S.PENDING}, now=now) as pilot:
+            assert (await pilot.track()).update.link_over is (now > END)
 
 
 async def test_a_shipment_keeps_its_position_whatever_order_they_come_in() -> None:
@@ -358,11 +452,15 @@ async def test_a_list_without_end_is_given_up() -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"[]", b"{}", b'{"data": []}', b'{"data": {}, "links": {}}', b'{"data": [], "links": {}}', b"<html>", b""],
+    [
+        *(b"[]", b"{}", b'{"data": []}', b'{"data": {}, "links": {}}', b'{"data": [], "links": {}}', b"<html>", b""),
+        *(b'{"data": {}, "links": {"next": null}}', b'{"data": null, "links": {"next": null}}'),
+    ],
 )
 async def test_an_answer_that_is_no_page_proves_no_absence(answer: bytes) -> None:
     async with piloting(httpx.Response(200, content=answer)) as pilot:
-        assert isinstance(await pilot.failure("look_up"), Unintelligible)
+        failure = await pilot.failure("look_up")
+    assert isinstance(failure, Unintelligible if answer[:1] in (b"[", b"{") else Unavailable)
 
 
 # --- sweeping

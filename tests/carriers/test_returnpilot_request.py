@@ -101,6 +101,8 @@ def test_characters_are_counted_as_code_points() -> None:
 RULES: list[tuple[str, Any, str]] = [
     ("customer.name", "x", "customer.name: must be 2 to 50 characters, not 1"),
     ("customer.name", None, "customer.name: is required"),
+    ("customer.name", "\u200b" * 3, "customer.name: is required"),
+    ("customer.name", "Jo\nSmith", "customer.name: must be one line, without line breaks"),
     ("customer.email", "a@b.c", "customer.email: must be 6 to 100 characters, not 5"),
     ("customer.email", "nobody.example", "customer.email: must be an e-mail address"),
     ("customer.email", "", "customer.email: is required"),
@@ -115,6 +117,7 @@ RULES: list[tuple[str, Any, str]] = [
     ("customer.address.region", "x" * 31, "customer.address.region: must be 2 to 30 characters, not 31"),
     ("customer.address.postal_code", "1", "customer.address.postal_code: must be 2 to 16 characters, not 1"),
     ("customer.address.country", "XX", "customer.address.country: is not one that ReturnPilot knows"),
+    ("customer.address.country", "UK", "customer.address.country: must be an ISO 3166-1 alpha-2 code: GB is meant"),
     ("customer.address.country", None, "customer.address.country: is required"),
     ("link_expires_in_days", 9, "link_expires_in_days: must be 10 to 365 days"),
     ("link_expires_in_days", 366, "link_expires_in_days: must be 10 to 365 days"),
@@ -123,7 +126,10 @@ RULES: list[tuple[str, Any, str]] = [
     ("items", [{"product_id": 1}] * 101, "items: 101 are too many; 1 to 100 are allowed"),
     ("items", [{}], "items[0]: must have exactly one of product_id and product"),
     ("items", [{"product_id": 1, "product": PRODUCT}], "items[0]: must have exactly one of product_id and product"),
+    ("items", [3], "items[0]: must be an object"),
     ("items", [{"product_id": "x"}], "items[0].product_id: must be a whole number above 0"),
+    ("items", [{"product_id": "1.000"}], "items[0].product_id: may mean thousands or decimals; send a JSON number"),
+    ("items", [{"product_id": "1e3"}], "items[0].product_id: must be a whole number above 0"),
     ("items", [{"product_id": True}], "items[0].product_id: must be a whole number above 0"),
     ("items", [{"product_id": 1, "quantity": 2}], "items[0].quantity: is not known here"),
     ("items", [{"product": "shirt"}], "items[0].product: must be an object"),
@@ -146,6 +152,15 @@ PRODUCT_RULES: list[tuple[str, Any, str]] = [
     ("price", 0.99, "must be 1.00 to 999999999.99, with at most two decimals"),
     ("price", 1.005, "must be 1.00 to 999999999.99, with at most two decimals"),
     ("price", "NaN", "must be 1.00 to 999999999.99, with at most two decimals"),
+    *(
+        (name, text, "may mean thousands or decimals; send a JSON number, such as 5000 or 5.5")
+        for name, text in (("price", "19,99"), ("price", "1.500"), ("weight", "5,5"), ("length", "10.000"))
+    ),
+    ("sku", "a\nb", "must be one line, without line breaks"),
+    ("description", "\u200b\u200b", "must be 2 to 50 characters, not 0"),
+    ("category", [], "must be text"),
+    ("height", "+5", "must be 1 to 50 inches, rounded up"),
+    ("height", "４０", "must be 1 to 50 inches, rounded up"),
     ("length", 3, "must be 4 to 50 inches, rounded up"),
     ("width", 50.1, "must be 4 to 50 inches, rounded up"),
     ("height", 0, "must be 1 to 50 inches, rounded up"),
@@ -187,6 +202,10 @@ def test_parts_that_have_no_place_here_are_not_sent() -> None:
         "pickup_date": "2026-01-01",
     }
     assert body({**PAYLOAD, **extra}) == body()
+
+
+def test_returnpilots_countries_are_its_own() -> None:
+    assert body(changed("customer.address.country", "XK"))["country"] == country_ids()["XK"]
 
 
 def test_a_field_that_only_the_carrier_has_can_be_added() -> None:

@@ -79,6 +79,14 @@ async def test_an_order_for_our_customer_is_a_persons_whatever_its_reference(
     assert "order 8" in found.message
 
 
+async def test_a_customer_is_known_again_though_such_a_payload_would_be_refused_now() -> None:
+    """It may have been sent before there was the rule."""
+    customer = {**CUSTOMER, "email": "", "name": CUSTOMER["name"].replace(" ", "\n")}
+    order = in_doubt()._replace(payload=json.dumps({**PAYLOAD, "customer": customer}))
+    async with piloting(listed(made("RMA-1", 1, 8, **for_us(email=None)))) as pilot:
+        assert isinstance((await pilot.carrier.look_up(order)).result(Known()), Ambiguous)
+
+
 async def test_an_order_for_our_customer_from_before_the_first_attempt_is_no_doubt() -> None:
     assert isinstance(await looked_up(listed(made("RMA-1", -1000, 8, **for_us()))), Absent)
 

@@ -333,15 +333,15 @@ ANSWERS: list[tuple[str, bytes, type[CarrierError]]] = [
     ("cut chunks", b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a"', Unavailable),
     ("endless head", b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000, Unintelligible),
     ("many headers", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 60_000 + b"\r\n", Unintelligible),
-    ("no gzip", http(b"not gzip at all", "Content-Encoding: gzip"), Unintelligible),
-    ("unknown encoding", http(b"x", "Content-Encoding: br"), Unintelligible),
+    ("no gzip", http(b"not gzip at all", "Content-Encoding: gzip"), Unavailable),
+    ("unknown encoding", http(b"x", "Content-Encoding: br"), Unavailable),
     ("the key in a broken header", f"HTTP/1.1 200 OK\r\nEcho {KEY}\r\n\r\n".encode(), Unavailable),
     ("the key in a broken status", f"HTTP/1.1 {KEY} x\r\n\r\n".encode(), Unavailable),
     ("the key in a broken header name", f"HTTP/1.1 200 OK\r\n{KEY}\x00\x1b[31m: x\r\n\r\n".encode(), Unavailable),
     ("too large", http(b" " * (MAX_JSON_BYTES + 1)), Unintelligible),
     ("huge announced", b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n" + b" " * 2_000_000, Unintelligible),
     ("gzip bomb", http(gzip.compress(b" " * 30_000_000), "Content-Encoding: gzip"), Unintelligible),
-    ("html", http(b"<html>", "Content-Type: text/html"), Unintelligible),
+    ("html", http(b"<html>", "Content-Type: text/html"), Unavailable),
 ]
 
 
@@ -395,7 +395,7 @@ async def test_a_key_stays_at_its_origin_when_the_carrier_redirects() -> None:
         simulator.inject("status", faults.redirect(f"{elsewhere.url}/x"), times=None)
         simulator.inject("create", faults.redirect(f"{elsewhere.url}/x"), times=None)
         async with opened(simulator.url) as account:
-            assert type(await account.failure("track")) is Unintelligible
+            assert type(await account.failure("track")) is Unavailable
             assert type(await account.failure("create")) is OutcomeUnknown
         assert elsewhere.connections == 0
         assert len(simulator.ledger) == 2

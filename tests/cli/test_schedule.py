@@ -86,7 +86,7 @@ def test_each_account_has_its_own_carrier_limit_and_journey(folder: Path) -> Non
     assert (pilot["account"], pilot["carrier"], pilot["rate_per_minute"]) == ("pilot", "returnpilot", 50)
     assert [part["status"] for part in izipack["journey"]] == ["pre_transit", "in_transit"]
     assert [part["status"] for part in pilot["journey"]] == ["pending", "pre_transit", "in_transit"]
-    assert (izipack["requests"]["label"], pilot["requests"]["label"]) == (1, 2)
+    assert (izipack["requests"]["label"], pilot["requests"]["label"]) == (1, 1)
     assert plans("--account", "pilot", "--open", "2000") == [pilot]
 
 
@@ -124,6 +124,13 @@ def test_a_return_that_the_settings_expire_is_drawn_to_its_end(folder: Path) -> 
     assert plan["if_it_stayed"]["unknown"] == {"polls": plan["requests"]["polls"], "for": "36h", "expires": True}
     assert [line["status"] for line in drawn("--journey", "unknown=9d")] == ["unknown", "expired"]
     assert "expired         Tue 2 Jun 22:15, before the journey was over" in scheduled("--journey", "unknown=9d").stdout
+
+
+def test_pending_is_open_ended_only_where_a_customer_has_a_link(folder: Path) -> None:
+    configured(folder, ACCOUNTS)
+    izipack, pilot = plans("--journey", "pending=90d")
+    assert (izipack["ending"], izipack["if_it_stayed"]["pending"]["expires"]) == ("expired", True)
+    assert (pilot["ending"], pilot["if_it_stayed"]["pending"]["expires"]) == ("delivered", False)
 
 
 def test_more_polls_than_can_be_drawn_are_reckoned(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ from worker.domain.tracking import TrackingStatus, TrackingUpdate
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAST = NOW - timedelta(seconds=5)
 LABEL = StoredLabel(1, "file:labels/x.pdf", "application/pdf", 1000, 1, "ab" * 32)
-POLICY = Policy()
+POLICY = Policy(open_ended=frozenset({TrackingStatus.PENDING}))
 
 OPEN_STATUSES = [status for status in TrackingStatus if not status.is_terminal]
 LABEL_CODES = [
@@ -105,8 +105,15 @@ def problems(decision: Decision) -> list[str]:
         or (row.state is State.NEEDS_ATTENTION and row.cancel_requested_at is not None),
         "moments are aware": all(
             moment is None or moment.tzinfo is not None
-            for moment in (row.due_at, row.label_due_at, row.track_due_at, row.create_started_at)
+            for moment in (
+                row.due_at,
+                row.label_due_at,
+                row.track_due_at,
+                row.create_started_at,
+                row.label_sought_since,
+            )
         ),
+        "a label is sought since some moment": row.label_due_at is None or row.label_sought_since is not None,
         "counts are not negative": min(row.attempts, row.label_attempts, row.unchanged_polls, row.claims) >= 0,
         "messages are capped": len(row.error_message or "") <= 2000 and len(row.label_error_message or "") <= 2000,
     }
@@ -128,6 +135,7 @@ policies = st.one_of(
         backoff=_backoffs,
         settles_after=_spans,
         searchable=st.booleans(),
+        open_ended=st.sampled_from([frozenset(), POLICY.open_ended]),
     ),
 )
 chances = st.floats(0, 1, exclude_max=True)
@@ -217,7 +225,7 @@ def met(order: ReturnOrder) -> st.SearchStrategy[Outcome]:
     if order.next_step is Step.LABEL:
         trouble = st.builds(LabelTrouble, st.sampled_from(LABEL_CODES), _text)
         return st.one_of(st.just(LabelReady(LABEL)), trouble, _failures(*_QUESTION_FAILURES), *poisoned)
-    return st.one_of(st.builds(Tracked, updates), _failures(*_QUESTION_FAILURES), *poisoned)
+    return st.one_of(st.builds(Tracked, st.none() | updates), _failures(*_QUESTION_FAILURES), *poisoned)
 
 
 @st.composite
@@ -263,4 +271,4 @@ def _all_for(order: ReturnOrder, action: Step) -> list[Outcome]:
     del failures[-1]  # OUTCOME_UNKNOWN is a creation's alone
     if order.next_step is Step.LABEL:
         return [LabelReady(LABEL), *(LabelTrouble(code, "no") for code in LABEL_CODES), Poisoned(), *failures]
-    return [*(Tracked(TrackingUpdate(status, "w")) for status in TrackingStatus), Poisoned(), *failures]
+    return [Tracked(None), *(Tracked(TrackingUpdate(status, "w")) for status in TrackingStatus), Poisoned(), *failures]

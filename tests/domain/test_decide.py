@@ -10,6 +10,7 @@ from tests.domain.cases import (
     LABEL_CODES,
     NOW,
     PAST,
+    POLICY,
     every_meeting,
     labelling,
     pending,
@@ -53,7 +54,7 @@ STARTED = NOW - 2 * MINUTE
 
 
 def after(order: ReturnOrder, outcome: Outcome, policy: Policy | None = None, now: datetime = NOW) -> Decision:
-    decision = decide(order, outcome, now, policy or Policy(), HALF)
+    decision = decide(order, outcome, now, policy or POLICY, HALF)
     assert problems(decision) == []
     return decision
 
@@ -352,6 +353,11 @@ def test_a_label_is_sought_again_and_again_at_growing_distance(attempts: int, wa
 def test_a_label_that_never_comes_is_asked_for_ever_more_slowly(age: timedelta, cap: timedelta) -> None:
     row = after(labelling(label_attempts=99, followed_since=NOW - age), LabelTrouble(E.LABEL_UNREACHABLE, "dead")).order
     assert row.label_due_at == NOW + cap / 2
+
+
+def test_a_label_that_appeared_a_moment_ago_is_not_asked_for_as_slowly_as_its_return_is_old() -> None:
+    new = labelling(label_attempts=99, followed_since=NOW - 20 * DAY, label_sought_since=NOW - HOUR)
+    assert after(new, LabelTrouble(E.LABEL_NOT_READY, "not yet")).order.label_due_at == NOW + 7.5 * MINUTE
 
 
 def test_a_label_that_we_could_not_store_does_not_wait_longer_for_being_old() -> None:

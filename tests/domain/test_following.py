@@ -1,17 +1,28 @@
 """Following a return whose shipments come later than itself, alone or seen in passing."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from tests.domain.cases import NOW, POLICY, labelling, problems, resting, tracking
+from tests.domain.cases import LABEL, NOW, POLICY, labelling, problems, resting, tracking
 from worker.domain.cadence import Ladder
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
-from worker.domain.outcomes import Failed, FailureKind, LabelReady, NotCancelled, Outcome, StoredLabel, Tracked
+from worker.domain.outcomes import (
+    Failed,
+    FailureKind,
+    LabelReady,
+    LabelTrouble,
+    NotCancelled,
+    Outcome,
+    Poisoned,
+    StoredLabel,
+    Tracked,
+)
 from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.shipments import order_status
@@ -68,6 +79,21 @@ def test_a_return_seen_before_its_time_is_asked_for_later_but_climbs_no_step() -
     assert decision.order.track_due_at == NOW + timedelta(minutes=15) * 1.5**3
 
 
+@pytest.mark.parametrize(("minutes", "unchanged"), [(5, 4), (5.07, 3)])
+def test_where_polls_wait_for_each_other_a_look_a_tenth_of_its_wait_before_its_time_is_its_own(
+    minutes: float, unchanged: int
+) -> None:
+    """After three same answers the wait is 50.6 minutes."""
+    policy = Policy(default_ladder=Ladder(meets=timedelta(0)))
+    due_at = NOW + timedelta(minutes=minutes)
+    early = tracking(track_due_at=due_at, unchanged_polls=3, tracking_status=S.IN_TRANSIT, carrier_status="2")
+    decision = decide(early, seen(S.IN_TRANSIT, "2"), NOW, policy, 0.5)
+    assert decision.order.unchanged_polls == unchanged
+    wait = timedelta(minutes=15) * 1.5**unchanged
+    assert decision.order.track_due_at is not None
+    assert wait <= decision.order.track_due_at - NOW <= wait * 1.1
+
+
 def test_news_seen_before_its_time_is_recorded() -> None:
     early = tracking(track_due_at=NOW + HOUR, unchanged_polls=3, tracking_status=S.IN_TRANSIT, carrier_status="2")
     decision = after(early, seen(S.DELIVERED, "3"))
@@ -106,6 +132,34 @@ def test_one_label_after_another_is_sought_until_there_is_none_missing() -> None
     label = StoredLabel(1, "file:x", "image/png", 1, None, "ab")
     assert after(labelling(), LabelReady(label, more=True)).order.label_due_at == NOW
     assert after(labelling(), LabelReady(label)).order.label_due_at is None
+
+
+def test_a_label_is_missing_since_it_was_first_sought_however_often_it_was_asked_for() -> None:
+    row = after(tracking(), seen(S.PRE_TRANSIT, labels=(1,))).order
+    assert row.label_sought_since == NOW
+    later = NOW + 20 * DAY
+    row = decide(row, LabelTrouble(ErrorCode.LABEL_NOT_READY, "not yet"), later, POLICY, 0.5).order
+    assert (row.label_sought_since, row.label_due_at) == (NOW, later + timedelta(seconds=1))
+    assert decide(row, seen(S.IN_TRANSIT, "2", labels=(1,)), later, POLICY, 0.5).order.label_sought_since == NOW
+    assert decide(row, LabelReady(LABEL), later, POLICY, 0.5).order.label_sought_since is None
+    assert decide(row, seen(S.DELIVERED, "3"), later, POLICY, 0.5).order.label_sought_since is None
+
+
+def test_a_label_that_appears_on_day_20_is_not_20_days_missing() -> None:
+    first = tracking(labels=frozenset({1}), packages=(PackageInfo(1),), followed_since=NOW - 20 * DAY)
+    assert after(first, seen(S.PRE_TRANSIT, labels=(1, 2))).order.label_sought_since == NOW
+
+
+@pytest.mark.parametrize(("stored", "since"), [(1, NOW), (2, NOW - 20 * DAY)], ids=["the older one", "the newer one"])
+def test_of_two_labels_that_are_missing_the_one_that_is_left_is_as_old_as_it_is(stored: int, since: datetime) -> None:
+    both = labelling(packages=(PackageInfo(1), PackageInfo(2)), label_sought_since=NOW - 20 * DAY)
+    row = after(both, LabelReady(replace(LABEL, position=stored), more=True)).order
+    assert row.label_sought_since == since
+
+
+def test_a_label_that_killed_its_workers_is_still_missing() -> None:
+    row = after(labelling(claims=6, label_sought_since=NOW - DAY), Poisoned()).order
+    assert (row.label_due_at, row.label_sought_since) == (None, NOW - DAY)
 
 
 def test_a_package_is_written_when_it_is_new_or_has_changed() -> None:
@@ -308,3 +362,44 @@ def test_a_completed_return_about_which_nothing_is_new_stays_as_it_is(
 def test_an_expired_return_that_moves_again_is_followed_again() -> None:
     row = after(finished(S.EXPIRED, "InTransit"), seen(S.IN_TRANSIT, "OutForDelivery")).order
     assert (row.state, row.due_at) == (State.TRACKING, NOW)  # for its label
+
+
+LABEL_SOUGHT = tracking(label_due_at=NOW + HOUR, label_attempts=2)
+
+
+def test_a_word_that_means_pending_at_a_carrier_without_links_ages_as_every_other() -> None:
+    old = tracking(tracking_status=S.PENDING, carrier_status="Aangemeld", followed_since=NOW - 61 * DAY)
+    decision = decide(old, seen(S.PENDING, "Aangemeld"), NOW, Policy(), 0.5)
+    assert (decision.order.state, decision.order.tracking_status) == (State.COMPLETED, S.EXPIRED)
+    assert decision.transitions[0].reason == "nothing terminal within 60d of creation"
+    waits = decide(old, seen(S.PENDING, "Aangemeld"), NOW, POLICY, 0.5)
+    assert waits.order.state is State.TRACKING
+
+
+def test_a_link_that_is_over_is_waited_for_no_longer_whatever_a_word_is_mapped_to() -> None:
+    old = tracking(tracking_status=S.PENDING, followed_since=NOW - 61 * DAY)
+    over = Tracked(TrackingUpdate(S.PENDING, "1", link_over=True))
+    assert after(old, over).order.tracking_status is S.EXPIRED
+
+
+def test_there_it_keeps_its_age_when_it_moves_and_its_label_is_sought_on() -> None:
+    young = LABEL_SOUGHT._replace(tracking_status=S.PENDING, followed_since=NOW - 9 * DAY)
+    moved = decide(young, seen(S.IN_TRANSIT, "2"), NOW, Policy(), 0.5).order
+    assert moved.followed_since == NOW - 9 * DAY
+    assert decide(LABEL_SOUGHT, seen(S.PENDING), NOW, Policy(), 0.5).order.label_due_at == NOW + HOUR
+
+
+@pytest.mark.parametrize("status", [status for status in S if status.is_terminal])
+def test_no_news_of_a_completed_return_changes_nothing(status: TrackingStatus) -> None:
+    done = resting(State.COMPLETED, carrier_ref="1", tracking_status=status, carrier_status="3")
+    decision = after(done, Tracked(None))
+    assert (decision.outcome, decision.transitions) == (StepOutcome.UNCHANGED, ())
+    assert decision.order.tracking_status is status
+
+
+def test_no_news_climbs_the_ladder_and_ends_what_failed_and_grows_old_all_the_same() -> None:
+    failing = tracking(attempts=5, failing_since=NOW - HOUR, unchanged_polls=3, error_code=ErrorCode.CARRIER_ERROR)
+    row = after(failing, Tracked(None)).order
+    assert (row.attempts, row.failing_since, row.error_code, row.unchanged_polls) == (0, None, None, 4)
+    assert (row.tracking_status, row.carrier_status) == (S.PRE_TRANSIT, "Created")
+    assert after(tracking(followed_since=NOW - 61 * DAY), Tracked(None)).order.tracking_status is S.EXPIRED

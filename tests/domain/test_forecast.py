@@ -115,7 +115,7 @@ def test_a_label_is_fetched_once_there_is_a_shipment() -> None:
 
 
 def test_age_counts_from_the_first_shipment_and_a_stay_from_its_first_sight() -> None:
-    aged = Policy(default_ladder=replace(BY_DAY, max_age=4 * DAY))
+    aged = Policy(default_ladder=replace(BY_DAY, max_age=4 * DAY), open_ended=frozenset({S.PENDING}))
     found = forecast(aged, LINK, [(S.PENDING, 9 * DAY), (S.PRE_TRANSIT, 90 * DAY)], MONDAY)
     shipped = next(poll.at for poll in found.polls if poll.status is S.PRE_TRANSIT)
     assert (found.ending, found.ends_at) == (S.EXPIRED, shipped + 4 * DAY)
@@ -194,6 +194,12 @@ def test_polls_within_a_span_are_those_that_a_walk_counts(
 ) -> None:
     ladder = Ladder(first=first, factor=factor, cap=cap)
     assert polls_within(ladder, span) == pytest.approx(walked(ladder, span, MONDAY), abs=1.001)
+
+
+@pytest.mark.parametrize(("first", "factor", "cap"), [(0.25, 1.5, 6), (0.5, 1.5, 17), (1, 1, 1), (3, 1, 3), (1, 4, 24)])
+def test_where_polls_wait_for_each_other_the_mean_is_what_walks_count(first: float, factor: float, cap: float) -> None:
+    ladder = Ladder(first=first * HOUR, factor=factor, cap=cap * HOUR, meets=timedelta(seconds=5))
+    assert polls_within(ladder, 20 * DAY) == pytest.approx(walked(ladder, 20 * DAY, MONDAY), rel=0.02)
 
 
 @pytest.mark.parametrize(

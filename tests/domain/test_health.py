@@ -60,12 +60,32 @@ def test_five_failures_in_a_row_open_it_and_one_answer_in_between_begins_anew() 
 
 @pytest.mark.parametrize("kind", list(FailureKind))
 def test_what_says_that_the_carrier_is_sick_counts_and_what_it_answers_well_resets(kind: FailureKind) -> None:
-    sick = {K.NETWORK, K.TIMEOUT, K.SERVER_ERROR, K.UNINTELLIGIBLE}
-    unheard = {K.THROTTLED, K.UNAUTHORIZED, K.OUTCOME_UNKNOWN}  # two hold the account by themselves; a lost creation
+    sick = {K.NETWORK, K.TIMEOUT, K.SERVER_ERROR}
+    # Two hold the account by themselves, one is a lost creation, and one the trouble of a single return.
+    unheard = {K.THROTTLED, K.UNAUTHORIZED, K.OUTCOME_UNKNOWN, K.UNINTELLIGIBLE}
     expected = 4 if kind in sick else 3 if kind in unheard else 0
     assert heard(Health(Circuit(3), ramp=FULL), Failed(kind, "?")).account.failures == expected
     if kind is not K.OUTCOME_UNKNOWN:
         assert heard(Health(Circuit(3), ramp=FULL), NotCancelled(Failed(kind, "?"))).account.failures == expected
+
+
+NONSENSE = Failed(K.UNINTELLIGIBLE, "the status is no word")
+
+
+@pytest.mark.parametrize("order", [tracking(), labelling()], ids=["poll", "label"])
+def test_answers_without_sense_about_returns_keep_nothing_from_the_carrier(order: ReturnOrder) -> None:
+    """A carrier that answers is not down, and a creation has nothing to do with what it says of other returns."""
+    assert heard(SOUND, *[NONSENSE] * 99, order=order) == SOUND
+    assert heard(Health(Circuit(4), Circuit(4), FULL), NONSENSE, order=order) == Health(Circuit(4), Circuit(4), FULL)
+
+
+def test_one_that_was_a_probe_is_no_sign_either_way() -> None:
+    after_probe = heard(HALF, NONSENSE, probe=True)
+    assert (after_probe.account.failures, after_probe.account.is_open(NOW)) == (5, False)
+
+
+def test_a_list_without_sense_counts_as_it_is_the_carriers_and_not_one_returns() -> None:
+    assert heard(SOUND, NONSENSE, order=sent()).account.failures == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.cases import (
+    LABEL,
     NOW,
     PAST,
     POLICY,
@@ -27,16 +28,28 @@ from worker.domain.decide import decide
 from worker.domain.decision import Decision
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State, Step
+from worker.domain.outcomes import Tracked
 from worker.domain.policy import Policy
-from worker.domain.returns import ReturnOrder
-from worker.domain.tracking import TrackingStatus
-from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, remapped, retired, retry
+from worker.domain.returns import PackageInfo, ReturnOrder
+from worker.domain.tracking import TrackingStatus, TrackingUpdate
+from worker.domain.ways_out import (
+    Person,
+    Refusal,
+    WayOut,
+    accepted,
+    cancel,
+    found,
+    not_created,
+    remapped,
+    retired,
+    retry,
+)
 
 ANNA = Person("anna@shop", "the carrier says so")
 HELD = State.NEEDS_ATTENTION
 LONG_AGO = NOW - timedelta(hours=3)
 FOUND = found("9RET77")
-COMMANDS: list[WayOut] = [retry, FOUND, not_created, cancel, retired]
+COMMANDS: list[WayOut] = [retry, FOUND, not_created, cancel, retired, accepted(LABEL)]
 
 in_doubt = resting(HELD, create_started_at=LONG_AGO)
 unsent = resting(HELD, create_started_at=None, error_code=ErrorCode.CARRIER_UNREACHABLE)
@@ -240,3 +253,57 @@ def test_a_changed_map_is_no_answer_of_the_carrier_s_and_lets_nothing_come_due_a
     fast = Policy(default_ladder=Ladder(first=timedelta(minutes=1), cap=timedelta(minutes=10)))
     decision = _read_as(TrackingStatus.IN_TRANSIT)(row, ANNA, NOW, fast)
     assert isinstance(decision, Decision) and decision.order.due_at == NOW + timedelta(minutes=10)
+
+
+TROUBLE = {
+    "label_attempts": 9,
+    "label_error_code": ErrorCode.LABEL_UNUSABLE,
+    "label_error_message": "3 page(s)",
+    "label_sought_since": LONG_AGO,
+}
+
+
+def test_an_accepted_label_is_the_label_and_its_trouble_is_over() -> None:
+    order = tracking(**TROUBLE, label_due_at=NOW + timedelta(hours=6), track_due_at=NOW + timedelta(hours=1))
+    decision = accepted(LABEL)(order, ANNA, NOW, POLICY)
+    assert isinstance(decision, Decision)
+    row = decision.order
+    assert decision.labels == (LABEL,)
+    assert (row.label_due_at, row.label_attempts) == (None, 0)
+    assert (row.label_error_code, row.label_error_message) == (None, None)
+    assert (row.label_sought_since, row.state, row.due_at) == (None, State.TRACKING, NOW + timedelta(hours=1))
+    (line,) = decision.transitions
+    assert line.reason == ("label 1 taken as it is (application/pdf, 1000 bytes); by anna@shop: the carrier says so")
+    assert problems(decision) == []
+
+
+def test_after_an_accepted_label_the_others_are_asked_for_at_once_where_a_package_has_none() -> None:
+    two = (PackageInfo(1), PackageInfo(2))
+    order = tracking(**TROUBLE, packages=two, label_due_at=NOW, track_due_at=NOW + timedelta(hours=1))
+    row = accepted_row(accepted(LABEL), order)
+    assert (row.next_step, row.track_due_at) == (Step.TRACK, NOW)
+    answer = Tracked(TrackingUpdate(TrackingStatus.PRE_TRANSIT, "1"), labels=frozenset({1, 2}))
+    row = decide(row, answer, NOW, POLICY, 0.5).order
+    assert (row.next_step, row.label_due_at) == (Step.LABEL, NOW)
+    row = accepted_row(accepted(LABEL), order._replace(labels=frozenset({2})))
+    assert row.track_due_at == NOW + timedelta(hours=1)
+
+
+def accepted_row(way_out: WayOut, order: ReturnOrder) -> ReturnOrder:
+    decision = way_out(order, ANNA, NOW, POLICY)
+    assert isinstance(decision, Decision) and problems(decision) == []
+    return decision.order._replace(labels=order.labels | {label.position for label in decision.labels})
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.NEEDS_ATTENTION], ids=str)
+def test_a_label_is_accepted_in_any_state_and_changes_none(state: State) -> None:
+    order = resting(state, carrier_ref="9RET1", **TROUBLE)
+    row = accepted_row(accepted(LABEL), order)
+    assert (row.state, row.due_at, row.error_code) == (state, None, order.error_code)
+    assert row.label_error_code is None
+
+
+def test_what_is_not_at_the_carrier_has_no_label_to_accept() -> None:
+    for order in (pending(), in_doubt, rejected):
+        refused = accepted(LABEL)(order, ANNA, NOW, POLICY)
+        assert isinstance(refused, Refusal) and "not at the carrier" in refused.reason

@@ -85,6 +85,29 @@ async def test_labels_are_for_the_owner_only(store: FileLabelStore, folder: Path
     assert mode(folder) == 0o700
 
 
+async def test_what_is_kept_aside_is_for_the_owner_only_and_lies_among_no_labels(
+    store: FileLabelStore, folder: Path
+) -> None:
+    before = os.umask(0)
+    try:
+        await store.keep_aside(LabelName("default", "../../outside", 1), b"<html>")
+    finally:
+        os.umask(before)
+    [file] = everything(folder.parent)
+    assert file.parent == folder / "refused-labels" / "default"
+    assert (mode(file), mode(file.parent), mode(file.parent.parent), mode(folder)) == (0o600, 0o700, 0o700, 0o700)
+
+
+async def test_half_of_what_was_to_be_kept_aside_is_tidied_as_half_a_label(store: FileLabelStore, folder: Path) -> None:
+    await store.keep_aside(NAME, b"<html>")
+    half = folder / "refused-labels" / "default" / ".100123-1.00ff.part"
+    half.write_bytes(b"<ht")
+    os.utime(half, (0, 0))
+    assert await store.tidy_aside() == 0  # its writer may still run, for all that is known there
+    assert await store.tidy(timedelta(hours=1)) == 1
+    assert await store.aside(NAME) == b"<html>"
+
+
 async def test_a_label_is_on_the_disk_before_its_name_and_its_name_before_we_return(
     store: FileLabelStore, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

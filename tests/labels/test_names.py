@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.labels import LabelName, VerifiedLabel
-from worker.labels.names import relative_path
+from worker.labels.names import aside_path, relative_path
 
 LABEL = VerifiedLabel(b"x", "application/pdf", 1, hashlib.sha256(b"x").hexdigest())
 # Passes for a user who may not write to the checkout, and on a slow machine.
@@ -27,7 +27,8 @@ def test_a_plain_reference_stays_readable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("media_type", "extension"), [("application/pdf", "pdf"), ("image/png", "png"), ("application/zpl", "zpl")]
+    ("media_type", "extension"),
+    [("application/pdf", "pdf"), ("image/png", "png"), ("application/zpl", "zpl"), ("application/octet-stream", "bin")],
 )
 def test_the_extension_says_what_the_file_is(media_type: str, extension: str) -> None:
     label = VerifiedLabel(b"x", media_type, None, LABEL.sha256)
@@ -54,6 +55,7 @@ def assert_harmless(path: str) -> None:
 def test_a_hostile_reference_or_account_is_harmless(text: str) -> None:
     assert_harmless(relative_path(LabelName("default", text, 1), LABEL))
     assert_harmless(relative_path(LabelName(text, "1", 1), LABEL))
+    assert_harmless(aside_path(LabelName(text, text, 1)).removeprefix("refused-labels/") + ".pdf")
 
 
 @QUIET
@@ -74,5 +76,6 @@ def test_two_returns_never_share_a_file_even_with_the_same_bytes() -> None:
 @given(st.text(), st.text(), st.integers(1, 99), st.integers(1, 99))
 def test_different_names_have_different_files(one: str, other: str, first: int, second: int) -> None:
     same_name = (one, first) == (other, second)
-    paths = relative_path(LabelName("a", one, first), LABEL), relative_path(LabelName("a", other, second), LABEL)
-    assert (paths[0] == paths[1]) == same_name
+    names = LabelName("a", one, first), LabelName("a", other, second)
+    for path in (aside_path, lambda name: relative_path(name, LABEL)):
+        assert (path(names[0]) == path(names[1])) == same_name

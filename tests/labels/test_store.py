@@ -1,5 +1,6 @@
 """One line of configuration names a store, and a wrong one says what would be right."""
 
+import asyncio
 import hashlib
 import os
 import socket
@@ -16,6 +17,7 @@ from worker.labels import (
     LabelStore,
     LabelStoreError,
     VerifiedLabel,
+    aside,
     open_label_store,
 )
 
@@ -96,12 +98,71 @@ async def test_every_store_tells_a_missing_label_from_its_own_trouble(store: Lab
             await store.get(wrong)
 
 
+async def test_every_store_keeps_the_newest_bytes_of_a_refused_label_aside(store: LabelStore) -> None:
+    other, second = LabelName("other", NAME.carrier_ref, 1), LabelName(NAME.account, NAME.carrier_ref, 2)
+    for content in (b"%PDF half", b"<html>"):
+        await store.keep_aside(NAME, content)
+    await store.keep_aside(other, b"another account's")
+    assert (await store.aside(NAME), await store.aside(other)) == (b"<html>", b"another account's")
+    with pytest.raises(LabelMissing):
+        await store.aside(second)
+    for _ in range(2):  # whoever forgets it twice has no trouble
+        await store.forget_aside(NAME)
+    with pytest.raises(LabelMissing):
+        await store.aside(NAME)
+    assert await store.aside(other) == b"another account's"
+
+
+async def test_no_store_keeps_refused_labels_for_ever(store: LabelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await store.tidy_aside() == 0
+    await store.keep_aside(NAME, b"x" * 60)
+    location = await store.put(NAME, LABEL)
+    assert await store.tidy_aside() == 0
+    monkeypatch.setattr(aside, "MOST_BYTES", 100)
+    await asyncio.sleep(0.02)  # the two must not be of one moment
+    await store.keep_aside(LabelName("default", "newer", 1), b"x" * 60)
+    assert await store.tidy_aside() == 1
+    with pytest.raises(LabelMissing):
+        await store.aside(NAME)
+    monkeypatch.setattr(aside, "LONGEST", timedelta(seconds=-60))
+    assert await store.tidy_aside() == 1
+    assert await store.get(location) == LABEL.content
+
+
+def test_the_newest_refused_labels_are_kept_as_long_and_as_many_as_may_be() -> None:
+    now, day = 1e9, 86400.0
+    kept = [
+        aside.Kept("large", 600_000_000, now - 1),
+        aside.Kept("fits", 300_000_000, now - day),
+        aside.Kept("too much", 200_000_000, now - 2 * day),
+        aside.Kept("too old", 1, now - 31 * day),
+    ]
+    assert aside.superfluous(reversed(kept), now) == ["too much", "too old"]
+
+
 async def test_a_label_in_a_bucket_has_the_url_as_its_location_and_its_type() -> None:
     store = bucket()
     location = await store.put(LabelName("default", "100123", 1), LABEL)
     assert location == f"s3://bucket/prefix/default/100123-1-{LABEL.sha256[:12]}.pdf"
     found = await store._store.get_async(location.removeprefix("s3://bucket/prefix/"))  # type: ignore[attr-defined]
     assert found.attributes["Content-Type"] == "application/pdf"
+
+
+async def test_a_bucket_that_takes_no_removals_keeps_what_it_has_and_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = bucket()
+    from obstore.exceptions import PermissionDeniedError
+
+    async def refuse(_: object) -> None:
+        raise PermissionDeniedError("AccessDenied")
+
+    await store.keep_aside(NAME, b"x")
+    monkeypatch.setattr(type(store._store), "delete_async", lambda _, path: refuse(path))  # type: ignore[attr-defined]
+    await store.forget_aside(NAME)
+    monkeypatch.setattr(aside, "LONGEST", timedelta(seconds=-60))
+    assert await store.tidy_aside() == 0
+    assert await store.aside(NAME) == b"x"
 
 
 async def test_a_bucket_that_cannot_be_reached_says_where_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +179,13 @@ async def test_a_bucket_that_cannot_be_reached_says_where_and_what_to_do(monkeyp
                 await attempt(NAME, LABEL)
             assert "\n" not in str(caught.value)
             assert "hush" not in str(caught.value)
-        with pytest.raises(LabelStoreError, match="cannot read") as caught:
-            await store.get("s3://bucket/prefix/default/1-1-0.pdf")
-        assert not isinstance(caught.value, LabelMissing)
+        for reading in (store.get("s3://bucket/prefix/default/1-1-0.pdf"), store.aside(NAME)):
+            with pytest.raises(LabelStoreError, match="cannot read") as caught:
+                await reading
+            assert not isinstance(caught.value, LabelMissing)
+        for keeping in (store.keep_aside(NAME, b"x"), store.tidy_aside()):
+            with pytest.raises(LabelStoreError, match="s3://bucket/prefix"):
+                await keeping
 
 
 def test_a_bucket_url_without_a_bucket_is_refused() -> None:

@@ -1,6 +1,7 @@
 """The main job, with the real process: inserted by SQL, created, labelled, followed to its end."""
 
 import hashlib
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -62,13 +63,18 @@ async def test_an_invalid_payload_is_rejected_with_every_path_named_and_can_be_m
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:
     worker = await start().ready()
-    await shop.insert("R-1", {**PAYLOAD, "packages": [{"height": -1}], "customer": {"name": ""}})
+    wrong = {**PAYLOAD, "packages": [{"height": -1, "width": "5.000"}], "customer": {"name": ""}}
+    await shop.insert("R-1", wrong)
     await until(lambda: shop.is_in("R-1", "rejected"), 10, lambda: worker.log_text)
     order = await shop.order("R-1")
 
     assert order["error_code"] == "invalid_payload"
     for path in ("customer.name", "customer.address.city", "packages[0].height", "packages[0].weight"):
         assert path in order["error_message"]
+    (config.parent / "returns.json").write_text(json.dumps({"reference": "R-2", "payload": wrong}))
+    await typed(config, "add", str(config.parent / "returns.json"))
+    await until(lambda: shop.is_in("R-2", "rejected"), 10, lambda: worker.log_text)
+    assert (await shop.order("R-2"))["error_message"] == order["error_message"]
     assert not carrier.requests("create")
 
     await shop.execute("UPDATE return_order SET payload = ?1 WHERE reference = 'R-1'", PAYLOAD)

@@ -38,6 +38,7 @@ max_in_flight = 8
 timeout = "20s"
 proxy = ""
 label_hosts = []
+label_pages = "documented"
 link_grace = "1d"
 reject_past_pickup = false
 [polling]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.settings import ConfigurationError, Settings, load
+from worker.settings import ConfigurationError, Settings, load, show
 
 
 def from_text(text: str, environ: Mapping[str, str] | None = None, **needs: bool) -> Settings:
@@ -43,7 +43,7 @@ def test_the_named_file_comes_before_the_variable_and_that_before_the_working_di
 
 def test_the_environment_wins_over_the_file() -> None:
     settings = from_text(
-        '[accounts.default]\napi_key = "file"\nmax_in_flight = 3\nlabel_hosts = ["a"]',
+        '[accounts.default]\ncarrier = "returnpilot"\napi_key = "file"\nmax_in_flight = 3\nlabel_hosts = ["a"]',
         {
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__API_KEY": "environment",
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__LABEL_HOSTS": '["b", "c"]',
@@ -62,20 +62,29 @@ def test_the_environment_wins_over_the_file() -> None:
     assert (settings.http.host, settings.http.port) == ("::1", 0)
 
 
+def test_two_spellings_of_a_word_in_one_variable_are_told_apart_from_an_override_of_the_files() -> None:
+    words = '{"Strasse": "failed", "STRAẞE": "delivered"}'
+    with pytest.raises(ConfigurationError, match=r"'Strasse' and 'STRAẞE' are the same word"):
+        from_text(
+            ACCOUNT + 'status_map = { "Straße" = "failed" }', {"RETURNS_WORKER_ACCOUNTS__DEFAULT__STATUS_MAP": words}
+        )
+
+
 def test_a_table_as_json_is_merged_and_a_single_key_wins_over_it() -> None:
     settings = from_text(
-        '[accounts.default.status_map]\nInTransit = "in_transit"\nSorted = "in_transit"',
+        '[accounts.default.status_map]\nInTransit = "in_transit"\nSorted = "in_transit"\n"Straße" = "delivered"',
         {
             "RETURNS_WORKER_ACCOUNTS": '{"default": {"timeout": "9s", "max_in_flight": 2}}',
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__TIMEOUT": "7s",
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__STATUS_MAP__IN_TRANSIT": "unknown",
+            "RETURNS_WORKER_ACCOUNTS__DEFAULT__STATUS_MAP": '{"STRAẞE": "failed"}',
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__RECEIVER__ADDRESS": '{"country": "NL"}',
             "RETURNS_WORKER_ACCOUNTS__DEFAULT__RECEIVER__NAME": "Webshop",
         },
     )
     account = settings.accounts["default"]
     assert (account.timeout, account.max_in_flight) == (timedelta(seconds=7), 2)
-    assert account.status_map == {"Sorted": "in_transit", "in_transit": "unknown"}
+    assert account.status_map == {"Sorted": "in_transit", "in_transit": "unknown", "STRAẞE": "failed"}
     assert account.receiver == {"address": {"country": "NL"}, "name": "Webshop"}
 
 
@@ -137,12 +146,24 @@ ACCOUNT = "[accounts.default]\n"
             "accounts.default.status_map",
             "same word",
         ),
+        (
+            ACCOUNT + 'status_map = { "Straße" = "in_transit", STRASSE = "unknown" }',
+            "accounts.default.status_map",
+            "'Straße' and 'STRASSE'",
+        ),
+        (
+            ACCOUNT + 'status_map = { Teslim = "in_transit", "TESL\u200bİM" = "delivered" }',
+            "accounts.default.status_map",
+            "'Teslim' and 'TESL\\u200bİM'",
+        ),
         (ACCOUNT + "polling = { frist = 1 }", "accounts.default.polling.frist", "did you mean first?"),
         (
             ACCOUNT + "polling = { first = 60, cap = 30 }",
             "accounts.default.polling.cap",
             "30s is less than first, 1m",
         ),
+        (ACCOUNT + 'label_pages = "all"', "accounts.default.label_pages", "must be one of 'documented', 'any'"),
+        (ACCOUNT + "label_pages = 2", "accounts.default.label_pages", "must be one of 'documented', 'any'"),
         (ACCOUNT + "reject_past_pickup = 2", "accounts.default.reject_past_pickup", "true or false"),
         ("polling = { first = 0 }", "polling.first", "more than zero"),
         ("polling = { factor = 0.9 }", "polling.factor", "at least 1"),
@@ -175,6 +196,51 @@ def test_a_bad_setting_is_named_with_what_is_allowed_and_its_file(text: str, pat
 def test_a_lease_of_exactly_the_timeout_and_its_margin_is_enough() -> None:
     for timeout, lease in (("4s", "5s"), ("20s", "25s"), ("24s", "29s")):
         assert from_text(f'{ACCOUNT}timeout = "{timeout}"\n[worker]\nlease = "{lease}"')
+
+
+@pytest.mark.parametrize(
+    ("carrier", "setting", "owner"),
+    [
+        ("returnpilot", 'receiver = { name = "Webshop" }', "izipack"),
+        ("returnpilot", "receiver = {}", "izipack"),
+        ("returnpilot", "reject_past_pickup = true", "izipack"),
+        ("izipack", 'label_hosts = ["labels.internal"]', "returnpilot"),
+        ("izipack", 'link_grace = "2d"', "returnpilot"),
+    ],
+)
+def test_a_setting_of_another_carrier_is_refused_and_not_silently_without_effect(
+    carrier: str, setting: str, owner: str
+) -> None:
+    key = setting.partition(" ")[0]
+    (found,) = problems(f'{ACCOUNT}carrier = "{carrier}"\n{setting}')
+    assert found == (
+        f"accounts.default.{key}: has an effect at {owner} only, and this account's carrier is {carrier}: remove it"
+        " [given.toml]"
+    )
+    assert from_text(f'{ACCOUNT}carrier = "{owner}"\n{setting}')
+
+
+def test_a_setting_of_another_carrier_is_refused_wherever_it_comes_from() -> None:
+    found = problems(
+        '[accounts.a]\n[accounts.b]\ncarrier = "returnpilot"\n[accounts.c]\ncarrier = "dhl"\nlink_grace = "2d"',
+        {
+            "RETURNS_WORKER_ACCOUNTS__A__LABEL_HOSTS": '["h"]',
+            "RETURNS_WORKER_ACCOUNTS__B__RECEIVER__NAME": "Webshop",
+            "RETURNS_WORKER_ACCOUNTS__B__LABEL_HOSTS": '["h"]',
+        },
+    )
+    assert [problem.partition(": ")[0] for problem in found] == [
+        *("accounts.c.carrier", "accounts.a.label_hosts", "accounts.b.receiver"),
+    ]
+    assert "RETURNS_WORKER_ACCOUNTS__B__RECEIVER__NAME" in found[2]
+
+
+def test_what_says_no_more_than_the_default_harms_at_no_carrier() -> None:
+    """The settings in force are shown with all defaults, and load again."""
+    text = ACCOUNT + 'carrier = "{}"\nlabel_hosts = []\nlink_grace = "24h"\nreject_past_pickup = false'
+    for carrier in ("izipack", "returnpilot"):
+        settings = from_text(text.format(carrier))
+        assert from_text(show(settings)).accounts["default"].carrier == carrier
 
 
 def test_all_problems_come_at_once_fields_and_what_they_must_be_to_each_other() -> None:

@@ -13,7 +13,7 @@ from tests.steps.scripted import POLICY, Loop, ScriptedCarrier, make_loop
 from worker.domain.demand import polls_per_minute
 from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
-from worker.labels import FileLabelStore
+from worker.labels import FileLabelStore, LabelMissing, LabelName, aside
 from worker.steps import housekeeping
 from worker.steps.housekeeping import Housekeeping
 from worker.store.accounts import database_now
@@ -226,3 +226,28 @@ async def test_the_more_returns_are_open_the_less_often_they_are_counted(
             await paced.refresh_gauges()
         assert counts[0] == expected
         assert _value(loop, "orders", state="tracking") == open_returns
+
+
+async def test_refused_labels_are_tidied_once_an_hour_and_a_store_that_fails_in_it_wakes_nobody(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, now, name = FileLabelStore(tmp_path / "labels"), [1000.0], LabelName("default", "1", 1)
+    loop, _ = await _made(database, tmp_path)
+    housekeeping = Housekeeping(database, store, loop.metrics, loop.accounts, dict, lambda: now[0])
+    monkeypatch.setattr(aside, "LONGEST", timedelta(seconds=-60))
+    await store.keep_aside(name, b"<html>")
+    await housekeeping.tidy()
+    with pytest.raises(LabelMissing):
+        await store.aside(name)
+    await store.keep_aside(name, b"<html>")
+    now[0] += 3599
+    await housekeeping.tidy()
+    assert await store.aside(name) == b"<html>"
+    kept = tmp_path / "labels" / "refused-labels" / "default" / "1-1"
+    kept.unlink()
+    kept.mkdir()
+    now[0] += 1
+    with capture_logs() as logged:
+        await housekeeping.tidy()
+    assert [line["event"] for line in logged] == ["refused_labels_not_tidied"]
+    assert not loop.metrics.registry.get_sample_value("returns_worker_storage_errors_total", {"operation": "labels"})

@@ -44,7 +44,7 @@ SEARCHED, PLAIN = "searched", "plain"
 """How an account's name begins, which is all there is to know of it."""
 
 MOMENTS = ("due_at", "label_due_at", "track_due_at", "create_started_at", "first_attempt_at", "followed_since")
-MOMENTS += ("failing_since",)
+MOMENTS += ("failing_since", "label_sought_since")
 """Every moment of a claimed row that is compared with now, or with another."""
 SEEN = """
 SELECT id, state, next_step AS step, lease_token AS token, claims, shop_changes AS changes,

@@ -99,6 +99,7 @@ async def test_a_claim_brings_the_whole_row(database: Database, shop: Shop) -> N
     }
     order_id = await insert_tracked(shop, "R-1", next_step="label", **columns)
     moments = ("label_due_at", "track_due_at", "create_started_at", "followed_since", "failing_since")
+    moments += ("label_sought_since",)
     await shop.run(
         "UPDATE return_order SET "
         + ", ".join(f"{name} = {shop.moment(-60 - number)}" for number, name in enumerate(moments))

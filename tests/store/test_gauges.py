@@ -28,13 +28,16 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
         await insert_tracked(shop, f"T-{number}", tracking_status=status)
         await insert_tracked(shop, f"O-{number}", "other", tracking_status=status)
     await shop.run(f"UPDATE return_order SET label_due_at = {shop.moment(60)} WHERE account = 'default'")
+    await shop.run(f"UPDATE return_order SET label_sought_since = {shop.moment(-60)} WHERE reference = 'T-0'")
+    await shop.run(f"UPDATE return_order SET label_sought_since = {shop.moment(-7200)} WHERE reference = 'T-2'")
+    await insert_tracked(shop, "OVER", state="completed", due=None)
+    await shop.run(f"UPDATE return_order SET label_sought_since = {shop.moment(-86400)} WHERE reference = 'OVER'")
     await insert(shop, "P-1", due=3600)
     metrics = Metrics("1")
     meter = Meter(database, "default", None, time.monotonic)
     account = Account("default", ScriptedCarrier(), Policy(), 20.0, 8, meter, lambda: "")
-    await Housekeeping(
-        database, FileLabelStore(tmp_path), metrics, {"default": account}, dict, time.monotonic
-    ).refresh_gauges()
+    housekeeping = Housekeeping(database, FileLabelStore(tmp_path), metrics, {"default": account}, dict, time.monotonic)
+    await housekeeping.refresh_gauges()
 
     def value(name: str, **labels: str) -> float | None:
         return metrics.registry.get_sample_value(f"returns_worker_{name}", labels)
@@ -44,7 +47,13 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
     assert value("orders_unknown_status", account="default") == 1
     assert value("orders_due", account="default") == 3
     assert value("labels_missing", account="default") == 3
+    assert value("oldest_missing_label_timestamp_seconds", account="default") == pytest.approx(
+        time.time() - 7200, abs=30
+    )
     assert value("orders_unroutable") == 3
+    await shop.run("UPDATE return_order SET label_due_at = NULL, label_sought_since = NULL")
+    await housekeeping.refresh_gauges()
+    assert value("oldest_missing_label_timestamp_seconds", account="default") == 0
 
 
 async def test_what_is_scraped_first_after_a_start_is_what_the_database_says(

@@ -12,7 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 from sqlmodel import SQLModel
 
-from tests.databases import on_postgresql
+from tests.databases import on_postgresql, on_sqlite
 from tests.store.conftest import Open
 from tests.store.rows import insert, insert_tracked, take_one
 from tests.store.shop import Shop
@@ -20,7 +20,7 @@ from worker.store import schema
 from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
 
-HEAD = "0008"
+HEAD = "0009"
 MIGRATE = """
 import asyncio, sys
 from worker.store.database import Database
@@ -175,3 +175,49 @@ async def test_the_second_schema_keeps_what_the_first_one_held(
         assert await shop.value("SELECT followed_since IS NOT NULL FROM return_order WHERE reference = 'FOLLOWED'")
         assert await shop.value("SELECT first_attempt_at IS NULL FROM return_order WHERE reference = 'NEW'")
         assert await shop.value("SELECT sum(lookups) FROM return_order") == 0
+
+
+async def test_the_ninth_schema_says_since_when_a_label_has_been_missing_and_makes_none_older_than_it_may_be(
+    empty_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since the return came to the carrier; from now on where it has another label, since this one may be new."""
+    database = opened(empty_url)
+    with monkeypatch.context() as old:
+        old.setattr(schema, "_HEAD", "0008")
+        assert await migrate(database) == (None, "0008")
+    async with Shop.at(empty_url) as shop:
+        for reference in ("MISSING", "SECOND", "STORED"):
+            await insert_tracked(shop, reference, attempts=3)
+        await insert_tracked(shop, "OVER", state="completed", due=None)
+        await shop.run(f"UPDATE return_order SET followed_since = {shop.moment(-7200)}")
+        await shop.run(f"UPDATE return_order SET label_due_at = {shop.moment(60)} WHERE reference <> 'STORED'")
+        await shop.run(
+            "INSERT INTO label (return_order_id, position, location, media_type, byte_count, sha256)"
+            " SELECT id, 1, 'file:///x', 'application/pdf', 1, 'ab' FROM return_order WHERE reference <> 'MISSING'"
+        )
+        assert await migrate(database) == ("0008", HEAD)
+
+        async def is_true(reference: str, condition: str) -> bool:
+            query = f"SELECT count(*) FROM return_order WHERE reference = '{reference}' AND attempts < 9"
+            return bool(await shop.value(f"{query} AND {condition}"))
+
+        assert await is_true("MISSING", "label_sought_since = followed_since")
+        assert await is_true("SECOND", f"label_sought_since > {shop.moment(-60)}")
+        assert await is_true("STORED", "label_sought_since IS NULL AND attempts = 3")
+        assert await is_true("OVER", "label_sought_since IS NULL")
+
+
+@on_sqlite
+async def test_a_file_whose_returns_have_moved_away_is_brought_up_to_date_and_its_returns_stay_as_they_were(
+    empty_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = opened(empty_url)
+    with monkeypatch.context() as old:
+        old.setattr(schema, "_HEAD", "0008")
+        await migrate(database)
+    async with Shop.at(empty_url) as shop:
+        await insert_tracked(shop, "MISSING")
+        await shop.run(f"UPDATE return_order SET label_due_at = {shop.moment(60)}")
+        await shop.run("UPDATE database_place SET moved_to = 'postgresql://elsewhere'")
+        assert await migrate(database) == ("0008", HEAD)
+        assert await shop.value("SELECT label_sought_since IS NULL FROM return_order")

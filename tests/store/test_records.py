@@ -59,6 +59,7 @@ async def test_a_decision_is_written_in_full_and_the_lease_ends(database: Databa
         label_attempts=3,
         label_error_code=ErrorCode.LABEL_NOT_READY,
         label_error_message="not yet",
+        label_sought_since=now(days=-2),
         claims=0,
     )
     assert await record(database, [(order, Decision(after, StepOutcome.CREATED))]) == {order_id}

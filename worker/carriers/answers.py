@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
@@ -24,8 +25,18 @@ less where the record is written than here.
 _TOO_DEEP = '{"text":"nested too deeply to be kept"}'
 _MASK = "********"
 _MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larger or not read as text
+# In JSON's text, where a slash may be `\/`. Each takes in a whole value, so that their time is that of one reading.
+_LABEL_LINK = re.compile(r'(label_url"\s*:\s*")(?!")(https?:(?://|\\/\\/)[^/?#"\\\s]+/?)?[^"\\]*(?:\\.[^"\\]*)*', re.S)
+_LINK = re.compile(r':(?://|\\/\\/)[^"\\\s]+(?:\\.[^"\\\s]*)*', re.S)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONGEST = timedelta(days=3650)
+_BEYOND, _LONGEST_NUMBER = 1e19, 40  # ids have 19 digits at most; characters
+EXACT = 2**53
+"""Below it a double is every whole number. What is larger and whole is read as an int, up to 19 digits."""
+
+
+class NoAnswer(Unintelligible):
+    """No JSON where that was asked for, or a redirect that is not followed: it says nothing about what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +52,29 @@ class Reply:
     damage: str = ""
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object, bytes that do not decode replaced; raises `Unintelligible`."""
+        """The body as a JSON object, bytes that do not decode replaced.
+
+        Raises `NoAnswer` when it is no JSON at all, `Unintelligible` when it is other JSON.
+        """
         try:
-            value = json.loads(self._text())
-        except (ValueError, RecursionError):
-            raise Unintelligible(f"the answer is not JSON{self._why()}: {self.excerpt()}", raw=self.raw()) from None
+            value = _JSON.decode(self._text())
+        except json.JSONDecodeError:
+            said = f"not JSON{self._why()}: {self.excerpt()}" if self.content.strip() else "empty"
+            raise NoAnswer(f"the carrier answered {self.status}, and the answer is {said}", raw=self.raw()) from None
+        except (ValueError, RecursionError):  # a number of thousands of digits, or too many lists in each other
+            raise Unintelligible(f"the answer is beyond measure: {self.excerpt()}", raw=self.raw()) from None
         if not isinstance(value, dict):
             raise Unintelligible(f"the answer is not a JSON object: {self.excerpt()}", raw=self.raw())
         return value
 
     def excerpt(self) -> str:
         """The first kilobyte as printable text."""
-        return clean_text(as_text(self.content[:EXCERPT], self._content_type))
+        return without_links(clean_text(as_text(self.content[:EXCERPT], self._content_type)))
 
     def raw(self) -> str:
         """The answer as JSON text for the history, capped."""
         try:
-            return as_document(json.loads(self._text()))
+            return as_document(_JSON.decode(self._text()))
         except (ValueError, RecursionError):
             return as_document({"text": self.excerpt()})
 
@@ -93,6 +110,18 @@ class Reply:
         return read_reset(self.headers.get("x-ratelimit-reset"), self.headers.get("date"))
 
 
+def _number(text: str) -> float | int:
+    """A JSON number with a point or an exponent: as a whole one where it is that and a double would be another."""
+    value = float(text)
+    if not EXACT <= abs(value) < _BEYOND or len(text) > _LONGEST_NUMBER:
+        return value
+    exact = Decimal(text)
+    return int(exact) if exact == exact.to_integral_value() else value
+
+
+_JSON = json.JSONDecoder(parse_float=_number)
+
+
 def without_secret(content: bytes, secret: str) -> bytes:
     """A carrier may echo the key it was sent; it must not reach a log, an error or the database."""
     if not secret:
@@ -110,6 +139,15 @@ def _escaped(secret: str) -> re.Pattern[bytes]:
     return re.compile("".join(forms).encode())
 
 
+def without_links(text: str) -> str:
+    """Text, or JSON's text, without the queries of the addresses in it, and of a label's address with its host alone.
+
+    A signed address is as good as a key while it lasts, and so may be the path of one that nobody could guess.
+    """
+    text = _LABEL_LINK.sub(lambda link: f"{link[1]}{link[2] or ''}{_MASK}", text)
+    return _LINK.sub(lambda link: f"{link[0].partition('?')[0]}?{_MASK}" if "?" in link[0] else link[0], text)
+
+
 def clean_text(text: str, limit: int = EXCERPT) -> str:
     """Text that both databases can store and a terminal can show: no control characters, no lone surrogate, capped."""
     if text.isascii() and text.isprintable():  # nearly always
@@ -118,7 +156,7 @@ def clean_text(text: str, limit: int = EXCERPT) -> str:
 
 
 def as_document(value: Any) -> str:
-    """JSON text of `value`, cleaned and capped; what is too long is kept as the beginning of its text."""
+    """JSON text of `value`, cleaned, capped, and without links; of what is too long the text's beginning is kept."""
     try:
         document = _dumped(value)
         if not document.isprintable() or "\\" in document:
@@ -129,9 +167,8 @@ def as_document(value: Any) -> str:
         document = _TOO_DEEP
     if document.count("[") + document.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         document = _TOO_DEEP
-    if len(document) <= MAX_RAW:
-        return document
-    return json.dumps({"truncated": document[:MAX_RAW]}, ensure_ascii=False)
+    kept = without_links(document[:MAX_RAW])
+    return kept if len(document) <= MAX_RAW else json.dumps({"truncated": kept}, ensure_ascii=False)
 
 
 def _depth(value: Any) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from worker.carriers.answers import Reply, as_document, clean_text
+from worker.carriers.answers import NoAnswer, Reply, as_document, clean_text
 from worker.carriers.port import (
     CarrierError,
     NotFound,
@@ -150,6 +150,16 @@ def in_doubt(ended: Ended) -> Ended:
     """A success that cannot be read may still have created the return."""
     if isinstance(ended.error, Unintelligible):
         return Ended(ended.outcome, OutcomeUnknown(ended.error.message, raw=ended.error.raw))
+    return ended
+
+
+def in_outage(ended: Ended) -> Ended:
+    """A page for people, or nothing, in the place of an answer to a question is the carrier's trouble, like a 5xx.
+
+    No return is to blame for it: the next one would be answered alike.
+    """
+    if isinstance(ended.error, NoAnswer):
+        return Ended(RequestOutcome.SERVER_ERROR, Unavailable(ended.error.message, raw=ended.error.raw))
     return ended
 
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
-from urllib.parse import urljoin
 
 import httpx
 
 import worker
 from worker.carriers.addresses import ForbiddenAddress
-from worker.carriers.answers import Reply, clean_text, without_secret
+from worker.carriers.answers import NoAnswer, Reply, clean_text, without_secret
 from worker.carriers.bodies import narrowed, unpacked
 from worker.carriers.endings import (
     Ended,
@@ -22,10 +21,13 @@ from worker.carriers.endings import (
     check_question,
     check_turned_away,
     in_doubt,
+    in_outage,
     unanswered_creation,
     unanswered_question,
 )
-from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, Unintelligible
+from worker.carriers.hindsight import count
+from worker.carriers.links import Address, NotAnAddress, origin_of, resolved
+from worker.carriers.port import CarrierError, LabelUnreachable, Pacer
 from worker.carriers.transport import (
     FRESH,
     LAST_CHECK,
@@ -60,7 +62,7 @@ class HttpEdge:
         pacer: Pacer,
     ) -> None:
         """`authorization` makes the headers that carry the key; `key` is asked at every request, since keys rotate."""
-        self._base_url, self._base = base_url, httpx.URL(base_url)
+        self._base_url, self._base, self._origin = base_url, httpx.URL(base_url), origin_of(base_url)
         self._host = self._base.netloc.decode("ascii")
         self._base_path = self._base.raw_path.decode("ascii").rstrip("/")
         self._transport = transport
@@ -86,17 +88,21 @@ class HttpEdge:
         """
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
-        with self._judged(operation, started, key):
-            url = self._base_url + path
-            reply = await self._send(self._request("GET", path, accept, key, started, fresh), max_bytes, key)
+        with self._judged(operation, started, key, judged=in_outage):
+            target = self._base_path + path
+            reply = await self._send(self._request("GET", target, accept, key, started, fresh), max_bytes, key)
             for _ in range(_MAX_REDIRECTS):
                 if not 300 <= reply.status < 400:
                     break
-                url = _followed(url, reply)
-                if origin_of(url) != origin_of(self._base_url):
+                try:
+                    address = _followed(self._at(target), reply)
+                except NotAnAddress as error:
+                    raise _unintelligible(f"the carrier redirects to nowhere: {error}") from None
+                if address.origin != self._origin:
                     raise _unintelligible("the carrier redirects to another host, which is not followed")
+                target = address.target
                 await self._pacer.permit()
-                reply = await self._send(self._own(url, accept, key, started, fresh), max_bytes, key)
+                reply = await self._send(self._request("GET", target, accept, key, started, fresh), max_bytes, key)
             if 300 <= reply.status < 400:
                 raise _unintelligible("the carrier redirects without end")
             check_question(reply)
@@ -111,7 +117,7 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             # Its answer has no word that says what it is about: one that comes late must not be another's.
-            request = self._request("DELETE", path, "application/json", key, started, fresh=True)
+            request = self._request("DELETE", self._base_path + path, "application/json", key, started, fresh=True)
             reply = await self._send(request, MAX_JSON_BYTES, key)
             check_deletion(reply)
 
@@ -142,10 +148,18 @@ class HttpEdge:
             return _read(reply, read)
 
     async def fetch_link(
-        self, operation: str, url: str, *, accept: str, max_bytes: int, trusted_hosts: Collection[str]
+        self,
+        operation: str,
+        url: str,
+        *,
+        named_at: str,
+        accept: str,
+        max_bytes: int,
+        trusted_hosts: Collection[str],
     ) -> Reply:
         """GET an address that the carrier named for a label, hostile until checked; follows a few redirects.
 
+        It goes out byte for byte; a relative one is resolved against `named_at`, the path of the order that names it.
         It must be https and lead to a public address, unless it has the API's own origin or its host is one of
         `trusted_hosts`. Only the own origin gets the key, and only its "too many requests" is the account's; whatever
         else an address answers is `LabelUnreachable`.
@@ -153,24 +167,26 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             try:
+                address = resolved(url, self._at(self._base_path + named_at))
                 for _ in range(_MAX_REDIRECTS + 1):
-                    request, own = self._link(url, accept, key, started, trusted_hosts)
+                    request, own = self._link(address, accept, key, started, trusted_hosts)
                     await self._pacer.permit(counted=own)
                     reply = await self._send_link(request, max_bytes, key, own=own)
                     if not 300 <= reply.status < 400:
                         break
-                    url = _followed(url, reply)
+                    address = _followed(address, reply)
                 else:
                     raise _unreachable(RequestOutcome.UNINTELLIGIBLE, "its address redirects without end")
                 if own and reply.status not in (401, 403):  # the order was just shown for the same key
                     check_turned_away(reply)
                 if not 200 <= reply.status < 300:
                     outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
-                    raise _unreachable(outcome, f"{request.url.host} answered {reply.status}")
+                    raise _unreachable(outcome, f"{address.host} answered {reply.status}")
                 if reply.damage:
                     raise _unreachable(RequestOutcome.UNINTELLIGIBLE, f"its answer is of no use: {reply.damage}")
-            except _NoLabelThere as ended:
-                self._observe(operation, ended.outcome, time.monotonic() - started)
+            except (_NoLabelThere, NotAnAddress) as ended:
+                outcome = ended.outcome if isinstance(ended, _NoLabelThere) else RequestOutcome.REFUSED
+                self._observe(operation, outcome, time.monotonic() - started)
                 raise LabelUnreachable(f"the label cannot be had: {ended}") from ended
         return reply
 
@@ -178,41 +194,37 @@ class HttpEdge:
         """Close the connections."""
         await self._transport.aclose()
 
-    def _request(self, method: str, path: str, accept: str, key: str, started: float, fresh: bool) -> httpx.Request:
-        """A request to `path`; to read its address anew would take httpx as long as half a bare request."""
-        target = (self._base_path + path).encode("ascii")
+    def _at(self, target: str) -> Address:
+        return Address(*self._origin, target)
+
+    def _request(self, method: str, target: str, accept: str, key: str, started: float, fresh: bool) -> httpx.Request:
+        """A request to the API's own origin; to read its address anew would take httpx as long as half a bare one."""
         return httpx.Request(
             method,
             self._base,
             headers=[*self._headers(accept, key).items(), ("Host", self._host)],
             stream=_NO_BODY,  # given one, httpx looks for nothing to add
-            extensions={STARTED: started, TARGET: target, FRESH: fresh},
+            extensions={STARTED: started, TARGET: target.encode("ascii"), FRESH: fresh},
         )
 
-    def _own(self, url: str, accept: str, key: str, started: float, fresh: bool) -> httpx.Request:
-        """A request to an address of the API's own origin that the carrier named."""
-        request = httpx.Request("GET", url, headers=self._headers(accept, key))
-        request.extensions = {STARTED: started, FRESH: fresh}
-        return request
-
     def _link(
-        self, url: str, accept: str, key: str, started: float, trusted_hosts: Collection[str]
+        self, address: Address, accept: str, key: str, started: float, trusted_hosts: Collection[str]
     ) -> tuple[httpx.Request, bool]:
         """The request for one hop, and whether it goes to the API's own origin."""
-        try:
-            target = httpx.URL(url)
-            own = origin_of(url) == origin_of(self._base_url)
-            trusted = own or target.host in trusted_hosts
-            if target.scheme not in (("https", "http") if trusted else ("https",)) or not target.host:
-                raise _unreachable(RequestOutcome.REFUSED, "its address is not https")
-            if target.userinfo:
-                raise _unreachable(RequestOutcome.REFUSED, "its address holds a user name")
-            if own:
-                return self._own(url, accept, key, started, fresh=True), True
-            request = httpx.Request("GET", url, headers={"Accept": accept, "User-Agent": _USER_AGENT})
-        except (httpx.InvalidURL, ValueError):
-            raise _unreachable(RequestOutcome.REFUSED, "its address is none") from None
-        request.extensions = {STARTED: started, FRESH: True, PUBLIC_ONLY: not trusted}
+        if address.origin == self._origin:
+            return self._request("GET", address.target, accept, key, started, fresh=True), True
+        trusted = address.host in trusted_hosts
+        if address.scheme != "https" and not trusted:
+            raise _unreachable(RequestOutcome.REFUSED, "its address is not https")
+        scheme, host, port = address.origin
+        url = httpx.URL(scheme=scheme, host=host, port=port)
+        request = httpx.Request("GET", url, headers={"Accept": accept, "User-Agent": _USER_AGENT})
+        request.extensions = {
+            STARTED: started,
+            TARGET: address.target.encode("ascii"),
+            FRESH: True,
+            PUBLIC_ONLY: not trusted,
+        }
         return request, False
 
     async def _send_link(self, request: httpx.Request, max_bytes: int, key: str, *, own: bool) -> Reply:
@@ -256,17 +268,22 @@ class HttpEdge:
         judged: Callable[[Ended], Ended] = lambda ended: ended,
     ) -> Iterator[None]:
         """Tell the observer how what is done within has ended, and turn a bad end into the port's error."""
+
+        def ended(outcome: RequestOutcome) -> None:
+            seconds = time.monotonic() - started
+            count(outcome, lambda counted: self._observe(operation, counted, seconds))
+
         try:
             yield
         except httpx.TransportError as error:
-            ended = unanswered(error, _said(error, key))
-            self._observe(operation, ended.outcome, time.monotonic() - started)
-            raise ended.error from error
+            failed = unanswered(error, _said(error, key))
+            ended(failed.outcome)
+            raise failed.error from error
         except Ended as error:
-            ended = judged(error)
-            self._observe(operation, ended.outcome, time.monotonic() - started)
-            raise ended.error from error.error.__cause__
-        self._observe(operation, RequestOutcome.OK, time.monotonic() - started)
+            failed = judged(error)
+            ended(failed.outcome)
+            raise failed.error from error.error.__cause__
+        ended(RequestOutcome.OK)
 
 
 _NO_BODY = httpx.ByteStream(b"")
@@ -295,7 +312,7 @@ def _unreachable(outcome: RequestOutcome, reason: str) -> _NoLabelThere:
 
 
 def _unintelligible(message: str) -> Ended:
-    return Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(message))
+    return Ended(RequestOutcome.UNINTELLIGIBLE, NoAnswer(message))
 
 
 def _read(reply: Reply, read: Callable[[Reply], T]) -> T:
@@ -310,20 +327,9 @@ def _said(error: httpx.TransportError, key: str) -> str:
     return clean_text(without_secret(str(error).encode("utf-8", "replace"), key).decode())
 
 
-def _followed(url: str, reply: Reply) -> str:
-    """Where a redirect leads; it is the caller's to say whether it may."""
+def _followed(address: Address, reply: Reply) -> Address:
+    """Where a redirect leads (RFC 9110, 10.2.2), which is the caller's to judge; raises `NotAnAddress`."""
     location = reply.headers.get("location")
     if not location:
-        raise _unintelligible(f"the carrier answered {reply.status} and no place")
-    try:
-        target = str(httpx.URL(urljoin(url, location)))
-        origin_of(target)
-    except (ValueError, httpx.InvalidURL):
-        raise _unintelligible("the carrier redirects to something that is no address") from None
-    return target
-
-
-def origin_of(url: str) -> tuple[str, str, int | None]:
-    """Scheme, host and port (RFC 6454); raises `httpx.InvalidURL`."""
-    parts = httpx.URL(url)
-    return parts.scheme, parts.host, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+        raise NotAnAddress(f"it answered {reply.status} and no place")
+    return resolved(location, address, "latin-1")

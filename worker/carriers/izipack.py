@@ -18,8 +18,10 @@ from worker.carriers.answers import Reply, as_document, clean_text, read_moment
 from worker.carriers.fields import merge_carrier_fields
 from worker.carriers.http import HttpEdge
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
+from worker.carriers.shapes import read_list, read_text, read_word
+from worker.domain.countries import COUNTRIES
 from worker.domain.outcomes import Created, Tracked
-from worker.domain.payload import InvalidPayload, count_packages, read_payload
+from worker.domain.payload import MOST_PARTS, InvalidPayload, count_packages, read_payload, reference_problems
 from worker.domain.returns import PackageInfo, Parcel, Party, ReturnOrder, ReturnRequest
 from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
@@ -41,16 +43,23 @@ _ORDER_NUMBER = re.compile(r"(?!0+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # The documented ones have 16 and 36 characters. PostgreSQL's index on them takes some 2700 bytes.
 _LONGEST_CODE = 100
 
+# Brackets, quotation marks and what ends a part of a sentence may stand at a word; whatever else does is a part of it.
+_BEFORE, _BEHIND = r"""[#(\[{<"'«‹„“‘]*""", r"""[)\]}>"'»›“”’.,;:!?]*"""
+
+_SHOWN = frozenset({"status", "orderNumber", "deliveryDateUtc", "packages"})
+"""What shows an answer to be about a return, now or in an older version: an object of anything else says nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Izipack:
-    """One Izipack account."""
+    """One Izipack account; `any_label_pages`: a label need not have a page for each package, as is documented."""
 
     edge: HttpEdge
     statuses: StatusMap
     receiver: Mapping[str, Any] | None = None
     reject_past_pickup: bool = False
     max_label_bytes: int = 20_000_000
+    any_label_pages: bool = False
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""
@@ -76,7 +85,8 @@ class Izipack:
             raise LabelNotReady(error.message) from error
         if reply.status != 200:  # 202 and 204 are what others answer while a label is being made
             raise LabelNotReady(f"the carrier answered {reply.status} instead of a label")
-        return LabelDocument(1, reply.content, count_packages(order.payload or "{}"))
+        pages = None if self.any_label_pages else count_packages(order.payload or "{}")
+        return LabelDocument(1, reply.content, pages)
 
     async def track(self, order: ReturnOrder) -> Tracked:
         """Ask for the status."""
@@ -93,10 +103,19 @@ class Izipack:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Izipack documents no terminal word: until the shop maps one, only `max_age` ends the polling."""
-        if self.statuses.has_terminal:
-            return ()
-        return ("status_map has no terminal word: returns are polled until polling.max_age and then expire",)
+        """Izipack documents no terminal word: until the shop maps one, only `max_age` ends the polling.
+
+        And a receiver is read with each payload that names none: what is wrong with it is wrong with all of them.
+        """
+        lines = []
+        if not self.statuses.has_terminal:
+            lines.append("status_map has no terminal word: returns are polled until polling.max_age and then expire")
+        if self.receiver is not None:
+            request, problems = read_payload("{}", self.receiver)
+            problems += _unknown_yet(problems, _party_problems("receiver", request.receiver))
+            if problems:
+                lines.append(f"{'; '.join(problems)}: returns that name no receiver are rejected")
+        return tuple(lines)
 
     async def close(self) -> None:
         """Close its connections."""
@@ -117,8 +136,7 @@ def build_request(
     """
     request, problems = read_payload(payload, default_receiver)
     _check(request, problems, earliest_pickup)
-    if "\ufffd" in reference:
-        problems.append("reference: holds bytes that are not UTF-8")
+    problems += reference_problems(reference)
     body: dict[str, Any] = {
         "sender": _party(request.customer),
         "receiver": _party(request.receiver),
@@ -137,32 +155,32 @@ def build_request(
 def read_created(reply: Reply) -> Created:
     """A creation's answer: a success only with a usable `orderNumber`; raises `Unintelligible`."""
     body = reply.json_object()
-    number = body.get("orderNumber")
-    number = str(number).strip() if isinstance(number, (str, int)) and not isinstance(number, bool) else ""
+    number = (read_text(body.get("orderNumber")) or "").strip()
     if not _ORDER_NUMBER.fullmatch(number):
         raise Unintelligible(f"the answer has no usable orderNumber: {reply.excerpt()}", raw=reply.raw())
     return Created(number, None, _packages(body.get("packages")), raw=as_document(body))
 
 
 def read_status(reply: Reply, order: ReturnOrder, statuses: StatusMap) -> Tracked:
-    """A status; an unknown word is `unknown`, never a guess.
+    """A status; an unknown word is `unknown`, never a guess, and none at all is no news.
 
-    Raises `Unintelligible` when there is none, and when it is another order's: the documented answer does not repeat
-    the number, an older version's did. Whose the label codes are that it names is the caller's to find out.
+    Raises `Unintelligible` when it is no answer about a return, or about another one's: the documented answer does not
+    repeat the number, an older version's did. Whose the label codes are that it names is the caller's to find out.
     `deliveryDateUtc` is set long before delivery (the sample is `Created`), so it dates an observation only once the
     status itself is `delivered`.
     """
     body = reply.json_object()
-    word = body.get("status")
-    word = clean_text(str(word), 200).strip() if isinstance(word, (str, int)) and not isinstance(word, bool) else ""
-    if not word:
-        raise Unintelligible(f"the answer has no status: {reply.excerpt()}", raw=reply.raw())
+    if not _SHOWN.intersection(body):
+        raise Unintelligible(f"the answer is no return's: {reply.excerpt()}", raw=reply.raw())
     number = _text(body.get("orderNumber"))
     if number is not None and _folded(number) not in ("", _folded(order.carrier_ref or "")):
         raise Unintelligible(f"the answer is about another order, {number[:100]}", raw=reply.raw())
-    status = statuses.read(word)
-    delivered_at = read_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
-    update = TrackingUpdate(status, word, delivered_at, as_document(body))
+    word = read_word(body.get("status"), 200, body)
+    update = None
+    if word is not None:
+        status = statuses.read(word)
+        delivered_at = read_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
+        update = TrackingUpdate(status, word, delivered_at, as_document(body))
     codes = [(place, _code(package.get("labelCode"))) for place, package in _placed(body.get("packages"))]
     return Tracked(update, codes=tuple((place, code) for place, code in codes if code is not None))
 
@@ -193,20 +211,18 @@ def _path(order: ReturnOrder) -> str:
 
 
 def _check(request: ReturnRequest, problems: list[str], earliest_pickup: date | None) -> None:
-    for name, party in (("customer", request.customer), ("receiver", request.receiver)):
-        problems += _party_problems(name, party)
-    if not request.packages:
-        problems.append("packages: at least one is required")
-    known = {problem.split(":", 1)[0] for problem in problems}
-    for index, parcel in enumerate(request.packages):
-        for side in ("height", "width", "depth", "weight"):
-            size: Decimal | None = getattr(parcel, side)
-            if size is None or size <= 0 or size != size.to_integral_value():
-                path = f"packages[{index}].{side}"
-                if path not in known:
-                    problems.append(f"{path}: must be a whole number above 0")
+    found = _party_problems("customer", request.customer) + _party_problems("receiver", request.receiver)
+    found += _package_problems(request.packages)
     if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
-        problems.append(f"pickup_date: lies before today, {earliest_pickup}")
+        found.append(f"pickup_date: lies before today, {earliest_pickup}")
+    problems += _unknown_yet(problems, found)
+
+
+def _unknown_yet(known: list[str], found: list[str]) -> list[str]:
+    """What was `found` where nothing is known to be wrong: what could not be read, or what it is in, is named once."""
+    places = {problem.partition(":")[0] for problem in known}
+    found_at = [(problem, problem.partition(":")[0]) for problem in found]
+    return [problem for problem, place in found_at if places.isdisjoint((place, place.rpartition(".")[0]))]
 
 
 def _party_problems(name: str, party: Party | None) -> list[str]:
@@ -222,7 +238,22 @@ def _party_problems(name: str, party: Party | None) -> list[str]:
         "address.city": address.city,
         "address.country": address.country,
     }
-    return [f"{name}.{path}: is required" for path, value in required.items() if not value]
+    problems = [f"{name}.{path}: is required" for path, value in required.items() if not value]
+    if address.country and address.country not in COUNTRIES:
+        problems.append(f"{name}.address.country: {address.country} is not officially assigned in ISO 3166-1")
+    return problems
+
+
+def _package_problems(packages: Sequence[Parcel]) -> list[str]:
+    if not packages:
+        return ["packages: at least one is required"]
+    problems = []
+    for index, parcel in enumerate(packages):
+        for side in ("height", "width", "depth", "weight"):
+            size: Decimal | None = getattr(parcel, side)
+            if size is None or size <= 0 or size != size.to_integral_value():
+                problems.append(f"packages[{index}].{side}: must be a whole number above 0")
+    return problems
 
 
 def _party(party: Party | None) -> dict[str, Any]:
@@ -250,10 +281,15 @@ def _package(parcel: Parcel) -> dict[str, Any]:
 
 
 def _description(description: str, reference: str) -> str:
-    """The only place a shop's own number has: a person must be able to find the return by it."""
+    """The only place a shop's own number has: a person must be able to find the return by it.
+
+    It must stand there as a word of its own and as it is written, case and all, since nobody knows how the carrier's
+    search compares: once too often does no harm, and a search for 12 that shows 123 finds another return.
+    """
     if not description:
         return f"Return {reference}"
-    return description if reference in description else f"{description} ({reference})"
+    is_there = re.search(rf"(?<!\S){_BEFORE}{re.escape(reference)}{_BEHIND}(?!\S)", description)
+    return description if is_there else f"{description} ({reference})"
 
 
 def _without_empty(body: dict[str, Any]) -> dict[str, Any]:
@@ -272,7 +308,7 @@ def _packages(value: Any) -> tuple[PackageInfo, ...]:
 
 
 def _placed(value: Any) -> list[tuple[int, dict[str, Any]]]:
-    packages = value[:1000] if isinstance(value, list) else []
+    packages = (read_list(value) or [])[:MOST_PARTS]
     return [(place, package) for place, package in enumerate(packages, start=1) if isinstance(package, dict)]
 
 
@@ -288,4 +324,4 @@ def _code(value: Any) -> str | None:
 
 
 def _text(value: Any) -> str | None:
-    return clean_text(str(value)) if isinstance(value, (str, int)) and value not in ("", True, False) else None
+    return clean_text(read_text(value) or "") or None

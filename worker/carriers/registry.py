@@ -25,6 +25,7 @@ class AccountConfig:
     proxy: str | None = None
     ca_file: str | None = None
     label_hosts: tuple[str, ...] = ()
+    label_pages: str = "documented"
     max_label_bytes: int = 20_000_000
     receiver: Mapping[str, Any] | None = None
     status_map: Mapping[str, TrackingStatus] = field(default_factory=dict)
@@ -37,9 +38,9 @@ class CarrierKind:
     """One carrier's defaults and how to open an account there; `operations` are those its requests are counted by.
 
     `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
-    `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `label_requests`: what a
-    label takes. `created`: its documented answer to a creation, as the adapter reads it. `page_size`: returns on a page
-    of its list.
+    `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `created`: its documented
+    answer to a creation, as the adapter reads it. `page_size`: returns on a page of its list. `open_ended`: the
+    statuses in which a return waits for its customer's link to be used, however long that is open.
     """
 
     base_url: str
@@ -53,12 +54,19 @@ class CarrierKind:
     adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
     created: Created
-    label_requests: int = 1
     page_size: int = 1
+    open_ended: frozenset[TrackingStatus] = frozenset()
 
 
 def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
-    return izipack.Izipack(edge, statuses, config.receiver, config.reject_past_pickup, config.max_label_bytes)
+    return izipack.Izipack(
+        edge,
+        statuses,
+        config.receiver,
+        config.reject_past_pickup,
+        max_label_bytes=config.max_label_bytes,
+        any_label_pages=config.label_pages == "any",
+    )
 
 
 def _open_returnpilot(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
@@ -97,8 +105,8 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.ReturnPilot,
         _open_returnpilot,
         returnpilot.read_created(Reply(201, {}, returnpilot.SAMPLE_CREATED)),
-        label_requests=2,  # the order, for an address that is fresh, and what is there
         page_size=returnpilot.PAGE_SIZE,
+        open_ended=returnpilot.OPEN_ENDED,
     ),
 }
 
@@ -113,10 +121,14 @@ def is_searchable(carrier: str) -> bool:
     return issubclass(CARRIERS[carrier].adapter, Searchable)
 
 
+def is_listing(carrier: str) -> bool:
+    """Whether one request there can bring the news of many returns."""
+    return issubclass(CARRIERS[carrier].adapter, Listing)
+
+
 def returns_per_request(carrier: str) -> int:
     """How many returns one request can follow there, when many are due: one unless it lists them."""
-    kind = CARRIERS[carrier]
-    return kind.page_size if issubclass(kind.adapter, Listing) else 1
+    return CARRIERS[carrier].page_size if is_listing(carrier) else 1
 
 
 def open_carrier(

@@ -7,6 +7,7 @@ follows a redirect, or keeps cookies.
 
 import asyncio
 import math
+import re
 import ssl
 import time
 from collections.abc import Sequence
@@ -39,6 +40,9 @@ LAST_CHECK = "last_check"
 PUBLIC_ONLY = "public_only"
 """Request extension: true for a URL from outside, which may lead to public addresses only; see `ForbiddenAddress`."""
 
+
+_QUOTATION = re.compile(r"[:\n]|\sb?['\"]")
+"""Where aiohttp's parser, which has said what is wrong, goes on to quote it."""
 
 _KEPT_SECONDS = (
     15.0  # of an idle connection; one that the carrier closes earlier is seen to be closed before it is used
@@ -187,13 +191,9 @@ class AiohttpTransport:
 
 
 def _url(request: httpx.Request) -> URL:
-    """Where it goes: a target's path is sent as it is."""
-    target = request.extensions.get(TARGET)
-    if target is None:
-        return URL(str(request.url))
-    path, _, query = target.decode("ascii").partition("?")
-    url = _origin(request.url.scheme, request.url.netloc.decode("ascii")).with_path(path, encoded=True)
-    return url.with_query(query) if query else url
+    """Where it goes. Path and query are one to yarl, which would spell a query anew, and lose an empty one."""
+    target = (request.extensions.get(TARGET) or request.url.raw_path).decode("ascii")
+    return _origin(request.url.scheme, request.url.netloc.decode("ascii")).with_path(target, encoded=True)
 
 
 @lru_cache(maxsize=64)
@@ -222,9 +222,25 @@ async def _body(answer: aiohttp.ClientResponse, max_bytes: int | None) -> bytes:
     return b"".join(chunks)
 
 
+def _said(error: Exception) -> str:
+    """What went wrong, without what aiohttp quotes there: the address asked for, one led to, or half an answer."""
+    match error:
+        case TimeoutError():
+            return "the time was over"
+        case aiohttp.ClientHttpProxyError():
+            return f"the proxy answered {error.status}"
+        case aiohttp.ClientResponseError():
+            return _QUOTATION.split(error.message, maxsplit=1)[0]
+        case aiohttp.ClientPayloadError():
+            return _QUOTATION.split(str(error), maxsplit=1)[0]
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed it"
+    return str(error) or type(error).__name__
+
+
 def _translated(error: Exception, *, connected: bool) -> httpx.TransportError:
-    message = str(error) or type(error).__name__
-    if isinstance(error, (asyncio.TimeoutError, TimeoutError)):
+    message = _said(error)
+    if isinstance(error, TimeoutError):
         return httpx.ReadTimeout(message) if connected else httpx.ConnectTimeout(message)
     if not connected:
         return httpx.ConnectError(message)

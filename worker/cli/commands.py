@@ -40,7 +40,7 @@ class Commands(LazyGroup):
         ),
         "list": Entry("worker.cli.inspect:list_returns", "List returns, newest first."),
         "show": Entry("worker.cli.inspect:show", "Show one return with its whole history."),
-        "label": Entry("worker.cli.inspect:label", "Write a return's stored label to a file or to stdout."),
+        "label": Entry("worker.cli.label:label", "Write a return's stored label to a file or to stdout."),
         "retry": Entry(
             "worker.cli.ways_out:retry",
             "Do again what was rejected, or held after failing too often; a creation in doubt is only looked up.",

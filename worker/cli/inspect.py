@@ -1,9 +1,8 @@
-"""The commands that look at returns: list, show, label."""
+"""The commands that look at returns: list, show."""
 
 import json
-import sys
+import shlex
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,24 +10,17 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.carrier import opened_carrier, refuse_if_held
-from worker.cli.context import logs_for, opened_database, run, settings_of, the_order, the_return
-from worker.cli.talk import MOST, Exit, fail, say, shown
-from worker.configured import fingerprint_of, policy_of
+from worker.cli.context import logs_for, opened_database, run, settings_of, the_return
+from worker.cli.talk import MOST, fail, say, shown
+from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State
-from worker.domain.outcomes import Failed, LabelReady
-from worker.domain.returns import PackageInfo, ReturnOrder
-from worker.domain.verdicts import TURNED_AWAY, hold_after
-from worker.labels import open_label_store
-from worker.settings import Settings
-from worker.steps.label import fetch_label
-from worker.store.accounts import database_now
+from worker.domain.payload import read_parties
+from worker.domain.returns import Party
 from worker.store.archive import Archived
 from worker.store.database import Database
-from worker.store.holds import NOTHING, describe, explain, hold_account, read_accounts
+from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.queries import History, find_orders, read_history
-from worker.store.records import replace_label
-from worker.store.tables import LabelRow, ReturnOrderRow
+from worker.store.tables import ReturnOrderRow
 
 _INTERNAL = ("payload", "next_step", "lease_token", "shop_changes", "claims")  # `--json` has them
 _SHORT = ("reference", "account", "carrier says", "carrier ref", "error")  # cut on a narrow terminal
@@ -95,7 +87,7 @@ def show(
         settings = settings_of(context)
         logs_for(settings)
         async with opened_database(settings, only_to_read=True) as database:
-            history = await _history_of(database, await the_return(database, reference, account))
+            history = await history_of(database, await the_return(database, reference, account))
             state = (await read_accounts(database)).get(history.order.account)
         if as_json:
             typer.echo(json.dumps(_history_as_json(history), indent=2))
@@ -109,38 +101,8 @@ def show(
     run(work)
 
 
-def label(
-    context: typer.Context,
-    reference: Annotated[str, typer.Argument(help="The shop's reference.")],
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", help="File to write; - is stdout. Default: named after the carrier's number."),
-    ] = None,
-    position: Annotated[int, typer.Option(min=1, help="Which label, where there are several.")] = 1,
-    refetch: Annotated[bool, typer.Option("--refetch", help="Ask the carrier for it once more.")] = False,
-    account: AccountOption = None,
-) -> None:
-    """Write a return's stored label to a file or to stdout."""
-
-    async def work() -> None:
-        settings = settings_of(context, need_keys=refetch)
-        logs_for(settings)
-        async with opened_database(settings, only_to_read=not refetch) as database:
-            if refetch:
-                await _refetch(settings, database, await the_order(database, reference, account), position)
-            history = await _history_of(database, await the_return(database, reference, account))
-            order, labels = history.order, {row.position: row for row in history.labels}
-        if position not in labels:
-            seeking = order.state == State.TRACKING and order.label_due_at is not None
-            reason = f" ({order.label_error_code}: {order.label_error_message})" if order.label_error_code else ""
-            fail(f"error: {reference!r} ({order.state}) has no label {position}{' yet' if seeking else ''}{reason}")
-        content = await open_label_store(settings.labels.store).get(labels[position].location)
-        _write(content, output or _file_name(labels[position]))
-
-    run(work)
-
-
-async def _history_of(database: Database, found: ReturnOrderRow | Archived) -> History:
+async def history_of(database: Database, found: ReturnOrderRow | Archived) -> History:
+    """All of a return; of an archived one as it was then, which is said."""
     if isinstance(found, ReturnOrderRow):
         return await read_history(database, found)
     since = f"{found.archived_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -150,69 +112,41 @@ async def _history_of(database: Database, found: ReturnOrderRow | Archived) -> H
     return found.history
 
 
-async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow, position: int) -> None:
-    if order.carrier_ref is None:
-        fail(f"error: {order.reference!r} is not at the carrier, so there is no label to ask for")
-    if order.account not in settings.accounts:
-        fail(f"error: account {order.account!r} is not configured", Exit.BAD_CONFIGURATION)
-    await refuse_if_held(database, order.account)
-    history = await read_history(database, order)
-    claimed = ReturnOrder(
-        id=order.id,
-        account=order.account,
-        reference=order.reference,
-        carrier_ref=order.carrier_ref,
-        payload=json.dumps(order.payload),
-        packages=tuple(
-            PackageInfo(row.position, row.label_code, row.description, row.tracking_number, row.tracking_url)
-            for row in history.packages
-        ),
-        labels=frozenset(row.position for row in history.packages if row.position != position),
-    )
-    async with opened_carrier(settings, database, order.account) as opened:
-        outcome = await fetch_label(claimed, opened.carrier, open_label_store(settings.labels.store))
-        if isinstance(outcome, Failed) and outcome.kind in TURNED_AWAY:
-            hold = hold_after(outcome, await database_now(database), policy_of(settings, order.account))
-            key = fingerprint_of(opened.key()) if hold.until is None else None
-            await hold_account(database, order.account, hold, key)
-    if not isinstance(outcome, LabelReady):
-        fail(f"error: the label could not be fetched: {getattr(outcome, 'message', outcome)}")
-    await replace_label(database, order.id, outcome.label)
-
-
-def _file_name(row: LabelRow) -> str:
-    return Path(row.location).name
-
-
-def _write(content: bytes, output: str) -> None:
-    if output == "-":
-        sys.stdout.buffer.write(content)
-        return
-    try:
-        Path(output).write_bytes(content)
-    except OSError as error:
-        fail(f"error: cannot write {output}: {error.strerror}")
-    say(f"written to {output}")
+def way_on(order: ReturnOrderRow, position: int, code: str) -> str:
+    """The command that leads on where a label is missing for this reason."""
+    reference = shlex.quote(order.reference)
+    command = f"returns-worker label {reference}" + (f" --position {position}" if position > 1 else "")
+    if code == ErrorCode.LABEL_UNUSABLE:
+        return f"`{command} --accept` takes what came as it is, `{command} --refetch --unchecked -o FILE` shows it"
+    if code == ErrorCode.WORKER_CRASHED:
+        return f"`returns-worker retry {reference}` has it sought again"
+    return f"`{command} --refetch` asks for it now"
 
 
 def print_history(history: History, console: Console | None = None) -> None:
-    """One return for a reader: the row, its packages and labels, and every transition."""
+    """One return for a reader: the row, who sends it to whom, its packages and labels, and every transition.
+
+    Whatever is to be copied stands on one line, which is left to the terminal to wrap.
+    """
     console = console or Console()
-    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for column in history.order.__table__.c:  # type: ignore[attr-defined]
-        value = getattr(history.order, column.name)
-        if column.name not in _INTERNAL and value not in (None, 0):
-            facts.add_row(Text(column.name, style="dim"), Text(_text(value)))
-    console.print(facts)
+    columns = history.order.__table__.c  # type: ignore[attr-defined]
+    facts = {column.name: getattr(history.order, column.name) for column in columns if column.name not in _INTERNAL}
+    parties = zip(("customer", "receiver"), read_parties(history.order.payload), strict=True)
+    facts |= {name: _who(party) for name, party in parties if party is not None}
+    width = max(map(len, facts)) + 2
+    for name, value in facts.items():
+        if value not in (None, 0, ""):
+            console.print(Text.assemble((f"{name:{width}}", "dim"), _text(value)), soft_wrap=True)
     for package in history.packages:
         known = (package.label_code, package.description, package.tracking_number, package.tracking_url)
         # Izipack's status names codes that its creation need not have had; ReturnPilot's shipments have numbers.
         console.print(Text(shown(f"package {package.position}: {' '.join(filter(None, known))}")), soft_wrap=True)
     for row in history.labels:
-        console.print(
-            Text(f"label {row.position}: {row.location} ({row.byte_count} bytes, {row.page_count} pages)"),
-            soft_wrap=True,
-        )
+        pages = "" if row.page_count is None else f", {row.page_count} pages"
+        line = f"label {row.position}: {row.location} ({row.media_type}, {row.byte_count} bytes{pages})"
+        console.print(Text(shown(line)), soft_wrap=True)
+    if (missing := _missing_label(history)) is not None:
+        console.print(Text(shown(missing)), soft_wrap=True)
     print_table(
         ("observed at", "what", "from", "to", "carrier says", "reason"),
         [
@@ -221,6 +155,31 @@ def print_history(history: History, console: Console | None = None) -> None:
         ],
         console,
     )
+
+
+def _who(party: Party) -> str:
+    address = party.address
+    parts = (
+        party.name,
+        f"{address.street} {address.house_number}".strip(),
+        address.line_2,
+        f"{address.postal_code} {address.city}".strip(),
+        address.region,
+        address.country,
+        party.email,
+        party.phone,
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _missing_label(history: History) -> str | None:
+    order, code = history.order, history.order.label_error_code
+    if order.state != State.TRACKING or order.label_sought_since is None or code is None:
+        return None
+    stored = {row.position for row in history.labels}
+    position = next((each.position for each in history.packages if each.position not in stored), 1)
+    since = f"{order.label_sought_since:%Y-%m-%d %H:%M:%S} UTC"
+    return f"label missing since {since}: {code}: {order.label_error_message}; {way_on(order, position, code)}"
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:

@@ -66,7 +66,8 @@ def _tell(asked: Asked) -> None:
         fail(shown(f"error: {before.reference}: {outcome.reason}"))
     after = outcome.order
     if isinstance(asked.answer, Tracked):
-        say(shown(f"the carrier says {asked.answer.update.carrier_status or 'nothing yet'}"))
+        said = asked.answer.update.carrier_status if asked.answer.update else None
+        say(shown(f"the carrier says {said or 'nothing yet'}"))
     word = f" ({after.carrier_status})" if after.carrier_status else ""
     typer.echo(shown(f"{after.reference}: {after.tracking_status}{word}, {after.state}"))
     for line in outcome.transitions:

@@ -170,7 +170,7 @@ def _facts(plan: Plan, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
         late = found.life - sum((stay for _, stay in plan.journey), timedelta(0))
         yield "delivered", f"seen {_moment(found.ends_at, zone)}, {spoken(late)} after it was"
     about, a_day = "about " if found.is_cut else "", figure(plan.requests / (found.life / _DAY))
-    parts = f"creation 1, label {plan.label_requests}, polls {plan.polls}; {a_day} a day"
+    parts = f"creation 1, label {found.labels}, polls {plan.polls}; {a_day} a day"
     yield "requests", f"{about}{plan.requests} in {life}: {parts}"
     for status, stay in plan.stays.items():
         end = "then expired" if stay.expires else "and so on until the link runs out"

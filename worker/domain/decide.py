@@ -103,18 +103,23 @@ def _of_creation(
 def _of_label(context: Context, outcome: LabelReady | LabelTrouble) -> Decision:
     if isinstance(outcome, LabelTrouble):
         return _label_trouble(context, ErrorCode(outcome.code), outcome.message)
-    order = context.order._replace(
+    before, position = context.order, outcome.label.position
+    # Shipments are numbered as they appear: with an older one still without its label, that one is the oldest missing.
+    older = any(each.position < position and each.position not in before.labels for each in before.packages)
+    order = before._replace(
         label_due_at=context.now if outcome.more else None,
         label_attempts=0,
         label_error_code=None,
         label_error_message=None,
+        label_sought_since=before.label_sought_since if older else None,
     )
     return Decision(order, StepOutcome.STORED, labels=(outcome.label,))
 
 
 def _label_trouble(context: Context, code: ErrorCode, message: str) -> Decision:
     attempts = context.order.label_attempts + 1
-    backoff, age = context.policy.backoff, context.now - (context.order.followed_since or context.now)
+    since = context.order.label_sought_since or context.order.followed_since or context.now
+    backoff, age = context.policy.backoff, context.now - since
     # What we cannot store is our own trouble: that must not keep a label waiting once it is mended.
     wait = backoff.wait if code is ErrorCode.LABEL_NOT_STORED else partial(backoff.label_wait, age=age)
     order = context.order._replace(
@@ -193,7 +198,9 @@ def _request_refused(context: Context, reason: str, *, cancel: bool) -> Decision
 
 
 def scheduled(order: ReturnOrder) -> ReturnOrder:
-    """`due_at` and `next_step` as they follow from the state and the row's clocks."""
+    """`due_at`, `next_step` and `label_sought_since` as they follow from the state and the row's clocks."""
+    if (order.label_due_at is None) != (order.label_sought_since is None):
+        order = order._replace(label_sought_since=_label_sought_since(order))
     if order.state is State.PENDING:
         return order._replace(next_step=Step.CREATE, claims=0)
     if order.state is State.NEEDS_ATTENTION:  # due only for a withdrawal that the carrier has still to be told of
@@ -205,3 +212,9 @@ def scheduled(order: ReturnOrder) -> ReturnOrder:
     if label is not None and (track is None or label <= track):
         return order._replace(next_step=Step.LABEL, due_at=label, claims=0)
     return order._replace(next_step=Step.TRACK, due_at=track, claims=0)
+
+
+def _label_sought_since(order: ReturnOrder) -> datetime | None:
+    """A search begins with a label that is due at once; given up for its workers' sake it is missing all the same."""
+    given_up = order.state is State.TRACKING and order.label_error_code is ErrorCode.WORKER_CRASHED
+    return order.label_due_at or (order.label_sought_since if given_up else None)

@@ -41,7 +41,7 @@ MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.WORKER_CRASHED: "five claims in a row ended without a result: something about this row kills its workers",
     ErrorCode.CARRIER_UNREACHABLE: "no connection to the carrier, or an address that takes no creations; nothing was"
     " sent",
-    ErrorCode.CARRIER_ERROR: "the carrier answered with a server error",
+    ErrorCode.CARRIER_ERROR: "the carrier answered with a server error, or a question with something that is not JSON",
     ErrorCode.CARRIER_TIMEOUT: "the carrier did not answer in time",
     ErrorCode.CARRIER_BUSY: "the carrier asked to wait (429, or 503 with Retry-After)",
     ErrorCode.CARRIER_KEY_REFUSED: "the carrier refused the key (401, 403); the whole account waits",

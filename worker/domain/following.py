@@ -18,17 +18,17 @@ REOPENED = "the carrier says that it is still under way"
 
 def tracked(context: Context, seen: Tracked) -> Decision:
     """The carrier said where it is; what changed is recorded, and the next look depends on that."""
-    before, update, now = context.order, seen.update, context.now
+    before, update, now = context.order, seen.update or _no_news(context.order), context.now
     if before.state is State.COMPLETED and _says_nothing_new(before, update):
         return Decision(before, StepOutcome.UNCHANGED)
     changed = (update.status, update.carrier_status) != (before.tracking_status, before.carrier_status)
     order = healthy(
-        _with_labels(before, seen, now),
+        _with_labels(context, seen, update.status),
         return_url=before.return_url or seen.return_url,
         tracking_status=update.status,
         carrier_status=update.carrier_status,
         unchanged_polls=0 if changed else before.unchanged_polls + (0 if _is_early(context) else 1),
-        followed_since=_followed_since(before, update.status, now),
+        followed_since=_followed_since(context, update.status),
         status_since=_status_since(before, update.status, now),
     )
     decision = _followed_on(context._replace(order=order), before, update, changed=changed)
@@ -37,6 +37,11 @@ def tracked(context: Context, seen: Tracked) -> Decision:
     if not strange:
         return decision._replace(packages=news)
     return decision._replace(packages=news + packages_with(before, strange), unknown_codes=tuple(strange.values()))
+
+
+def _no_news(order: ReturnOrder) -> TrackingUpdate:
+    """What stays as it is; what never had a status is where a creation left it."""
+    return TrackingUpdate(order.tracking_status or TrackingStatus.PRE_TRANSIT, order.carrier_status)
 
 
 def not_found(context: Context, failed: Failed) -> Decision:
@@ -57,9 +62,13 @@ def not_found(context: Context, failed: Failed) -> Decision:
 
 
 def _is_early(context: Context) -> bool:
-    """Seen in passing, or because a person asks, before its time: no step up the ladder, which would make it late."""
-    due_at = context.order.track_due_at
-    return context.order.state is State.COMPLETED or (due_at is not None and due_at > context.now)
+    """Seen in passing, or because a person asks, before its time: no step up the ladder, which would make it late.
+
+    Where polls wait for each other, one whose time has nearly come is asked about with the others.
+    """
+    order, due_at = context.order, context.order.track_due_at
+    nearly = context.policy.ladder(order.tracking_status).company(order.unchanged_polls)
+    return order.state is State.COMPLETED or (due_at is not None and due_at > context.now + nearly)
 
 
 def _says_nothing_new(before: ReturnOrder, update: TrackingUpdate) -> bool:
@@ -82,7 +91,7 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
         order = order._replace(state=State.TRACKING, label_due_at=seeking)
         transitions = (*transitions, reopened)
     ladder = context.policy.ladder(status)
-    ends_at = _end(order, status, ladder, now)
+    ends_at = _end(context, update, ladder)
     if ends_at is not None and now >= ends_at:
         why = _why(order, status, ladder, ends_at < _age_limit(order, ladder, now))
         expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)
@@ -93,9 +102,10 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
     return Decision(order._replace(track_due_at=due), outcome, transitions)
 
 
-def _end(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, now: datetime) -> datetime | None:
+def _end(context: Context, update: TrackingUpdate, ladder: Ladder) -> datetime | None:
     """When it is no longer followed; before there is a shipment only the customer's link can run out."""
-    if status is TrackingStatus.PENDING:
+    order, now = context.order, context.now
+    if update.status in context.policy.open_ended and not update.link_over:
         return None
     whole = _age_limit(order, ladder, now)
     return whole if ladder.max_stay is None else min(whole, (order.status_since or now) + ladder.max_stay)
@@ -111,12 +121,13 @@ def _why(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, stayed: boo
     return f"nothing terminal within {spoken(ladder.max_age)} of {_beginning(order)}"
 
 
-def _followed_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:
+def _followed_since(context: Context, status: TrackingStatus) -> datetime:
     """Since when `max_age` runs: before there is a shipment only the customer's link can run out."""
+    before, now, open_ended = context.order, context.now, context.policy.open_ended
     if before.followed_since is None or before.state is State.COMPLETED:  # resolved by a person, or reopened
         return now
-    left_pending = before.tracking_status is TrackingStatus.PENDING and status is not TrackingStatus.PENDING
-    return now if left_pending and not before.packages else before.followed_since  # once, should it go back and forth
+    sets_out = before.tracking_status in open_ended and status not in open_ended
+    return now if sets_out and not before.packages else before.followed_since  # once, should it go back and forth
 
 
 def _status_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:
@@ -128,15 +139,16 @@ def _beginning(order: ReturnOrder) -> str:
     return "its first shipment" if order.return_url is not None else "creation"
 
 
-def _with_labels(order: ReturnOrder, seen: Tracked, now: datetime) -> ReturnOrder:
+def _with_labels(context: Context, seen: Tracked, status: TrackingStatus) -> ReturnOrder:
     """Labels that appeared since are sought from now on; but not again one that killed its workers."""
+    order = context.order
     if order.label_error_code is ErrorCode.WORKER_CRASHED:
         return order
-    if seen.update.status is TrackingStatus.PENDING:  # no shipment, so no label: one that a person resolved seeks it
+    if status in context.policy.open_ended:  # no shipment, so no label: one that a person resolved seeks it
         return order._replace(label_due_at=None, label_error_code=None, label_error_message=None)
     if order.label_due_at is not None or seen.labels <= order.labels:
         return order
-    return order._replace(label_due_at=now, label_attempts=0)
+    return order._replace(label_due_at=context.now, label_attempts=0)
 
 
 def _observation(before: ReturnOrder, update: TrackingUpdate) -> Transition:

@@ -158,7 +158,7 @@ def after(
 
     `sent_at`: when the row was taken; None: now.
     """
-    step, verdict = order.next_step, is_well(outcome)
+    step, verdict = order.next_step, is_well(order, outcome)
     looked_up = step is Step.CREATE and order.in_doubt
     if looked_up and isinstance(outcome, RefTaken):
         verdict = True  # the look-up was answered; what it found is a person's
@@ -192,8 +192,8 @@ def after(
     return replace(health, ramp=ramp, **failed)
 
 
-def is_well(outcome: Outcome | None) -> bool | None:
-    """Whether the carrier did its part; None where nothing was heard of it."""
+def is_well(order: ReturnOrder, outcome: Outcome | None) -> bool | None:
+    """Whether the carrier did its part in a step of `order`; None where that tells nothing of it."""
     match outcome:
         case Created() | Absent() | Ambiguous() | Tracked() | LabelReady():
             return True
@@ -201,6 +201,12 @@ def is_well(outcome: Outcome | None) -> bool | None:
             return False
         case LabelTrouble(ErrorCode.LABEL_NOT_READY):  # it did answer
             return True
+        # It did answer, and about this return alone: neither the others nor creations are kept from it. A look-up reads
+        # the account's list.
+        case Failed(FailureKind.UNINTELLIGIBLE) | NotCancelled(Failed(FailureKind.UNINTELLIGIBLE)) if (
+            order.next_step is not Step.CREATE
+        ):
+            return None
         case Failed(kind) | NotCancelled(Failed(kind)):
             return None if kind in _SILENT else kind not in _SICK
         case _:

@@ -105,11 +105,12 @@ class LabelTrouble:
 class Tracked:
     """The carrier said where the return is, its packages as far as it names them, and which labels there are.
 
+    `update` is None where it has the return and says nothing of where it is: no news.
     `labels` holds the positions of labels that can be asked for now; empty where labels do not come with the status.
     `codes` are the label codes that a status merely names, each with the place of its package in the answer, from 1.
     """
 
-    update: TrackingUpdate
+    update: TrackingUpdate | None
     packages: tuple[PackageInfo, ...] = ()
     labels: frozenset[int] = frozenset()
     return_url: str | None = None

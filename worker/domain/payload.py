@@ -4,14 +4,26 @@ import difflib
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
+from worker.domain.countries import MEANT
 from worker.domain.returns import Address, Parcel, Party, ReturnRequest
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+# All but the tab and the line breaks that people write. U+2028 and U+2029 are what one program takes for a line break
+# and another one does not.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNSEEN = ("Cc", "Cf", "Cs", "Mc", "Me", "Mn", "Zl", "Zp", "Zs")  # marks, too: with no letter below them
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # fillers of Hangul, and Braille without a dot: no letters to the eye
+# Three digits behind a point are thousands to one half of Europe and decimals to the other.
+_NUMBER = re.compile(r"-?(?:[0-9]+(?:\.(?![0-9]{3}\Z)[0-9]+)?|\.[0-9]+)")
+_PARTED = re.compile(r"-?[0-9]+(?:[ .,'\u00a0\u2019\u202f][0-9]+)+")
+MOST_PARTS: Final = 1000
+"""Packages, and items, that are read: a hundred thousand would hold up everything else for seconds."""
+
 _MAX_DEPTH = 50  # of parts whose shape is the carrier's business
 _MOST_UNKNOWN = 20  # unknown members that are named
 _ADDRESS = ("street", "house_number", "line_2", "postal_code", "city", "region", "country")
@@ -46,7 +58,7 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
         packages=tuple(_parcel(part) for part in root.objects("packages")),
         items=tuple(part.whole() for part in root.objects("items")),
         pickup_date=root.date("pickup_date"),
-        description=root.text("description"),
+        description=root.text("description", lines=True),  # free text, which a form lets its customer wrap
         company_name=root.text("company_name"),
         attention_of=root.text("attention_of"),
         link_expires_in_days=root.integer("link_expires_in_days"),
@@ -56,10 +68,76 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
     return request, problems
 
 
+def read_parties(payload: Mapping[str, Any]) -> tuple[Party | None, Party | None]:
+    """The customer and the receiver that a payload names, as far as they can be read."""
+    root = _Object(payload, "", [])
+    return _party(root.object("customer")), _party(root.object("receiver"))
+
+
 def count_packages(text: str) -> int:
     """How many packages a payload that was accepted once has."""
     packages = json.loads(text).get("packages")
     return len(packages) if isinstance(packages, list) else 0
+
+
+def reference_problems(reference: str) -> list[str]:
+    """What would keep a person, or a look-up at the carrier, from finding a return by its reference."""
+    problems = []
+    if reference != reference.strip():
+        problems.append("reference: must not begin or end with white space")
+    if not reference.isprintable():  # such as a zero-width space, which a carrier may trim like any other
+        problems.append("reference: must not contain invisible characters")
+    if "\ufffd" in reference:
+        problems.append("reference: holds bytes that are not UTF-8")
+    return problems
+
+
+def read_text(value: Any, *, lines: bool = False) -> tuple[str, str | None]:
+    """The text that `value` is, "" where nothing of it can be seen, and what is wrong with it.
+
+    One line, unless it may have `lines`. A text that breaks a rule is given all the same: it may have been sent when
+    there was no such rule, and what was sent is what a lost creation is looked for by.
+    """
+    if value is None:
+        return "", None
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return "", "must be text"
+    text = str(value).strip()
+    if "\ufffd" in text:
+        return text, "holds bytes that are not UTF-8"
+    if not lines and len(text.splitlines()) > 1:
+        return text, "must be one line, without line breaks"
+    if _CONTROL.search(text) or (not lines and "\t" in text):
+        return text, "must not contain control characters"
+    # What is invisible between letters stays: Persian names and many emoji are written with it.
+    return (text if any(map(_is_visible, text)) else ""), None
+
+
+class UnclearNumber(ValueError):
+    """A text that is one number to one reader and another number to the next."""
+
+
+def read_number(value: Any) -> Decimal | None:
+    """A JSON number, or digits with perhaps a minus and decimals behind a point as text; None for anything else.
+
+    Raises `UnclearNumber` where a point, a comma, a space or an apostrophe may mark thousands, as in `5.000`.
+    """
+    if isinstance(value, str):
+        value = value.strip()
+        if not _NUMBER.fullmatch(value):
+            if _PARTED.fullmatch(value):
+                raise UnclearNumber("may mean thousands or decimals; send a JSON number, such as 5000 or 5.5")
+            return None
+    elif isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+        return None
+    number = Decimal(str(value))
+    if not number.is_finite() or number.copy_abs() >= 2**63:  # beyond what any carrier counts with
+        return None
+    return number or Decimal(0)  # not 0E+999999999, which has a billion digits as a whole number
+
+
+def _is_visible(char: str) -> bool:
+    return unicodedata.category(char) not in _UNSEEN and char not in _BLANK
 
 
 def _decimal(text: str) -> Decimal:
@@ -89,9 +167,12 @@ def _party(part: "_Object | None") -> Party | None:
 
 def _address(part: "_Object") -> Address:
     values = {name: part.text(name) for name in _ADDRESS}
-    country = values["country"].upper()
-    if country and not re.fullmatch("[A-Z]{2}", country):
+    written = values["country"]
+    country = written.upper()  # only then: a capital ß is SS, South Sudan
+    if written and not re.fullmatch("[A-Za-z]{2}", written):
         part.problem("country", "must be an ISO 3166-1 alpha-2 code such as NL")
+    elif country in MEANT:
+        part.problem("country", f"must be an ISO 3166-1 alpha-2 code: {MEANT[country]} is meant, not {country}")
     part.refuse_others()
     return Address(**{**values, "country": country})
 
@@ -102,7 +183,7 @@ def _parcel(part: "_Object") -> Parcel:
         width=part.number("width"),
         depth=part.number("depth"),
         weight=part.number("weight"),
-        description=part.text("description"),
+        description=part.text("description", lines=True),
     )
     part.refuse_others()
     return parcel
@@ -130,35 +211,24 @@ class _Object:
         shown = "".join(char if char.isprintable() else "\ufffd" for char in name)
         self._problems.append(f"{self._path}{shown}: {message}")
 
-    def text(self, name: str) -> str:
-        value = self._take(name)
-        if value is None:
-            return ""
-        if isinstance(value, bool) or not isinstance(value, (str, int)):
-            self.problem(name, "must be text")
-            return ""
-        text = str(value).strip()
-        if "\ufffd" in text:
-            self.problem(name, "holds bytes that are not UTF-8")
-            return ""
-        if _CONTROL.search(text):
-            self.problem(name, "must not contain control characters")
-            return ""
+    def text(self, name: str, *, lines: bool = False) -> str:
+        text, problem = read_text(self._take(name), lines=lines)
+        if problem is not None:
+            self.problem(name, problem)
         return text
 
     def number(self, name: str) -> Decimal | None:
         value = self._take(name)
         if value is None or value == "":
             return None
-        if isinstance(value, (int, str, Decimal)) and not isinstance(value, bool):
-            try:
-                number = Decimal(value)
-            except InvalidOperation:
-                number = Decimal("NaN")
-            if number.is_finite() and number.copy_abs() < Decimal(10) ** 12:
-                return number or Decimal(0)  # not 0E+999999999, which has a billion digits as a whole number
-        self.problem(name, "must be a number")
-        return None
+        try:
+            number = read_number(value)
+        except UnclearNumber as error:
+            self.problem(name, str(error))
+            return None
+        if number is None:
+            self.problem(name, "must be a number")
+        return number
 
     def integer(self, name: str) -> int | None:
         value = self.number(name)
@@ -194,13 +264,16 @@ class _Object:
         if not isinstance(value, list):
             self.problem(name, "must be a list")
             return []
+        if len(value) > MOST_PARTS:
+            self.problem(name, f"{len(value)} are too many: at most {MOST_PARTS} are read")
+            return []
         parts = []
         for index, element in enumerate(value):
             place = f"{name}[{index}]"
-            if isinstance(element, Mapping):
-                parts.append(_Object(element, f"{self._path}{place}.", self._problems))
-            else:
+            if not isinstance(element, Mapping):
                 self.problem(place, "must be an object")
+            members = element if isinstance(element, Mapping) else {}  # so that the others keep their places
+            parts.append(_Object(members, f"{self._path}{place}.", self._problems))
         return parts
 
     def whole(self) -> dict[str, Any]:

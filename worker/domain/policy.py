@@ -36,7 +36,7 @@ class Backoff:
         return grown(self.first, self.factor, attempts - 1, self.cap) * chance
 
     def label_wait(self, attempts: int, age: timedelta, chance: float) -> timedelta:
-        """Time to the next try for a label that the carrier has not; the older the return, the slower."""
+        """Time to the next try for a label that the carrier has not; the longer it has been missing, the slower."""
         cap = max(self.cap, min(age / _AGE_TO_WAIT, _SLOWEST_LABEL))
         return grown(self.first, self.factor, attempts - 1, cap) * chance
 
@@ -60,6 +60,7 @@ class Policy:
 
     `settles_after` is a lease plus the time limit of a request: so long after a creation was begun its worker, even one
     that was stopped meanwhile, cannot send it any more. `searchable`: a lost creation can be looked up at the carrier.
+    `open_ended`: in these statuses there is no shipment yet, and only the customer's link can run out.
     """
 
     ladders: Mapping[TrackingStatus, Ladder] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Policy:
     breaker: Breaker = field(default_factory=Breaker)
     settles_after: timedelta = timedelta(seconds=110)
     searchable: bool = False
+    open_ended: frozenset[TrackingStatus] = frozenset()
     busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
     min_busy_wait: timedelta = timedelta(seconds=1)  # "Retry-After: 0" must not become a tight loop
     max_busy_wait: timedelta = timedelta(hours=1)  # whatever Retry-After says: a carrier's slip must not stop a shop

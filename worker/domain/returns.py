@@ -31,10 +31,10 @@ class ReturnOrder(NamedTuple):
     and committed before a creation is sent, cleared only by what proves that nothing was created; a row that is claimed
     with one has a creation without an answer, looked up `lookups` times since. `first_attempt_at` is the first intent
     since something may exist at the carrier. `followed_since` is when the return came to the carrier, or its first
-    shipment where those come later, and `status_since` since when it has its tracking status. `pickup_date` is the
-    payload's, None where that names none. `doubtful_since`: when the database was found restored or copied, if the row
-    was recorded last before that, so that it may say less than is true. `packages` and `labels` (the positions of
-    stored ones) have been recorded.
+    shipment where those come later, and `status_since` since when it has its tracking status. `label_sought_since` is
+    since when its oldest missing label has been sought. `pickup_date` is the payload's, None where that names none.
+    `doubtful_since`: when the database was found restored or copied, if the row was recorded last before that, so that
+    it may say less than is true. `packages` and `labels` (the positions of stored ones) have been recorded.
     """
 
     id: int
@@ -63,6 +63,7 @@ class ReturnOrder(NamedTuple):
     label_attempts: int = 0
     label_error_code: ErrorCode | None = None
     label_error_message: str | None = None
+    label_sought_since: datetime | None = None
     cancel_requested_at: datetime | None = None
     retry_requested_at: datetime | None = None
     shop_changes: int = 0

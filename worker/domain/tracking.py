@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from worker.domain.words import folded
+
 
 class TrackingStatus(StrEnum):
     """Where the parcel is; spelled as EasyPost does, the commonest vocabulary among carriers' APIs."""
@@ -41,6 +43,7 @@ class TrackingUpdate:
     """One observation: our status, the carrier's own word, when it says it happened (UTC), its answer as JSON text.
 
     `carrier_status` is None where the carrier has said nothing yet; `reason` explains a status that is not its word.
+    `link_over`: nobody can use its customer's link any more.
     """
 
     status: TrackingStatus
@@ -48,21 +51,22 @@ class TrackingUpdate:
     carrier_time: datetime | None = None
     raw: str | None = None
     reason: str | None = None
+    link_over: bool = False
 
 
 class StatusMap:
-    """Reads a carrier's words; case, spaces, `_` and `-` do not matter; a word it lacks is `unknown`."""
+    """Reads a carrier's words, those as one that are equal to the eye; a word it lacks is `unknown`."""
 
     def __init__(self, words: Mapping[str, TrackingStatus]) -> None:
-        self._words = {_folded(word): status for word, status in words.items()}
+        self._words = {folded(word): status for word, status in words.items()}
 
     def read(self, word: str) -> TrackingStatus:
         """Our status for the carrier's `word`, never a guess."""
-        return self._words.get(_folded(word), TrackingStatus.UNKNOWN)
+        return self._words.get(folded(word), TrackingStatus.UNKNOWN)
 
     def maps(self, word: str) -> bool:
         """Whether it says anything about `word`."""
-        return _folded(word) in self._words
+        return folded(word) in self._words
 
     def overridden_by(self, words: Mapping[str, TrackingStatus]) -> "StatusMap":
         """A map in which `words` add to and override these."""
@@ -74,10 +78,3 @@ class StatusMap:
     def has_terminal(self) -> bool:
         """Whether any word ends the polling; without one only `max_age` does."""
         return any(status.is_terminal for status in self._words.values())
-
-
-def _folded(word: str) -> str:
-    return word.casefold().translate(_SEPARATORS)
-
-
-_SEPARATORS = {ord(char): None for char in " _-"}

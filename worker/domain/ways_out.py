@@ -1,4 +1,4 @@
-"""What a person may do to a return: retry, resolve, cancel, ask about it, read its word by another map; pure."""
+"""What a person may do to a return: retry, resolve, cancel, accept a label, ask, read its word anew; pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from worker.domain.decide import decide, scheduled
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State, Step
-from worker.domain.outcomes import Failed, Outcome, Tracked
+from worker.domain.outcomes import Failed, Outcome, StoredLabel, Tracked
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
@@ -170,6 +170,22 @@ def retired(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -
     at_carrier = order.carrier_ref is not None
     what = "its account is retired: " + ("the carrier was not told" if at_carrier else "nothing was sent")
     return _made(order, gone, person, what, StepOutcome.CANCELLED)
+
+
+def accepted(label: StoredLabel) -> WayOut:
+    """Take as label what was refused; it lies in the label store by now. Other labels are sought on."""
+
+    def accept(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
+        if order.carrier_ref is None:
+            return Refusal(f"it is {order.state} and not at the carrier, so it has no label")
+        after = order._replace(label_due_at=None, label_attempts=0, label_error_code=None, label_error_message=None)
+        if any(each.position not in order.labels | {label.position} for each in order.packages):
+            # Whether that package has a label of its own is the carrier's to say, with its status.
+            after = after._replace(track_due_at=order.track_due_at and min(order.track_due_at, now))
+        what = f"label {label.position} taken as it is ({label.media_type}, {label.byte_count} bytes)"
+        return _made(order, after, person, what, StepOutcome.STORED)._replace(labels=(label,), step=Step.LABEL)
+
+    return accept
 
 
 def asked_about(

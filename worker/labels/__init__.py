@@ -1,5 +1,6 @@
-"""Label files: outside bytes are checked (`verify`), then kept where the shop can find them (`store`)."""
+"""Label files: outside bytes are checked (`verify`), then kept where the shop can find them (`store`), or `aside`."""
 
+from worker.labels.aside import as_it_is
 from worker.labels.errors import NotALabel
 from worker.labels.store import (
     FileLabelStore,
@@ -10,7 +11,7 @@ from worker.labels.store import (
     LabelStoreError,
     open_label_store,
 )
-from worker.labels.verify import VerifiedLabel, verify_label, verify_pdf
+from worker.labels.verify import VerifiedLabel, media_type_of, verify_label, verify_pdf
 
 __all__ = [
     "FileLabelStore",
@@ -21,6 +22,8 @@ __all__ = [
     "LabelStoreError",
     "NotALabel",
     "VerifiedLabel",
+    "as_it_is",
+    "media_type_of",
     "open_label_store",
     "verify_label",
     "verify_pdf",

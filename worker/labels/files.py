@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
-from worker.labels.names import LabelName, relative_path
+from worker.labels.names import ASIDE, LabelName, aside_path, relative_path
 from worker.labels.verify import VerifiedLabel
 
 P = ParamSpec("P")
@@ -54,6 +55,22 @@ class FileLabelStore:
         """Read the label at a `file:///` URI inside the folder."""
         return await self._in_thread(self._get, location)
 
+    async def keep_aside(self, name: LabelName, content: bytes) -> None:
+        """Write the bytes in place of the earlier ones."""
+        await self._in_thread(self._put, self._folder / aside_path(name), content)
+
+    async def aside(self, name: LabelName) -> bytes:
+        """Read the bytes kept aside."""
+        return await self._in_thread(self._get, (self._folder / aside_path(name)).as_uri())
+
+    async def forget_aside(self, name: LabelName) -> None:
+        """Unlink them."""
+        await self._in_thread(self._remove, self._folder / aside_path(name))
+
+    async def tidy_aside(self) -> int:
+        """Unlink what is superfluous."""
+        return await self._in_thread(self._tidy_aside)
+
     async def check(self) -> None:
         """Write, sync and remove a small file in the folder."""
         await self._in_thread(self._check)
@@ -74,8 +91,9 @@ class FileLabelStore:
     def _put(self, target: Path, content: bytes) -> None:
         try:
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            target.parent.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-            _sync_folder(self._folder)  # the account's folder may be new
+            for folder in reversed(target.relative_to(self._folder).parents[:-1]):  # one at a time, each with its mode
+                (self._folder / folder).mkdir(mode=_FOLDER_MODE, exist_ok=True)
+                _sync_folder((self._folder / folder).parent)  # it may be new
             _write_whole(target, content)
         except OSError as error:
             raise LabelStoreError(f"cannot write the label {target}: {_reason(error)}") from error
@@ -129,8 +147,29 @@ class FileLabelStore:
             raise LabelStoreError(f"cannot tidy the label store {self._folder}: {_reason(error)}") from error
         return removed
 
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise LabelStoreError(f"cannot remove {path}: {_reason(error)}") from error
+
+    def _tidy_aside(self) -> int:
+        paths = superfluous(self._kept_aside(), time.time())
+        for path in paths:
+            self._remove(Path(path))
+        return len(paths)
+
+    def _kept_aside(self) -> Iterator[Kept]:
+        try:
+            for path in self._folder.glob(f"{ASIDE}/*/[!.]*"):
+                with contextlib.suppress(FileNotFoundError):  # another worker may tidy, or a label may have come
+                    status = path.lstat()
+                    yield Kept(str(path), status.st_size, status.st_mtime)
+        except OSError as error:
+            raise LabelStoreError(f"cannot tidy the label store {self._folder}: {_reason(error)}") from error
+
     def _temporary_files(self) -> Iterator[Path]:
-        for pattern in (f".*{_TEMPORARY}", f"*/.*{_TEMPORARY}"):
+        for pattern in (f".*{_TEMPORARY}", f"*/.*{_TEMPORARY}", f"{ASIDE}/*/.*{_TEMPORARY}"):
             yield from self._folder.glob(pattern)
 
 

@@ -6,8 +6,14 @@ from dataclasses import dataclass
 
 from worker.labels.verify import VerifiedLabel
 
-EXTENSIONS = {"application/pdf": "pdf", "image/png": "png", "application/zpl": "zpl"}
+UNKNOWN = "application/octet-stream"
+"""The media type of a label that a person accepted although nothing tells what it is (RFC 2046, 4.5.1)."""
+
+EXTENSIONS = {"application/pdf": "pdf", "image/png": "png", "application/zpl": "zpl", UNKNOWN: "bin"}
 """File name extension by media type; a label of any other type cannot be stored."""
+
+ASIDE = "refused-labels"
+"""Where refused labels lie in a store; the hyphen keeps it apart from the accounts, whose names have none."""
 
 # Safe on every file system and in every object store's key; no dot, so that the dot below tells a
 # changed name from an unchanged one, and never a leading hyphen, which commands would take for an option.
@@ -43,6 +49,11 @@ def relative_path(name: LabelName, label: VerifiedLabel) -> str:
         raise ValueError(f"labels of type {label.media_type!r} are not stored; known: {', '.join(EXTENSIONS)}")
     file = f"{_safe(name.carrier_ref)}-{name.position}-{label.sha256[:12]}.{extension}"
     return f"{_safe(name.account)}/{file}"
+
+
+def aside_path(name: LabelName) -> str:
+    """Return `refused-labels/account/ref-position`: one place for each label, whatever was sent as it."""
+    return f"{ASIDE}/{_safe(name.account)}/{_safe(name.carrier_ref)}-{name.position}"
 
 
 def _safe(text: str) -> str:

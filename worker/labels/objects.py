@@ -2,20 +2,24 @@
 
 import contextlib
 import os
+import time
 from datetime import timedelta
 from urllib.parse import quote, unquote
 
-from obstore.exceptions import BaseError, GenericError, JoinError
+from obstore.exceptions import BaseError, GenericError, JoinError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import ObjectStore, from_url
 
+from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
-from worker.labels.names import LabelName, relative_path
+from worker.labels.names import ASIDE, UNKNOWN, LabelName, aside_path, relative_path
 from worker.labels.verify import VerifiedLabel
 
 # obstore tries for three minutes by default: longer than a lease. A failed put is tried again by the loop.
 _PATIENCE = timedelta(seconds=20)
 # What obstore says of a server that cannot be reached, or fails; missing rights and buckets have errors of their own.
 _MAY_PASS = (GenericError, JoinError)
+# Credentials that, quite rightly, do not allow removing: a rule of the bucket's own lifecycle may do it.
+_NO_RIGHT = (PermissionDeniedError, UnauthenticatedError)
 _PROBE = "returns-worker-check"
 
 
@@ -62,6 +66,30 @@ class ObjectLabelStore:
         except (BaseError, OSError) as error:
             raise LabelStoreError(f"cannot read the label {location}: {_reason(error)}") from error
 
+    async def keep_aside(self, name: LabelName, content: bytes) -> None:
+        """Upload the bytes in place of the earlier ones."""
+        await self._put(aside_path(name), content, UNKNOWN)
+
+    async def aside(self, name: LabelName) -> bytes:
+        """Download the bytes kept aside."""
+        return await self.get(self._url + quote(aside_path(name)))
+
+    async def forget_aside(self, name: LabelName) -> None:
+        """Delete them, where that is allowed."""
+        await self._remove(aside_path(name))
+
+    async def tidy_aside(self) -> int:
+        """Delete what is superfluous, where that is allowed."""
+        try:
+            kept = [
+                Kept(each["path"], each["size"], each["last_modified"].timestamp())
+                async for listed in self._store.list(prefix=ASIDE)
+                for each in listed
+            ]
+        except (BaseError, OSError) as error:
+            raise LabelStoreError(f"cannot list {self._url}{ASIDE}: {_reason(error)}") from error
+        return sum([await self._remove(path) for path in superfluous(kept, time.time())])
+
     async def check(self) -> None:
         """Write a small object; it stays when the credentials, quite rightly, do not allow removing."""
         await self._put(_PROBE, b"returns-worker check\n", "text/plain")
@@ -71,6 +99,16 @@ class ObjectLabelStore:
     async def tidy(self, older_than: timedelta) -> int:
         """Return 0: an upload in one request leaves nothing behind."""
         return 0
+
+    async def _remove(self, path: str) -> bool:
+        """Whether it was removed; not, where it is gone already or may not be removed."""
+        try:
+            await self._store.delete_async(path)
+        except (FileNotFoundError, *_NO_RIGHT):
+            return False
+        except (BaseError, OSError) as error:
+            raise LabelStoreError(f"cannot remove {self._url}{path}: {_reason(error)}") from error
+        return True
 
     async def _put(self, path: str, content: bytes, media_type: str) -> None:
         try:

@@ -43,6 +43,21 @@ class LabelStore(Protocol):
         store cannot be read.
         """
 
+    async def keep_aside(self, name: LabelName, content: bytes) -> None:
+        """Keep what was refused as this label, in place of what was kept before; `LabelStoreError` when it can't."""
+
+    async def aside(self, name: LabelName) -> bytes:
+        """Return the bytes that were kept aside last; errors as of `get`."""
+
+    async def forget_aside(self, name: LabelName) -> None:
+        """Remove what was kept aside, if anything was; `LabelStoreError` when the store cannot be used."""
+
+    async def tidy_aside(self) -> int:
+        """Remove what was kept aside for too long or is too much (see `aside`); return how many.
+
+        A bucket whose credentials do not allow removing keeps all of it, which is no error.
+        """
+
     async def check(self) -> None:
         """Write and remove a small file; `LabelStoreError` says what to do when that fails."""
 

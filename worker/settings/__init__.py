@@ -16,7 +16,6 @@ from worker.settings.model import (
     RetrySettings,
     Settings,
     WorkerSettings,
-    carrier_word,
 )
 from worker.settings.polling import AccountPolling, PollingLadder, PollingOverride, PollingSettings
 from worker.settings.problems import ConfigurationError
@@ -43,7 +42,6 @@ __all__ = [
     "RetrySettings",
     "Settings",
     "WorkerSettings",
-    "carrier_word",
     "check_database_url",
     "format_duration",
     "key_source",

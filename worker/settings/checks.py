@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 from worker.settings.durations import format_duration
-from worker.settings.model import Settings
+from worker.settings.model import AccountSettings, Settings
 from worker.settings.polling import PolledStatus, PollingLadder
 from worker.settings.problems import Keys
 from worker.settings.secrets import KeySource, KeyUnavailableError
@@ -45,6 +45,7 @@ def cross_problems(settings: Settings, is_bad: IsBad) -> Problems:
     """Check the times against each other, leaving out what was bad by itself."""
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
+    yield from _of_another_carrier(settings, is_bad)
     for name, table in (("retry", settings.retry), ("circuit", settings.circuit)):
         if table.cap < table.first and not _cadence_is_bad((name,), is_bad):
             yield (name, "cap"), _cap_below_first(table.cap, table.first)
@@ -110,6 +111,17 @@ def _ladders(settings: Settings, is_bad: IsBad) -> Problems:
                 yield place, f"{_cap_below_first(*pair)} (for the status {status})"
         if not owner:
             general = seen
+
+
+def _of_another_carrier(settings: Settings, is_bad: IsBad) -> Problems:
+    """Report what would have no effect; a default has none anywhere, and stands in what `show` writes."""
+    for name, account in settings.accounts.items():
+        if is_bad(("accounts", name, "carrier")):
+            continue
+        for key, owner in AccountSettings.owners().items():
+            if owner != account.carrier and getattr(account, key) != AccountSettings.model_fields[key].default:
+                text = f"has an effect at {owner} only, and this account's carrier is {account.carrier}: remove it"
+                yield ("accounts", name, key), text
 
 
 def _cadence_is_bad(table: Keys, is_bad: IsBad) -> bool:

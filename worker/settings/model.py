@@ -1,8 +1,8 @@
 """Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
 
 import json
-import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
+from worker.domain.words import clash
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.durations import Duration, PositiveDuration
 from worker.settings.polling import (
@@ -36,6 +37,13 @@ KNOWN_CARRIERS = tuple(DEFAULT_RATE_PER_MINUTE)
 
 MappedStatus = Literal["pending", "pre_transit", "in_transit", "unknown", "delivered", "failed", "cancelled"]
 """What a carrier's word may be mapped to: every tracking status but `expired`, which only the worker decides."""
+
+
+@dataclass(frozen=True)
+class OnlyAt:
+    """Marks an account's setting (in `Annotated`) that this carrier alone has: only its adapter is told of it."""
+
+    carrier: str
 
 
 def _known_carrier(name: str) -> str:
@@ -71,17 +79,11 @@ def _json_only(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def carrier_word(word: str) -> str:
-    """Reduce a carrier's word to what is compared: lower case without spaces, `_` and `-`."""
-    return re.sub(r"[\s_-]", "", word).lower()
-
-
 def _one_spelling_each(words: dict[str, MappedStatus]) -> dict[str, MappedStatus]:
-    seen: dict[str, str] = {}
-    for word, status in words.items():
-        twin = seen.setdefault(carrier_word(word), word)
-        if words[twin] != status:
-            raise ValueError(f"{twin!r} and {word!r} are the same word to the worker, but mapped differently")
+    twins = clash(words)
+    if twins is not None:
+        one, other = twins
+        raise ValueError(f"{one!r} and {other!r} are the same word to the worker, but mapped differently; keep one")
     return words
 
 
@@ -150,19 +152,29 @@ class AccountSettings(Table):
     """http(s)://[USER:PASSWORD@]HOST[:PORT]; "": none."""
     ca_file: OptionalPath = None
     """PEM certificates to trust besides the system's."""
-    label_hosts: tuple[Annotated[str, AfterValidator(check_host)], ...] = ()
+    label_hosts: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OnlyAt("returnpilot")] = ()
     """Hosts a label's URL may name beside public ones, in lower case."""
-    receiver: Annotated[dict[str, Any], AfterValidator(_json_only)] | None = None
+    label_pages: Annotated[Annotated[Literal["documented", "any"], BeforeValidator(_lower)], OnlyAt("izipack")] = (
+        "documented"
+    )
+    """Whether a label has the number of pages that the carrier documents, or any."""
+    receiver: Annotated[Annotated[dict[str, Any], AfterValidator(_json_only)] | None, OnlyAt("izipack")] = None
     """Used when a payload names no receiver; the payload's shape, which the carrier's adapter checks."""
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
-    """A carrier's word (compared as `carrier_word` gives it) to tracking status, over the built-in map."""
+    """A carrier's word (compared as `worker.domain.words` folds it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
-    link_grace: Duration = timedelta(hours=24)
+    link_grace: Annotated[Duration, OnlyAt("returnpilot")] = timedelta(hours=24)
     """How long after a customer's link has run out a shipment may still appear."""
-    reject_past_pickup: bool = False
+    reject_past_pickup: Annotated[bool, OnlyAt("izipack")] = False
     """Whether a pickup date in the past is refused here rather than left to the carrier."""
+
+    @classmethod
+    def owners(cls) -> Mapping[str, str]:
+        """The settings that one carrier alone has, and which one it is."""
+        marks = ((name, mark) for name, field in cls.model_fields.items() for mark in field.metadata)
+        return {name: mark.carrier for name, mark in marks if isinstance(mark, OnlyAt)}
 
     @property
     def requests_per_minute(self) -> int:

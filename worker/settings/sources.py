@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from worker.domain.words import folded
 from worker.listening import FILE_VARIABLE, configuration_file, keys_of_variables
-from worker.settings.model import Settings, carrier_word
+from worker.settings.model import Settings
 from worker.settings.problems import Keys, annotation_at, is_container
 
 _NOT_SETTINGS = "RETURNS_WORKER_TEST_"
@@ -97,10 +98,11 @@ def _decode(text: str, annotation: Any) -> Any:
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any], *, words: bool = False) -> None:
+    if words:  # in a status map, spellings of one word are one key; two in `new` itself are left for the check of them
+        said = {folded(key) for key in new}
+        for same in [key for key in into if folded(key) in said]:
+            del into[same]
     for key, value in new.items():
-        if words:  # in a status map, spellings that mean the same word are one key
-            for same in [other for other in into if carrier_word(other) == carrier_word(key)]:
-                del into[same]
         existing = into.get(key)
         if isinstance(value, Mapping) and isinstance(existing, dict):
             _merge(existing, value, words=key == "status_map")

@@ -296,7 +296,7 @@ class Advance:
                 else:
                     key = account.key_fingerprint()  # the one that is sent: it may be replaced before the answer comes
                     outcome = await self._do(held)
-                if is_well(outcome) is False:  # it counts before its place, or its row, is free for the next one
+                if is_well(order, outcome) is False:  # it counts before its place, or its row, is free for the next one
                     await self._hear(held, outcome)
         finally:
             account.in_hand -= 1
@@ -342,7 +342,7 @@ class Advance:
                 await self._hear(held, taken)
                 await self._recorder.now(order, decide(order, taken, now, account.policy, self._chance()))
                 return
-        if is_well(outcome) is not False:
+        if is_well(order, outcome) is not False:
             await self._hear(held, outcome)
 
     async def _hear(self, held: Held, outcome: Outcome | None) -> None:

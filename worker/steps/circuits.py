@@ -86,7 +86,7 @@ class Circuits:
         Whether more creations may be in flight from now on.
         """
         breaker, before = account.policy.breaker, account.health
-        if probe and is_well(outcome) is None:
+        if probe and is_well(order, outcome) is None:
             account.untried = order.next_step
         if not probe and after(before, order, outcome, breaker, now, probe=False, sent_at=sent_at) == before:
             return False

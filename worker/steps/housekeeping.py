@@ -30,6 +30,7 @@ _POLLS_ARE_MANY = (
 )
 _FOR_TEN_THOUSAND, _COUNT_EVERY = 9.0, 90.0  # seconds between two counts; one of 10,000 rows takes SQLite 10 ms
 _UNKNOWN_AFTER = timedelta(minutes=2)  # without a look at the database its gauges say nothing any more
+_TIDY_REFUSED_EVERY = 3600.0  # seconds; a bucket is listed for it
 _ABANDONED = timedelta(hours=1)  # longer than any label takes to be written
 
 log = structlog.get_logger()
@@ -65,7 +66,7 @@ class Housekeeping:
         if database.dialect != SQLITE:
             metrics.last_backup.set(float("nan"))  # its backups are pg_dump's
         self._backlog: list[Backlog] = []
-        self._counted_at = -inf
+        self._counted_at = self._tidy_refused_at = -inf
         self._behind: dict[str, datetime] = {}  # accounts that run behind, and when that was logged last
 
     async def refresh_gauges(self) -> None:
@@ -119,6 +120,19 @@ class Housekeeping:
             return
         if removed:
             log.info("temporary_files_removed", count=removed)
+        await self._tidy_refused_labels()
+
+    async def _tidy_refused_labels(self) -> None:
+        if self._clock() < self._tidy_refused_at:
+            return
+        self._tidy_refused_at = self._clock() + _TIDY_REFUSED_EVERY
+        try:
+            removed = await self._labels.tidy_aside()
+        except LabelStoreError as error:  # no label is harmed by it, so it is none of the errors that wake people
+            log.warning("refused_labels_not_tidied", error=str(error))
+            return
+        if removed:
+            log.info("refused_labels_removed", count=removed)
 
     def _set_gauges(self, account: str, rows: list[Backlog]) -> None:
         for state in LIVE_STATES:
@@ -129,6 +143,8 @@ class Housekeeping:
         self._metrics.orders_due.labels(account).set(sum(row.due for row in rows))
         self._metrics.oldest_due.labels(account).set(min(oldest, default=0))
         self._metrics.labels_missing.labels(account).set(sum(row.labels_missing for row in rows))
+        sought = [row.label_sought_since.timestamp() for row in rows if row.label_sought_since is not None]
+        self._metrics.oldest_missing_label.labels(account).set(min(sought, default=0))
 
     def _note_state(self, state: AccountState, address: str) -> None:
         account, hold = state.name, state.hold

@@ -1,5 +1,6 @@
 """Looks a creation without an answer up at its carrier, and judges what is shown there by what we know ourselves."""
 
+from worker.carriers.hindsight import hindsight, no_sense
 from worker.carriers.port import CarrierError, NoTimeLeft, Searchable, Stopping
 from worker.domain.kin import Kin
 from worker.domain.lookup import Known, begins_at
@@ -16,21 +17,24 @@ async def look_up(order: ReturnOrder, carrier: Searchable, database: Database, k
     orders are is read afterwards, since workers go on recording meanwhile.
     """
     recorded = await read_recorded(database, kin.same_key, begins_at(order))
-    try:
-        search = await carrier.look_up(order)
-        owners = await read_owners(
-            database,
-            order.id,
-            near=kin.near,
-            same_key=kin.same_key,
-            numbers=search.numbers,
-            references=search.references,
-        )
-        return search.result(Known(recorded, owners))
-    except Stopping:
-        raise
-    except NoTimeLeft:
-        # Handed back it would start over, and never end where the list is too long for the pace.
-        return Failed(FailureKind.UNINTELLIGIBLE, "the list is too long to be searched within one lease")
-    except CarrierError as error:
-        return Failed(error.kind, error.message, error.retry_after, error.raw)
+    with hindsight():
+        try:
+            search = await carrier.look_up(order)
+            owners = await read_owners(
+                database,
+                order.id,
+                near=kin.near,
+                same_key=kin.same_key,
+                numbers=search.numbers,
+                references=search.references,
+            )
+            return search.result(Known(recorded, owners))
+        except Stopping:
+            raise
+        except NoTimeLeft:
+            # Handed back it would start over, and never end where the list is too long for the pace.
+            return Failed(FailureKind.UNINTELLIGIBLE, "the list is too long to be searched within one lease")
+        except CarrierError as error:
+            if error.kind is FailureKind.UNINTELLIGIBLE:
+                no_sense()
+            return Failed(error.kind, error.message, error.retry_after, error.raw)

@@ -14,6 +14,16 @@ from worker.telemetry.metrics import Metrics
 
 _QUIET = frozenset({StepOutcome.UNCHANGED, StepOutcome.WAITING})
 _LOUD = frozenset({StepOutcome.REJECTED, StepOutcome.NEEDS_ATTENTION})
+# Why a label is missing, where the words are ours: what the carrier's failures quote may be a customer, or a link.
+_SAID = frozenset(
+    {
+        ErrorCode.LABEL_NOT_READY,
+        ErrorCode.LABEL_UNREACHABLE,
+        ErrorCode.LABEL_UNUSABLE,
+        ErrorCode.LABEL_NOT_STORED,
+        ErrorCode.WORKER_CRASHED,
+    }
+)
 
 log = structlog.get_logger()
 
@@ -39,7 +49,7 @@ class Report:
         self._note_unknown_word(before, decision)
         if decision.unknown_codes:
             self._note_unknown_codes(before, decision.unknown_codes)
-        label_failed = step is Step.LABEL and decision.outcome is StepOutcome.RETRYING
+        label_failed = step is Step.LABEL and decision.outcome in (StepOutcome.RETRYING, StepOutcome.NEEDS_ATTENTION)
         if label_failed and after.label_error_code is ErrorCode.LABEL_NOT_STORED:
             self._metrics.storage_errors.labels("labels").inc()
             log.warning("label_store_failed", order_id=before.id, error=after.label_error_message)
@@ -54,6 +64,7 @@ class Report:
             "carrier_status": after.carrier_status,
             "carrier_ref": after.carrier_ref,
             "error_code": after.label_error_code if label_failed else after.error_code,
+            "label_error": after.label_error_message if after.label_error_code in _SAID and label_failed else None,
             "due_at": after.due_at,
         }
         if decision.outcome in _QUIET:

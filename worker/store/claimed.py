@@ -39,7 +39,8 @@ class Claimed:
 _COLUMNS = """id, account, reference, state, next_step, due_at, label_due_at, track_due_at, tracking_status,
   carrier_status, carrier_ref, return_url, create_started_at, first_attempt_at, lookups, followed_since, attempts,
   failing_since, unchanged_polls, error_code, error_message, label_attempts, label_error_code, label_error_message,
-  cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims, created_at, status_since"""
+  cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims, created_at, status_since,
+  label_sought_since"""
 
 # What was recorded last before the database was restored, or copied to where it is now, may be older than the truth.
 DOUBTFUL_SINCE = "(SELECT p.restored_at FROM database_place p WHERE {0}.updated_at < p.restored_at)"
@@ -100,7 +101,7 @@ _CODES = frozenset(ErrorCode)
 _MOMENTS = (
     *("due_at", "label_due_at", "track_due_at", "create_started_at", "first_attempt_at", "followed_since"),
     *("status_since", "failing_since", "cancel_requested_at", "retry_requested_at", "created_at", "doubtful_since"),
-    "claimed_at",
+    *("label_sought_since", "claimed_at"),
 )
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_MOMENTS, read_moment),

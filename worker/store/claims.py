@@ -58,13 +58,13 @@ RETURNING {POSTGRESQL_RETURNED},
 
 # Rows with a claim that came to nothing are left out: what killed that worker must be tried alone. `updated_at`: a row
 # that was recorded after the carrier was asked is known better than the answer knows it.
-_SEEN = """{0}.account = :account AND {0}.state = 'tracking' AND {0}.claims = 0 AND {0}.cancel_requested_at IS NULL
+SEEN = """{0}.account = :account AND {0}.state = 'tracking' AND {0}.claims = 0 AND {0}.cancel_requested_at IS NULL
      AND {0}.retry_requested_at IS NULL AND {0}.lease_owner IS NULL"""
 
 _POSTGRESQL_CLAIM_SEEN = text(f"""
 WITH taken AS MATERIALIZED (
   SELECT r.id FROM return_order r
-   WHERE {_SEEN.format("r")} AND r.updated_at < :asked_at
+   WHERE {SEEN.format("r")} AND r.updated_at < :asked_at
      AND r.carrier_ref = ANY (ARRAY(SELECT json_array_elements_text(CAST(:refs AS json))))
    ORDER BY r.id FOR UPDATE SKIP LOCKED
 )
@@ -105,7 +105,7 @@ _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
- WHERE {_SEEN.format("return_order")} AND updated_at < :asked_at
+ WHERE {SEEN.format("return_order")} AND updated_at < :asked_at
    AND carrier_ref IN (SELECT value FROM json_each(:refs))
 RETURNING {SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at""")
 

@@ -18,9 +18,10 @@ from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTran
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The live rows of one account in one state: all, those due and free, since when, and those without a label.
+    """The live rows of one account in one state: all, those due and free and since when, those without a label.
 
-    Rows in `tracking` are by their tracking status too; elsewhere it is None.
+    `label_sought_since`: since when the label that is missing longest has been sought. Rows in `tracking` are by their
+    tracking status too; elsewhere it is None.
     """
 
     account: str
@@ -30,6 +31,7 @@ class Backlog:
     due: int
     oldest_due_at: datetime | None
     labels_missing: int
+    label_sought_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,17 @@ def _backlog(now: str) -> Any:
     return text(f"""
 SELECT account, state, CASE WHEN state = 'tracking' THEN tracking_status END AS tracking_status,
        CAST(sum(found) AS bigint) AS found, CAST(sum(due) AS bigint) AS due, min(oldest_due_at) AS oldest_due_at,
-       CAST(sum(CASE WHEN state = 'tracking' THEN labels ELSE 0 END) AS bigint) AS labels_missing
+       CAST(sum(CASE WHEN state = 'tracking' THEN labels ELSE 0 END) AS bigint) AS labels_missing,
+       min(CASE WHEN state = 'tracking' THEN sought_since END) AS label_sought_since
   FROM (
 SELECT account, state, tracking_status, count(*) AS found, 0 AS due, NULL AS oldest_due_at,
-       count(label_due_at) AS labels
+       count(label_due_at) AS labels, min(label_sought_since) AS sought_since
   FROM return_order WHERE due_at IS NOT NULL GROUP BY 1, 2, 3
  UNION ALL
-SELECT account, state, tracking_status, 0, count(*), min(due_at), 0
+SELECT account, state, tracking_status, 0, count(*), min(due_at), 0, NULL
   FROM return_order WHERE due_at <= {now} AND (lease_until IS NULL OR lease_until < {now}) GROUP BY 1, 2, 3
  UNION ALL
-SELECT account, state, NULL, count(*), 0, NULL, 0
+SELECT account, state, NULL, count(*), 0, NULL, 0, NULL
   FROM return_order WHERE state = 'needs_attention' AND due_at IS NULL GROUP BY account, state) AS live
  GROUP BY 1, 2, 3""")
 
@@ -80,6 +83,7 @@ async def read_backlog(database: Database) -> list[Backlog]:
             row.due,
             read_moment(row.oldest_due_at),
             row.labels_missing,
+            read_moment(row.label_sought_since),
         )
         for row in rows
     ]

@@ -51,6 +51,7 @@ _VALUES = {
     "label_attempts": "int",
     "label_error_code": "text",
     "label_error_message": "text",
+    "label_sought_since": "timestamptz",
     "claims": "int",
 }
 _values_of = attrgetter(*_VALUES)

@@ -73,6 +73,7 @@ class ReturnOrderRow(SQLModel, table=True):
     first_attempt_at: datetime | None = Field(sa_column=Column(Moment))
     lookups: int = Field(sa_column=Column(Integer, nullable=False))
     status_since: datetime | None = Field(sa_column=Column(Moment))
+    label_sought_since: datetime | None = Field(sa_column=Column(Moment))
 
 
 class StatusTransitionRow(SQLModel, table=True):

@@ -47,6 +47,11 @@ class Metrics:
             "oldest_due_timestamp_seconds", "When the longest overdue return became due; 0 when none is.", "account"
         )
         self.labels_missing = self._gauge("labels_missing", "Tracked returns whose label is being sought.", "account")
+        self.oldest_missing_label = self._gauge(
+            "oldest_missing_label_timestamp_seconds",
+            "Since when the label that is missing longest has been sought; 0 when none is.",
+            "account",
+        )
         self.account_held_until = self._gauge(
             "account_held_until_timestamp_seconds",
             "Until when the account waits; 0 not held, +Inf a person.",
@@ -138,6 +143,7 @@ class Metrics:
                 self.orders_due,
                 self.oldest_due,
                 self.labels_missing,
+                self.oldest_missing_label,
                 self.account_held_until,
                 self.creations_held,
                 self.sending_stopped,
@@ -173,6 +179,7 @@ class Metrics:
             self.orders_due,
             self.oldest_due,
             self.labels_missing,
+            self.oldest_missing_label,
             self.account_held_until,
             self.creations_held,
             self.sending_stopped,

@@ -15,11 +15,12 @@ from worker.carriers.returnpilot.adapter import (
     authorization,
     is_number,
 )
-from worker.carriers.returnpilot.answers import SAMPLE_CREATED, meanings, read_created, words
+from worker.carriers.returnpilot.answers import OPEN_ENDED, SAMPLE_CREATED, meanings, read_created, words
 
 __all__ = [
     "BASE_URL",
     "BUILT_IN_STATUSES",
+    "OPEN_ENDED",
     "OPERATIONS",
     "PAGE_SIZE",
     "RATE_PER_MINUTE",

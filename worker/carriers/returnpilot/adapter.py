@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from worker.carriers.http import HttpEdge
@@ -12,6 +13,7 @@ from worker.carriers.port import (
     Creation,
     LabelDocument,
     LabelNotReady,
+    LabelUnreachable,
     OutcomeUnknown,
     Page,
     Refused,
@@ -20,18 +22,21 @@ from worker.carriers.port import (
 from worker.carriers.returnpilot.answers import (
     own_order,
     read_created,
-    read_id,
     read_listed,
     read_order,
     read_shipments,
     read_shown,
     wants_label,
 )
+from worker.carriers.returnpilot.links import Link, ShownLinks
 from worker.carriers.returnpilot.request import build_request
 from worker.carriers.returnpilot.search import Search
+from worker.carriers.shapes import read_id
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import StatusMap, TrackingStatus
+
+T = TypeVar("T")
 
 BASE_URL = "https://app.returnpilot.co/api/v1"
 OPERATIONS = ("create", "lookup", "label", "track", "sweep", "cancel")
@@ -68,6 +73,7 @@ class ReturnPilot:
     max_label_bytes: int = 20_000_000
     link_grace: timedelta = timedelta(hours=24)
     clock: Callable[[], datetime] = field(default=_utc_now)
+    shown: ShownLinks = field(default_factory=ShownLinks)
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""
@@ -96,7 +102,7 @@ class ReturnPilot:
 
     async def track(self, order: ReturnOrder) -> Tracked:
         """Ask for one order."""
-        return self.read(order, await self._show(order, "track"))
+        return await self._show(order, "track", lambda document: self.read(order, document))
 
     async def page(self, number: int) -> Page:
         """A page of the list, whole orders."""
@@ -104,26 +110,31 @@ class ReturnPilot:
         numbered = ((read_id(each.get("id")), each) for each in documents if isinstance(each, dict))
         return Page({number: each for number, each in numbered if number is not None}, is_last)
 
+    def place(self, carrier_ref: str) -> int | None:
+        """Its id: the list has the newest order first."""
+        number = read_id(carrier_ref)
+        return None if number is None else int(number)
+
     def read(self, order: ReturnOrder, sighting: Any) -> Tracked:
-        """Where `order` is, by what the carrier shows of it."""
-        return read_order(order, sighting, self.statuses, self.link_grace, self.clock())
+        """Where `order` is, by what the carrier shows of it; its label can be fetched without asking once more."""
+        seen = read_order(order, sighting, self.statuses, self.link_grace, self.clock())
+        if not seen.labels <= order.labels:
+            shipments = {each.position: each.label_url or "" for each in read_shipments(order, sighting)}
+            urls = {position: shipments[position] for position in seen.labels - order.labels}
+            self.shown.keep(order, urls, self.clock())
+        return seen
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
-        """Fetch one of the labels that are missing, by an address that is as fresh as the order is read."""
-        document = await self._show(order, "label", fresh=True)
-        shipments = read_shipments(order, document)
+        """Fetch one of the labels that are missing, by an address that was just shown, else the order is asked for."""
+        if (link := self.shown.take(order, self.clock())) is not None:
+            with suppress(LabelUnreachable):  # its time may be over: then the order says which is good now
+                return await self._fetch(order, link)
+        shipments = await self._show(order, "label", lambda document: read_shipments(order, document), fresh=True)
         missing = [each for each in shipments if wants_label(each, self.statuses) and each.position not in order.labels]
         if not missing:
             raise LabelNotReady("no shipment has a label that is not stored")
         chosen = missing[order.label_attempts % len(missing)]  # a dead one must not stand before the others
-        reply = await self.edge.fetch_link(
-            "label",
-            chosen.label_url or "",
-            accept=", ".join(_LABELS),
-            max_bytes=self.max_label_bytes,
-            trusted_hosts=self.label_hosts,
-        )
-        return LabelDocument(chosen.position, reply.content, None, _LABELS, more=len(missing) > 1)
+        return await self._fetch(order, Link(chosen.position, chosen.label_url or "", more=len(missing) > 1))
 
     async def cancel(self, order: ReturnOrder) -> None:
         """Delete the order; the carrier refuses that once the customer has scheduled a return."""
@@ -144,9 +155,23 @@ class ReturnPilot:
         """Close its connections."""
         await self.edge.close()
 
-    async def _show(self, order: ReturnOrder, operation: str, *, fresh: bool = False) -> Mapping[str, Any]:
+    async def _fetch(self, order: ReturnOrder, link: Link) -> LabelDocument:
+        reply = await self.edge.fetch_link(
+            "label",
+            link.url,
+            named_at=_path(order),
+            accept=", ".join(_LABELS),
+            max_bytes=self.max_label_bytes,
+            trusted_hosts=self.label_hosts,
+        )
+        return LabelDocument(link.position, reply.content, None, _LABELS, more=link.more)
+
+    async def _show(
+        self, order: ReturnOrder, operation: str, read: Callable[[Mapping[str, Any]], T], *, fresh: bool = False
+    ) -> T:
+        """Ask for the order, and `read` it as a part of the request: what makes no sense is counted so."""
         return await self.edge.ask(
-            operation, _path(order), lambda reply: own_order(order, read_shown(reply)), accept=_JSON, fresh=fresh
+            operation, _path(order), lambda reply: read(own_order(order, read_shown(reply))), accept=_JSON, fresh=fresh
         )
 
     async def _list(self, operation: str, number: int, *, fresh: bool = False) -> tuple[list[Any], bool]:

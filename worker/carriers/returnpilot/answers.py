@@ -12,6 +12,7 @@ from typing import Any
 
 from worker.carriers.answers import Reply, as_document, clean_text, read_moment
 from worker.carriers.port import Unintelligible
+from worker.carriers.shapes import read_id, read_list, read_word
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.shipments import order_status
@@ -19,12 +20,17 @@ from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
 _LONGEST_LINK = timedelta(days=365)
 _MOST_SHIPMENTS = 1000
+_JOINT = ", "  # between the words of an order's shipments
 _MOST_SAID = 200  # characters of all shipments' words
 _LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # whatever the carrier says, a year can be added to it
-_NO_STATUS = "none"  # what stands for the word of a shipment that has none
+_LONGEST_WORD = 50
+_NO_WORD = "none"  # what keeps the place of a shipment of which nothing was said yet
 
 SAMPLE_CREATED = b'{"id": 10011, "return_url": "https://app.returnpilot.co/..."}'
 """The documented answer to a creation."""
+
+OPEN_ENDED = frozenset({TrackingStatus.PENDING})
+"""No shipment yet: the customer may use his link as long as it is open, which its own date ends."""
 
 Document = Mapping[str, Any]
 
@@ -61,12 +67,10 @@ def adopted(document: Document) -> Created:
 
 def read_shown(reply: Reply) -> Document:
     """One order, wrapped in `data`; raises `Unintelligible`."""
-    data = reply.json_object().get("data")
-    if isinstance(data, list) and len(data) == 1:  # the page's text says array, its sample shows an object
-        data = data[0]
-    if not isinstance(data, dict):
+    data = read_list(reply.json_object().get("data"))  # the page's text says array, its sample shows an object
+    if data is None or len(data) != 1 or not isinstance(data[0], dict):
         raise Unintelligible(f"the answer has no order in data: {reply.excerpt()}", raw=reply.raw())
-    return data
+    return data[0]
 
 
 def read_listed(reply: Reply, number: int) -> tuple[list[Any], bool]:
@@ -76,8 +80,8 @@ def read_listed(reply: Reply, number: int) -> tuple[list[Any], bool]:
     another question: taken for the first, the last one would look as if there were nothing.
     """
     body = reply.json_object()
-    data, links = body.get("data"), body.get("links")
-    if not isinstance(data, list) or not isinstance(links, dict) or "next" not in links:
+    data, links = read_list(body.get("data")), body.get("links")
+    if data is None or not isinstance(links, dict) or "next" not in links:
         raise Unintelligible(f"the answer is no page of a list: {reply.excerpt()}", raw=reply.raw())
     meta = body.get("meta")
     said = read_id(meta.get("current_page")) if isinstance(meta, dict) else None
@@ -104,41 +108,44 @@ def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grac
     shipments = read_shipments(order, document)
     link = _link_end(document)
     link_over = link is not None and now >= link + link_grace
-    found = [statuses.read(shipment.word) for shipment in shipments]
+    found = [_meaning(shipment.word, statuses) for shipment in shipments]
     status = order_status(found, all_returned=_all_returned(document), link_over=link_over)
-    said = ", ".join(shipment.word for shipment in shipments)[:_MOST_SAID] or None
-    moved = [moment for part in document.get("shipments") or [] if (moment := read_moment(part.get("updated_at")))]
+    said = _JOINT.join(shipment.word for shipment in shipments)[:_MOST_SAID]
+    moved = [moment for part in _parts(document) if (moment := read_moment(part.get("updated_at")))]
     reason = None
     if link_over and status in (TrackingStatus.EXPIRED, TrackingStatus.CANCELLED):
         reason = f"the customer's link ran out at {link:%Y-%m-%d %H:%M} UTC with nothing under way"
-    update = TrackingUpdate(status, said, max(moved, default=None), as_document(document), reason)
+    update = TrackingUpdate(
+        status,
+        said if words(said) else None,
+        max(moved, default=None),
+        as_document(document),
+        reason,
+        link_over,
+    )
     labels = frozenset(shipment.position for shipment in shipments if wants_label(shipment, statuses))
     infos, url = tuple(shipment.info for shipment in shipments), _url(document.get("return_url"))
     return Tracked(update, infos, labels, url)
 
 
 def words(carrier_status: str) -> Sequence[str]:
-    """The word of each shipment; what was cut off at the end is left out."""
-    parts = carrier_status.split(", ")
-    return parts[:-1] if len(carrier_status) >= _MOST_SAID else parts
+    """The words of its shipments; what was cut off at the end is left out."""
+    return [word for word in _words_by_place(carrier_status) if word not in ("", _NO_WORD)]
 
 
 def meanings(carrier_status: str, statuses: StatusMap) -> frozenset[TrackingStatus]:
     """What the order may be by its shipments; whether more may come is not in their words, nor what was cut off."""
     if len(carrier_status) >= _MOST_SAID:
         return frozenset(TrackingStatus)
-    found = [statuses.read(word) for word in words(carrier_status)]
+    found = [_meaning(word, statuses) for word in _words_by_place(carrier_status)]
     ends = ((all_returned, link_over) for all_returned in (False, True) for link_over in (False, True))
     return frozenset(order_status(found, all_returned=every, link_over=over) for every, over in ends)
 
 
 def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:
     """The order's shipments by position: one recorded before keeps its own, new ones follow by their number."""
-    parts = document.get("shipments") or []
-    if not isinstance(parts, list) or len(parts) > _MOST_SHIPMENTS:
-        raise Unintelligible("the order's shipments are no list", raw=as_document(document))
     numbered: dict[str, Document] = {}
-    for part in parts:
+    for part in _parts(document):
         number = read_id(part.get("id")) if isinstance(part, dict) else None
         if number is None:
             raise Unintelligible("a shipment of the order has no usable id", raw=as_document(document))
@@ -149,7 +156,8 @@ def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:
         if number not in positions:
             following += 1
             positions[number] = following
-    shipments = [_shipment(positions[number], number, part) for number, part in numbered.items()]
+    before = _said_before(order)
+    shipments = [_shipment(positions[number], number, part, before) for number, part in numbered.items()]
     return sorted(shipments, key=lambda shipment: shipment.position)
 
 
@@ -158,17 +166,33 @@ def wants_label(shipment: Shipment, statuses: StatusMap) -> bool:
     return shipment.label_url is not None and statuses.read(shipment.word) is not TrackingStatus.CANCELLED
 
 
-def read_id(value: Any) -> str | None:
-    """A number of the carrier's as text; a JSON number or a numeric string above 0, None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        return None
-    text = str(value).strip()
-    return str(int(text)) if text.isascii() and text.isdigit() and len(text) <= 19 and int(text) else None
+def _parts(document: Document) -> list[Any]:
+    """What stands for the order's shipments; an order without has none, or null, or an empty object."""
+    parts = read_list(document.get("shipments") or [])
+    if parts is None or len(parts) > _MOST_SHIPMENTS:
+        raise Unintelligible("the order's shipments are no list", raw=as_document(document))
+    return parts
 
 
-def _shipment(position: int, number: str, part: Document) -> Shipment:
-    word = part.get("status")
-    is_word = isinstance(word, (int, str)) and not isinstance(word, bool)
+def _words_by_place(carrier_status: str) -> Sequence[str]:
+    parts = carrier_status.split(_JOINT)
+    return parts[:-1] if len(carrier_status) >= _MOST_SAID else parts
+
+
+def _said_before(order: ReturnOrder) -> Mapping[int, str]:
+    """What was recorded of each shipment, by its position; nothing where it does not show which word is whose."""
+    said, positions = _words_by_place(order.carrier_status or ""), sorted(each.position for each in order.packages)
+    return dict(zip(positions, said, strict=True)) if len(positions) == len(said) else {}
+
+
+def _meaning(word: str, statuses: StatusMap) -> TrackingStatus:
+    """A shipment of which nothing was said yet has not set out, unless the shop maps that otherwise."""
+    return TrackingStatus.PRE_TRANSIT if word == _NO_WORD and not statuses.maps(word) else statuses.read(word)
+
+
+def _shipment(position: int, number: str, part: Document, before: Mapping[int, str]) -> Shipment:
+    """A shipment; a status that the carrier does not say is what it was."""
+    status = part.get("status")
     info = PackageInfo(
         position,
         label_code=number,
@@ -179,7 +203,7 @@ def _shipment(position: int, number: str, part: Document) -> Shipment:
     label_url = part.get("label_url")
     return Shipment(
         position,
-        clean_text(str(word), 50).strip() or _NO_STATUS if is_word else _NO_STATUS,
+        read_id(status) or read_word(status, _LONGEST_WORD, part) or before.get(position, _NO_WORD),
         label_url if isinstance(label_url, str) and label_url.strip() else None,
         info,
     )
@@ -187,8 +211,8 @@ def _shipment(position: int, number: str, part: Document) -> Shipment:
 
 def _all_returned(document: Document) -> bool:
     """Whether each item that may be returned has a reason, which is null as long as it is not returned."""
-    items = document.get("line_items")
-    if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+    items = read_list(document.get("line_items"))
+    if not items or not all(isinstance(item, dict) for item in items):
         return False
     return all(item.get("reason") is not None for item in items if _is_returnable(item))
 

@@ -8,13 +8,20 @@ import csv
 import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import cache
 from importlib import resources
 from typing import Any, Final
 
 from worker.carriers.fields import merge_carrier_fields
-from worker.domain.payload import InvalidPayload, read_payload
+from worker.domain.payload import (
+    InvalidPayload,
+    UnclearNumber,
+    read_number,
+    read_payload,
+    read_text,
+    reference_problems,
+)
 from worker.domain.returns import Address, Party, ReturnRequest
 
 MAX_ITEMS: Final = 100
@@ -50,7 +57,8 @@ def build_request(payload: str, reference: str) -> dict[str, Any]:
     `company_name` and `attention_of` have no place in the request and are not sent.
     """
     request, problems = read_payload(payload)
-    _check_reference(reference, problems)
+    _check_length("reference", reference, REFERENCE_LENGTH, problems)
+    problems += reference_problems(reference)  # a lost creation is found again by it: it has to come back as it was
     body: dict[str, Any] = {
         "reference": reference,
         "link_expires_at": _link_days(request, problems),
@@ -69,17 +77,6 @@ def country_ids() -> Mapping[str, int]:
     table = resources.files("worker.carriers.returnpilot").joinpath("countries.csv").read_text("utf-8")
     rows = csv.DictReader(table.splitlines())
     return {row["iso_alpha2"]: int(row["id"]) for row in rows if row["iso_alpha2"]}  # Zaire has a number but no code
-
-
-def _check_reference(reference: str, problems: Problems) -> None:
-    _check_length("reference", reference, REFERENCE_LENGTH, problems)
-    # A lost creation is found again by it: it has to come back as it was sent.
-    if reference != reference.strip():
-        problems.append("reference: must not begin or end with white space")
-    if not reference.isprintable():  # such as a zero-width space, which a carrier may trim like any other
-        problems.append("reference: must not contain invisible characters")
-    if "\ufffd" in reference:
-        problems.append("reference: holds bytes that are not UTF-8")
 
 
 def _link_days(request: ReturnRequest, problems: Problems) -> int | None:
@@ -108,8 +105,8 @@ def _customer(request: ReturnRequest, problems: Problems) -> dict[str, Any]:
         if values[field]:
             hint = " together with the house number" if field == "line_1" and address.house_number else ""
             _check_length(path, values[field], (least, most), problems, hint)
-        elif required and not _known(path, problems):
-            problems.append(f"{path}: is required")
+        elif required:
+            _unless_known(path, "is required", problems)
     if party.phone and not _E164.fullmatch(party.phone):
         problems.append("customer.phone: must be in E.164 form, such as +12069536978")
     if party.email and not _EMAIL.fullmatch(party.email):
@@ -120,8 +117,8 @@ def _customer(request: ReturnRequest, problems: Problems) -> dict[str, Any]:
 def _country(address: Address, problems: Problems) -> int | None:
     path = "customer.address.country"
     number = country_ids().get(address.country)
-    if number is None and not _known(path, problems):
-        problems.append(f"{path}: {'is not one that ReturnPilot knows' if address.country else 'is required'}")
+    if number is None:
+        _unless_known(path, "is not one that ReturnPilot knows" if address.country else "is required", problems)
     return number
 
 
@@ -138,12 +135,13 @@ def _line_item(item: Mapping[str, Any], path: str, problems: Problems) -> dict[s
     _refuse_others(item, {"product_id", "product"}, path, problems)
     chosen = [name for name in ("product_id", "product") if item.get(name) is not None]
     if len(chosen) != 1:
-        problems.append(f"{path}: must have exactly one of product_id and product")
+        _unless_known(path, "must have exactly one of product_id and product", problems)
         return {}
     if chosen == ["product_id"]:
-        number = _number(item["product_id"])
-        if number is None or number != number.to_integral_value() or not 1 <= number < 2**63:
-            problems.append(f"{path}.product_id: must be a whole number above 0")
+        place = f"{path}.product_id"
+        number = _number(item["product_id"], place, problems)
+        if number is None or number != number.to_integral_value() or number < 1:
+            _unless_known(place, "must be a whole number above 0", problems)
             return {}
         return {"product_id": int(number)}
     if not isinstance(item["product"], Mapping):
@@ -156,34 +154,32 @@ def _product(product: Mapping[str, Any], path: str, problems: Problems) -> dict[
     _refuse_others(product, _PRODUCT, path, problems)
     body: dict[str, Any] = {}
     for name, least, most in _PRODUCT_TEXTS:
-        text = product.get(name)
-        text = str(text).strip() if isinstance(text, (str, int)) and not isinstance(text, bool) else ""
+        text, problem = read_text(product.get(name))
+        if problem is not None:
+            _unless_known(f"{path}.{name}", problem, problems)
         _check_length(f"{path}.{name}", text, (least, most), problems)
         body[name] = text
     for name, least, most in _PRODUCT_SIZES:
-        size = _number(product.get(name))
+        size = _number(product.get(name), f"{path}.{name}", problems)
         body[name] = None if size is None else math.ceil(size)
         if body[name] is None or not least <= body[name] <= most:
             unit = "pounds" if name == "weight" else "inches"
-            problems.append(f"{path}.{name}: must be {least} to {most} {unit}, rounded up")
-    price = _number(product.get("price"))
+            _unless_known(f"{path}.{name}", f"must be {least} to {most} {unit}, rounded up", problems)
+    price = _number(product.get("price"), f"{path}.price", problems)
     if price is None or not _PRICE[0] <= price <= _PRICE[1] or price != round(price, 2):
-        problems.append(f"{path}.price: must be {_PRICE[0]} to {_PRICE[1]}, with at most two decimals")
+        _unless_known(f"{path}.price", f"must be {_PRICE[0]} to {_PRICE[1]}, with at most two decimals", problems)
     body["price"] = None if price is None else float(price)
     if not isinstance(product.get("returnable"), bool):
         problems.append(f"{path}.returnable: must be true or false")
     return {**body, "returnable": product.get("returnable")}
 
 
-def _number(value: Any) -> Decimal | None:
-    """A JSON number or a numeric string; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
+def _number(value: Any, path: str, problems: Problems) -> Decimal | None:
     try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
+        return read_number(value)
+    except UnclearNumber as error:
+        problems.append(f"{path}: {error}")
         return None
-    return number if number.is_finite() and abs(number) < Decimal(10) ** 20 else None
 
 
 def _refuse_others(part: Mapping[str, Any], known: frozenset[str] | set[str], path: str, problems: Problems) -> None:
@@ -192,8 +188,13 @@ def _refuse_others(part: Mapping[str, Any], known: frozenset[str] | set[str], pa
 
 def _check_length(path: str, text: str, limits: tuple[int, int], problems: Problems, hint: str = "") -> None:
     least, most = limits
-    if not least <= len(text) <= most and not _known(path, problems):
-        problems.append(f"{path}: must be {least} to {most} characters{hint}, not {len(text)}")
+    if not least <= len(text) <= most:
+        _unless_known(path, f"must be {least} to {most} characters{hint}, not {len(text)}", problems)
+
+
+def _unless_known(path: str, problem: str, problems: Problems) -> None:
+    if not _known(path, problems):
+        problems.append(f"{path}: {problem}")
 
 
 def _known(path: str, problems: Problems) -> bool:

@@ -10,7 +10,8 @@ from typing import Any
 
 from worker.carriers.answers import as_document, read_moment
 from worker.carriers.port import Unintelligible
-from worker.carriers.returnpilot.answers import adopted, read_id
+from worker.carriers.returnpilot.answers import adopted
+from worker.carriers.shapes import read_id
 from worker.domain.lookup import Known, Owner, Recorded, begins_at
 from worker.domain.outcomes import Absent, Ambiguous, Created
 from worker.domain.payload import read_payload

@@ -1,0 +1,51 @@
+"""Reads the shapes in which carriers write the same thing: lists as objects, numbers as text, text as numbers."""
+
+import re
+from typing import Any
+
+from worker.carriers.answers import EXACT, as_document, clean_text
+from worker.carriers.port import Unintelligible
+
+_MOST = 1000  # members of an object that is read as a list
+_ID = re.compile(r"([0-9]{1,19})(?:\.0{1,9})?")  # 64 bits
+_PLACE = re.compile(r"[0-9]{1,19}")
+
+
+def read_list(value: Any) -> list[Any] | None:
+    """A list, however it is written; None for what is none.
+
+    PHP writes an array whose keys have a gap, or begin with 1, as an object with numbers for names: these are its
+    members in the order of their numbers. Other programs write a list of one as that one: any other object is taken for
+    its only member. An object without members says nothing of what could be in it.
+    """
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict) or not 0 < len(value) <= _MOST:
+        return None
+    if not all(_PLACE.fullmatch(name) for name in value):
+        return [value]
+    return [value[name] for name in sorted(value, key=int)]
+
+
+def read_text(value: Any) -> str | None:
+    """Text, or the digits of a whole number (3 and 3.0 alike); None for anything else."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < EXACT else None
+    return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
+
+
+def read_id(value: Any) -> str | None:
+    """A number of the carrier's as text: a whole one above 0, of 19 digits at most; None for anything else."""
+    found = _ID.fullmatch((read_text(value) or "").strip())
+    return str(int(found[1])) if found and int(found[1]) else None
+
+
+def read_word(value: Any, longest: int, document: Any) -> str | None:
+    """A status as the carrier's word, cut at `longest`; None where it has said none, by null or by an empty text.
+
+    Raises `Unintelligible` for what is no word, with the `document` in which it stood.
+    """
+    text = read_text(value)
+    if text is None and value is not None:
+        raise Unintelligible(f"the status is no word: {as_document(value)[:200]}", raw=as_document(document))
+    return clean_text(text or "", longest).strip() or None
