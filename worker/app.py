@@ -129,6 +129,7 @@ class Application:
         await wait_for_database(self.settings, self._prepare_schema)
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
+        await self._housekeeping.refresh_gauges()  # else what is first scraped would say 0, and end alerts that last
         self.advance.turned_at = lease_clock()  # to wait for the database was no hang
         await self._server.start()
         host, port = self._server.address

@@ -1,5 +1,6 @@
 """What has to be done now and then: gauges from the database, abandoned files, and warnings about what is left over."""
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from math import inf
@@ -10,6 +11,7 @@ from worker.domain.demand import demand_of
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import LIVE_STATES, State
 from worker.domain.pacing import shortfall
+from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
 from worker.store.clock import clock_offset, differing
@@ -97,6 +99,7 @@ class Housekeeping:
                 self._note_state(state, account.address)
                 self._note_pace(account, rows, state)
         self._note_unroutable([row for row in backlog if row.account not in self._accounts])
+        self._metrics.gauges_read.set(time.time() - (self._clock() - self._counted_at))
 
     async def _read_backlog(self) -> list[Backlog]:
         """What there is to do; where that is very much, as it was up to 90 seconds ago."""
@@ -134,6 +137,8 @@ class Housekeeping:
     def _set_gauges(self, account: str, rows: list[Backlog]) -> None:
         for state in LIVE_STATES:
             self._metrics.orders.labels(account, state).set(sum(row.count for row in rows if row.state == state))
+        unknown = sum(row.count for row in rows if row.tracking_status == TrackingStatus.UNKNOWN)
+        self._metrics.orders_unknown_status.labels(account).set(unknown)
         oldest = [row.oldest_due_at.timestamp() for row in rows if row.oldest_due_at is not None]
         self._metrics.orders_due.labels(account).set(sum(row.due for row in rows))
         self._metrics.oldest_due.labels(account).set(min(oldest, default=0))
