@@ -14,6 +14,7 @@ from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
 from worker.store.clock import clock_offset, differing
 from worker.store.database import SQLITE, Database, DatabaseUnavailable
+from worker.store.durability import risks
 from worker.store.holds import NOTHING, AccountState, describe, read_accounts
 from worker.store.place import backed_up_at, settle_place
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
@@ -197,3 +198,9 @@ async def notice_restore(database: Database) -> None:
             "database_restored",
             hint="it was restored, copied or failed over: what may have been created since is looked up, or held",
         )
+
+
+async def warn_of_risks(database: Database) -> None:
+    """Say once, at the start, what the server may forget in a crash or a failover."""
+    for risk in await risks(database):
+        log.warning("database_may_forget", risk=risk)

@@ -14,6 +14,7 @@ from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
 from worker.store.claimed import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.durability import DURABLY
 from worker.store.queries import among_live
 from worker.store.tables import ReturnOrderRow
 
@@ -40,7 +41,7 @@ WITH taken AS MATERIALIZED (
 )
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease), lease_token = o.lease_token + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
 RETURNING {_POSTGRESQL_ROW}"""),
     SQLITE: text(f"""
 UPDATE return_order

@@ -20,6 +20,7 @@ from worker.domain.returns import ReturnOrder
 from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.sqlite_file import SqliteFile
@@ -35,6 +36,7 @@ class Lane:
 
 
 # ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
+# DURABLY: a token that a crash takes back would be given twice, and one holder would undo what the other has begun.
 _POSTGRESQL_CLAIM = text(f"""
 WITH lane AS (
   SELECT l.account, l.step, l.quota, l.after_due, l.after_id
@@ -51,7 +53,7 @@ WITH lane AS (
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
 RETURNING {POSTGRESQL_RETURNED},
   CASE WHEN o.next_step <> 'track' THEN CAST(o.payload AS text) END AS payload, now() AS claimed_at
 """)
@@ -71,7 +73,7 @@ WITH taken AS MATERIALIZED (
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
 RETURNING {POSTGRESQL_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed_at
 """)
 
@@ -90,7 +92,7 @@ WITH taken AS MATERIALIZED ({_SETTLE.format(now="now()")} FOR UPDATE OF r SKIP L
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
 RETURNING {POSTGRESQL_RETURNED}, CAST(o.payload AS text) AS payload, now() AS claimed_at
 """)
 
@@ -118,7 +120,7 @@ UPDATE return_order SET create_started_at = now(), first_attempt_at = coalesce(f
    AND state = 'pending' AND lease_until > clock_timestamp() + make_interval(secs => :call)
    AND {DOUBTFUL_SINCE.format("return_order")} IS NULL
    AND EXISTS (SELECT 1 FROM database_place p WHERE p.place = returns_worker_place())
-   AND id IN (SELECT r.id FROM return_order r WHERE r.id = :id FOR UPDATE SKIP LOCKED)
+   AND id IN (SELECT r.id FROM return_order r WHERE r.id = :id FOR UPDATE SKIP LOCKED) AND {DURABLY}
 RETURNING create_started_at"""),
     SQLITE: text(f"""
 UPDATE return_order

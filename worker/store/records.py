@@ -18,10 +18,12 @@ from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.decision import Decision
+from worker.domain.lifecycle import State
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.store.columns import sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database, first_line
+from worker.store.durability import DURABLY
 
 
 class CarrierRefTaken(Exception):
@@ -104,7 +106,9 @@ _SET = f"""{", ".join(f"{name} = x.{name}" for name in _VALUES)},
        updated_at = CASE WHEN NOT x.doubtful AND o.updated_at < (SELECT p.restored_at FROM database_place p)
                          THEN o.updated_at ELSE {{now}} END"""
 
-_POSTGRESQL_RECORD = text(f"""
+
+def _postgresql_record(durably: str) -> Any:
+    return text(f"""
 WITH x AS MATERIALIZED (
   SELECT * FROM json_to_recordset(CAST(:rows AS json))
     AS x({_typed(_FENCE)}, {_typed(_VALUES)}, transitions json, packages json, labels json)
@@ -113,7 +117,7 @@ WITH x AS MATERIALIZED (
 ), u AS (
   UPDATE return_order AS o SET {_SET.format(now="now()")}
     FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND o.state = x.from_state
-     AND x.id IN (SELECT free.id FROM free)
+     AND x.id IN (SELECT free.id FROM free) AND {durably}
   RETURNING o.id, o.lease_token, x.transitions, x.packages, x.labels
 ), t AS (
   INSERT INTO status_transition (return_order_id, {_names(_TRANSITION)})
@@ -133,6 +137,10 @@ WITH x AS MATERIALIZED (
   {_upsert([*_LABEL, "fetched_at"])}
 )
 SELECT id, lease_token FROM u""")
+
+
+# What is followed is asked for again when its record is lost; of everything else a creation may follow.
+_POSTGRESQL_RECORD = {True: _postgresql_record(DURABLY), False: _postgresql_record("true")}
 
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 _SQLITE_RECORD = text(f"""
@@ -265,7 +273,8 @@ def _ids(written: Iterable[_Claim]) -> set[int]:
 
 
 async def _record_postgresql(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[_Claim]:
-    written = await connection.execute(_POSTGRESQL_RECORD, {"rows": _dumped(rows, POSTGRESQL)})
+    durably = any(row["from_state"] is not State.TRACKING for row in rows)
+    written = await connection.execute(_POSTGRESQL_RECORD[durably], {"rows": _dumped(rows, POSTGRESQL)})
     return {(row.id, row.lease_token) for row in written}
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.columns import read_moment
 from worker.store.database import first_line
+from worker.store.durability import DURABLE
 from worker.store.move.rows import ACCOUNTS, TABLES, Row, Table
 from worker.store.schema import prepare_schema
 
@@ -38,6 +39,7 @@ class Target:
         """
         await prepare_schema(connection)
         await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+        await connection.execute(DURABLE)  # the file is retired for good by what this commits
         return cls((await connection.get_raw_connection()).driver_connection)
 
     async def is_free(self) -> bool:
