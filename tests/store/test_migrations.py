@@ -20,7 +20,7 @@ from worker.store import schema
 from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
 
-HEAD = "0008"
+HEAD = "0010"
 MIGRATE = """
 import asyncio, sys
 from worker.store.database import Database
@@ -175,3 +175,20 @@ async def test_the_second_schema_keeps_what_the_first_one_held(
         assert await shop.value("SELECT followed_since IS NOT NULL FROM return_order WHERE reference = 'FOLLOWED'")
         assert await shop.value("SELECT first_attempt_at IS NULL FROM return_order WHERE reference = 'NEW'")
         assert await shop.value("SELECT sum(lookups) FROM return_order") == 0
+
+
+async def test_a_row_that_is_larger_than_the_bound_of_the_tenth_schema_stays_and_can_be_changed(
+    empty_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = opened(empty_url)
+    with monkeypatch.context() as old:
+        old.setattr(schema, "_HEAD", "0008")
+        assert await migrate(database) == (None, "0008")
+    payload = '{"a": "' + "x" * 2_000_000 + '"}'
+    async with Shop.at(empty_url) as shop:
+        order_id = await insert(shop, "LARGE", payload=payload)
+        assert await migrate(database) == ("0008", HEAD)
+        await require_current(database)
+        assert (await take_one(database)).payload_unreadable is not None
+        await shop.run("UPDATE return_order SET attempts = 1, payload = payload")
+        assert len((await shop.order(order_id))["payload"]) == len(payload)

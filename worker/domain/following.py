@@ -5,7 +5,7 @@ from datetime import datetime
 from worker.domain.belonging import packages_with, strange_codes
 from worker.domain.cadence import Ladder, spoken
 from worker.domain.decision import Decision, StepOutcome, Transition
-from worker.domain.errors import ErrorCode
+from worker.domain.errors import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, Tracked
 from worker.domain.policy import LOST_AFTER
@@ -129,8 +129,8 @@ def _beginning(order: ReturnOrder) -> str:
 
 
 def _with_labels(order: ReturnOrder, seen: Tracked, now: datetime) -> ReturnOrder:
-    """Labels that appeared since are sought from now on; but not again one that killed its workers."""
-    if order.label_error_code is ErrorCode.WORKER_CRASHED:
+    """Labels that appeared since are sought from now on; but not again one that was set aside."""
+    if order.label_error_code in SET_ASIDE:
         return order
     if seen.update.status is TrackingStatus.PENDING:  # no shipment, so no label: one that a person resolved seeks it
         return order._replace(label_due_at=None, label_error_code=None, label_error_message=None)

@@ -1,7 +1,7 @@
 """The PostgreSQL side of a move: one transaction that makes the schema where there is none, and takes in every row.
 
 COPY keeps ids and fires two triggers: one looks each return up in the archive, one wakes the workers, once, with the
-commit. Each row is read back in the same transaction and compared with what it was given.
+commit. The third, which bounds new payloads, is switched off meanwhile. Each row is read back in the same transaction and compared with what it was given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ from worker.store.schema import prepare_schema
 # of an index on a reference. Anything else is no fault of a row.
 _OF_A_ROW = ("22", "23", "54")
 _LOCK_TIMEOUT = "3s"  # how long somebody else's transaction there is waited for
+_BOUND = "return_order_payload_size_insert"
 _LARGEST_ID = (1 << 63) - 1
 
 
@@ -50,6 +51,8 @@ class Target:
         if await self._is_empty():
             names = ", ".join(table.name for table in TABLES)
             await self._driver.execute(f"LOCK TABLE {names}, database_place IN ACCESS EXCLUSIVE MODE")
+            # A payload that was there before its bound was is kept, and set aside when a worker takes it.
+            await self._driver.execute(f"ALTER TABLE return_order DISABLE TRIGGER {_BOUND}")
         return await self._is_empty()
 
     async def _is_empty(self) -> bool:
@@ -107,6 +110,7 @@ class Target:
             following = min(max(used, here or 0) + 1, _LARGEST_ID)
             # Not setval, which no roll-back takes back.
             await self._driver.execute(f"ALTER TABLE {table} ALTER COLUMN id RESTART WITH {following}")
+        await self._driver.execute(f"ALTER TABLE return_order ENABLE TRIGGER {_BOUND}")
         await self._driver.execute(
             "UPDATE database_place SET place = returns_worker_place(), restored_at = $1, moved_to = NULL", restored_at
         )
