@@ -97,6 +97,8 @@ def show(
         async with opened_database(settings, only_to_read=True) as database:
             history = await _history_of(database, await the_return(database, reference, account))
             state = (await read_accounts(database)).get(history.order.account)
+        if history.payload_unreadable is not None:
+            say(shown(f"note: its payload cannot be shown: {history.payload_unreadable}"))
         if as_json:
             typer.echo(json.dumps(_history_as_json(history), indent=2))
             return
@@ -144,6 +146,12 @@ async def _history_of(database: Database, found: ReturnOrderRow | Archived) -> H
     if isinstance(found, ReturnOrderRow):
         return await read_history(database, found)
     since = f"{found.archived_at:%Y-%m-%d %H:%M:%S} UTC"
+    if found.unreadable is not None:
+        fail(
+            shown(
+                f"error: {found.reference!r} was archived at {since}; its document cannot be read: {found.unreadable}"
+            )
+        )
     if found.history is None:
         fail(shown(f"error: {found.reference!r} was archived at {since}, and its document emptied since"))
     say(shown(f"note: {found.reference!r} was archived at {since}; this is how it was then"))
@@ -157,6 +165,8 @@ async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow
         fail(f"error: account {order.account!r} is not configured", Exit.BAD_CONFIGURATION)
     await refuse_if_held(database, order.account)
     history = await read_history(database, order)
+    if history.payload_unreadable is not None:
+        fail(shown(f"error: the payload of {order.reference!r} cannot be read: {history.payload_unreadable}"))
     claimed = ReturnOrder(
         id=order.id,
         account=order.account,

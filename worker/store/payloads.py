@@ -57,6 +57,12 @@ async def read_payloads(database: Database, taken: Sequence[Claimed]) -> list[Cl
     return [_with(each, found.get(each.order.id)) for each in taken]
 
 
+async def read_payload(database: Database, order_id: int) -> tuple[str | None, str | None]:
+    """The payload of one return as JSON text, or why it cannot be read."""
+    found = (await _read(database, [order_id])).get(order_id)
+    return (None, found.why) if isinstance(found, _Unreadable) else (found, None)
+
+
 def _needs_payload(each: Claimed) -> bool:
     order = each.order
     goes_on = order.state in (State.PENDING, State.TRACKING) and order.claims <= MAX_CLAIMS

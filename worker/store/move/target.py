@@ -1,7 +1,8 @@
 """The PostgreSQL side of a move: one transaction that makes the schema where there is none, and takes in every row.
 
 COPY keeps ids and fires two triggers: one looks each return up in the archive, one wakes the workers, once, with the
-commit. The third, which bounds new payloads, is switched off meanwhile. Each row is read back in the same transaction and compared with what it was given.
+commit. The third, which bounds new payloads, is switched off meanwhile. Each row is read back in the same transaction
+and compared with what it was given.
 """
 
 from collections.abc import Mapping, Sequence
