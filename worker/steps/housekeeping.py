@@ -89,9 +89,12 @@ class Housekeeping:
         said = {name: describe(states[name]) for name in self._accounts if name in states}
         self.waits = {name: reason for name, reason in said.items() if reason != NOTHING}
         unreadable = self._key_problems()
+        by_name: dict[str, list[Backlog]] = {}
+        for row in backlog:
+            by_name.setdefault(row.account, []).append(row)
         for name, account in self._accounts.items():
             self._metrics.key_unreadable.labels(name).set(name in unreadable)
-            rows, state = [row for row in backlog if row.account == name], states.get(name)
+            rows, state = by_name.get(name, []), states.get(name)
             self._set_gauges(name, rows)
             if state is not None:
                 self._note_state(state, account.address)
