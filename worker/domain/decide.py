@@ -206,6 +206,8 @@ def scheduled(order: ReturnOrder) -> ReturnOrder:
     if order.state is not State.TRACKING:
         return order._replace(due_at=None, claims=0)
     label, track = order.label_due_at, order.track_due_at or order.due_at
+    if order.cancel_requested_at is not None:  # whichever step it is claimed for, the withdrawal comes first
+        label = None
     if label is not None and (track is None or label <= track):
         return order._replace(next_step=Step.LABEL, due_at=label, claims=0)
     return order._replace(next_step=Step.TRACK, due_at=track, claims=0)
