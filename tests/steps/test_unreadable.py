@@ -1,6 +1,7 @@
 """A row that cannot be read is set aside for a person; the others go on, and nothing of it is lost or written over."""
 
 import asyncio
+import time
 import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.databases import elsewhere, migrated, on_sqlite
+from tests.databases import elsewhere, migrated, on_postgresql, on_sqlite
 from tests.postgres import PostgresServer
 from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from tests.store.rows import LEASE
@@ -213,3 +214,45 @@ async def test_a_claim_reads_no_more_than_its_bound(
     assert sum(each.order.payload_unreadable is not None for each in taken) == 3
     assert 10 <= sum(each.order.payload is not None for each in taken) <= 12
     assert peak < 4_000_000
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("own_database")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "jsonb_build_object('a', repeat(chr(1), 200000000))",  # its text has 1.2 GB
+        "jsonb_build_object('a', (SELECT jsonb_agg(1e131071) FROM generate_series(1, 9000)))",  # the same, in 110 kB
+    ],
+    ids=["control characters", "numbers"],
+)
+@on_postgresql
+async def test_what_the_server_itself_cannot_write_out_is_set_aside(
+    database: Database, shop: Shop, tmp_path: Path, payload: str
+) -> None:
+    loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
+    await shop.run("SET session_replication_role = replica")
+    for number in range(3):
+        await shop.run(f"INSERT INTO return_order (reference, payload) VALUES ('LARGE-{number}', {payload})")
+    await loop.insert("R-1")
+    rows = await (await _worked_off(database, tmp_path)).rows("reference, state, error_code, claims")
+    assert _ends(rows) == {"LARGE-0": PARKED, "LARGE-1": PARKED, "LARGE-2": PARKED, "R-1": MADE}
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("own_database")
+@on_postgresql
+async def test_twelve_rows_of_sixty_megabytes_take_neither_memory_nor_time(database: Database, shop: Shop) -> None:
+    """They took 1.6 GB and a minute, of everybody."""
+    await shop.run("SET session_replication_role = replica")
+    await shop.run(
+        "INSERT INTO return_order (reference, payload)"
+        " SELECT 'LARGE-' || n, jsonb_build_object('a', repeat('x' || n, 30000000)) FROM generate_series(1, 12) n"
+    )
+    tracemalloc.start()
+    began = time.monotonic()
+    taken = await read_payloads(database, await claim(database, [Lane("default", Step.CREATE, 12)], "w", LEASE))
+    assert time.monotonic() - began < 10
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+    assert [each.order.payload_unreadable for each in taken] == [payloads.TOO_LARGE] * 12
