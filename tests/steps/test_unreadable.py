@@ -22,6 +22,7 @@ from worker.store import payloads
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.payloads import LARGEST_PAYLOAD, read_payloads
+from worker.store.queries import find_orders
 
 LARGE = '{"customer": "' + "x" * LARGEST_PAYLOAD + '"}'
 ME = Person("me")
@@ -189,6 +190,7 @@ async def test_a_byte_that_is_no_utf_8_stops_nobody(postgres_server: PostgresSer
             await shop.run(statement)
     database = Database(url)
     rows = await (await _worked_off(database, tmp_path)).rows("state, error_code")
+    assert [order.reference for order in await find_orders(database)] == ["(id 2)", "R-1"]
     await database.close()
     assert [(row["state"], row["error_code"]) for row in rows] == [MADE, PARKED]
     postgres_server.drop_database(url)
