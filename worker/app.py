@@ -30,7 +30,7 @@ from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, 
 from worker.steps.accounts import Account
 from worker.steps.activity import activity
 from worker.steps.advance import Advance
-from worker.steps.housekeeping import Housekeeping, notice_restore
+from worker.steps.housekeeping import Housekeeping, notice_restore, warn_of_risks
 from worker.steps.leases import Timing
 from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
@@ -260,6 +260,7 @@ class Application:
         await require_not_moved(self.database)
         await require_same_time(self.database)
         await notice_restore(self.database)
+        await warn_of_risks(self.database)
 
     async def _check_labels(self) -> None:
         try:

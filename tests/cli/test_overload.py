@@ -18,7 +18,7 @@ def test_check_warns_of_returns_that_ask_for_more_than_the_limit(folder: Path, f
         configured(folder, text.replace("[accounts.default]", f"[accounts.default]\nrate_per_minute = {rate}"))
         done = called("check")
         assert done.exit_code == 0, done.output
-        warnings.append([line for line in done.stderr.splitlines() if line.startswith("warning")])
+        warnings.append([line for line in done.stderr.splitlines() if line.startswith("warning  account")])
     assert warnings[1:] == [[], []]
     (warning,) = warnings[0]
     assert (

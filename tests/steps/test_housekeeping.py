@@ -7,15 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from tests.databases import on_postgresql
 from tests.steps.scripted import POLICY, Loop, ScriptedCarrier, make_loop
 from worker.domain.demand import polls_per_minute
 from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
 from worker.labels import FileLabelStore, LabelMissing, LabelName, aside
 from worker.steps import housekeeping
-from worker.steps.housekeeping import Housekeeping
+from worker.steps.housekeeping import Housekeeping, warn_of_risks
 from worker.store.accounts import database_now
 from worker.store.database import Database, DatabaseUnavailable
 from worker.store.holds import change_health, hold_by_hand, hold_creations
@@ -251,3 +253,13 @@ async def test_refused_labels_are_tidied_once_an_hour_and_a_store_that_fails_in_
         await housekeeping.tidy()
     assert [line["event"] for line in logged] == ["refused_labels_not_tidied"]
     assert not loop.metrics.registry.get_sample_value("returns_worker_storage_errors_total", {"operation": "labels"})
+
+
+@on_postgresql
+async def test_a_start_says_what_the_server_may_forget(database: Database) -> None:
+    """The tests' own server does without fsync."""
+    async with database.reading() as connection:
+        off = (await connection.execute(text("SELECT current_setting('fsync') = 'off'"))).scalar_one()
+    with capture_logs() as lines:
+        await warn_of_risks(database)
+    assert any(line["event"] == "database_may_forget" and "fsync is off" in line["risk"] for line in lines) == off

@@ -15,6 +15,7 @@ from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.durability import risks
 from worker.store.encoding import limited_encoding
 from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.moved import retirement
@@ -109,6 +110,8 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
                     f"database: its encoding is {encoding}, and answers with letters beyond it are recorded in part:"
                     " make a database with ENCODING 'UTF8' and move this one's rows there"
                 )
+            for risk in await risks(database):
+                findings.warn(f"database: {risk}")
             backlog = await read_backlog(database)
             _check_accounts_of_rows(settings, backlog, findings)
             await _check_holds(settings, database, findings)

@@ -16,6 +16,7 @@ from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
 from worker.store.clock import clock_offset, differing
 from worker.store.database import SQLITE, Database, DatabaseUnavailable
+from worker.store.durability import risks
 from worker.store.holds import NOTHING, AccountState, describe, read_accounts
 from worker.store.place import backed_up_at, settle_place
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
@@ -91,9 +92,12 @@ class Housekeeping:
         said = {name: describe(states[name]) for name in self._accounts if name in states}
         self.waits = {name: reason for name, reason in said.items() if reason != NOTHING}
         unreadable = self._key_problems()
+        by_name: dict[str, list[Backlog]] = {}
+        for row in backlog:
+            by_name.setdefault(row.account, []).append(row)
         for name, account in self._accounts.items():
             self._metrics.key_unreadable.labels(name).set(name in unreadable)
-            rows, state = [row for row in backlog if row.account == name], states.get(name)
+            rows, state = by_name.get(name, []), states.get(name)
             self._set_gauges(name, rows)
             if state is not None:
                 self._note_state(state, account.address)
@@ -218,3 +222,9 @@ async def notice_restore(database: Database) -> None:
             "database_restored",
             hint="it was restored, copied or failed over: what may have been created since is looked up, or held",
         )
+
+
+async def warn_of_risks(database: Database) -> None:
+    """Say once, at the start, what the server may forget in a crash or a failover."""
+    for risk in await risks(database):
+        log.warning("database_may_forget", risk=risk)

@@ -22,6 +22,7 @@ _SAID = frozenset(
         ErrorCode.LABEL_UNUSABLE,
         ErrorCode.LABEL_NOT_STORED,
         ErrorCode.WORKER_CRASHED,
+        ErrorCode.UNREADABLE_ROW,
     }
 )
 

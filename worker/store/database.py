@@ -18,6 +18,7 @@ from sqlalchemy import URL, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
+from worker.store.columns import read_document
 from worker.store.sqlite_file import SqliteFile
 
 POSTGRESQL: Final = "postgresql"
@@ -277,6 +278,7 @@ def _postgresql(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=_COMMAND_TIMEOUT,
         hide_parameters=True,  # an error must not quote a customer
+        json_deserializer=read_document,
     )
 
 
