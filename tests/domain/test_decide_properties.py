@@ -230,7 +230,7 @@ def test_what_says_retry_or_wait_is_not_due_again_at_once() -> None:
 def test_a_failure_counts_for_the_circuit_once_for_each_return_whatever_was_done() -> None:
     """A withdrawal has the poll's clock and the poll's count, also where its row was claimed for a label."""
     for before, outcome in every_meeting():
-        if is_well(outcome) is not False:
+        if is_well(before, outcome) is not False:
             continue
         first = before._replace(attempts=0, failing_since=None, label_attempts=0)
         closed = Health(ramp=Ramp(64, NOW, NOW))
