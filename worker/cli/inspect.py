@@ -13,7 +13,7 @@ from rich.text import Text
 
 from worker.cli.carrier import opened_carrier, refuse_if_held
 from worker.cli.context import logs_for, opened_database, run, settings_of, the_order, the_return
-from worker.cli.talk import MOST, Exit, fail, say, shown
+from worker.cli.talk import MOST, Exit, answer, fail, say, shown
 from worker.configured import fingerprint_of, policy_of
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, LabelReady
@@ -61,7 +61,7 @@ def list_returns(
             say(shown(f"account {account} is not configured here, and has no returns"))
         if as_json:
             for order in orders:
-                typer.echo(json.dumps(_plain(order, without=("payload",))))
+                answer(json.dumps(_plain(order, without=("payload",))))
             return
         print_table(
             ("reference", "account", "state", "tracking", "carrier says", "carrier ref", "due", "error"),
@@ -98,7 +98,7 @@ def show(
             history = await _history_of(database, await the_return(database, reference, account))
             state = (await read_accounts(database)).get(history.order.account)
         if as_json:
-            typer.echo(json.dumps(_history_as_json(history), indent=2))
+            answer(json.dumps(_history_as_json(history), indent=2))
             return
         print_history(history)
         if settings.accounts and history.order.account not in settings.accounts:

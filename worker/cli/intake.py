@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.context import logs_for, opened_database, run, settings_of
-from worker.cli.talk import fail, say
+from worker.cli.talk import answer, fail, say
 from worker.store.intake import AlreadyThere, NewReturn, insert_returns
 
 
@@ -40,7 +40,7 @@ def add(
                 count = await insert_returns(database, returns, skip_existing=skip_existing)
             except AlreadyThere as error:
                 fail(f"error: {error}; nothing was inserted (--skip-existing leaves them alone)")
-        typer.echo(f"{count} {'return' if count == 1 else 'returns'} inserted")
+        answer(f"{count} {'return' if count == 1 else 'returns'} inserted")
 
     run(work)
 
