@@ -10,6 +10,7 @@ from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
+from worker.domain.verdicts import in_our_words
 from worker.telemetry.metrics import Metrics
 
 _QUIET = frozenset({StepOutcome.UNCHANGED, StepOutcome.WAITING})
@@ -43,6 +44,11 @@ class Report:
         if label_failed and after.label_error_code is ErrorCode.LABEL_NOT_STORED:
             self._metrics.storage_errors.labels("labels").inc()
             log.warning("label_store_failed", order_id=before.id, error=after.label_error_message)
+        code, message = (
+            (after.label_error_code, after.label_error_message)
+            if label_failed
+            else (after.error_code, after.error_message)
+        )
         line = {
             "order_id": before.id,
             "reference": before.reference,
@@ -53,7 +59,8 @@ class Report:
             "tracking_status": after.tracking_status.value if after.tracking_status else None,
             "carrier_status": after.carrier_status,
             "carrier_ref": after.carrier_ref,
-            "error_code": after.label_error_code if label_failed else after.error_code,
+            "error_code": code,
+            "why": in_our_words(message) if message and code is not ErrorCode.INVALID_PAYLOAD else None,
             "due_at": after.due_at,
         }
         if decision.outcome in _QUIET:
