@@ -27,7 +27,7 @@ class Unwritable(Exception):
 class _Results(io.FileIO):
     """Stdout: an error of it is told apart from every other OSError, whoever was writing."""
 
-    def write(self, content: "bytes") -> int:  # type: ignore[override]
+    def write(self, content: bytes) -> int:  # type: ignore[override]
         try:
             return super().write(content)
         except OSError as error:
@@ -37,7 +37,7 @@ class _Results(io.FileIO):
 class _Messages(io.FileIO):
     """Stderr: what it does not take is lost, which is no reason to stop working."""
 
-    def write(self, content: "bytes") -> int:  # type: ignore[override]
+    def write(self, content: bytes) -> int:  # type: ignore[override]
         try:
             return super().write(content)
         except OSError:
