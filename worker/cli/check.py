@@ -8,7 +8,7 @@ import typer
 from worker.carriers.port import CarrierError
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.overload import overloads
-from worker.cli.talk import Exit, say, shown
+from worker.cli.talk import Exit, answer, say, shown
 from worker.configured import Kinship, open_account
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
@@ -33,7 +33,7 @@ def check(
     async def work() -> None:
         settings = settings_of(context)
         if show_settings:
-            typer.echo(show(settings))
+            answer(show(settings))
         logs_for(settings)
         settings_of(context, need_keys=True)
         findings = Findings()

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.context import logs_for, opened_database, run, settings_of, the_return
-from worker.cli.talk import MOST, fail, say, shown
+from worker.cli.talk import MOST, answer, fail, say, shown
 from worker.domain.errors import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.payload import read_parties
@@ -53,7 +53,7 @@ def list_returns(
             say(shown(f"account {account} is not configured here, and has no returns"))
         if as_json:
             for order in orders:
-                typer.echo(json.dumps(_plain(order, without=("payload",))))
+                answer(json.dumps(_plain(order, without=("payload",))))
             return
         print_table(
             ("reference", "account", "state", "tracking", "carrier says", "carrier ref", "due", "error"),
@@ -92,7 +92,7 @@ def show(
         if history.payload_unreadable is not None:
             say(shown(f"note: its payload cannot be shown: {history.payload_unreadable}"))
         if as_json:
-            typer.echo(json.dumps(_history_as_json(history), indent=2))
+            answer(json.dumps(_history_as_json(history), indent=2))
             return
         print_history(history)
         if settings.accounts and history.order.account not in settings.accounts:

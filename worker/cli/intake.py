@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.context import logs_for, opened_database, run, settings_of
-from worker.cli.talk import fail, say
+from worker.cli.talk import answer, fail, say
 from worker.store.columns import why_unreadable
 from worker.store.intake import AlreadyThere, NewReturn, PayloadRefused, insert_returns
 
@@ -43,7 +43,7 @@ def add(
                 fail(f"error: {error}; nothing was inserted")
             except AlreadyThere as error:
                 fail(f"error: {error}; nothing was inserted (--skip-existing leaves them alone)")
-        typer.echo(f"{count} {'return' if count == 1 else 'returns'} inserted")
+        answer(f"{count} {'return' if count == 1 else 'returns'} inserted")
 
     run(work)
 

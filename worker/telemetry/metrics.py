@@ -117,6 +117,9 @@ class Metrics:
             "unknown_label_codes_total", "Label codes that a status named and no creation brought.", "account"
         )
         self.leases_lost = self._counter("leases_lost_total", "Results dropped because another worker had the return.")
+        self.log_lines_dropped = self._counter(
+            "log_lines_dropped_total", "Lines of the log that nobody took in time, or that could not be written."
+        )
         self.storage_errors = self._counter(
             "storage_errors_total", "Tries at the database or the label store that failed.", "operation"
         )
