@@ -39,7 +39,13 @@ def _carrier_fault(chance: random.Random) -> Fault:
     processed = chance.random() < 0.5
     return chance.choice(
         [
-            *(cut(processed), hang(processed), garbage(processed), html(process=processed), server_error(process=processed)),
+            *(
+                cut(processed),
+                hang(processed),
+                garbage(processed),
+                html(process=processed),
+                server_error(process=processed),
+            ),
             *(truncated(), busy(1), throttled(1)),
             # What the real world brought: a front that passes a request on and answers for itself, long headers, and an
             # answer that comes once more, when the next question has been asked.
