@@ -21,6 +21,7 @@ from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RET
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.holds import HEALTH, read_health
+from worker.store.leases import is_free
 from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.sqlite_file import SqliteFile
 
@@ -45,7 +46,7 @@ WITH lane AS (
     SELECT r.id FROM return_order r
      WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= now()
        AND (r.due_at, r.id) > (lane.after_due, lane.after_id)
-       AND (r.lease_until IS NULL OR r.lease_until < now())
+       AND {is_free(POSTGRESQL, "r")}
      ORDER BY r.due_at, r.id LIMIT lane.quota FOR UPDATE SKIP LOCKED) due
 )
 UPDATE return_order AS o
@@ -82,11 +83,11 @@ _SETTLE = """SELECT r.id FROM (
      WHERE l.account = :account AND l.next_step = 'create' AND l.due_at <= {now}
      ORDER BY l.due_at DESC, l.id DESC LIMIT 1000) AS last JOIN return_order r ON r.id = last.id
    WHERE (r.create_started_at IS NOT NULL OR r.cancel_requested_at IS NOT NULL) AND r.claims = 0
-     AND (r.lease_until IS NULL OR r.lease_until < {now})
+     AND {free}
    ORDER BY r.due_at, r.id LIMIT :quota"""
 
 _POSTGRESQL_SETTLE = text(f"""
-WITH taken AS MATERIALIZED ({_SETTLE.format(now="now()")} FOR UPDATE OF r SKIP LOCKED)
+WITH taken AS MATERIALIZED ({_SETTLE.format(now="now()", free=is_free(POSTGRESQL, "r"))} FOR UPDATE OF r SKIP LOCKED)
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
@@ -99,7 +100,7 @@ _SQLITE_SETTLE = text(f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
- WHERE id IN ({_SETTLE.format(now=_SQLITE_NOW)})
+ WHERE id IN ({_SETTLE.format(now=_SQLITE_NOW, free=is_free(SQLITE, "r"))})
 RETURNING {SQLITE_RETURNED}, payload, {_SQLITE_NOW} AS claimed_at""")
 _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
@@ -136,8 +137,9 @@ _RAMP = {
 }
 _IN_FLIGHT = {
     dialect: text(f"""SELECT count(*) FROM (
-      SELECT r.lease_until FROM return_order r WHERE r.account = :name AND r.next_step = 'create' AND r.due_at <= {now}
-       ORDER BY r.due_at, r.id LIMIT 1000) first WHERE first.lease_until >= {now}""")
+      SELECT {is_free(dialect, "r")} AS free FROM return_order r
+       WHERE r.account = :name AND r.next_step = 'create' AND r.due_at <= {now}
+       ORDER BY r.due_at, r.id LIMIT 1000) first WHERE NOT first.free""")
     for dialect, now in ((POSTGRESQL, "now()"), (SQLITE, _SQLITE_NOW))
 }
 
@@ -324,7 +326,7 @@ def _sqlite_claim(lanes: Sequence[Lane], owner: str, lease: timedelta) -> tuple[
     for index, lane in enumerate(lanes):
         selects.append(f"""SELECT id FROM (SELECT id FROM return_order
      WHERE account = :account{index} AND next_step = :step{index} AND due_at <= {_SQLITE_NOW}
-       AND (lease_until IS NULL OR lease_until < {_SQLITE_NOW})
+       AND {is_free(SQLITE)}
      ORDER BY due_at, id LIMIT :quota{index})""")
         parameters |= {f"account{index}": lane.account, f"step{index}": lane.step, f"quota{index}": lane.quota}
     union = " UNION ALL ".join(selects)
