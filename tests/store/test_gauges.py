@@ -9,6 +9,7 @@ from tests.store.shop import Shop
 from worker.domain.policy import Policy
 from worker.labels import FileLabelStore
 from worker.steps.accounts import Account
+from worker.steps.clock import ClockWatch
 from worker.steps.housekeeping import Housekeeping
 from worker.steps.meter import Meter
 from worker.store.database import Database
@@ -27,7 +28,13 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
     meter = Meter(database, "default", None, time.monotonic)
     account = Account("default", ScriptedCarrier(), Policy(), 20.0, 8, meter, lambda: "")
     await Housekeeping(
-        database, FileLabelStore(tmp_path), metrics, {"default": account}, dict, time.monotonic
+        database,
+        FileLabelStore(tmp_path),
+        metrics,
+        {"default": account},
+        dict,
+        time.monotonic,
+        ClockWatch(time.monotonic, {}),
     ).refresh_gauges()
 
     def value(name: str, **labels: str) -> float | None:

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from worker.carriers.port import (
     Page,
     Refused,
     Unintelligible,
+    utc_now,
 )
 from worker.carriers.returnpilot.answers import (
     own_order,
@@ -54,20 +55,19 @@ _MOST_PAGES = 200  # of a look-up: 10,000 orders in the time of one creation are
 _LISTED_BYTES = 10_000_000  # 50 orders of 100 items each
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class ReturnPilot:
-    """One organisation's account; `clock` tells when a link, with `link_grace` on top, has run out."""
+    """One organisation's account; `clock` tells when a link, with `link_grace` on top, has run out.
+
+    It says None while it is not to be believed; then none has.
+    """
 
     edge: HttpEdge
     statuses: StatusMap
     label_hosts: tuple[str, ...] = ()
     max_label_bytes: int = 20_000_000
     link_grace: timedelta = timedelta(hours=24)
-    clock: Callable[[], datetime] = field(default=_utc_now)
+    clock: Callable[[], datetime | None] = utc_now
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""
