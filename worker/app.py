@@ -30,7 +30,8 @@ from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, 
 from worker.steps.accounts import Account
 from worker.steps.activity import activity
 from worker.steps.advance import Advance
-from worker.steps.housekeeping import Housekeeping, notice_restore, warn_of_risks
+from worker.steps.clock import ClockWatch
+from worker.steps.housekeeping import Housekeeping, notice_restore, take_over, warn_of_risks
 from worker.steps.leases import Timing
 from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
@@ -72,7 +73,9 @@ class Application:
         self._labels = open_label_store(settings.labels.store)
         self._keys = {name: key_source(settings, name) for name in settings.accounts}
         self._kinship = Kinship(settings, self._keys, lease_clock)
-        self._accounts = {name: self._account(name, redactor) for name in settings.accounts}
+        self._accounts: dict[str, Account] = {}
+        self._timewatch = ClockWatch(lease_clock, self._accounts)
+        self._accounts |= {name: self._account(name, redactor) for name in settings.accounts}
         self._expect_series()
         self._report = report = Report(self.metrics)
         self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
@@ -85,10 +88,11 @@ class Application:
             owner=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
             timing=Timing(settings.worker.lease.total_seconds(), settings.worker.tick.total_seconds()),
             clock=lease_clock,
+            watch=self._timewatch,
             chance=random.random,
         )
         self._housekeeping = Housekeeping(
-            self.database, self._labels, self.metrics, self._accounts, self._key_problems, lease_clock
+            self.database, self._labels, self.metrics, self._accounts, self._key_problems, lease_clock, self._timewatch
         )
         self._ticks = Ticks()
         self._turn_limit = settings.worker.tick.total_seconds() + _SLOW_STATEMENTS * self.database.patience
@@ -107,7 +111,7 @@ class Application:
         )
         self._writing: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._timewatching: asyncio.Task[None] | None = None
 
     def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
         self._report.recorded(before, decision)
@@ -136,7 +140,7 @@ class Application:
         log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
         self._writing = asyncio.create_task(self._recorder.run())
         if self.settings.database.can_wake:
-            self._watching = asyncio.create_task(self._watch())
+            self._timewatching = asyncio.create_task(self._watch())
         worker_settings = self.settings.worker
         self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.advance.wake)
         self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
@@ -185,10 +189,10 @@ class Application:
         log.info("stopped")
 
     async def _close(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        if self._timewatching is not None:
+            self._timewatching.cancel()
             with suppress(asyncio.CancelledError):
-                await self._watching
+                await self._timewatching
         if self._writing is not None:
             await self._ticks.stop()
             self._writing.cancel()
@@ -221,7 +225,7 @@ class Application:
         current = _redacted(key, redactor)
         pace, shared = pace_of(self.settings, name), partial(self._kinship.shared, name)
         meter = Meter(self.database, name, pace, lease_clock, shared)
-        carrier = open_account(self.settings, name, current, self._observer(name), meter)
+        carrier = open_account(self.settings, name, current, self._observer(name), meter, self._timewatch.now)
         return Account(
             name=name,
             carrier=carrier,
@@ -261,6 +265,7 @@ class Application:
         await require_same_time(self.database)
         await notice_restore(self.database)
         await warn_of_risks(self.database)
+        await take_over(self.database, self._timewatch)
 
     async def _check_labels(self) -> None:
         try:

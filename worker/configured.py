@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from worker.carriers.http import Observer
 from worker.carriers.links import origin_of
-from worker.carriers.port import Carrier, Pacer
+from worker.carriers.port import Carrier, Pacer, utc_now
 from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_searchable, open_carrier, statuses_of
 from worker.domain.cadence import Daytime, Ladder
 from worker.domain.health import Breaker
@@ -27,9 +27,14 @@ _SHARED = (
 
 
 def open_account(
-    settings: Settings, name: str, key: Callable[[], str], observe: Observer, pacer: Pacer | None = None
+    settings: Settings,
+    name: str,
+    key: Callable[[], str],
+    observe: Observer,
+    pacer: Pacer | None = None,
+    clock: Callable[[], datetime | None] = utc_now,
 ) -> Carrier:
-    """The adapter of one configured account; raises `ConfigurationError`."""
+    """The adapter of one configured account; `clock` None: it judges no age. Raises `ConfigurationError`."""
     account = settings.accounts[name]
     config = AccountConfig(
         carrier=account.carrier,
@@ -45,6 +50,7 @@ def open_account(
         status_map=_status_map(settings, name),
         reject_past_pickup=account.reject_past_pickup,
         link_grace=account.link_grace,
+        clock=clock,
     )
     try:
         return open_carrier(config, observe, pacer=pacer)

@@ -71,11 +71,15 @@ def backlog() -> list[Any]:
         ),
         lines(
             "Due now and held by nobody",
-            {"{{account}}": largest("orders_due"), "unroutable": largest("orders_unroutable", "job", where=JOB)},
+            {
+                "{{account}}": largest("orders_due"),
+                "unroutable": largest("orders_unroutable", "job", where=JOB),
+                "stranded": largest("orders_stranded", "job", where=JOB),
+            },
             unit="none",
             says="Near 0 on a healthy worker. Growing: more is due than is done. unroutable: the account is not "
-            "configured.",
-            alerts=["ReturnsOldestDueTooOld", "ReturnsUnroutable"],
+            "configured. stranded: put off by a clock that was wrong.",
+            alerts=["ReturnsOldestDueTooOld", "ReturnsUnroutable", "ReturnsStranded"],
         ),
         lines(
             "Created per minute",

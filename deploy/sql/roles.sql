@@ -69,7 +69,7 @@ GRANT INSERT ON status_transition, package, label, carrier_account TO returns_wo
 GRANT UPDATE ON package, label, carrier_account TO returns_worker;
 GRANT UPDATE (account) ON archived_return TO returns_worker;
 GRANT DELETE ON carrier_account TO returns_worker;  -- `accounts rename`, `accounts retire`
-GRANT UPDATE (place, creations, restored_at) ON database_place TO returns_worker;
+GRANT UPDATE (place, creations, restored_at, clock_seen_at, clock_doubted_since) ON database_place TO returns_worker;
 GRANT EXECUTE ON FUNCTION returns_worker_place() TO returns_worker;
 
 DO $$

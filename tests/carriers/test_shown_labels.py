@@ -1,11 +1,9 @@
 """A label whose address was just shown is fetched by it, without asking for the order once more."""
 
-from datetime import timedelta
-
 import httpx
 import pytest
 
-from tests.carriers.pilot import NOW, at_carrier, document, listed, piloting, shipment
+from tests.carriers.pilot import at_carrier, document, listed, piloting, shipment
 from worker.carriers.port import Throttled, Unintelligible
 from worker.carriers.returnpilot.links import ShownLinks
 
@@ -91,8 +89,10 @@ async def test_an_address_that_works_no_more_costs_one_request_and_no_failure(st
 @pytest.mark.parametrize(("minutes", "requests"), [(5, 2), (5.1, 3)])
 async def test_an_address_is_kept_for_some_minutes(minutes: float, requests: int) -> None:
     async with piloting(answering()) as pilot:
+        now = [0.0]
+        object.__setattr__(pilot.carrier, "shown", ShownLinks(lambda: now[0]))
         await pilot.track()
-        object.__setattr__(pilot.carrier, "clock", lambda: NOW + timedelta(minutes=minutes))
+        now[0] = minutes * 60
         await pilot.label()
     assert len(pilot.requests) == requests
 
@@ -100,7 +100,7 @@ async def test_an_address_is_kept_for_some_minutes(minutes: float, requests: int
 async def test_a_carrier_that_turns_us_away_is_heard_at_a_kept_address_too() -> None:
     busy = httpx.Response(429, headers={"Retry-After": "60"})
     async with piloting(answering(busy), base_url="https://provider.com") as pilot:
-        pilot.carrier.shown.keep(at_carrier(), {1: "https://provider.com/1"}, NOW)
+        pilot.carrier.shown.keep(at_carrier(), {1: "https://provider.com/1"})
         with pytest.raises(Throttled):
             await pilot.label()
     assert pilot.sent == ["GET /1"]
@@ -115,13 +115,15 @@ async def test_an_address_in_another_order_s_document_is_never_kept() -> None:
 
 
 def test_no_more_addresses_are_kept_than_there_is_room_for() -> None:
-    links = ShownLinks()
+    now = [0.0]
+    links = ShownLinks(lambda: now[0])
     for number in range(1, 1501):
-        links.keep(at_carrier(carrier_ref=f"{number}"), {1: "https://provider.com/1"}, NOW)
+        links.keep(at_carrier(carrier_ref=f"{number}"), {1: "https://provider.com/1"})
     assert len(links._shown) == 1000
-    links.keep(at_carrier(carrier_ref="2000"), {1: "https://provider.com/1"}, NOW + timedelta(minutes=6))
+    now[0] = 360.0
+    links.keep(at_carrier(carrier_ref="2000"), {1: "https://provider.com/1"})
     assert list(links._shown) == ["2000"]
-    links.keep(at_carrier(carrier_ref="2001"), {1: "https://provider.com/" + "x" * 5000}, NOW + timedelta(minutes=6))
+    links.keep(at_carrier(carrier_ref="2001"), {1: "https://provider.com/" + "x" * 5000})
     assert list(links._shown) == ["2000"]
 
 

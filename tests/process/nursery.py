@@ -47,13 +47,15 @@ class Child:
 class Nursery:
     """The process that forks, and who came of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = {**os.environ, **(environ or {})}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.process.nursery"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[2],
+            env=self._environ,
         )
         self._children: dict[int, Child] = {}
         self._born: queue.Queue[Child] = queue.Queue()
@@ -73,7 +75,7 @@ class Nursery:
         asked = {
             "arguments": arguments,
             "streams": [None if file is None else str(file) for file in (input, output, errors)],
-            "environ": {**os.environ, **(environ or {})},
+            "environ": {**self._environ, **os.environ, **(environ or {})},
         }
         assert self._process.stdin is not None
         with self._lock:

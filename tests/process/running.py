@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.process.nursery import nursery
+from tests.process.nursery import Nursery, nursery
 
 PAYLOAD = {
     "customer": {
@@ -106,10 +106,12 @@ level = "debug"
 class RunningWorker:
     """One worker process; its log is read from a file as it is written."""
 
-    def __init__(self, config: Path, log: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, config: Path, log: Path, environ: Mapping[str, str] | None = None, born_of: Nursery | None = None
+    ) -> None:
         self._log = log
         log.touch()
-        self.process = nursery().start("--config", str(config), "run", errors=log, environ=environ)
+        self.process = (born_of or nursery()).start("--config", str(config), "run", errors=log, environ=environ)
 
     @property
     def log_text(self) -> str:

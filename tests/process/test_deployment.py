@@ -8,7 +8,7 @@ import pytest
 
 from tests.databases import on_postgresql, on_sqlite
 from tests.process.running import KEY, RunningWorker, typed, until
-from tests.process.shop import Shop
+from tests.process.shop import Shop, let_the_database_be_ahead
 
 Start = Callable[..., RunningWorker]
 Spoil = Callable[[Path, Path], str]
@@ -139,7 +139,7 @@ async def test_a_key_file_that_vanishes_is_told_and_the_last_key_stays_in_use_un
 async def test_a_clock_far_from_the_database_s_is_said_and_waited_for_and_may_come_right_by_itself(
     start: Start, config: Path, shop: Shop
 ) -> None:
-    await _let_the_database_be_ahead(shop, "5 minutes")
+    await let_the_database_be_ahead(shop, "5 minutes")
     refused = start()
     assert await refused.ended() == 1
     assert "the database's clock is 300 s ahead of this machine's" in refused.log_text
@@ -149,10 +149,10 @@ async def test_a_clock_far_from_the_database_s_is_said_and_waited_for_and_may_co
     replace(config, 'wait = "2s"', 'wait = "15s"')
     waiting = start()
     await until(lambda: waiting.saw("clock_differs"), 10, lambda: waiting.log_text)
-    await _let_the_database_be_ahead(shop, "0 s")
+    await let_the_database_be_ahead(shop, "0 s")
     await waiting.ready()
     assert abs(await waiting.metric("returns_worker_clock_offset_seconds")) < 5
-    await _let_the_database_be_ahead(shop, "-2 minutes")
+    await let_the_database_be_ahead(shop, "-2 minutes")
 
     async def told() -> bool:
         return await waiting.metric("returns_worker_clock_offset_seconds") < -110
@@ -160,14 +160,3 @@ async def test_a_clock_far_from_the_database_s_is_said_and_waited_for_and_may_co
     await until(told, 10, lambda: waiting.log_text)
     assert [line["event"] for line in waiting.events].count("clock_differs") >= 2
     assert waiting.process.poll() is None, "a clock that goes wrong later is said, and stops nobody"
-
-
-async def _let_the_database_be_ahead(shop: Shop, interval: str) -> None:
-    """A function of the same name, found first, stands for the server's clock; read by the next connection or plan."""
-    name = shop.url.rsplit("/", 1)[1].partition("?")[0]
-    await shop.execute("CREATE SCHEMA IF NOT EXISTS ahead")
-    await shop.execute(
-        "CREATE OR REPLACE FUNCTION ahead.now() RETURNS timestamptz LANGUAGE sql STABLE"
-        f" AS $$ SELECT pg_catalog.now() + interval '{interval}' $$"
-    )
-    await shop.execute(f"ALTER DATABASE {name} SET search_path = ahead, pg_catalog, public")

@@ -48,7 +48,8 @@ async def test_what_a_killed_worker_held_is_taken_up_within_a_lease_and_a_tick(
         return all(row["lease_token"] > before[row["id"]] for row in rows)
 
     await until(all_taken, LEASE + TICK + A_START, lambda: other.log_text)
-    assert time.monotonic() - killed_at > 1.0  # not by anybody who did not wait for the lease to end
+    if not shop.url.startswith("sqlite"):  # where nobody else can have the file
+        assert time.monotonic() - killed_at > 1.0  # not by anybody who did not wait for the lease to end
 
 
 @on_postgresql

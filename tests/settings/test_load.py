@@ -198,6 +198,14 @@ def test_a_lease_of_exactly_the_timeout_and_its_margin_is_enough() -> None:
         assert from_text(f'{ACCOUNT}timeout = "{timeout}"\n[worker]\nlease = "{lease}"')
 
 
+@pytest.mark.parametrize("setting", ["worker.lease", "circuit.cap"])
+def test_what_must_end_within_an_hour_is_not_configured_for_longer(setting: str) -> None:
+    table, key = setting.split(".")
+    (problem,) = problems(f'[{table}]\n{key} = "61m"')
+    assert setting in problem and "must not be more than 1h" in problem
+    assert getattr(getattr(from_text(f'[{table}]\n{key} = "1h"'), table), key) == timedelta(hours=1)
+
+
 @pytest.mark.parametrize(
     ("carrier", "setting", "owner"),
     [

@@ -21,6 +21,7 @@ from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.labels import FileLabelStore
 from worker.steps.accounts import Account
 from worker.steps.advance import Advance
+from worker.steps.clock import ClockWatch
 from worker.steps.leases import Timing
 from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
@@ -204,6 +205,7 @@ async def make_loop(
         owner="test",
         timing=timing or Timing(lease=90.0, tick=3600.0),
         clock=lambda: now[0],
+        watch=ClockWatch(lambda: now[0], accounts),
         chance=chance,
     )
     await register_accounts(database, list(accounts))

@@ -21,7 +21,9 @@ from worker.store.holds import hold_by_hand
 
 
 def told_of(loop: Loop, folder: Path) -> Housekeeping:
-    return Housekeeping(loop.database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic)
+    return Housekeeping(
+        loop.database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic, loop.advance._watch
+    )
 
 
 async def test_it_says_what_is_in_flight_what_is_due_and_which_account_waits_for_what(

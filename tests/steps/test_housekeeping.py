@@ -34,7 +34,9 @@ def _value(loop: Loop, name: str, **labels: str) -> float:
 
 async def _made(database: Database, folder: Path, pace: Pace | None = None) -> tuple[Loop, Housekeeping]:
     loop = await make_loop(database, folder, {"default": ScriptedCarrier()}, pace=pace)
-    return loop, Housekeeping(database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic)
+    return loop, Housekeeping(
+        database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic, loop.advance._watch
+    )
 
 
 async def _due(loop: Loop, count: int, ago: timedelta) -> None:
@@ -146,12 +148,12 @@ async def test_what_cannot_be_read_for_minutes_is_not_told_as_if_it_were_so(
     await _due(loop, 3, MINUTE)
     clock = [0.0]
     reading = Housekeeping(
-        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, clock=lambda: clock[0]
+        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: clock[0], loop.advance._watch
     )
     await reading.refresh_gauges()
     assert _value(loop, "orders_due") == 3
 
-    async def away(_: Database) -> None:
+    async def away(*_: object) -> None:
         raise DatabaseUnavailable("it is away")
 
     monkeypatch.setattr(housekeeping, "read_backlog", away)
@@ -214,14 +216,16 @@ async def test_the_more_returns_are_open_the_less_often_they_are_counted(
     loop, _ = await _made(database, tmp_path)
     now, counts, read = [0.0], [0], housekeeping.read_backlog
 
-    async def counting(of: Database) -> list[Backlog]:
+    async def counting(of: Database, longest: timedelta) -> list[Backlog]:
         counts[0] += 1
-        return [replace(row, count=row.count * open_returns) for row in await read(of)]
+        return [replace(row, count=row.count * open_returns) for row in await read(of, longest)]
 
     monkeypatch.setattr(housekeeping, "read_backlog", counting)
     await _due(loop, 1, MINUTE)
     for open_returns, expected in ((1, 40), (19_999, 40), (50_000, 14), (100_000, 7), (10_000_000, 7)):
-        paced = Housekeeping(database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: now[0])
+        paced = Housekeeping(
+            database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: now[0], loop.advance._watch
+        )
         counts[0] = 0
         for _ in range(40):  # ten minutes
             now[0] += 15

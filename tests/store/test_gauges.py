@@ -13,6 +13,7 @@ from worker.domain.policy import Policy
 from worker.labels import FileLabelStore
 from worker.settings import load
 from worker.steps.accounts import Account
+from worker.steps.clock import ClockWatch
 from worker.steps.housekeeping import Housekeeping
 from worker.steps.meter import Meter
 from worker.store.database import Database
@@ -36,7 +37,9 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
     metrics = Metrics("1")
     meter = Meter(database, "default", None, time.monotonic)
     account = Account("default", ScriptedCarrier(), Policy(), 20.0, 8, meter, lambda: "")
-    housekeeping = Housekeeping(database, FileLabelStore(tmp_path), metrics, {"default": account}, dict, time.monotonic)
+    watch = ClockWatch(time.monotonic, {})
+    accounts = {"default": account}
+    housekeeping = Housekeeping(database, FileLabelStore(tmp_path), metrics, accounts, dict, time.monotonic, watch)
     await housekeeping.refresh_gauges()
 
     def value(name: str, **labels: str) -> float | None:

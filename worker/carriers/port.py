@@ -16,12 +16,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from worker.domain.lookup import Known
 from worker.domain.outcomes import Absent, Ambiguous, Created, FailureKind, Tracked
 from worker.domain.returns import ReturnOrder
+
+
+def utc_now() -> datetime:
+    """What time it is by this machine's clock, where nobody says whether to believe it."""
+    return datetime.now(UTC)
 
 
 class CarrierError(Exception):

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from worker.carriers import izipack, returnpilot
 from worker.carriers.answers import Reply
 from worker.carriers.http import HttpEdge, Observer
-from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced
+from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
 from worker.carriers.transport import AiohttpTransport, Transport
 from worker.domain.outcomes import Created
 from worker.domain.tracking import StatusMap, TrackingStatus
@@ -31,6 +31,7 @@ class AccountConfig:
     status_map: Mapping[str, TrackingStatus] = field(default_factory=dict)
     reject_past_pickup: bool = False
     link_grace: timedelta = timedelta(hours=24)
+    clock: Callable[[], datetime | None] = utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ def _open_returnpilot(config: AccountConfig, edge: HttpEdge, statuses: StatusMap
         label_hosts=config.label_hosts,
         max_label_bytes=config.max_label_bytes,
         link_grace=config.link_grace,
+        clock=config.clock,
     )
 
 

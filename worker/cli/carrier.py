@@ -5,25 +5,30 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from worker.carriers.port import Carrier
+from worker.carriers.port import Carrier, utc_now
 from worker.cli.talk import fail, shown
 from worker.configured import Kinship, open_account, pace_of
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings, key_source
 from worker.steps.meter import Meter
 from worker.store.accounts import register_accounts
+from worker.store.clock import is_believed
 from worker.store.database import Database
 from worker.store.holds import read_holds
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An account's carrier, the meter that its requests pass, its key, and the accounts at the same address."""
+    """An account's carrier, the meter that its requests pass, its key, and the accounts at the same address.
+
+    `judges_ages`: the clock is believed, so that what the carrier shows may have expired.
+    """
 
     carrier: Carrier
     meter: Meter
     key: Callable[[], str]
     near: tuple[str, ...]
+    judges_ages: bool
 
 
 async def refuse_if_held(database: Database, account: str) -> None:
@@ -40,9 +45,11 @@ async def opened_carrier(settings: Settings, database: Database, account: str) -
     key, kinship = keys[account], Kinship(settings, keys, lease_clock)
     shared = partial(kinship.shared, account)
     meter = Meter(database, account, pace_of(settings, account), lease_clock, shared)
-    carrier = open_account(settings, account, key.current, lambda operation, outcome, seconds: None, meter)
+    believed = await is_believed(database)
+    clock = utc_now if believed else lambda: None
+    carrier = open_account(settings, account, key.current, lambda operation, outcome, seconds: None, meter, clock)
     try:
         await register_accounts(database, [account, shared().account])
-        yield Opened(carrier, meter, key.current, kinship.kin(account).near)
+        yield Opened(carrier, meter, key.current, kinship.kin(account).near, believed)
     finally:
         await carrier.close()

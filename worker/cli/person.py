@@ -12,6 +12,7 @@ import typer
 from worker.cli.talk import Exit, fail, is_utf8
 from worker.domain.ways_out import Person
 from worker.settings import parse_duration
+from worker.store.leases import COMMAND
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else the user and the machine.")]
@@ -26,7 +27,7 @@ def person_of(by: str | None, reason: str) -> Person:
 
 def owner_of_command() -> str:
     """What a lease that a command takes is signed with."""
-    return f"command:{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return f"{COMMAND}{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def duration_of(option: str, text: str | None) -> timedelta | None:

@@ -1,6 +1,7 @@
 """The command that asks a carrier about a return now."""
 
 import random
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -50,7 +51,7 @@ def _asker(settings: Settings, database: Database, account: str, opened: Opened)
         database=database,
         carrier=opened.carrier,
         meter=opened.meter,
-        policy=policy_of(settings, account),
+        policy=replace(policy_of(settings, account), judges_ages=opened.judges_ages),
         timeout=settings.accounts[account].timeout.total_seconds(),
         key=lambda: fingerprint_of(opened.key()),
         owner=owner_of_command(),

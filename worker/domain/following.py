@@ -91,7 +91,7 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
         order = order._replace(state=State.TRACKING, label_due_at=seeking)
         transitions = (*transitions, reopened)
     ladder = context.policy.ladder(status)
-    ends_at = _end(context, update, ladder)
+    ends_at = _end(context, update, ladder) if context.policy.judges_ages else None
     if ends_at is not None and now >= ends_at:
         why = _why(order, status, ladder, ends_at < _age_limit(order, ladder, now))
         expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.domain.cadence import grown
+from worker.domain.clocks import lasts
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import (
@@ -61,7 +62,7 @@ class Circuit:
 
     def is_open(self, now: datetime) -> bool:
         """Whether no call may be made; neither open nor closed is half-open: one may."""
-        return self.open_until is not None and self.open_until > now
+        return lasts(self.open_until, now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from worker.domain.clocks import JUMP
+
 TOKEN_LIFE = timedelta(seconds=3)
 """A token not used within this is void: tokens kept back would be a second burst."""
 
@@ -50,7 +52,7 @@ class Pace:
         """Up to `want` tokens at `now`, given the moment remembered from the last call; `leave` stay for others."""
         leave = min(leave, self.burst - 1)
         full = now - self.burst * self.interval
-        start = full if spent_until is None else max(spent_until, full)
+        start = full if spent_until is None else max(_believed(spent_until, now), full)
         tokens = max(0, min(want, int((now - start) / self.interval) - leave))
         spent = start + tokens * self.interval
         if tokens:
@@ -68,7 +70,15 @@ class Pace:
             return None
         wait = timedelta(seconds=60) / (max(remaining, 0) + 1)
         slowed = _whole_milliseconds(now + wait - self.interval)
-        return slowed if spent_until is None or slowed > spent_until else None
+        return slowed if spent_until is None or slowed > _believed(spent_until, now) else None
+
+
+def _believed(spent_until: datetime, now: datetime) -> datetime:
+    """Nothing is spent for longer than a carrier's window: what is was written under a clock that was ahead.
+
+    Nobody knows what was sent since, so nothing is left, and tokens grow from now on.
+    """
+    return spent_until if spent_until <= now + timedelta(seconds=60) + JUMP else now
 
 
 def shortfall(pace: Pace | None, due: int, oldest_due_at: datetime | None, now: datetime) -> timedelta:

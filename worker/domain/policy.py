@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from worker.domain.cadence import Ladder, grown
+from worker.domain.clocks import LATEST, LONGEST_WAIT
 from worker.domain.health import Breaker
 from worker.domain.tracking import TrackingStatus
 
 _SLOWEST_LABEL = timedelta(hours=6)
+_NIGHTS = timedelta(days=3)  # more than a quiet night adds to a wait
 _AGE_TO_WAIT = 8  # a label that is missing for so long is asked for at least so often in that time
 
 
@@ -61,6 +63,7 @@ class Policy:
     `settles_after` is a lease plus the time limit of a request: so long after a creation was begun its worker, even one
     that was stopped meanwhile, cannot send it any more. `searchable`: a lost creation can be looked up at the carrier.
     `open_ended`: in these statuses there is no shipment yet, and only the customer's link can run out.
+    `judges_ages`: the clock is believed (`worker.domain.clocks`); else nothing is old enough to expire or be given up.
     """
 
     ladders: Mapping[TrackingStatus, Ladder] = field(default_factory=dict)
@@ -70,14 +73,22 @@ class Policy:
     settles_after: timedelta = timedelta(seconds=110)
     searchable: bool = False
     open_ended: frozenset[TrackingStatus] = frozenset()
+    judges_ages: bool = True
     busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
     min_busy_wait: timedelta = timedelta(seconds=1)  # "Retry-After: 0" must not become a tight loop
-    max_busy_wait: timedelta = timedelta(hours=1)  # whatever Retry-After says: a carrier's slip must not stop a shop
+    max_busy_wait: timedelta = LONGEST_WAIT  # whatever Retry-After says: a carrier's slip must not stop a shop
 
     @property
     def resend_after(self) -> timedelta | None:
         """So long after it was begun a creation that was looked up and is not there may be sent again; None: never."""
         return self.settles_after if self.searchable else None
+
+    @property
+    def longest_wait(self) -> timedelta:
+        """So far ahead at most its returns are due: what a worker puts off further was put off by a wrong clock."""
+        ladders = (self.default_ladder, *self.ladders.values())
+        polls = (2 * ladder.cap + (_NIGHTS if ladder.quiet_nights else timedelta(0)) for ladder in ladders)
+        return max(*polls, self.backoff.cap, 2 * self.backoff.not_found_wait, 2 * _SLOWEST_LABEL) + LATEST
 
     def ladder(self, status: TrackingStatus | None) -> Ladder:
         """The cadence for a tracking status."""

@@ -8,6 +8,8 @@ doubt one creation is in flight, over all workers, until it is known what became
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from worker.domain.clocks import has_been
+
 _FULL_SPEED = 64
 """So many in flight, or more, are no longer counted: each worker has its own places, and the account its pace."""
 
@@ -28,13 +30,15 @@ class Ramp:
 
     def allowed(self, now: datetime) -> int | None:
         """How many may be in flight over all workers; None: as many as there are places for."""
-        if self.created_at is None or now - self.created_at > _QUIET:
+        if self.created_at is None:
+            return 1
+        if self.created_at != _ALWAYS and (now - self.created_at > _QUIET or not has_been(self.created_at, now)):
             return 1
         return None if self.window >= _FULL_SPEED else self.window
 
     def succeeded(self, now: datetime, sent_at: datetime) -> "Ramp":
         """After a creation that was taken at `sent_at`; one that began before `since` proves nothing."""
-        if self.since is not None and sent_at < self.since:
+        if self.since is not None and sent_at < self.since and has_been(self.since, now):
             return self
         allowed = self.allowed(now)
         if allowed is None:
@@ -46,7 +50,8 @@ class Ramp:
 ANY = 1000
 """As many as an account may have places for, where `allowed` says None and a number is needed."""
 
-UNCOUNTED = Ramp(_FULL_SPEED, None, datetime.max.replace(tzinfo=UTC))
+_ALWAYS = datetime.max.replace(tzinfo=UTC)
+UNCOUNTED = Ramp(_FULL_SPEED, None, _ALWAYS)
 """Where nothing is sent."""
 
 

@@ -51,7 +51,7 @@ def outage(context: Context, code: ErrorCode, message: str, raw: str | None) -> 
     since = context.order.failing_since or context.now
     context = context._replace(order=context.order._replace(failing_since=since))
     failing_for = context.now - since
-    if failing_for >= context.policy.backoff.give_up_after:
+    if context.policy.judges_ages and failing_for >= context.policy.backoff.give_up_after:
         return held(context, code, f"since {since:%Y-%m-%d %H:%M} UTC: {message}", raw)
     return retrying(context, code, message, context.policy.backoff.outage_wait(failing_for, context.chance))
 
@@ -74,7 +74,7 @@ def retrying(context: Context, code: ErrorCode, message: str, wait: timedelta) -
 def is_young(context: Context) -> bool:
     """Whether a carrier may not show yet what it took: a 404 means "not yet" then."""
     since = context.order.followed_since or context.now
-    return context.now - since < context.policy.backoff.not_found_grace
+    return not context.policy.judges_ages or context.now - since < context.policy.backoff.not_found_grace
 
 
 def account_waits(context: Context, failed: Failed) -> Decision:

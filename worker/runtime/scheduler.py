@@ -2,13 +2,49 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 _PATIENCE = 2.0  # seconds that a tick which is under way may take at the end
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any moment that no sum of intervals leads out of the calendar from
+
+
+class _Steady(tzinfo):
+    """A time zone in which it is as late as the monotonic clock says: setting the machine's clock moves no tick.
+
+    APScheduler waits for moments of the wall clock: set back by an hour it waits for an hour, set ahead by a year it
+    works out every run that it missed (https://github.com/agronholm/apscheduler/issues/1066). What time it is, it asks
+    by `datetime.now(zone)` alone, and that asks the zone.
+    """
+
+    def fromutc(self, _: datetime) -> datetime:
+        """Now, whatever the wall clock says."""
+        return (_BEGINNING + timedelta(seconds=time.monotonic())).replace(tzinfo=self)
+
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def tzname(self, _: datetime | None) -> str:
+        return "monotonic"
+
+    def dst(self, _: datetime | None) -> timedelta:
+        return timedelta(0)
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types
+    """Again after an interval; what was missed meanwhile is left out, and not worked out one by one."""
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, previous: datetime, now: datetime) -> datetime:
+        following: datetime = previous + self._interval
+        return following if following > now else now + self._interval
 
 
 class Ticks:
@@ -18,7 +54,8 @@ class Ticks:
         """Nothing runs before `start`."""
         # Its default grace of one second would silently drop a tick after a stall or a suspended machine.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
-        self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)
+        self._zone = _Steady()
+        self._scheduler = AsyncIOScheduler(timezone=self._zone, job_defaults=defaults)
         self._running: set[asyncio.Task[Any]] = set()
         # It warns of a tick that is left out because the last one still runs, which is what is wanted.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
@@ -36,7 +73,7 @@ class Ticks:
                 await asyncio.wait({task})
                 task.result()
 
-        self._scheduler.add_job(tick, "interval", seconds=seconds, id=name, next_run_time=datetime.now(UTC))
+        self._scheduler.add_job(tick, _Every(seconds), id=name, next_run_time=datetime.now(self._zone))
 
     def start(self) -> None:
         """Begin; needs a running loop."""

@@ -5,10 +5,13 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 LONGEST = timedelta(days=3650)
 """Longer than this is a slip of the finger, not a setting (and would overflow dates further on)."""
+
+LONGEST_WAIT = timedelta(hours=1)
+"""The longest lease and the longest time that a circuit is open: what ends later was written under a wrong clock."""
 
 FORMS = 'a duration is "200ms", "90s", "15m", "6h", "60d" or a number of seconds (0.5)'
 
@@ -66,8 +69,17 @@ def _microseconds(value: object) -> Decimal:
     return Decimal(sign + digits) * _MICROSECONDS[unit or "s"]
 
 
+def _bounded(duration: timedelta) -> timedelta:
+    if duration > LONGEST_WAIT:
+        raise ValueError(f"must not be more than {format_duration(LONGEST_WAIT)}")
+    return duration
+
+
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 """A field that may be zero."""
 
 PositiveDuration = Annotated[timedelta, BeforeValidator(parse_positive_duration)]
 """A field for which zero makes no sense."""
+
+BoundedDuration = Annotated[PositiveDuration, AfterValidator(_bounded)]
+"""A field of at most `LONGEST_WAIT`."""

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 
 from worker.domain.words import clash
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
-from worker.settings.durations import Duration, PositiveDuration
+from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
 from worker.settings.polling import (
     AccountPolling,
     Factor,
@@ -209,8 +209,8 @@ class CircuitSettings(Table):
     """So many returns in a row, each failing for the first time, open it; 0: never."""
     first: PositiveDuration = timedelta(seconds=30)
     """Until the first probe; doubles with each one that fails ..."""
-    cap: PositiveDuration = timedelta(minutes=15)
-    """... up to this."""
+    cap: BoundedDuration = timedelta(minutes=15)
+    """... up to this, at most an hour."""
 
 
 class WorkerSettings(Table):
@@ -218,8 +218,8 @@ class WorkerSettings(Table):
 
     tick: PositiveDuration = timedelta(seconds=1)
     """How long it may sleep when nothing says otherwise."""
-    lease: PositiveDuration = timedelta(seconds=90)
-    """How long a claimed row is held; at least the longest timeout plus `lease_margin`."""
+    lease: BoundedDuration = timedelta(seconds=90)
+    """How long a claimed row is held; at least the longest timeout plus `lease_margin`, at most an hour."""
     grace: PositiveDuration = timedelta(seconds=25)
     """For the whole shutdown; longer than the longest timeout."""
     gauges: PositiveDuration = timedelta(seconds=15)

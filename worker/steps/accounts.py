@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -80,6 +80,11 @@ class Account:
     def room(self) -> int:
         """Rows that may be taken now."""
         return max(0, self.capacity - self.in_hand)
+
+    def judge_ages(self, judge: bool) -> None:
+        """Whether its returns may expire, and be given up, from now on."""
+        if self.policy.judges_ages != judge:
+            self.policy = replace(self.policy, judges_ages=judge)
 
     async def notice_hold(self, agenda: Agenda, database: Database) -> None:
         """Whether it waits; a hold for a key that was refused ends with another key."""

@@ -22,6 +22,7 @@ from worker.domain.policy import MAX_CLAIMS, SUSPECT_CLAIMS
 from worker.labels import LabelStore
 from worker.steps.accounts import Account
 from worker.steps.circuits import Circuits
+from worker.steps.clock import ClockWatch
 from worker.steps.housekeeping import notice_restore
 from worker.steps.lanes import Backlogs, cut, first_step, share, shuffled
 from worker.steps.leases import Held, Timing
@@ -29,6 +30,7 @@ from worker.steps.meter import Allowance
 from worker.steps.perform import perform
 from worker.steps.recorder import Recorder
 from worker.steps.sweep import MANY, Sweeps, Tools
+from worker.steps.waiting import wait_for
 from worker.store.accounts import Agenda, read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim, claim_to_settle
@@ -60,14 +62,15 @@ class Advance:
         owner: str,
         timing: Timing,
         clock: Callable[[], float],
+        watch: ClockWatch,
         chance: Callable[[], float],
     ) -> None:
         """`clock` counts seconds and goes on while the machine sleeps; `chance` draws from [0, 1)."""
         self._database, self._labels, self._recorder = database, labels, recorder
         self._accounts, self._metrics, self._owner = accounts, metrics, owner
-        self._timing, self._clock, self._chance = timing, clock, chance
+        self._timing, self._clock, self._watch, self._chance = timing, clock, watch, chance
         self._circuits = Circuits(database, metrics, timing.lease)
-        self._sweeps = Sweeps(Tools(database, recorder, metrics, owner, timing.lease, clock, chance))
+        self._sweeps = Sweeps(Tools(database, recorder, metrics, owner, timing.lease, clock, watch, chance))
         self._delays, self._in_flight = cache(metrics.schedule_delay.labels), cache(metrics.in_flight.labels)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
@@ -101,7 +104,7 @@ class Advance:
                 # Our own rows would be claimed again, with their results still in our hands.
                 self._unsure = True
                 self.away_since = self.away_since or datetime.now(UTC)
-                await _wait_for(self._stopping, _CATCH_UP)
+                await wait_for(self._stopping, _CATCH_UP)
                 continue
             try:
                 if self._unsure:
@@ -118,11 +121,11 @@ class Advance:
                 self._metrics.storage_errors.labels("claim").inc()
                 log.warning("database_unavailable", doing="claim", error=str(error), retry_in=round(pause, 1))
             if failures:
-                await _wait_for(self._stopping, pause)
+                await wait_for(self._stopping, pause)
                 continue
             if until_idle and pause > _ABOUT_NOW and await self._is_done():
                 return
-            await _wait_for(self._wake, pause)
+            await wait_for(self._wake, pause)
             self._wake.clear()
 
     async def _is_done(self) -> bool:
@@ -161,6 +164,8 @@ class Advance:
         marks = self._backlogs.marks(self._clock())
         slowdowns = {name: account.slowdowns for name, account in open_accounts.items()}
         agendas = await read_agendas(self._database, open_accounts, most, marks)
+        if self._watch.note(next(iter(agendas.values())).now, self._clock()):
+            await self._finish_all()  # it may have ended our leases: we must not take our own rows once more
         pause = self._timing.tick
         lanes: list[Lane] = []
         for name in shuffled(agendas, self._chance()):
@@ -268,6 +273,7 @@ class Advance:
     async def _start(self, taken: Sequence[Claimed], asked_at: float) -> None:
         for claimed in await read_payloads(self._database, taken):
             account = self._accounts[claimed.order.account]
+            self._watch.note(claimed.claimed_at, asked_at)
             account.in_hand += 1
             self._delays(claimed.order.next_step).observe(claimed.delay)
             if probe := account.probe is claimed.order.next_step:
@@ -352,8 +358,3 @@ class Advance:
         more = await self._circuits.heard(held.account, order, outcome, now, probe=held.probe, sent_at=sent_at)
         if more or (outcome is not None and held.account.held_back and order.next_step is Step.CREATE):
             self.wake()
-
-
-async def _wait_for(event: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), max(seconds, 0.0))

@@ -7,6 +7,7 @@ from math import inf
 
 import structlog
 
+from worker.domain.clocks import Clock
 from worker.domain.demand import demand_of
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import LIVE_STATES, State
@@ -14,10 +15,13 @@ from worker.domain.pacing import shortfall
 from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
-from worker.store.clock import clock_offset, differing
+from worker.steps.clock import ClockWatch
+from worker.store.accounts import database_now
+from worker.store.clock import clock_offset, differing, keep_clock, read_clock
 from worker.store.database import SQLITE, Database, DatabaseUnavailable
 from worker.store.durability import risks
 from worker.store.holds import NOTHING, AccountState, describe, read_accounts
+from worker.store.leases import end_leases
 from worker.store.place import backed_up_at, settle_place
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.telemetry.metrics import Metrics
@@ -32,6 +36,7 @@ _POLLS_ARE_MANY = (
 _FOR_TEN_THOUSAND, _COUNT_EVERY = 9.0, 90.0  # seconds between two counts; one of 10,000 rows takes SQLite 10 ms
 _UNKNOWN_AFTER = timedelta(minutes=2)  # without a look at the database its gauges say nothing any more
 _TIDY_REFUSED_EVERY = 3600.0  # seconds; a bucket is listed for it
+_KEEP_CLOCK_EVERY = timedelta(minutes=1)
 _ABANDONED = timedelta(hours=1)  # longer than any label takes to be written
 
 log = structlog.get_logger()
@@ -48,15 +53,18 @@ class Housekeeping:
         accounts: Mapping[str, Account],
         key_problems: Callable[[], Mapping[str, str]],
         clock: Callable[[], float],
+        watch: ClockWatch,
     ) -> None:
         """`accounts` are the configured ones; `key_problems` says of which the key cannot be read any more, and why.
 
-        `clock` counts seconds.
+        `clock` counts seconds; what `watch` sees is remembered.
         """
         self._database, self._labels, self._metrics = database, labels, metrics
         self._accounts = accounts
         self._key_problems = key_problems
         self._clock, self._looked_at = clock, clock()
+        self._watch = watch
+        self._kept_clock: Clock | None = None  # as the database has it from us
         self.due = 0
         """Returns of the configured accounts that were due when the gauges were read last."""
         self.waits: dict[str, str] = {}
@@ -74,6 +82,7 @@ class Housekeeping:
         """Set every gauge that is read from the database; they are the same in every worker."""
         try:
             await notice_restore(self._database)
+            await self._keep_clock()
             backlog = await self._read_backlog()
             states = await read_accounts(self._database)
             offset = await clock_offset(self._database)
@@ -102,6 +111,7 @@ class Housekeeping:
             if state is not None:
                 self._note_state(state, account.address)
                 self._note_pace(account, rows, state)
+        self._metrics.orders_stranded.set(sum(row.stranded for row in backlog))
         self._note_unroutable([row for row in backlog if row.account not in self._accounts])
         self._metrics.gauges_read.set(time.time() - (self._clock() - self._counted_at))
 
@@ -109,8 +119,22 @@ class Housekeeping:
         """What there is to do; where that is very much, as it was up to 90 seconds ago."""
         live = sum(row.count for row in self._backlog)
         if self._clock() - self._counted_at >= min(live // 10_000 * _FOR_TEN_THOUSAND, _COUNT_EVERY):
-            self._backlog, self._counted_at = await read_backlog(self._database), self._clock()
+            longest = max(account.policy.longest_wait for account in self._accounts.values())
+            self._backlog, self._counted_at = await read_backlog(self._database, longest), self._clock()
         return self._backlog
+
+    async def _keep_clock(self) -> None:
+        """Remember how the clock goes, once a minute and when it comes into doubt, or out of it."""
+        clock, kept = self._watch.clock, self._kept_clock
+        if clock is None:
+            return
+        if (
+            kept is None
+            or kept.doubted_since != clock.doubted_since
+            or abs(clock.seen_at - kept.seen_at) >= _KEEP_CLOCK_EVERY
+        ):
+            await keep_clock(self._database, clock)
+            self._kept_clock = clock
 
     async def tidy(self) -> None:
         """Remove what crashes left in the label store, and repeat what an operator should not miss."""
@@ -228,3 +252,10 @@ async def warn_of_risks(database: Database) -> None:
     """Say once, at the start, what the server may forget in a crash or a failover."""
     for risk in await risks(database):
         log.warning("database_may_forget", risk=risk)
+
+
+async def take_over(database: Database, watch: ClockWatch) -> None:
+    """Go on where workers before this one ended: with the clock as they saw it, without the leases of the killed."""
+    watch.begin(await read_clock(database), await database_now(database))
+    if ended := await end_leases(database):
+        log.info("leases_ended", count=ended, hint="a worker before this one held these returns when it ended")

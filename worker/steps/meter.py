@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from datetime import datetime
 from worker.carriers.port import NoTimeLeft, Stopping
 from worker.domain.kin import Shared
 from worker.domain.pacing import FEW_LEFT, TOKEN_LIFE, Grant, Pace
+from worker.steps.waiting import wait_for
 from worker.store.accounts import slow_down, take_tokens
 from worker.store.database import Database, RowLocked
 
@@ -136,8 +137,7 @@ class Meter:
                 return
             seconds = grant.wait.total_seconds()
             self._check_time(allowance, seconds)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), seconds + _ROUNDING)
+            await wait_for(self._stopping, seconds + _ROUNDING)
             if self._stopping.is_set():
                 raise Stopping
 

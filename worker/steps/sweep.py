@@ -17,6 +17,7 @@ from worker.domain.outcomes import Failed, Outcome
 from worker.domain.returns import ReturnOrder
 from worker.domain.verdicts import TURNED_AWAY, hold_after
 from worker.steps.accounts import Account
+from worker.steps.clock import ClockWatch
 from worker.steps.meter import Allowance
 from worker.steps.recorder import Recorder
 from worker.store.accounts import Agenda, database_now
@@ -42,7 +43,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a sweep works with; `lease` is in seconds, `clock` counts them and goes on while the machine sleeps."""
+    """What a sweep works with; `lease` is in seconds, `clock` counts them and goes on while the machine sleeps.
+
+    `watch` is told what time it is by the database.
+    """
 
     database: Database
     recorder: Recorder
@@ -50,6 +54,7 @@ class Tools:
     owner: str
     lease: float
     clock: Callable[[], float]
+    watch: ClockWatch
     chance: Callable[[], float]
 
 
@@ -163,6 +168,7 @@ class Sweeps:
 
     def _record(self, account: Account, carrier: Listing, claimed: Claimed, page: Page) -> None:
         order, tools = claimed.order, self._tools
+        tools.watch.note(claimed.claimed_at, tools.clock())
         try:
             outcome = _read(carrier, order, page)
             decision = decide(order, outcome, claimed.claimed_at, account.policy, tools.chance())

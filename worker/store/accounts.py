@@ -15,7 +15,8 @@ from worker.domain.lifecycle import SCHEDULED_STEPS, Step
 from worker.domain.pacing import Grant, Pace
 from worker.store.columns import moment_if_any, read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
-from worker.store.holds import HEALTH, REGISTER, lock_account, read_health
+from worker.store.holds import HEALTH, REGISTER, hold_lasts, lock_account, read_health
+from worker.store.leases import is_free
 from worker.store.marks import NO_MARKS, Marks, after
 
 
@@ -46,12 +47,12 @@ _AFTER_MARK = {POSTGRESQL: "AND (r.due_at, r.id) > (lane.after_due, lane.after_i
 # The counted rows need no order; without one PostgreSQL would read the whole table to find that few are due.
 _AGENDA = {
     dialect: text(f"""
-SELECT lane.account, lane.step, a.held_until, a.refused_key, a.create_hold_message, {HEALTH},
+SELECT lane.account, lane.step, a.held_until, a.hold_code, a.refused_key, a.create_hold_message, {HEALTH},
        a.sending_stopped_address, {now} AS now,
        (SELECT count(*) FROM (
           SELECT 1 FROM return_order r
            WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {now} {_AFTER_MARK[dialect]}
-             AND (r.lease_until IS NULL OR r.lease_until < {now})
+             AND {is_free(dialect, "r")}
            ORDER BY r.due_at, r.id LIMIT :most) AS due) AS due,
        (SELECT min(r.due_at) FROM return_order r
          WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at > {now}) AS next_due_at
@@ -78,10 +79,11 @@ async def read_agendas(
         following = [moment for row in mine if (moment := moment_if_any(row["next_due_at"])) is not None]
         now = read_moment(mine[0]["now"])
         assert now is not None
+        until = read_moment(mine[0]["held_until"])
         agendas[name] = Agenda(
             due={Step(row["step"]): row["due"] for row in mine},
             next_due_at=min(following, default=None),
-            held_until=read_moment(mine[0]["held_until"]),
+            held_until=until if hold_lasts(until, mine[0]["hold_code"], now) else None,
             refused_key=mine[0]["refused_key"],
             now=now,
             creations_held=mine[0]["create_hold_message"] is not None,
@@ -110,7 +112,8 @@ async def take_tokens(database: Database, account: str, pace: Pace, want: int, l
     """Take up to `want` requests from the account's allowance, which all workers share; `leave` stay for others."""
     async with _allowance(database, account) as (connection, spent_until, now):
         grant = pace.take(spent_until, now, want, leave)
-        if grant.tokens:
+        # Less than it was: that was written under a clock that was ahead, and what grows from now on has to begin.
+        if grant.tokens or (spent_until is not None and grant.spent_until < spent_until):
             await _spend_until(database, connection, account, grant.spent_until)
     return grant
 

@@ -15,6 +15,7 @@ from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.durability import DURABLY
+from worker.store.leases import is_free
 from worker.store.queries import among_live
 from worker.store.tables import ReturnOrderRow
 from worker.store.taking import read_rows, readable
@@ -35,7 +36,7 @@ _TAKE = {
 WITH taken AS MATERIALIZED (
   SELECT r.id FROM return_order r
    WHERE r.id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)
-     AND (r.lease_until IS NULL OR r.lease_until < now())
+     AND {is_free(POSTGRESQL, "r")}
    ORDER BY r.id FOR UPDATE SKIP LOCKED
 )
 UPDATE return_order AS o
@@ -45,7 +46,7 @@ RETURNING {{returned}}""",
     SQLITE: f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease), lease_token = lease_token + 1
- WHERE id IN (SELECT value FROM json_each(:ids)) AND (lease_until IS NULL OR lease_until < {_SQLITE_NOW})
+ WHERE id IN (SELECT value FROM json_each(:ids)) AND {is_free(SQLITE)}
 RETURNING {{returned}}""",
 }
 

@@ -24,6 +24,7 @@ from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
+from worker.store.leases import is_free
 from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.sqlite_file import SqliteFile
 from worker.store.taking import read_rows, readable
@@ -50,7 +51,7 @@ WITH lane AS (
     SELECT r.id FROM return_order r
      WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= now()
        AND (r.due_at, r.id) > (lane.after_due, lane.after_id)
-       AND (r.lease_until IS NULL OR r.lease_until < now())
+       AND {is_free(POSTGRESQL, "r")}
      ORDER BY r.due_at, r.id LIMIT lane.quota FOR UPDATE SKIP LOCKED) due
 )
 UPDATE return_order AS o
@@ -86,11 +87,11 @@ _SETTLE = """SELECT r.id FROM (
      WHERE l.account = :account AND l.next_step = 'create' AND l.due_at <= {now}
      ORDER BY l.due_at DESC, l.id DESC LIMIT 1000) AS last JOIN return_order r ON r.id = last.id
    WHERE (r.create_started_at IS NOT NULL OR r.cancel_requested_at IS NOT NULL) AND r.claims = 0
-     AND (r.lease_until IS NULL OR r.lease_until < {now})
+     AND {free}
    ORDER BY r.due_at, r.id LIMIT :quota"""
 
 _POSTGRESQL_SETTLE = f"""
-WITH taken AS MATERIALIZED ({_SETTLE.format(now="now()")} FOR UPDATE OF r SKIP LOCKED)
+WITH taken AS MATERIALIZED ({_SETTLE.format(now="now()", free=is_free(POSTGRESQL, "r"))} FOR UPDATE OF r SKIP LOCKED)
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
@@ -112,7 +113,7 @@ UPDATE return_order
          json_each((SELECT json_group_array(id) FROM (
            SELECT r.id FROM return_order r
             WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {_SQLITE_NOW}
-              AND (r.lease_until IS NULL OR r.lease_until < {_SQLITE_NOW})
+              AND {is_free(SQLITE, "r")}
             ORDER BY r.due_at, r.id LIMIT :most))) AS due
    WHERE due.key < lane.quota)
 RETURNING {{returned}}"""
@@ -120,7 +121,7 @@ _SQLITE_SETTLE = f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
- WHERE id IN ({_SETTLE.format(now=_SQLITE_NOW)})
+ WHERE id IN ({_SETTLE.format(now=_SQLITE_NOW, free=is_free(SQLITE, "r"))})
 RETURNING {{returned}}"""
 _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
@@ -160,8 +161,9 @@ _RAMP = {
 }
 _IN_FLIGHT = {
     dialect: text(f"""SELECT count(*) FROM (
-      SELECT r.lease_until FROM return_order r WHERE r.account = :name AND r.next_step = 'create' AND r.due_at <= {now}
-       ORDER BY r.due_at, r.id LIMIT 1000) first WHERE first.lease_until >= {now}""")
+      SELECT {is_free(dialect, "r")} AS free FROM return_order r
+       WHERE r.account = :name AND r.next_step = 'create' AND r.due_at <= {now}
+       ORDER BY r.due_at, r.id LIMIT 1000) first WHERE NOT first.free""")
     for dialect, now in ((POSTGRESQL, "now()"), (SQLITE, _SQLITE_NOW))
 }
 

@@ -1,12 +1,14 @@
-"""Compares the database's clock, which everything is timed by, with this machine's."""
+"""Compares the database's clock, which everything is timed by, with this machine's, and remembers how it went."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from sqlalchemy import text
+
+from worker.domain.clocks import JUMP, Clock, seen
 from worker.store.accounts import database_now
+from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import SQLITE, Database
-
-CLOCKS_APART = timedelta(minutes=1)
-"""From here on one of the two clocks is wrong, and nobody can say which: it is no network's delay any more."""
 
 
 class ClockDiffers(Exception):
@@ -24,7 +26,7 @@ async def clock_offset(database: Database) -> timedelta:
 
 def differing(offset: timedelta) -> str | None:
     """What is wrong with clocks that are so far apart; None when nothing is."""
-    if abs(offset) <= CLOCKS_APART:
+    if abs(offset) <= JUMP:  # else one of the two is wrong, and nobody can say which
         return None
     seconds = abs(offset).total_seconds()
     return (
@@ -42,3 +44,31 @@ async def require_same_time(database: Database) -> None:
     problem = differing(await clock_offset(database))
     if problem is not None:
         raise ClockDiffers(problem)
+
+
+async def read_clock(database: Database) -> Clock | None:
+    """The clock as a worker saw it last; None: no worker has noted it yet."""
+    async with database.reading() as connection:
+        known = text("SELECT clock_seen_at, clock_doubted_since FROM database_place")
+        row = (await connection.execute(known)).one()
+    seen_at = read_moment(row.clock_seen_at)
+    return Clock(seen_at, read_moment(row.clock_doubted_since)) if seen_at is not None else None
+
+
+async def keep_clock(database: Database, clock: Clock) -> None:
+    """Remember it, for whoever starts next."""
+
+    def bound(moment: datetime | None) -> Any:
+        return sqlite_text(moment) if moment is not None and database.dialect == SQLITE else moment
+
+    async with database.statement() as connection:
+        await connection.execute(
+            text("UPDATE database_place SET clock_seen_at = :seen_at, clock_doubted_since = :doubted_since"),
+            {"seen_at": bound(clock.seen_at), "doubted_since": bound(clock.doubted_since)},
+        )
+
+
+async def is_believed(database: Database) -> bool:
+    """Whether a command may judge ages now."""
+    clock, _ = seen(await read_clock(database), await database_now(database), None)
+    return clock.is_believed and differing(await clock_offset(database)) is None

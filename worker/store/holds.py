@@ -9,12 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.domain.clocks import lasts
 from worker.domain.decision import Hold
 from worker.domain.errors import ErrorCode
 from worker.domain.health import Circuit, Health
 from worker.domain.ramp import Ramp
 from worker.store.columns import FOREVER, read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.leases import LATEST_END
 
 HELD_BY_PERSON = "held_by_person"
 """The `hold_code` of a hold that a person made; the others are error codes."""
@@ -124,6 +126,13 @@ def _waits(state: AccountState, *, said: bool) -> Iterator[str]:
             yield f"{what}tried one at a time {times}"
 
 
+def hold_lasts(until: datetime | None, code: str | None, now: datetime) -> bool:
+    """Whether an account is held: by a person until any moment, else for ever, or as long as a carrier may ask for."""
+    if until is not None and (until >= FOREVER or code == HELD_BY_PERSON):
+        return until > now
+    return lasts(until, now)
+
+
 async def lock_account(connection: AsyncConnection, dialect: str, account: str, columns: str) -> RowMapping:
     """Lock and read the account's row `a`, waiting but briefly; one that was retired is made anew."""
     select = f"SELECT {columns} FROM carrier_account a"
@@ -168,14 +177,16 @@ async def hold_account(database: Database, account: str, hold: Hold, refused_key
     `refused_key` is a fingerprint of the key that was refused: another key ends such a hold. A person's hold is no such
     one, and stays what it is. Raises `RowLocked`.
     """
-    now = _NOW[database.dialect]
+    now, latest = _NOW[database.dialect], LATEST_END[database.dialect]
     person = f" AND NOT (coalesce(hold_code, '') = '{HELD_BY_PERSON}' AND held_until > {now})" if refused_key else ""
     async with database.statement() as connection:
         await connection.execute(
             text(f"""{_briefly(database)} UPDATE carrier_account SET held_until = :until, hold_code = :code,
               hold_message = :message, refused_key = :refused_key, updated_at = {now} {_from_briefly(database)}
-             WHERE name = :name AND (held_until IS NULL OR held_until < :until){person}"""),
+             WHERE name = :name AND (held_until IS NULL OR held_until < :until OR (held_until > {latest}
+               AND held_until < :forever AND coalesce(hold_code, '') <> '{HELD_BY_PERSON}')){person}"""),
             {
+                "forever": _bound(database, FOREVER),
                 "until": _bound(database, hold.until or FOREVER),
                 "code": hold.code,
                 "message": hold.message[:_MOST],
@@ -226,7 +237,8 @@ async def begin_with_one(database: Database, names: Sequence[str]) -> None:
         for name in sorted(names):
             await connection.execute(
                 text(f"""UPDATE carrier_account SET {_FROM_ONE_ON[database.dialect]}, updated_at = {now}
-                 WHERE name = :name AND coalesce(create_window_since < {minute_ago}, true)"""),
+                 WHERE name = :name
+               AND coalesce(create_window_since < {minute_ago} OR create_window_since > {now}, true)"""),
                 {"name": name},
             )
 
@@ -306,7 +318,7 @@ def _from_briefly(database: Database) -> str:
 def _state(row: RowMapping) -> AccountState:
     now, until = read_moment(row["now"]), read_moment(row["held_until"])
     assert now is not None
-    held = until is not None and until > now
+    held = until is not None and hold_lasts(until, row["hold_code"], now)
     hold = AccountHold(until, row["hold_code"], row["hold_message"]) if until is not None and held else None
     address, message = row["sending_stopped_address"], row["sending_stopped_message"]
     stopped = (address, message or "") if address is not None else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select, text
@@ -13,7 +13,8 @@ from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import UnreadableDocument, moment_if_any, read_document
-from worker.store.database import POSTGRESQL, Database, DatabaseUnavailable, first_line
+from worker.store.database import POSTGRESQL, SQLITE, Database, DatabaseUnavailable, first_line
+from worker.store.leases import LATEST_END, NOW, is_free
 from worker.store.payloads import read_payload
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 
@@ -23,7 +24,7 @@ class Backlog:
     """The live rows of one account in one state: all, those due and free and since when, those without a label.
 
     `label_sought_since`: since when the label that is missing longest has been sought. Rows in `tracking` are by their
-    tracking status too; elsewhere it is None.
+    tracking status too; elsewhere it is None. `stranded`: leased, or put off by a worker, further ahead than can be.
     """
 
     account: str
@@ -34,6 +35,7 @@ class Backlog:
     oldest_due_at: datetime | None
     labels_missing: int
     label_sought_since: datetime | None = None
+    stranded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +49,49 @@ class History:
     payload_unreadable: str | None = None
 
 
-def _backlog(now: str) -> Any:
+def _backlog(dialect: str) -> Any:
+    beyond = {
+        POSTGRESQL: "now() + make_interval(secs => :longest)",
+        SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now', :longest)",
+    }[dialect]
     # What is due is counted by itself, for mostly it is little; and nothing is worked out for each of the other rows.
     # It saves SQLite a quarter of the time.
     return text(f"""
 SELECT account, state, CASE WHEN state = 'tracking' THEN tracking_status END AS tracking_status,
        CAST(sum(found) AS bigint) AS found, CAST(sum(due) AS bigint) AS due, min(oldest_due_at) AS oldest_due_at,
        CAST(sum(CASE WHEN state = 'tracking' THEN labels ELSE 0 END) AS bigint) AS labels_missing,
-       min(CASE WHEN state = 'tracking' THEN sought_since END) AS label_sought_since
+       min(CASE WHEN state = 'tracking' THEN sought_since END) AS label_sought_since,
+       CAST(sum(stranded) AS bigint) AS stranded
   FROM (
 SELECT account, state, tracking_status, count(*) AS found, 0 AS due, NULL AS oldest_due_at,
-       count(label_due_at) AS labels, min(label_sought_since) AS sought_since
+       count(label_due_at) AS labels, min(label_sought_since) AS sought_since,
+       count(CASE WHEN lease_until > {LATEST_END[dialect]}
+                    OR (due_at > {beyond} AND (state = 'tracking' OR error_code IS NOT NULL)) THEN 1 END) AS stranded
   FROM return_order WHERE due_at IS NOT NULL GROUP BY 1, 2, 3
  UNION ALL
-SELECT account, state, tracking_status, 0, count(*), min(due_at), 0, NULL
-  FROM return_order WHERE due_at <= {now} AND (lease_until IS NULL OR lease_until < {now}) GROUP BY 1, 2, 3
+SELECT account, state, tracking_status, 0, count(*), min(due_at), 0, NULL, 0
+  FROM return_order WHERE due_at <= {NOW[dialect]} AND {is_free(dialect)} GROUP BY 1, 2, 3
  UNION ALL
-SELECT account, state, NULL, count(*), 0, NULL, 0, NULL
+SELECT account, state, NULL, count(*), 0, NULL, 0, NULL, 0
   FROM return_order WHERE state = 'needs_attention' AND due_at IS NULL GROUP BY account, state) AS live
  GROUP BY 1, 2, 3""")
 
 
-_POSTGRESQL_BACKLOG = _backlog("now()")
-_SQLITE_BACKLOG = _backlog("strftime('%Y-%m-%d %H:%M:%f', 'now')")
+_EVER = timedelta(days=36_500)
+_POSTGRESQL_BACKLOG = _backlog(POSTGRESQL)
+_SQLITE_BACKLOG = _backlog(SQLITE)
 
 
-async def read_backlog(database: Database) -> list[Backlog]:
-    """What there is to do, by account, state and tracking status; through the partial indexes only."""
+async def read_backlog(database: Database, longest: timedelta = _EVER) -> list[Backlog]:
+    """What there is to do, by account, state and tracking status; through the partial indexes only.
+
+    `longest`: so far ahead at most a worker puts a return off. One that never failed may be a shop's, for any moment.
+    """
+    seconds = longest.total_seconds()
+    parameters = {"longest": seconds if database.dialect == POSTGRESQL else f"{seconds:+.0f} seconds"}
     statement = _POSTGRESQL_BACKLOG if database.dialect == POSTGRESQL else _SQLITE_BACKLOG
     async with database.reading() as connection:
-        rows = (await connection.execute(statement)).all()
+        rows = (await connection.execute(statement, parameters)).all()
     return [
         Backlog(
             row.account,
@@ -87,6 +102,7 @@ async def read_backlog(database: Database) -> list[Backlog]:
             moment_if_any(row.oldest_due_at),
             row.labels_missing,
             moment_if_any(row.label_sought_since),
+            row.stranded,
         )
         for row in rows
     ]

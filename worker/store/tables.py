@@ -189,3 +189,5 @@ class DatabasePlaceRow(SQLModel, table=True):
     backed_up_at: datetime | None = Field(sa_column=Column(Moment))
     moved_to: str | None = Field(sa_column=Column(Text))
     move_completed_at: datetime | None = Field(sa_column=Column(Moment))
+    clock_seen_at: datetime | None = Field(sa_column=Column(Moment))
+    clock_doubted_since: datetime | None = Field(sa_column=Column(Moment))

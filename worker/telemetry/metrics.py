@@ -42,6 +42,9 @@ class Metrics:
         self.orders_unknown_status = self._gauge(
             "orders_unknown_status", "Tracked returns whose last status word nothing maps.", "account"
         )
+        self.orders_stranded = self._gauge(
+            "orders_stranded", "Returns leased, or put off, further ahead than can be: by a clock that was wrong."
+        )
         self.orders_due = self._gauge("orders_due", "Returns due now and held by nobody.", "account")
         self.oldest_due = self._gauge(
             "oldest_due_timestamp_seconds", "When the longest overdue return became due; 0 when none is.", "account"
@@ -194,7 +197,7 @@ class Metrics:
             for metric in gauge.collect():
                 for sample in metric.samples:
                     gauge.labels(**sample.labels).set(float("nan"))
-        for single in (self.orders_unroutable, self.last_backup, self.clock_offset):
+        for single in (self.orders_unroutable, self.orders_stranded, self.last_backup, self.clock_offset):
             single.set(float("nan"))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -18,6 +18,7 @@ from worker.carriers.port import (
     Page,
     Refused,
     Unintelligible,
+    utc_now,
 )
 from worker.carriers.returnpilot.answers import (
     own_order,
@@ -59,20 +60,19 @@ _MOST_PAGES = 200  # of a look-up: 10,000 orders in the time of one creation are
 _LISTED_BYTES = 10_000_000  # 50 orders of 100 items each
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class ReturnPilot:
-    """One organisation's account; `clock` tells when a link, with `link_grace` on top, has run out."""
+    """One organisation's account; `clock` tells when a link, with `link_grace` on top, has run out.
+
+    It says None while it is not to be believed; then none has.
+    """
 
     edge: HttpEdge
     statuses: StatusMap
     label_hosts: tuple[str, ...] = ()
     max_label_bytes: int = 20_000_000
     link_grace: timedelta = timedelta(hours=24)
-    clock: Callable[[], datetime] = field(default=_utc_now)
+    clock: Callable[[], datetime | None] = utc_now
     shown: ShownLinks = field(default_factory=ShownLinks)
 
     def prepare(self, order: ReturnOrder) -> Creation:
@@ -121,12 +121,12 @@ class ReturnPilot:
         if not seen.labels <= order.labels:
             shipments = {each.position: each.label_url or "" for each in read_shipments(order, sighting)}
             urls = {position: shipments[position] for position in seen.labels - order.labels}
-            self.shown.keep(order, urls, self.clock())
+            self.shown.keep(order, urls)
         return seen
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
         """Fetch one of the labels that are missing, by an address that was just shown, else the order is asked for."""
-        if (link := self.shown.take(order, self.clock())) is not None:
+        if (link := self.shown.take(order)) is not None:
             with suppress(LabelUnreachable):  # its time may be over: then the order says which is good now
                 return await self._fetch(order, link)
         shipments = await self._show(order, "label", lambda document: read_shipments(order, document), fresh=True)

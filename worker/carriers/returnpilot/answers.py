@@ -102,12 +102,14 @@ def own_order(order: ReturnOrder, document: Any) -> Document:
     return document
 
 
-def read_order(order: ReturnOrder, document: Any, statuses: StatusMap, link_grace: timedelta, now: datetime) -> Tracked:
-    """Where `order` is, by what the carrier shows of it; raises `Unintelligible`."""
+def read_order(
+    order: ReturnOrder, document: Any, statuses: StatusMap, link_grace: timedelta, now: datetime | None
+) -> Tracked:
+    """Where `order` is, by what the carrier shows of it; raises `Unintelligible`. `now` None: no link has run out."""
     document = own_order(order, document)
     shipments = read_shipments(order, document)
     link = _link_end(document)
-    link_over = link is not None and now >= link + link_grace
+    link_over = link is not None and now is not None and now >= link + link_grace
     found = [_meaning(shipment.word, statuses) for shipment in shipments]
     status = order_status(found, all_returned=_all_returned(document), link_over=link_over)
     said = _JOINT.join(shipment.word for shipment in shipments)[:_MOST_SAID]

@@ -1,12 +1,12 @@
 """Keeps the addresses of labels that an order has just shown, so that fetching one does not ask for the order again."""
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from worker.domain.returns import ReturnOrder
 
-_LIFE = timedelta(minutes=5)  # nothing documents how long an address works; one that does not costs one request more
+_LIFE = 300.0  # seconds; nothing documents how long an address works; one that does not costs one request more
 _MOST_ORDERS = 1000
 _MOST_CHARACTERS = 4096  # of an address; an order with a longer one is asked again
 
@@ -25,13 +25,14 @@ class ShownLinks:
     An address is as good as a key: it is in memory only, for as long as labels take their turns after a poll.
     """
 
-    def __init__(self) -> None:
-        """Nothing was shown yet."""
-        self._shown: dict[str, tuple[datetime, dict[int, str]]] = {}  # by the carrier's number, shown longest ago first
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing was shown yet; `clock` counts seconds, and nobody sets it."""
+        self._clock = clock
+        self._shown: dict[str, tuple[float, dict[int, str]]] = {}  # by the carrier's number, shown longest ago first
 
-    def keep(self, order: ReturnOrder, urls: Mapping[int, str], now: datetime) -> None:
+    def keep(self, order: ReturnOrder, urls: Mapping[int, str]) -> None:
         """Note what `order` has just shown, by the labels' positions."""
-        number = order.carrier_ref or ""
+        number, now = order.carrier_ref or "", self._clock()
         self._shown.pop(number, None)
         if any(len(url) > _MOST_CHARACTERS for url in urls.values()):
             return
@@ -39,8 +40,9 @@ class ShownLinks:
         while len(self._shown) > _MOST_ORDERS or now - next(iter(self._shown.values()))[0] > _LIFE:
             del self._shown[next(iter(self._shown))]
 
-    def take(self, order: ReturnOrder, now: datetime) -> Link | None:
+    def take(self, order: ReturnOrder) -> Link | None:
         """An address of one of the labels that are missing, once; None: the order has to be asked for."""
+        now = self._clock()
         shown_at, urls = self._shown.pop(order.carrier_ref or "", (now, {}))
         missing = [position for position in sorted(urls) if position not in order.labels]
         if not missing or now - shown_at > _LIFE:
