@@ -53,6 +53,7 @@ HOMES = {
         "carriers/addresses.py",
         "carriers/connections.py",
         "carriers/transport.py",
+        "telemetry/connections.py",
         "telemetry/http.py",
         "simulator/",
     },
