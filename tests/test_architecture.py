@@ -14,7 +14,7 @@ ALLOWED = {
     "settings": {"domain", "listening"},
     "simulator": set(),
     "telemetry": set(),
-    "labels": set(),
+    "labels": {"domain"},
     "carriers": {"domain"},
     "store": {"domain"},
     "steps": {"carriers", "store", "labels", "domain", "telemetry"},

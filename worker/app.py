@@ -19,6 +19,7 @@ from worker.carriers.registry import CARRIERS
 from worker.configured import Kinship, fingerprint_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.lifecycle import LIVE_STATES, State, Step
+from worker.domain.masking import forms_of_key
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
@@ -346,7 +347,8 @@ def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
         except KeyUnavailableError as error:  # there never was a key: nothing can have been sent
             raise NotSent(f"no key: {error}") from error
         if value != known:
-            redactor.add(value)
+            for form in forms_of_key(value):
+                redactor.add(form)
             known = value
         return value
 

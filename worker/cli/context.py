@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import typer
 
 from worker.cli.talk import Exit, fail, is_utf8, say, shown
+from worker.domain.masking import forms_of_address, forms_of_key
 from worker.labels import LabelStoreError
 from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
@@ -54,10 +54,11 @@ def logs_for(settings: Settings) -> Redactor:
     """Logs as configured, with a redactor that knows the secrets in the settings; keys from files join it when read."""
     redactor = Redactor()
     for account in settings.accounts.values():
-        if account.api_key is not None:
-            redactor.add(account.api_key.get_secret_value())
-        redactor.add(urlsplit(account.proxy).password or "")
-    redactor.add(unquote(urlsplit(settings.database.url).password or ""))
+        key = account.api_key.get_secret_value() if account.api_key is not None else ""
+        for form in forms_of_key(key) + forms_of_address(account.proxy):
+            redactor.add(form)
+    for form in forms_of_address(settings.database.url):
+        redactor.add(form)
     configure_logs(settings.log.format, settings.log.level, redactor)
     return redactor
 

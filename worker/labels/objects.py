@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 from obstore.exceptions import BaseError, GenericError, JoinError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import ObjectStore, from_url
 
+from worker.domain.masking import said_by
 from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
 from worker.labels.names import ASIDE, UNKNOWN, LabelName, aside_path, relative_path
@@ -123,4 +124,4 @@ class ObjectLabelStore:
 
 def _reason(error: Exception) -> str:
     """Return the first line: obstore appends a page of its own internals to its messages."""
-    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+    return said_by(str(error).partition("\n")[0]) or type(error).__name__

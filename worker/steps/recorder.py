@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import structlog
 
 from worker.domain.decision import Decision, in_part
+from worker.domain.masking import said_by
 from worker.domain.returns import ReturnOrder
 from worker.store.claims import hand_back
 from worker.store.database import Database, DatabaseUnavailable, first_line
@@ -127,7 +128,7 @@ class Recorder:
             order_id=before.id,
             reference=before.reference,
             carrier_ref=decision.order.carrier_ref,
-            error=f"{type(error).__name__}: {str(error)[:300]}",
+            error=f"{type(error).__name__}: {said_by(error)}",
         )
 
     async def _persist(self, batch: Sequence[Made]) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import URL, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
+from worker.domain.masking import said_by
 from worker.store.sqlite_file import SqliteFile
 
 POSTGRESQL: Final = "postgresql"
@@ -240,8 +241,7 @@ def _is_outage(error: BaseException) -> bool:
 def first_line(error: BaseException) -> str:
     """What the database said, without details, which may quote a row."""
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
-    lines = str(cause).strip().splitlines()
-    line = lines[0][:300] if lines else type(cause).__name__
+    line = said_by(str(cause).strip().partition("\n")[0]) or type(cause).__name__
     return f"{line}: {_BEHIND_A_POOLER}" if getattr(cause, "sqlstate", None) in _UNKNOWN_STATEMENT else line
 
 
