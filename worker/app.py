@@ -52,6 +52,7 @@ _CONNECTIONS = 5  # to the database, the one on which it listens among them
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
 _ENDED = 8.0  # seconds beyond the grace time after which the process has ended, if need be by its last resort
 _LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
+_REFUSES = "refuses to be used: a right is missing, or the file is not whole; see database_refuses in the log"
 _SLOW_STATEMENTS = 3  # between two signs of the loop's progress, a database that fails ends the turn with the first one
 
 log = structlog.get_logger()
@@ -96,7 +97,7 @@ class Application:
         self._pulse = Pulse(
             manager or ServiceManager({}),
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
-            status=lambda: activity(self.advance, self._accounts.values(), self._housekeeping),
+            status=lambda: activity(self.advance, self._accounts.values(), self._housekeeping, self.database.outage),
         )
         self._server = TelemetryServer(
             settings.http.host,
@@ -272,8 +273,12 @@ class Application:
     async def _readiness(self) -> Readiness:
         try:
             state = await schema_state(self.database)
+        except DatabaseRefused:
+            return Readiness(False, {"database": _REFUSES, "schema": "not known"})
         except DatabaseUnavailable:
             return Readiness(False, {"database": "cannot be reached", "schema": "not known"})
+        if self.database.outage.refuses:  # what it is asked here, it may answer well
+            return Readiness(False, {"database": _REFUSES, "schema": state.value})
         checks = {"database": "reachable", "schema": state.value}
         if state is SchemaState.CURRENT:  # what an account waits for is said, and is no reason to call a worker unready
             with suppress(DatabaseUnavailable):

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from worker.domain.masking import said_by
+from worker.store.outage import Outage
 from worker.store.sqlite_file import SqliteFile
 
 POSTGRESQL: Final = "postgresql"
@@ -96,6 +97,7 @@ class Database:
         self._busy_timeout = busy_timeout
         self.writes = 0  # on SQLite, how many turns to write have ended
         self.file: SqliteFile | None = None
+        self.outage = Outage()
 
     def connecting(self, name_ends: str) -> dict[str, Any]:
         """What PostgreSQL's driver is told for a connection beside the pool; its name in the server ends so."""
