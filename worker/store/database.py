@@ -1,6 +1,7 @@
 """Opens the database and hands out connections; says which errors mean that it is away for now."""
 
 import asyncio
+import errno
 import os
 import random
 import secrets
@@ -67,6 +68,8 @@ class RowLocked(DatabaseUnavailable):
 
 # Not a database file; no rights on a table (42501), no such role or password, no such database.
 _SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
+_READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
+_NEEDS_A_PERSON = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.EISDIR)
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
@@ -111,10 +114,9 @@ class Database:
             return
         try:
             self.file = SqliteFile(self.path)
-        except PermissionError as error:
-            raise DatabaseRefused(f"cannot lock {self.path}-worker: {error.strerror}") from error
         except OSError as error:
-            raise DatabaseUnavailable(f"cannot lock {self.path}-worker: {error.strerror}") from error
+            kind = DatabaseRefused if error.errno in _NEEDS_A_PERSON else DatabaseUnavailable
+            raise kind(f"cannot lock {self.path}-worker: {error.strerror}") from error
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
@@ -211,7 +213,8 @@ class translated:  # noqa: N801  a context manager reads as a verb
 def _is_refusal(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_REFUSALS) or _MOVED in str(cause)
+        name = getattr(cause, "sqlite_errorname", "")
+        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY or _MOVED in str(cause)
     return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
 
 
@@ -301,10 +304,11 @@ def _sqlite(path: Path, pool_size: int, busy_timeout: float) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def _make(*_: object) -> None:
-        # SQLite makes a file 0644 at most (https://sqlite.org/compile.html#default_file_permissions), which no umask
-        # opens to the group of a shop. One that is there must not be opened: closing it would end SQLite's locks on it.
+        # SQLite makes a file 0644 (https://sqlite.org/compile.html#default_file_permissions), for all to read.
+        # The files beside it get its mode. One that is there keeps its own, by which a shop's user is let in, and must
+        # not be opened: closing it would end SQLite's locks on it.
         with suppress(OSError):  # whatever is wrong, SQLite says it next
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:
