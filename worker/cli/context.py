@@ -17,7 +17,7 @@ from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, D
 from worker.store.moved import DatabaseMoved, retirement
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
-from worker.store.sqlite_file import AlreadyRunning
+from worker.store.sqlite_file import AlreadyRunning, absence
 from worker.store.tables import ReturnOrderRow
 from worker.telemetry.http import ListenError
 from worker.telemetry.logs import Redactor, configure_logs
@@ -68,8 +68,9 @@ async def opened_database(settings: Settings, *, only_to_read: bool = False) -> 
     """The database, with the schema this version works with; one that has moved elsewhere only to read it."""
     database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
     try:
-        if database.path is not None and not database.path.is_file():
-            raise SchemaMismatch(f"there is no database at {database.path}; run: returns-worker migrate")
+        missing = database.path and absence(database.path)
+        if missing:
+            raise SchemaMismatch(missing)
         await require_current(database)
         retired = await retirement(database)
         if retired is not None:

@@ -50,7 +50,7 @@ def copy_to_postgresql(
         source, target = Database(settings.database.url, pool_size=1), Database(target_url, pool_size=1)
         try:
             if source.path is not None and not source.path.is_file():
-                raise SchemaMismatch(f"there is no database at {source.path}")
+                raise SchemaMismatch(f"there is no database at {source.path.absolute()}")
             await require_current(source)
             if not dry_run:
                 source.hold_file()

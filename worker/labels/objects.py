@@ -91,11 +91,12 @@ class ObjectLabelStore:
             raise LabelStoreError(f"cannot list {self._url}{ASIDE}: {_reason(error)}") from error
         return sum([await self._remove(path) for path in superfluous(kept, time.time())])
 
-    async def check(self) -> None:
+    async def check(self, *, make: bool = True) -> bool:
         """Write a small object; it stays when the credentials, quite rightly, do not allow removing."""
         await self._put(_PROBE, b"returns-worker check\n", "text/plain")
         with contextlib.suppress(BaseError, OSError):
             await self._store.delete_async(_PROBE)
+        return True  # a bucket is made by nobody here
 
     async def tidy(self, older_than: timedelta) -> int:
         """Return 0: an upload in one request leaves nothing behind."""

@@ -116,7 +116,7 @@ class Database:
             self.file = SqliteFile(self.path)
         except OSError as error:
             kind = DatabaseRefused if error.errno in _NEEDS_A_PERSON else DatabaseUnavailable
-            raise kind(f"cannot lock {self.path}-worker: {error.strerror}") from error
+            raise kind(f"cannot lock {self.path.absolute()}-worker: {error.strerror}") from error
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
@@ -190,7 +190,7 @@ class Database:
     def check_file(self) -> None:
         """Raise `DatabaseReplaced` where another file has taken the place of the one that is open."""
         if self.file is not None and self.file.is_replaced:
-            raise DatabaseReplaced(f"{self.path} was replaced or removed while the worker had it open")
+            raise DatabaseReplaced(f"{self.file.path} was replaced or removed while the worker had it open")
 
 
 class translated:  # noqa: N801  a context manager reads as a verb

@@ -15,6 +15,17 @@ class AlreadyRunning(Exception):
     """Another worker has this SQLite file."""
 
 
+def absence(path: Path) -> str | None:
+    """What to say where there is no database at `path`; None where there is one."""
+    if path.is_file():
+        return None
+    said = f"there is no database at {path.absolute()}"
+    if path.is_absolute():
+        return f"{said}; run: returns-worker migrate"
+    # To make one here would leave two, and the worker's returns would seem to be gone.
+    return f"{said}: database.url is relative to the folder that a command is called in; call it in the worker's folder"
+
+
 class SqliteFile:
     """The file `<database>-worker` beside a database; locked as long as this object is open.
 
@@ -32,7 +43,9 @@ class SqliteFile:
         A link, or what is no file, is refused: what root opened through it, and gave to the database's owner, would be
         somebody else's.
         """
-        self._path = path  # as it is opened: where a link in it is turned elsewhere, the file counts as replaced
+        self.path = (
+            path.absolute()
+        )  # as it is opened: where a link in it is turned elsewhere, the file counts as replaced
         resolved = path.resolve()
         witness = resolved.with_name(f"{resolved.name}-worker")
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would be waited for
@@ -52,25 +65,26 @@ class SqliteFile:
             holder = self._read()[2]
             os.close(self._file)
             raise AlreadyRunning(
-                f"another worker (process {holder}) has {path}: a SQLite file takes one worker, PostgreSQL takes many"
+                f"another worker (process {holder}) has {self.path}:"
+                " a SQLite file takes one worker, PostgreSQL takes many"
             ) from error
         except BaseException:
             os.close(self._file)
             raise
-        self._number = self._path.stat().st_ino if self._path.exists() else None
+        self._number = self.path.stat().st_ino if self.path.exists() else None
 
     @property
     def place(self) -> str:
         """What tells this file from a copy of it."""
         if self._number is None:
-            self._number = self._path.stat().st_ino
+            self._number = self.path.stat().st_ino
         return f"{self._name}/{self._number}"
 
     @property
     def is_replaced(self) -> bool:
         """Whether another file has taken the database's place since, or none."""
         try:
-            return self._number is not None and self._path.stat().st_ino != self._number
+            return self._number is not None and self.path.stat().st_ino != self._number
         except FileNotFoundError:
             return self._number is not None
 
