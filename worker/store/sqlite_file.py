@@ -43,9 +43,7 @@ class SqliteFile:
         A link, or what is no file, is refused: what root opened through it, and gave to the database's owner, would be
         somebody else's.
         """
-        self.path = (
-            path.absolute()
-        )  # as it is opened: where a link in it is turned elsewhere, the file counts as replaced
+        self.path = path.absolute()  # with its links: where one is turned elsewhere, the file counts as replaced
         resolved = path.resolve()
         witness = resolved.with_name(f"{resolved.name}-worker")
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a pipe would be waited for
