@@ -65,7 +65,7 @@ HOMES = {
     "prometheus_client": {"telemetry/"},
     "pydantic": {"settings/"},
     "pydantic_core": {"settings/"},
-    "pypdf": {"labels/pages.py"},
+    "pypdf": {"labels/pages.py", "labels/printed.py", "simulator/labels.py"},
     "obstore": {"labels/objects.py"},
     "typer": {"cli/"},
     "click": {"cli/"},

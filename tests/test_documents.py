@@ -241,6 +241,12 @@ def test_the_table_of_ninety_days_is_printed_by_the_command_beside_it() -> None:
     assert CADENCE_HEADER in CADENCE
 
 
+def test_the_figures_of_sweeps_are_printed_by_the_command_beside_them() -> None:
+    command = snippet("sweeps", CADENCE).split()
+    assert command[command.index("-m", 2) :][:2] == ["-m", "long"]
+    assert "def test_open_returns_cost_at_most_a_tenth" in (ROOT / command[-1]).read_text(encoding="utf-8")
+
+
 def test_the_figures_of_a_big_database_are_printed_by_the_command_beside_them() -> None:
     *_, module = snippet("scaling", SCALING).split()
     assert (ROOT / f"{module.replace('.', '/')}.py").is_file()

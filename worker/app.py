@@ -16,7 +16,7 @@ from worker.carriers.endings import RequestOutcome
 from worker.carriers.http import Observer
 from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
-from worker.configured import Kinship, fingerprint_of, open_account, pace_of, policy_of
+from worker.configured import Kinship, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.lifecycle import LIVE_STATES, State, Step
 from worker.domain.masking import forms_of_key
@@ -31,7 +31,7 @@ from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, 
 from worker.steps.accounts import Account
 from worker.steps.activity import activity
 from worker.steps.advance import Advance
-from worker.steps.housekeeping import Housekeeping, notice_restore
+from worker.steps.housekeeping import Housekeeping, notice_restore, warn_of_risks
 from worker.steps.leases import Timing
 from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
@@ -131,6 +131,7 @@ class Application:
         await wait_for_database(self.settings, self._prepare_schema)
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
+        await self._housekeeping.refresh_gauges()  # else what is first scraped would say 0, and end alerts that last
         self.advance.turned_at = lease_clock()  # to wait for the database was no hang
         await self._server.start()
         host, port = self._server.address
@@ -226,7 +227,7 @@ class Application:
         return Account(
             name=name,
             carrier=carrier,
-            policy=policy_of(self.settings, name),
+            policy=policy_of(self.settings, name, meeting_of(name, key)),
             timeout=settings.timeout.total_seconds(),
             max_in_flight=settings.max_in_flight,
             meter=meter,
@@ -261,6 +262,7 @@ class Application:
         await require_not_moved(self.database)
         await require_same_time(self.database)
         await notice_restore(self.database)
+        await warn_of_risks(self.database)
 
     async def _check_labels(self) -> None:
         try:
@@ -273,10 +275,9 @@ class Application:
     async def _readiness(self) -> Readiness:
         try:
             state = await schema_state(self.database)
-        except DatabaseRefused:
-            return Readiness(False, {"database": _REFUSES, "schema": "not known"})
-        except DatabaseUnavailable:
-            return Readiness(False, {"database": "cannot be reached", "schema": "not known"})
+        except DatabaseUnavailable as error:
+            why = _REFUSES if isinstance(error, DatabaseRefused) else "cannot be reached"
+            return Readiness(False, {"database": why, "schema": "not known"})
         if self.database.outage.refuses:  # what it is asked here, it may answer well
             return Readiness(False, {"database": _REFUSES, "schema": state.value})
         checks = {"database": "reachable", "schema": state.value}
@@ -352,8 +353,7 @@ def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
         except KeyUnavailableError as error:  # there never was a key: nothing can have been sent
             raise NotSent(f"no key: {error}") from error
         if value != known:
-            for form in forms_of_key(value):
-                redactor.add(form)
+            redactor.add(*forms_of_key(value))
             known = value
         return value
 

@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from worker.carriers.http import Observer
 from worker.carriers.links import origin_of
 from worker.carriers.port import Carrier, Pacer
-from worker.carriers.registry import CARRIERS, AccountConfig, is_searchable, open_carrier, statuses_of
+from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_searchable, open_carrier, statuses_of
 from worker.domain.cadence import Daytime, Ladder
 from worker.domain.health import Breaker
 from worker.domain.kin import Identity, Kin, Shared, common_pace, kin_of, sharing
@@ -99,11 +100,12 @@ class Kinship:
         return Identity(account.carrier, origin_of(account.base_url or CARRIERS[account.carrier].base_url), key)
 
 
-def policy_of(settings: Settings, account: str) -> Policy:
-    """What `decide` is told of an account's configuration."""
+def policy_of(settings: Settings, account: str, meets: timedelta = timedelta(0)) -> Policy:
+    """What `decide` is told of an account's configuration; `meets`: when its polls meet, at a carrier that lists."""
     retry, circuit = settings.retry, settings.circuit
+    statuses = [status for status in TrackingStatus if not status.is_terminal]
     return Policy(
-        ladders={status: _ladder(settings, account, status) for status in TrackingStatus if not status.is_terminal},
+        ladders={status: _ladder(settings, account, status, meets) for status in statuses},
         backoff=Backoff(
             retry.first,
             retry.factor,
@@ -120,7 +122,17 @@ def policy_of(settings: Settings, account: str) -> Policy:
     )
 
 
-def _ladder(settings: Settings, account: str, status: TrackingStatus) -> Ladder:
+def meeting_of(account: str, key: KeySource) -> timedelta:
+    """When the polls of an account meet: not when those of others do, in this process or in another shop.
+
+    It comes from the key, so that it is the same in each of its workers; without a key yet it is nothing.
+    """
+    with suppress(KeyUnavailableError):  # whoever needs it says so
+        return timedelta(microseconds=int(fingerprint_of(f"{account} {key.current()}"), 16))
+    return timedelta(0)
+
+
+def _ladder(settings: Settings, account: str, status: TrackingStatus, meets: timedelta) -> Ladder:
     ladder = settings.polling_for(account, status)
     begin, length = read_daytime(ladder.daytime)
     return Ladder(
@@ -133,6 +145,7 @@ def _ladder(settings: Settings, account: str, status: TrackingStatus) -> Ladder:
         ladder.near_pickup,
         ladder.quiet_nights,
         Daytime(begin, length, ZoneInfo(ladder.timezone)),
+        meets if is_listing(settings.accounts[account].carrier) else None,
     )
 
 

@@ -122,10 +122,14 @@ def process() -> list[Any]:
         ),
         lines(
             "Since the loop last turned",
-            {"{{instance}}": f"time() - returns_worker_last_tick_timestamp_seconds{{{JOB}}}"},
+            {
+                "{{instance}}": f"time() - returns_worker_last_tick_timestamp_seconds{{{JOB}}}",
+                "{{instance}} gauges": f"time() - returns_worker_gauges_read_timestamp_seconds{{{JOB}}}",
+            },
             unit="s",
-            says="Up to worker.tick and the scrape interval. Two minutes: it stalls.",
-            alerts=["ReturnsWorkerStalled"],
+            says="Up to worker.tick, or worker.gauges (90 s with very many returns), and the scrape interval. Two "
+            "minutes without a turn: it stalls. Ten without a look: the other panels tell what was.",
+            alerts=["ReturnsWorkerStalled", "ReturnsGaugesStale"],
         ),
         lines(
             "Steps in flight",
@@ -146,7 +150,7 @@ def storage() -> list[Any]:
             unit="cpm",
             says="claim, record, gauges: the database. labels: the label store. Anything that lasts: nothing is "
             "written down.",
-            alerts=["ReturnsStorageErrors"],
+            alerts=["ReturnsStorageErrors", "ReturnsLabelStoreErrors"],
         ),
         lines(
             "Results lost to another worker",

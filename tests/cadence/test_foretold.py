@@ -97,7 +97,10 @@ CARRIERS: dict[str, tuple[ReturnOrder, dict[str, Any], dict[str, Any], list[floa
 
 @pytest.mark.parametrize("carrier", CARRIERS)
 async def test_the_first_polls_are_those_that_the_carriers_own_answers_lead_to(carrier: str) -> None:
-    """Izipack says a status with the first poll only, which is news; ReturnPilot's order says the same as before."""
+    """Izipack says a status with the first poll only, which is news; ReturnPilot's order says the same as before.
+
+    ReturnPilot lists, and so its polls wait for others, up to a tenth of their wait.
+    """
     request, created, shown, waits = CARRIERS[carrier]
     settings = Settings(accounts={"shop": AccountSettings(carrier=carrier)})
     policy, start = policy_of(settings, "shop"), moment(0)
@@ -115,4 +118,6 @@ async def test_the_first_polls_are_those_that_the_carriers_own_answers_lead_to(c
         order = decide(order, await account.track(order), moments[-1], policy, 0.5).order
     foretold = [start, *(poll.at for poll in plan(settings, start).forecast.polls[: len(waits)])]
     assert foretold == moments
-    assert [(after - before) / MINUTE for before, after in pairwise(foretold)] == waits
+    waited = [(after - before) / MINUTE for before, after in pairwise(foretold)]
+    company = 0.1 if carrier == "returnpilot" else 0.0
+    assert all(wait <= found <= wait * (1 + company) for wait, found in zip(waits, waited, strict=True))

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.grids import diagonal
-from worker.configured import policy_of
-from worker.domain.cadence import Daytime, Ladder
+from worker.configured import meeting_of, policy_of
+from worker.domain.cadence import Daytime, Ladder, meeting_width
 from worker.domain.tracking import TrackingStatus
-from worker.settings import AccountSettings, Settings
+from worker.settings import AccountSettings, Settings, key_source
 
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
@@ -221,6 +222,7 @@ ladders = st.builds(
     near_pickup=st.one_of(st.just(timedelta(0)), spans),
     quiet_nights=st.booleans(),
     daytime=daytimes,
+    meets=st.one_of(st.none(), st.timedeltas(timedelta(0), timedelta(hours=2))),
 )
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 pickups = st.one_of(st.none(), st.dates(), st.dates(date(2026, 1, 1), date(2027, 12, 31)))
@@ -245,7 +247,9 @@ def test_the_next_poll_is_never_now_and_never_outside_what_the_ladder_allows(
     assert at - now >= sooner * (1 - ladder.jitter) - SECOND
     night = DAY - ladder.daytime.length + HOUR if ladder.quiet_nights else timedelta(0)  # an hour: clocks change
     spread = min(steady, ladder.daytime.length / 2) if ladder.quiet_nights else timedelta(0)
-    assert at - now <= steady * (1 + ladder.jitter) + night + spread + SECOND
+    # Where polls wait for each other they have no jitter; a night is followed by a wait for company of its own.
+    early = steady * (1.2 if ladder.quiet_nights else 1.1) if ladder.meets is not None else steady * (1 + ladder.jitter)
+    assert at - now <= early + night + spread + SECOND
 
 
 @given(ladders, moments, counts, chances, st.integers(-3, 33))
@@ -273,3 +277,68 @@ def test_the_last_look_too_waits_for_the_morning() -> None:
     early, late = local(PICKUP, "20:00"), local(PICKUP, "23:00")
     assert ladder.next_at(evening, CAPPED, 0.5, latest=early) == early
     assert ladder.next_at(evening, CAPPED, 0.5, latest=late) == local(PICKUP + DAY, "10:00")
+
+
+# --- at a carrier that lists
+
+
+MEETING = replace(POLICY.ladder(TrackingStatus.PENDING), meets=timedelta(seconds=5), near_pickup=timedelta(0))
+
+
+@given(ladders, moments, counts, chances)
+@settings(max_examples=200)
+def test_polls_that_wait_for_each_other_come_a_tenth_of_their_wait_later_at_most(
+    ladder: Ladder, now: datetime, unchanged: int, chance: float
+) -> None:
+    ladder = replace(ladder, meets=timedelta(seconds=5), quiet_nights=False)
+    wait = ladder.steady_wait(unchanged)
+    assert wait <= ladder.next_at(now, unchanged, chance) - now <= wait * 1.1
+
+
+@pytest.mark.parametrize("unchanged", range(10))
+def test_polls_of_one_tenth_of_a_wait_become_due_at_two_moments_at_most(unchanged: int) -> None:
+    tenth = MEETING.steady_wait(unchanged) / 20
+    due = {MEETING.next_at(NOON + tenth * index / 100, unchanged, index / 100) for index in range(100)}
+    assert len(due) <= 2
+
+
+@given(moments, moments, st.integers(0, 12), st.integers(0, 12))
+def test_polls_of_different_waits_meet(now: datetime, then: datetime, some: int, more: int) -> None:
+    """Each moment at which the longer wait ends is one at which the shorter may end too."""
+    some, more = sorted((some, more))
+    width = meeting_width(MEETING.steady_wait(some))
+    apart = MEETING.next_at(now, more, 0.5) - MEETING.next_at(then, some, 0.5)
+    assert apart % width == timedelta(0)
+
+
+@pytest.mark.parametrize("wait", [timedelta(microseconds=1), timedelta(milliseconds=200), MINUTE, 6 * HOUR, 365 * DAY])
+def test_moments_lie_a_tenth_of_the_wait_apart_at_most_and_a_twentieth_at_least(wait: timedelta) -> None:
+    assert (
+        min(wait / 20, wait - timedelta(microseconds=1)) <= meeting_width(wait) <= max(wait / 10, timedelta.resolution)
+    )
+
+
+def test_the_last_look_waits_for_no_company() -> None:
+    latest = NOON + 15 * MINUTE + SECOND
+    assert MEETING.next_at(NOON, 0, 0.5, latest=latest) == latest
+
+
+def test_no_poll_waits_for_company_into_a_quiet_night() -> None:
+    ladder, dusk = replace(MEETING, quiet_nights=True, daytime=DAYTIME), local(PICKUP, "21:00")
+    for second in range(1, 7200, 7):
+        at = ladder.next_at(dusk - 6 * HOUR - second * SECOND, CAPPED, 0.5)
+        assert dusk - second * SECOND <= at < dusk
+
+
+def test_accounts_meet_at_moments_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("a secret")
+    accounts = {name: AccountSettings(carrier="returnpilot", api_key_file=file) for name in ("a", "b")}
+    accounts["parcels"] = AccountSettings(api_key_file=file)
+    configured = Settings(accounts=accounts)
+    meets = {name: meeting_of(name, key_source(configured, name)) for name in accounts}
+    assert meets["a"] != meets["b"]
+    ladders = {name: policy_of(configured, name, meets[name]).ladder(TrackingStatus.PENDING) for name in accounts}
+    assert (ladders["a"].meets, ladders["parcels"].meets) == (meets["a"], None)
+    file.unlink()
+    assert meeting_of("a", key_source(configured, "a")) == timedelta(0)

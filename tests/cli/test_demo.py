@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -120,12 +119,6 @@ def test_what_one_can_look_at_next_can_be_pasted(played):
     where, listing, label, *_ = next_steps(done)
     assert "create_outcome_unknown" in ran("bash", "-ec", f"{where}\n{listing}\n{label}").stdout
     assert (folder / "label.pdf").read_bytes().startswith(b"%PDF-")
-
-
-def test_a_pipe_that_is_not_utf_8_gets_a_question_mark_and_no_traceback(played, tmp_path):
-    copied = shutil.copytree(played[1], tmp_path / "copied")
-    rows(copied, "INSERT INTO return_order (reference, payload) VALUES ('Größe', '{}')")
-    assert "Gr??e" in ran(*WORKER, "list", "--limit", "1", cwd=copied, PYTHONIOENCODING="ascii").stdout
 
 
 def test_a_folder_or_a_port_that_cannot_be_used_gives_one_line(tmp_path, monkeypatch, capsys):

@@ -1,8 +1,9 @@
-"""What `check` says of a database that cannot keep every text."""
+"""What `check` says of a database that cannot keep every text, or may not keep what it was told."""
 
 import re
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from tests.cli.calls import ACCOUNTS, called, configured
@@ -28,3 +29,18 @@ def test_check_warns_of_a_database_that_cannot_keep_every_letter(
 def test_check_says_nothing_of_one_that_can(folder: Path, filled_url: str) -> None:
     configured(folder, f'[database]\nurl = "{filled_url}"\n{ACCOUNTS}')
     assert "encoding" not in called("check").stderr
+
+
+@on_postgresql
+def test_check_warns_of_a_server_that_may_forget_what_it_was_told(folder: Path, filled_url: str) -> None:
+    configured(folder, f'[database]\nurl = "{filled_url}"\n{ACCOUNTS}')
+    off = elsewhere(_fsync_is_off(filled_url))
+    assert ("database: fsync is off" in called("check").stderr) == off
+
+
+async def _fsync_is_off(url: str) -> bool:
+    connection = await asyncpg.connect(url)
+    try:
+        return bool(await connection.fetchval("SELECT current_setting('fsync') = 'off'"))
+    finally:
+        await connection.close()

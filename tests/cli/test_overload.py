@@ -18,7 +18,7 @@ def test_check_warns_of_returns_that_ask_for_more_than_the_limit(folder: Path, f
         configured(folder, text.replace("[accounts.default]", f"[accounts.default]\nrate_per_minute = {rate}"))
         done = called("check")
         assert done.exit_code == 0, done.output
-        warnings.append([line for line in done.stderr.splitlines() if line.startswith("warning")])
+        warnings.append([line for line in done.stderr.splitlines() if line.startswith("warning  account")])
     assert warnings[1:] == [[], []]
     (warning,) = warnings[0]
     assert (
@@ -61,7 +61,7 @@ def test_where_no_cap_is_slow_enough_a_warning_says_so(folder: Path) -> None:
 def test_a_list_counts_by_its_pages_and_both_figures_are_said(folder: Path) -> None:
     assert warned(folder, ACCOUNTS, backlog("pilot", **MANY)) == []
     (line,) = warned(folder, ACCOUNTS, backlog("pilot", in_transit=1_000_000))
-    assert "1000000 tracked returns ask for about 3778 requests a minute one by one, 76 by pages of 50 at least" in line
+    assert "1000000 tracked returns ask for about 3568 requests a minute one by one, 71 by pages of 50 at least" in line
 
 
 def test_a_ladder_too_fast_for_one_return_in_each_status_is_warned_of_before_there_is_any(folder: Path) -> None:

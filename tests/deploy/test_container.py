@@ -107,6 +107,10 @@ def test_what_is_locked_is_what_the_project_asks_for(wanted: list[str], lock: st
         assert locked[requirement.name] in requirement.specifier, line
 
 
+def test_what_opens_an_encrypted_label_is_locked() -> None:
+    assert "cryptography" in _locked("requirements.lock")
+
+
 def test_nothing_goes_into_the_build_but_what_is_copied() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"

@@ -27,6 +27,7 @@ from worker.domain.outcomes import (
     SendingStopped,
     StoredLabel,
     Tracked,
+    Unreadable,
     Withdrawn,
 )
 from worker.domain.policy import Backoff, Policy
@@ -213,7 +214,7 @@ def met(order: ReturnOrder) -> st.SearchStrategy[Outcome]:
         return st.one_of(st.sampled_from([action, *told]) if not isinstance(action, Step) else refused, refused)
     if not isinstance(action, Step):
         return st.just(action)
-    poisoned: list[st.SearchStrategy[Outcome]] = [st.just(Poisoned())]
+    poisoned: list[st.SearchStrategy[Outcome]] = [st.just(Poisoned()), st.just(Unreadable("created_at"))]
     if order.state is State.PENDING and order.create_started_at is not None:
         found = st.builds(Created, carrier_ref=st.just("9RET2"), update=updates, adopted=st.just(True))
         looked_up = st.one_of(st.just(Absent()), st.builds(Ambiguous, _text), found, _failures(*_QUESTION_FAILURES))
@@ -259,16 +260,19 @@ def every_meeting() -> Iterator[tuple[ReturnOrder, Outcome]]:
 
 def _all_for(order: ReturnOrder, action: Step) -> list[Outcome]:
     failures: list[Outcome] = [Failed(kind, "no") for kind in FailureKind]
+    stuck: list[Outcome] = [Poisoned(), Unreadable("no")]
     if action is Step.CANCEL:
         return [Withdrawn(TOLD), *(NotCancelled(Failed(kind, "no")) for kind in FailureKind)]
     if order.state is State.PENDING and order.create_started_at is not None:
         found = Created("9RET2", None, adopted=True)
-        return [Interrupted(), Absent(), Ambiguous("two"), found, Poisoned(), *failures[:-1]]
+        return [Interrupted(), Absent(), Ambiguous("two"), found, *stuck, *failures[:-1]]
     if order.state is State.PENDING:
         lost = Failed(FailureKind.OUTCOME_UNKNOWN, "404", wrong_address=True)
         made = [Created("9RET2", None), RefTaken("9RET2"), lost]
-        return [*made, Invalid(("x: is wrong",)), SendingStopped(), Poisoned(), *failures]
+        return [*made, Invalid(("x: is wrong",)), SendingStopped(), *stuck, *failures]
     del failures[-1]  # OUTCOME_UNKNOWN is a creation's alone
     if order.next_step is Step.LABEL:
-        return [LabelReady(LABEL), *(LabelTrouble(code, "no") for code in LABEL_CODES), Poisoned(), *failures]
-    return [Tracked(None), *(Tracked(TrackingUpdate(status, "w")) for status in TrackingStatus), Poisoned(), *failures]
+        troubles = [LabelTrouble(code, "no") for code in LABEL_CODES]
+        return [LabelReady(LABEL), *troubles, Poisoned(), Unreadable("no"), *failures]
+    tracked = [Tracked(None), *(Tracked(TrackingUpdate(status, "w")) for status in TrackingStatus)]
+    return [*tracked, Poisoned(), Unreadable("no"), *failures]

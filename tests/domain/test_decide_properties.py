@@ -22,6 +22,7 @@ from worker.domain.cadence import Ladder
 from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
 from worker.domain.errors import ErrorCode
+from worker.domain.health import Breaker, Health, after, is_well
 from worker.domain.lifecycle import MAY_BECOME, State, Step
 from worker.domain.outcomes import (
     Absent,
@@ -35,6 +36,8 @@ from worker.domain.outcomes import (
     Tracked,
 )
 from worker.domain.policy import Policy
+from worker.domain.ramp import Ramp
+from worker.domain.requests import action_for
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
@@ -205,3 +208,35 @@ def test_an_interrupted_creation_keeps_its_intent() -> None:
     order = decide(pending(create_started_at=started), Interrupted(), NOW, Policy(), 0.5).order
     assert (order.state, order.error_code) == (State.NEEDS_ATTENTION, ErrorCode.CREATE_OUTCOME_UNKNOWN)
     assert order.create_started_at == started
+
+
+def test_what_says_retry_or_wait_is_not_due_again_at_once() -> None:
+    """Whatever was done: the same action comes at a later moment, or the whole account is held until a person acts."""
+    walked = set()
+    for before, outcome in every_meeting():
+        decision = decide(before, outcome, NOW, Policy(), 0.5)
+        row, held = decision.order, decision.hold is not None and decision.hold.until is None
+        if decision.outcome not in (StepOutcome.RETRYING, StepOutcome.WAITING) or held:
+            continue
+        walked.add((before.state, before.next_step, type(outcome)))
+        at_once = row.due_at is not None and row.due_at <= NOW
+        for can_cancel in (False, True):
+            again = action_for(row, can_cancel=can_cancel) == action_for(before, can_cancel=can_cancel)
+            assert not (at_once and again), (before, outcome)
+    assert (State.TRACKING, Step.LABEL, NotCancelled) in walked
+    assert (State.NEEDS_ATTENTION, Step.CREATE, NotCancelled) in walked
+
+
+def test_a_failure_counts_for_the_circuit_once_for_each_return_whatever_was_done() -> None:
+    """A withdrawal has the poll's clock and the poll's count, also where its row was claimed for a label."""
+    for before, outcome in every_meeting():
+        if is_well(before, outcome) is not False:
+            continue
+        first = before._replace(attempts=0, failing_since=None, label_attempts=0)
+        closed = Health(ramp=Ramp(64, NOW, NOW))
+        counted = after(closed, first, outcome, Breaker(), NOW, probe=False)
+        assert counted != closed, (before, outcome)
+        failed = decide(first, outcome, NOW, Policy(), 0.5).order
+        if failed.state is before.state:
+            again = after(closed, failed._replace(next_step=first.next_step), outcome, Breaker(), NOW, probe=False)
+            assert again.circuits == closed.circuits, (before, outcome)

@@ -79,6 +79,21 @@ def test_a_return_seen_before_its_time_is_asked_for_later_but_climbs_no_step() -
     assert decision.order.track_due_at == NOW + timedelta(minutes=15) * 1.5**3
 
 
+@pytest.mark.parametrize(("minutes", "unchanged"), [(5, 4), (5.07, 3)])
+def test_where_polls_wait_for_each_other_a_look_a_tenth_of_its_wait_before_its_time_is_its_own(
+    minutes: float, unchanged: int
+) -> None:
+    """After three same answers the wait is 50.6 minutes."""
+    policy = Policy(default_ladder=Ladder(meets=timedelta(0)))
+    due_at = NOW + timedelta(minutes=minutes)
+    early = tracking(track_due_at=due_at, unchanged_polls=3, tracking_status=S.IN_TRANSIT, carrier_status="2")
+    decision = decide(early, seen(S.IN_TRANSIT, "2"), NOW, policy, 0.5)
+    assert decision.order.unchanged_polls == unchanged
+    wait = timedelta(minutes=15) * 1.5**unchanged
+    assert decision.order.track_due_at is not None
+    assert wait <= decision.order.track_due_at - NOW <= wait * 1.1
+
+
 def test_news_seen_before_its_time_is_recorded() -> None:
     early = tracking(track_due_at=NOW + HOUR, unchanged_polls=3, tracking_status=S.IN_TRANSIT, carrier_status="2")
     decision = after(early, seen(S.DELIVERED, "3"))

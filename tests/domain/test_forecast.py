@@ -196,6 +196,12 @@ def test_polls_within_a_span_are_those_that_a_walk_counts(
     assert polls_within(ladder, span) == pytest.approx(walked(ladder, span, MONDAY), abs=1.001)
 
 
+@pytest.mark.parametrize(("first", "factor", "cap"), [(0.25, 1.5, 6), (0.5, 1.5, 17), (1, 1, 1), (3, 1, 3), (1, 4, 24)])
+def test_where_polls_wait_for_each_other_the_mean_is_what_walks_count(first: float, factor: float, cap: float) -> None:
+    ladder = Ladder(first=first * HOUR, factor=factor, cap=cap * HOUR, meets=timedelta(seconds=5))
+    assert polls_within(ladder, 20 * DAY) == pytest.approx(walked(ladder, 20 * DAY, MONDAY), rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("first", "factor", "cap"),
     [(0.25, 1.5, 6), (0.5, 1.5, 6), (0.25, 1.5, 17), (0.25, 1.5, 1), (1, 1, 1), (3, 1, 3), (5, 1, 5), (24, 1, 24)],

@@ -5,26 +5,16 @@ import hashlib
 import json
 import logging
 import os
+import re
 import signal
 import time
-from io import BytesIO
 
 import pytest
-from pypdf import PdfWriter
+from pypdf.constants import UserAccessPermissions
 
-from worker.labels import NotALabel, VerifiedLabel, pages, verify_pdf
+from tests.labels.pdfs import EVERYTHING, page, pdf, stream, written
+from worker.labels import NotALabel, VerifiedLabel, media_type_of, pages, verify_pdf
 from worker.labels.child import Child, ChildDied, ChildPool, ChildTimedOut
-
-
-def pdf(pages: int = 1, password: str | None = None) -> bytes:
-    writer = PdfWriter()
-    for _ in range(pages):
-        writer.add_blank_page(width=288, height=432)
-    if password is not None:
-        writer.encrypt(password, "owner", algorithm="RC4-128")
-    file = BytesIO()
-    writer.write(file)
-    return file.getvalue()
 
 
 def page_tree(depth: int, fan: int) -> bytes:
@@ -32,13 +22,7 @@ def page_tree(depth: int, fan: int) -> bytes:
     bodies = [b"<</Type/Catalog/Pages 2 0 R>>"]
     bodies += [b"<</Type/Pages/Count 1/Kids[" + b"%d 0 R " % (3 + at) * fan + b"]>>" for at in range(depth)]
     bodies += [b"<</Type/Page/MediaBox[0 0 9 9]>>"]
-    out, offsets = b"%PDF-1.4\n", []
-    for number, body in enumerate(bodies, start=1):
-        offsets.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    end = b"trailer<</Size %d/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % (len(bodies) + 1, len(out))
-    return out + b"xref\n0 %d\n0000000000 65535 f \n%s" % (len(bodies) + 1, table) + end
+    return written(*bodies)
 
 
 async def reason(content: bytes, pages: int | None = None, limit: float = 5.0) -> str:
@@ -89,7 +73,7 @@ async def test_a_pdf_without_pages_is_no_label() -> None:
         (b"PK\x03\x04", "ZIP"),
         (b"Jan Jansen", "unknown text"),
         (b"\x00\x01Jan Jansen", "unknown binary"),
-        (b"Jan Jansen\n" + pdf(), "11 stray byte(s) with a PDF behind"),
+        (b" \x89PNG\r\n\x1a\n....", "1 stray byte(s) with a PNG image behind"),
     ],
 )
 async def test_a_body_that_is_no_pdf_is_named_but_never_quoted(content: bytes, said: str) -> None:
@@ -103,11 +87,37 @@ async def test_a_pdf_that_was_cut_off_is_refused() -> None:
 
 
 async def test_an_end_mark_far_from_the_end_does_not_count() -> None:
-    assert "cut off" in await reason(pdf() + b"\n" * 1024)
+    assert "cut off" in await reason(pdf() + b"x" * 1024)
 
 
-async def test_the_end_mark_may_be_followed_by_a_little() -> None:
-    assert (await verify_pdf(pdf() + b"\n" * 900, pages=1)).page_count == 1
+@pytest.mark.parametrize("behind", [b"\n" * 5000, bytes(5000), b"\0\r\n\t\f ", b"x" * 900])
+async def test_the_end_mark_may_be_followed_by_a_little_or_by_white_space_without_end(behind: bytes) -> None:
+    content = pdf() + behind
+    assert (await verify_pdf(content, pages=1)).content == content
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n", b"<br />\n<b>Warning</b>: Jan\n", b"J" * 1024])
+async def test_up_to_1024_bytes_may_stand_before_a_pdf(before: bytes) -> None:
+    for content in (before + pdf(), before + _moved(pdf(), len(before))):
+        label = await verify_pdf(content, pages=1)
+        assert (label.content, label.media_type) == (content, "application/pdf")
+        assert media_type_of(content) == "application/pdf"
+
+
+def _moved(content: bytes, by: int) -> bytes:
+    """The PDF with its table of objects as a writer leaves it that counts from the first byte of the file."""
+
+    def longer(found: re.Match[bytes]) -> bytes:
+        return b"%010d 00000 n" % (int(found[1]) + by)
+
+    table = re.sub(rb"(\d{10}) 00000 n", longer, content)
+    return re.sub(rb"startxref\n(\d+)", lambda found: b"startxref\n%d" % (int(found[1]) + by), table)
+
+
+async def test_more_than_1024_bytes_before_a_pdf_are_no_pdf() -> None:
+    content = b"J" * 1025 + pdf()
+    assert "not a PDF but unknown text" in await reason(content)
+    assert media_type_of(content) is None
 
 
 @pytest.mark.parametrize(
@@ -126,12 +136,39 @@ async def test_a_pdf_that_cannot_be_read_is_refused(content: bytes) -> None:
     assert "Jan" not in told
 
 
-async def test_a_pdf_that_needs_a_password_is_refused() -> None:
-    assert "password" in await reason(pdf(1, password="secret"))
+ALGORITHMS = ("RC4-40", "RC4-128", "AES-128", "AES-256-R5", "AES-256")
 
 
-async def test_a_pdf_that_only_forbids_editing_is_a_label() -> None:
-    assert (await verify_pdf(pdf(2, password=""), pages=2)).page_count == 2
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_an_encrypted_pdf_that_opens_without_a_password_and_may_be_printed_is_a_label(algorithm: str) -> None:
+    content = pdf(2, "", algorithm)
+    assert (await verify_pdf(content, pages=2)).content == content
+    only_printed = pdf(1, "", algorithm, UserAccessPermissions.PRINT)
+    assert (await verify_pdf(only_printed, pages=1)).page_count == 1
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_a_pdf_that_needs_a_password_or_forbids_printing_is_refused_and_told_which(algorithm: str) -> None:
+    assert await reason(pdf(1, "secret", algorithm)) == "the PDF is encrypted and needs a password to open"
+    unprinted = pdf(1, "", algorithm, EVERYTHING & ~UserAccessPermissions.PRINT)
+    assert await reason(unprinted) == "the PDF is encrypted and does not allow printing"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_an_encrypted_pdf_that_went_through_a_text_codec_is_refused(algorithm: str) -> None:
+    await reason(pdf(1, "", algorithm).decode("utf-8", "replace").encode())
+
+
+@pytest.mark.parametrize(
+    ("handler", "said"),
+    [
+        (b"/Filter/Jan", "encrypted in a way that cannot be read"),
+        (b"/Filter/Standard/V 9/R 9", "encrypted in a way that cannot be read"),
+    ],
+)
+async def test_an_unknown_encryption_is_said(handler: bytes, said: str) -> None:
+    content = page(b"/Contents 4 0 R", stream(b"0 0 9 9 re f")).replace(b"/Root", b"/Encrypt<<%s>>/Root" % handler)
+    assert said in await reason(content)
 
 
 @pytest.mark.parametrize("error", [RecursionError(), MemoryError(), KeyError("Jan Jansen"), ValueError("Jan")])

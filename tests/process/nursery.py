@@ -62,13 +62,17 @@ class Nursery:
         atexit.register(self.close)
 
     def start(
-        self, *arguments: str, errors: Path, output: Path = Path(os.devnull), environ: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        errors: Path | None,
+        output: Path | None = Path(os.devnull),
+        input: Path | None = Path(os.devnull),
+        environ: Mapping[str, str] | None = None,
     ) -> Child:
-        """`returns-worker` with these arguments; stdout and stderr are appended to files."""
+        """`returns-worker` with these arguments; stdout and stderr are appended to files, None closes a stream."""
         asked = {
             "arguments": arguments,
-            "output": str(output),
-            "errors": str(errors),
+            "streams": [None if file is None else str(file) for file in (input, output, errors)],
             "environ": {**os.environ, **(environ or {})},
         }
         assert self._process.stdin is not None
@@ -162,9 +166,13 @@ def _become(asked: Mapping[str, Any], main: Any) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for name, target in (("output", 1), ("errors", 2)):
-        os.dup2(os.open(asked[name], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), target)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+    for target, file in enumerate(asked["streams"]):
+        mode = os.O_RDONLY if target == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        os.dup2(os.open(file or os.devnull, mode, 0o644), target)
+    for target, file in enumerate(asked["streams"]):
+        if file is None:
+            os.close(target)
     os.environ.clear()
     os.environ.update(asked["environ"])
     time.tzset()

@@ -55,7 +55,7 @@ async def test_a_refused_label_is_told_and_a_person_looks_at_it_and_takes_it(
     reference, file = "R-1 at noon", tmp_path / "came.pdf"
 
     told = [line for line in worker.events if line.get("step") == "label"]
-    assert told[0]["label_error"].startswith(REFUSED)
+    assert told[0]["why"].startswith(REFUSED)
     await until(lambda: is_missing(worker), 15, lambda: worker.log_text)
 
     code, out, _ = await typed(config, "show", reference)

@@ -59,6 +59,14 @@ async def test_a_person_leads_every_held_and_rejected_return_out(
     assert len(carrier.orders) == 4
     reasons = [line["reason"] for line in await shop.history("UNMADE-2") if line["field"] == "state"]
     assert reasons[1] == "resolved: nothing is at the carrier; by anna: not there"
+    recorded = [await shop.history(reference) for reference in ("MADE", "UNMADE-1", "UNMADE-2", "REFUSED")]
+    assert sum(line["new_value"] == "tracking" for lines in recorded for line in lines) == 4
+    counted = await worker.metric('returns_worker_transitions_total{account="default",field="state",to="tracking"}')
+    assert counted == 3, "the command's own is not among what the worker counts"
+    _, metrics = await worker.get("/metrics")
+    assert (
+        "# HELP returns_worker_transitions_total Changes that this worker recorded; not those of commands." in metrics
+    )
     code, _, said = await typed(config, "cancel", "MADE")
     assert (code, said) == (1, "MADE: refused: it is already completed\n0 returns changed, 1 refused\n")
 

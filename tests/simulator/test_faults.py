@@ -4,14 +4,19 @@ import asyncio
 import gzip
 import inspect
 import json
+import re
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from worker.simulator import FAULTS, Simulator, faults
+from worker.simulator.answers import ANSWER_CHANGES
 from worker.simulator.faults import (
     busy,
+    changed_answer,
+    changed_label,
+    changed_links,
     charset,
     cut,
     encoding,
@@ -30,6 +35,8 @@ from worker.simulator.faults import (
     twice,
 )
 from worker.simulator.izipack import Izipack
+from worker.simulator.labels import LABEL_CHANGES
+from worker.simulator.links import LINK_CHANGES
 from worker.simulator.returnpilot import ReturnPilot
 
 
@@ -215,6 +222,11 @@ async def test_a_text_can_come_in_another_charset_named_or_not(client, sim):
         (charset, {"name": "klingon"}),
         (charset, {"name": "hex"}),
         (not_found, {"status": 99}),
+        (html, {"status": 99}),
+        (changed_label, {"change": "eaten"}),
+        (changed_answer, {"change": "eaten"}),
+        (changed_links, {"change": "eaten"}),
+        (changed_links, {"seconds": -1}),
     ],
 )
 def test_what_a_fault_cannot_do_is_refused_by_the_parameter_s_name(fault, parameters):
@@ -241,7 +253,7 @@ def test_an_injection_that_makes_no_sense_is_refused(operation, times):
 
 
 def test_every_fault_is_explained_in_one_line():
-    assert len(FAULTS) == 20
+    assert len(FAULTS) == 23
     assert all(text.endswith(".") for text in FAULTS.values())
 
 
@@ -256,5 +268,15 @@ def test_the_page_lists_every_operation_and_every_fault_as_they_are():
             for parameter in signature
         )
         assert f"| `{name}` | {', '.join(each) or 'none'} | {text} |\n" in page
-    assert page.count("\n| `") == len(FAULTS)
+    for changes, word in ((LABEL_CHANGES, "sim:{}-label"), (LINK_CHANGES, "sim:{}-label"), (ANSWER_CHANGES, "sim:{}")):
+        for name, change in changes.items():
+            assert f"| `{name}` | `{word.format(name)}` | {change.meaning} |\n" in page
+    assert page.count("\n| `") == len(FAULTS) + len(LABEL_CHANGES) + len(LINK_CHANGES) + len(ANSWER_CHANGES)
     assert all(f"`{operation}`" in page for operation in (*Izipack.operations, *ReturnPilot.operations))
+
+
+async def test_each_fault_that_the_page_orders_is_taken(client):
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    orders = re.findall(r"-d '(.+?)'", page)
+    assert len(orders) == page.count("/simulator/faults")
+    assert [(await client.call("POST", "/simulator/faults", data=wish.encode())).status for wish in orders] == [201] * 6

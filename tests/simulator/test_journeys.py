@@ -105,6 +105,10 @@ def test_a_magic_word_is_found_wherever_it_stands(text, words):
     assert magic_words(text) == words
 
 
+def test_no_magic_word_is_taken_for_another():
+    assert all(magic_words(f"{word}-1") == {word} for word in MAGIC_WORDS)
+
+
 def test_every_magic_word_is_explained_in_one_line():
     assert all(word.startswith("sim:") and text and "\n" not in text for word, text in MAGIC_WORDS.items())
 

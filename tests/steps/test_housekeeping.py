@@ -7,15 +7,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
+from tests.databases import on_postgresql
 from tests.steps.scripted import POLICY, Loop, ScriptedCarrier, make_loop
 from worker.domain.demand import polls_per_minute
 from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
 from worker.labels import FileLabelStore, LabelMissing, LabelName, aside
 from worker.steps import housekeeping
-from worker.steps.housekeeping import Housekeeping
+from worker.steps.housekeeping import Housekeeping, warn_of_risks
 from worker.store.accounts import database_now
 from worker.store.database import Database, DatabaseUnavailable
 from worker.store.holds import change_health, hold_by_hand, hold_creations
@@ -166,6 +168,46 @@ async def test_what_cannot_be_read_for_minutes_is_not_told_as_if_it_were_so(
     assert (_value(loop, "orders_due"), _value(loop, "orders", state="tracking")) == (3, 3)
 
 
+async def test_the_gauges_tell_their_own_age_while_they_cannot_be_read_and_while_they_are_not_counted(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, _ = await _made(database, tmp_path)
+    clock = [0.0]
+    reading = Housekeeping(
+        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, clock=lambda: clock[0]
+    )
+
+    def age() -> float:
+        read_at = loop.metrics.registry.get_sample_value("returns_worker_gauges_read_timestamp_seconds")
+        assert read_at is not None
+        return time.time() - read_at
+
+    assert age() > 10**9  # never
+    await reading.refresh_gauges()
+    assert age() == pytest.approx(0, abs=5)
+
+    read = housekeeping.read_backlog
+
+    async def many(of: Database) -> list[Backlog]:
+        return [Backlog("default", "tracking", "in_transit", 100_000, 0, None, 0), *await read(of)]
+
+    monkeypatch.setattr(housekeeping, "read_backlog", many)
+    clock[0] = 15.0
+    await reading.refresh_gauges()
+    clock[0] = 75.0
+    await reading.refresh_gauges()
+    assert age() == pytest.approx(60, abs=5), "so many are counted each 90 seconds"
+
+    async def away(_: Database) -> None:
+        raise DatabaseUnavailable("it is away")
+
+    monkeypatch.setattr(housekeeping, "read_accounts", away)
+    clock[0] = 1000.0
+    before = age()
+    await reading.refresh_gauges()
+    assert age() == pytest.approx(before, abs=5), "it is older, and no NaN"
+
+
 async def test_the_more_returns_are_open_the_less_often_they_are_counted(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,3 +253,13 @@ async def test_refused_labels_are_tidied_once_an_hour_and_a_store_that_fails_in_
         await housekeeping.tidy()
     assert [line["event"] for line in logged] == ["refused_labels_not_tidied"]
     assert not loop.metrics.registry.get_sample_value("returns_worker_storage_errors_total", {"operation": "labels"})
+
+
+@on_postgresql
+async def test_a_start_says_what_the_server_may_forget(database: Database) -> None:
+    """The tests' own server does without fsync."""
+    async with database.reading() as connection:
+        off = (await connection.execute(text("SELECT current_setting('fsync') = 'off'"))).scalar_one()
+    with capture_logs() as lines:
+        await warn_of_risks(database)
+    assert any(line["event"] == "database_may_forget" and "fsync is off" in line["risk"] for line in lines) == off

@@ -84,8 +84,8 @@ async def test_a_store_that_keeps_nothing_aside_fails_no_step(store: FileLabelSt
     [
         (LabelTrouble(ErrorCode.LABEL_UNUSABLE, "not a PDF but JSON (12 bytes)"), "not a PDF but JSON (12 bytes)"),
         (LabelTrouble(ErrorCode.LABEL_NOT_READY, "the carrier answered 202"), "the carrier answered 202"),
-        (Failed(FailureKind.SERVER_ERROR, "500: <p>Jane Doe, 5 Elm Street"), None),
-        (Failed(FailureKind.UNINTELLIGIBLE, "garbage: https://labels.example/?sig=hush"), None),
+        (Failed(FailureKind.SERVER_ERROR, "500: <p>Jane Doe, 5 Elm Street"), "500"),
+        (Failed(FailureKind.UNINTELLIGIBLE, "garbage: https://labels.example/?sig=hush"), "garbage"),
         (Poisoned(), "5 claims in a row ended without a result"),
         (LabelReady(replace(LABEL, location="file:///x")), None),
     ],
@@ -97,6 +97,6 @@ def test_the_log_line_says_why_a_label_is_missing_and_quotes_no_carrier(outcome:
     with capture_logs() as logged:
         Report(Metrics("1")).recorded(order, decision)
     (line,) = [line for line in logged if line["event"] == "return_advanced"]
-    assert line["label_error"] == said
+    assert line["why"] == said
     assert line["error_code"] == decision.order.label_error_code
     assert "hush" not in str(logged) and "Jane" not in str(logged)

@@ -42,8 +42,8 @@ async def _turn(loop: Loop) -> None:
     ("carrier", "payload", "expected"),
     [
         ("izipack", PAYLOAD, {"create": 1, "label": 1, "status": POLLS}),
-        # The link is shown at once, and its label comes with the shipment: the order is read for a fresh address.
-        ("returnpilot", PILOT_PAYLOAD, {"rp_create": 1, "rp_label": 1, "rp_order": POLLS + 1}),
+        # The link is shown at once, and its label comes with the shipment, at the address that the poll showed.
+        ("returnpilot", PILOT_PAYLOAD, {"rp_create": 1, "rp_label": 1, "rp_order": POLLS}),
     ],
 )
 async def test_a_return_costs_a_creation_its_label_and_a_poll_for_each_look(

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from tests.carriers.pilot import PAYLOAD, document, listed, shipment
 from tests.carriers.wire import answered_by
@@ -16,8 +17,12 @@ from tests.steps.scripted import Loop, make_loop
 from worker.carriers import open_carrier
 from worker.carriers.port import Carrier
 from worker.carriers.registry import AccountConfig
+from worker.configured import policy_of
 from worker.domain.pacing import Pace
+from worker.domain.tracking import TrackingStatus
+from worker.settings import AccountSettings, Settings
 from worker.steps.meter import Meter
+from worker.store.columns import read_moment
 from worker.store.database import Database
 
 PAGE = 50
@@ -59,6 +64,8 @@ class ListedCarrier:
     def _kind(self, request: httpx.Request) -> str:
         if request.method == "POST":
             return "create"
+        if request.url.host == "labels.test":
+            return "label"
         return "list" if request.url.path.endswith("/orders") else "show"
 
 
@@ -141,7 +148,7 @@ async def test_a_list_that_grows_and_shrinks_under_a_sweep_hides_no_return_and_l
         assert row["error_code"] in ((None, "carrier_lost_it") if gone else (None,))
 
 
-async def test_a_sweep_ends_where_a_page_brings_one_due_return_and_asks_for_the_rest_one_by_one(
+async def test_a_sweep_reads_the_pages_that_are_worth_it_and_asks_for_the_rest_one_by_one(
     database: Database, tmp_path: Path
 ) -> None:
     carrier = ListedCarrier(range(1, 1001))
@@ -151,25 +158,154 @@ async def test_a_sweep_ends_where_a_page_brings_one_due_return_and_asks_for_the_
     await followed(loop, range(851, 852))
     await followed(loop, range(1, 16))
     await run_until_quiet(loop)
-    assert carrier.count("list") == 3
-    assert carrier.count("show") == 15
+    assert (carrier.count("list"), carrier.count("show")) == (3, 1)
     assert len(await polled(loop)) == 116
 
 
-async def test_a_sweep_that_brought_little_is_not_made_again_at_once(database: Database, tmp_path: Path) -> None:
-    carrier = ListedCarrier(range(1, 1001))
+async def test_500_returns_that_were_made_together_cost_some_ten_pages_wherever_they_stand(
+    database: Database, tmp_path: Path
+) -> None:
+    """What is newer than they are is not due: the newest page shows none of them."""
+    carrier = ListedCarrier(range(1, 3001))
     loop = await looped(database, tmp_path, carrier)
-    await followed(loop, range(1, 61))
+    await followed(loop, range(1401, 1901))
     await run_until_quiet(loop)
-    assert (carrier.count("list"), carrier.count("show")) == (1, 60)
+    assert len(await polled(loop)) == 500
+    assert len(carrier.requests) <= 13
+
+
+async def test_what_the_list_does_not_show_is_asked_for_alone_at_once_and_not_looked_for_again(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier = ListedCarrier(range(1, 201))
+    del carrier.orders[60:120]
+    loop = await looped(database, tmp_path, carrier)
+    await followed(loop, range(1, 201))
+    await loop.turn()
+    await loop.turn()
+    pages = carrier.count("list")
+    assert (pages, carrier.count("show")) == (3, 6)  # a turn's worth of those that are gone
+    for _ in range(12):
+        loop.now[0] += 700.0  # it thinks about the list again
+        await loop.turn()
+        await loop.turn()
+    assert (carrier.count("list"), carrier.count("show")) == (pages, 60)
+
+
+async def test_returns_that_are_spread_thinly_are_asked_for_one_by_one(database: Database, tmp_path: Path) -> None:
+    carrier = ListedCarrier(range(1, 5001))
+    loop = await looped(database, tmp_path, carrier)
+    for number in range(100, 5000, 250):
+        await followed(loop, range(number, number + 1))
+    await run_until_quiet(loop)
+    assert (carrier.count("list"), carrier.count("show")) == (1, 20)
+
+
+async def test_a_sweep_that_was_not_worth_it_keeps_nothing_that_falls_due_later_from_one(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier = ListedCarrier(range(1, 5001))
+    loop = await looped(database, tmp_path, carrier)
+    for number in range(100, 5000, 250):
+        await followed(loop, range(number, number + 1))
+    await run_until_quiet(loop)
+    before = len(carrier.requests)
+    loop.now[0] += 15.0
+    await followed(loop, range(4001, 4050))
+    await run_until_quiet(loop)
+    assert len(carrier.requests) - before <= 3
 
 
 async def test_a_few_due_returns_are_asked_for_one_by_one(database: Database, tmp_path: Path) -> None:
     carrier = ListedCarrier(range(1, 101))
     loop = await looped(database, tmp_path, carrier)
-    await followed(loop, range(1, 11))
+    await followed(loop, range(1, 5))
     await run_until_quiet(loop)
-    assert (carrier.count("list"), carrier.count("show")) == (0, 10)
+    assert (carrier.count("list"), carrier.count("show")) == (0, 4)
+
+
+async def test_what_another_worker_is_sweeping_is_left_to_it(database: Database, tmp_path: Path) -> None:
+    carrier = ListedCarrier(range(1, 501))
+    loop = await looped(database, tmp_path, carrier)
+    await followed(loop, range(1, 501))
+    later = "datetime('now', '+1 hour')" if database.dialect == "sqlite" else "now() + interval '1 hour'"
+
+    async def be_faster() -> None:
+        """Another worker has this page a moment before us."""
+        carrier.while_answering = None
+        await loop.execute(f"UPDATE return_order SET due_at = {later}, track_due_at = {later} WHERE id > 400")
+
+    carrier.while_answering = be_faster
+    looks = iter([False, False, True])
+    account = loop.accounts["default"]
+    await loop.advance._sweeps.sweep(account, lambda: next(looks))
+    assert len(carrier.requests) == 1
+
+
+@pytest.mark.parametrize("returns", [100, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(900)])])
+async def test_returns_that_were_created_within_a_minute_are_polled_three_times_for_less_than_a_third_of_a_request_each(
+    database: Database, tmp_path: Path, returns: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Creations and downloads of labels aside. With the second poll each has a shipment, and its label is fetched."""
+    carrier = ListedCarrier(range(1, 3 * PAGE))  # orders that are over
+    carrier.answer = lambda request: (
+        httpx.Response(200, content=b"^XA^FO9,9^FDlabel^FS^XZ") if request.url.host == "labels.test" else None
+    )
+    loop = await looped(database, tmp_path, carrier, max_in_flight=50)
+    loop.accounts["default"].policy = policy_of(
+        Settings(accounts={"default": AccountSettings(carrier="returnpilot")}), "default", timedelta(seconds=7)
+    )
+    await created(loop, returns)
+    for order in carrier.orders:
+        order["link_expires_at"] = "2100-01-01 00:00:00"
+    for status, unchanged in (("pending", 1), ("pre_transit", 0), ("pre_transit", 1)):
+        if (status, unchanged) == ("pre_transit", 0):
+            for order in carrier.orders[:returns]:
+                order["shipments"] = [shipment(order["id"], status=1, label_url="https://labels.test/l?signed=1")]
+        polled = (status, unchanged)
+        while {(row["tracking_status"], row["unchanged_polls"]) for row in await loop.rows()} != {polled}:
+            await pass_to_next_due(loop)
+            await run_until_quiet(loop)
+    assert carrier.count("create") == carrier.count("label") == returns
+    async with loop.database.reading() as connection:
+        assert (await connection.execute(text("SELECT count(*) FROM label"))).scalar_one() == returns
+    with capsys.disabled():
+        print(
+            f"\n{returns} polled three times: {carrier.count('list')} pages + {carrier.count('show')} single requests"
+        )
+    assert carrier.count("list") + carrier.count("show") <= 0.3 * returns
+
+
+async def created(loop: Loop, returns: int) -> None:
+    """So many, made one after the other within a minute that ends now."""
+    await loop.insert(*(f"R-{number}" for number in range(returns)))
+    as_json = "CAST('{}' AS jsonb)" if loop.database.dialect == "postgresql" else "'{}'"
+    payload = as_json.replace("{}", json.dumps(PAYLOAD).replace("'", "''"))
+    await loop.execute(f"UPDATE return_order SET payload = {payload}")
+    while {row["state"] for row in await loop.rows("state")} != {"tracking"}:
+        await loop.turn()
+    ladder, now = loop.accounts["default"].policy.ladder(TrackingStatus.PENDING), datetime.now(UTC)
+    by_moment: dict[datetime, list[str]] = {}
+    for index, row in enumerate(await loop.rows("id")):
+        born = now - timedelta(minutes=1 - index / returns)
+        by_moment.setdefault(ladder.next_at(born, 0, 0.5), []).append(str(row["id"]))
+    for moment, ids in by_moment.items():
+        at = f"'{moment.replace(tzinfo=None).isoformat(' ', 'milliseconds')}'"
+        at = at if loop.database.dialect == "sqlite" else f"timestamptz {at[:-1]}+00'"
+        await loop.execute(f"UPDATE return_order SET due_at = {at}, track_due_at = {at} WHERE id IN ({', '.join(ids)})")
+
+
+async def pass_to_next_due(loop: Loop) -> None:
+    """Let time pass until what is due next is due, by moving what the rows say so much earlier."""
+    first = min(read_moment(row["due_at"]) for row in await loop.rows("due_at"))
+    seconds = (first - datetime.now(UTC)).total_seconds() + 0.01
+    loop.now[0] += seconds
+    for name in ("due_at", "track_due_at"):
+        if loop.database.dialect == "sqlite":
+            moved = f"strftime('%Y-%m-%d %H:%M:%f', {name}, '{-seconds:+.3f} seconds')"
+        else:
+            moved = f"{name} - interval '{seconds:.3f} seconds'"
+        await loop.execute(f"UPDATE return_order SET {name} = {moved}")
 
 
 async def test_a_return_seen_in_a_sweep_counts_as_polled(database: Database, tmp_path: Path) -> None:

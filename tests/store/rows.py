@@ -11,6 +11,7 @@ from worker.domain.tracking import TrackingStatus
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
+from worker.store.payloads import read_payloads
 from worker.store.records import record
 
 LEASE = timedelta(seconds=90)
@@ -49,8 +50,8 @@ async def insert_tracked(shop: Shop, reference: str, account: str = "default", *
 async def take(
     database: Database, step: Step = Step.CREATE, *, account: str = "default", quota: int = 10, lease: timedelta = LEASE
 ) -> list[Claimed]:
-    """Claim from one lane."""
-    return await claim(database, [Lane(account, step, quota)], "worker-1", lease)
+    """Claim from one lane, and read the payloads."""
+    return await read_payloads(database, await claim(database, [Lane(account, step, quota)], "worker-1", lease))
 
 
 async def take_one(database: Database, step: Step = Step.CREATE, lease: timedelta = LEASE) -> ReturnOrder:

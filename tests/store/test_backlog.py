@@ -18,6 +18,7 @@ from worker.store.accounts import read_agendas
 from worker.store.by_hand import Choice, choose
 from worker.store.claims import Lane, claim, claim_seen, claim_to_settle, hand_back, start_creation
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.due import due_refs
 from worker.store.queries import find_orders, read_backlog
 from worker.store.records import record
 from worker.store.schema import migrate
@@ -149,6 +150,14 @@ async def test_claims_and_agendas_walk_the_index_of_due_rows(big: Database, big_
         assert plan.count("return_order_due") >= 2
         _reads_no_table(plan)
         _sorts_nothing(plan)
+
+
+async def test_what_a_sweep_looks_for_is_found_in_the_index_of_due_rows(big: Database, big_url: str) -> None:
+    plans = await plans_of(big, big_url, lambda: due_refs(big, "busy", 50))
+    assert plans
+    for plan in plans:
+        assert "return_order_due" in plan, plan
+        assert "Seq Scan on return_order" not in plan, plan
 
 
 async def test_what_is_in_doubt_is_found_at_the_end_of_a_backlog_that_may_not_be_sent(

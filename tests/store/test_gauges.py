@@ -8,19 +8,23 @@ import pytest
 from tests.steps.scripted import ScriptedCarrier
 from tests.store.rows import insert, insert_tracked
 from tests.store.shop import Shop
+from worker.app import Application
 from worker.domain.policy import Policy
 from worker.labels import FileLabelStore
+from worker.settings import load
 from worker.steps.accounts import Account
 from worker.steps.housekeeping import Housekeeping
 from worker.steps.meter import Meter
 from worker.store.database import Database
+from worker.telemetry.http import TelemetryServer
+from worker.telemetry.logs import Redactor
 from worker.telemetry.metrics import Metrics
 
 
 async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statuses(
     database: Database, shop: Shop, tmp_path: Path
 ) -> None:
-    for number, status in enumerate(["in_transit", "in_transit", "pre_transit"]):
+    for number, status in enumerate(["in_transit", "in_transit", "unknown"]):
         await insert_tracked(shop, f"T-{number}", tracking_status=status)
         await insert_tracked(shop, f"O-{number}", "other", tracking_status=status)
     await shop.run(f"UPDATE return_order SET label_due_at = {shop.moment(60)} WHERE account = 'default'")
@@ -40,6 +44,7 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
 
     assert value("orders", account="default", state="tracking") == 3
     assert value("orders", account="default", state="pending") == 1
+    assert value("orders_unknown_status", account="default") == 1
     assert value("orders_due", account="default") == 3
     assert value("labels_missing", account="default") == 3
     assert value("oldest_missing_label_timestamp_seconds", account="default") == pytest.approx(
@@ -49,3 +54,24 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
     await shop.run("UPDATE return_order SET label_due_at = NULL, label_sought_since = NULL")
     await housekeeping.refresh_gauges()
     assert value("oldest_missing_label_timestamp_seconds", account="default") == 0
+
+
+async def test_what_is_scraped_first_after_a_start_is_what_the_database_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "worker.toml"
+    file.write_text(
+        f'[database]\nurl = "sqlite:///{tmp_path}/returns.db"\n[labels]\nstore = "file:{tmp_path}/labels"\n'
+        '[http]\nlisten = "127.0.0.1:0"\n[accounts.default]\napi_key = "IZI-a-key"\n'
+    )
+    application = Application(load(file, {}, need_accounts=True), Redactor())
+    serve, read_at = TelemetryServer.start, []
+
+    async def watched(server: TelemetryServer) -> None:
+        read_at.append(application.metrics.registry.get_sample_value("returns_worker_gauges_read_timestamp_seconds"))
+        await serve(server)
+
+    monkeypatch.setattr(TelemetryServer, "start", watched)
+    await application.start()
+    await application.stop()
+    assert read_at == [pytest.approx(time.time(), abs=30)]

@@ -20,7 +20,7 @@ from worker.store import schema
 from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
 
-HEAD = "0009"
+HEAD = "0010"
 MIGRATE = """
 import asyncio, sys
 from worker.store.database import Database
@@ -221,3 +221,20 @@ async def test_a_file_whose_returns_have_moved_away_is_brought_up_to_date_and_it
         await shop.run("UPDATE database_place SET moved_to = 'postgresql://elsewhere'")
         assert await migrate(database) == ("0008", HEAD)
         assert await shop.value("SELECT label_sought_since IS NULL FROM return_order")
+
+
+async def test_a_row_that_is_larger_than_the_bound_of_the_tenth_schema_stays_and_can_be_changed(
+    empty_url: str, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = opened(empty_url)
+    with monkeypatch.context() as old:
+        old.setattr(schema, "_HEAD", "0008")
+        assert await migrate(database) == (None, "0008")
+    payload = '{"a": "' + "x" * 2_000_000 + '"}'
+    async with Shop.at(empty_url) as shop:
+        order_id = await insert(shop, "LARGE", payload=payload)
+        assert await migrate(database) == ("0008", HEAD)
+        await require_current(database)
+        assert (await take_one(database)).payload_unreadable is not None
+        await shop.run("UPDATE return_order SET attempts = 1, payload = payload")
+        assert len((await shop.order(order_id))["payload"]) == len(payload)

@@ -17,6 +17,7 @@ from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
 from worker.store.claims import start_creation
 from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
+from worker.store.durability import risks
 from worker.store.place import declare_restored, settle_place
 from worker.store.records import record
 from worker.store.sqlite_file import AlreadyRunning, SqliteFile
@@ -197,14 +198,18 @@ async def test_a_standby_that_took_over_is_noticed(
 ) -> None:
     """It may not have had the last commits."""
     await insert(shop, "R-1")
+    await shop.run("CREATE ROLE onlooker LOGIN")  # without rights
     with postgres_server.standby() as standby:
         following = opened(standby.url(url))
+        seen = await risks(opened(url.replace("postgres@", "onlooker@")))
+        assert any("its standbys follow asynchronously" in risk for risk in seen)
         with pytest.raises(DatabaseUnavailable, match="standby"):
             await settle_place(following)
         standby.promote()
         assert await settle_place(following) is True
         assert (await take_one(following)).doubtful
         await following.close()
+    await shop.run("DROP ROLE onlooker")
 
 
 @on_postgresql

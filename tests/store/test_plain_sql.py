@@ -57,6 +57,25 @@ async def test_a_payload_is_required(shop: Shop) -> None:
         await shop.run("INSERT INTO return_order (reference, payload) VALUES ('R-1', NULL)")
 
 
+MOST = 1_000_000
+TOO_LARGE = "payload is larger than 1,000,000 bytes of JSON text: leave out what the carrier does not need"
+
+
+async def test_a_payload_beyond_its_bound_is_refused_and_not_quoted(shop: Shop) -> None:
+    """Bytes are counted, as the database keeps it; PostgreSQL writes a number such as 1e99999 out."""
+    largest = '{"a": "' + "é" * ((MOST - 9) // 2) + '"}'
+    order_id = await shop.value(MINIMAL, "R-1", largest)
+    larger = ['{"a": "' + "é" * (MOST // 2) + '"}', '{"secret": [' + "1, " * MOST + "1]}"]
+    if not shop.sqlite:
+        larger.append('{"secret": [' + "1e99999, " * 11 + "1]}")
+    for payload in larger:
+        for statement in (MINIMAL, f"UPDATE return_order SET payload = $2 WHERE reference = $1 AND id = {order_id}"):
+            with pytest.raises(Refused, match=TOO_LARGE) as refused:
+                await shop.run(statement, "R-1" if statement != MINIMAL else "R-2", payload)
+            assert "secret" not in f"{refused.value!r} {refused.value.__dict__}"
+    assert await shop.value("SELECT count(*) FROM return_order") == 1
+
+
 @on_sqlite
 async def test_a_payload_given_as_bytes_is_refused(shop: Shop) -> None:
     with pytest.raises(Refused, match="return_order_payload_check"):

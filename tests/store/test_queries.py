@@ -102,7 +102,8 @@ async def test_orders_are_found_by_what_is_asked_for(database: Database, shop: S
 async def test_an_order_is_read_with_its_own_types(database: Database, shop: Shop) -> None:
     await insert(shop, "R-1", payload='{"items": [{"product_id": 1}], "é": "😀"}')
     (row,) = await find_orders(database)
-    assert row.payload == {"items": [{"product_id": 1}], "é": "😀"}
+    assert row.payload is None  # a list is long
+    assert (await read_history(database, row)).order.payload == {"items": [{"product_id": 1}], "é": "😀"}
     for moment in (row.due_at, row.created_at, row.updated_at):
         assert moment is not None
         assert moment.utcoffset() == timedelta(0)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -230,3 +231,36 @@ async def test_after_stop_nobody_answers_and_stopping_again_is_fine() -> None:
             await asyncio.open_connection(host, port)
     with pytest.raises(RuntimeError, match="not started"):
         _ = ask.server.address
+
+
+class Slow:
+    """As long as the metrics of a thousand accounts are; it looks whether the loop goes on meanwhile."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def collect(self) -> Iterator[Metric]:
+        self.asked.set()
+        assert self.go_on.wait(10)
+        metric = Metric("returns_worker_steps", "Steps taken.", "counter")
+        for number in range(5000):
+            metric.add_sample("returns_worker_steps_total", {"account": f"shop_{number}"}, 0.0)
+        yield metric
+
+    def describe(self) -> list[Metric]:
+        return []
+
+
+async def test_many_metrics_are_written_beside_the_loop_and_compressed_for_who_asks() -> None:
+    registry, slow = CollectorRegistry(), Slow()
+    registry.register(slow)
+    async with serving(registry=registry) as ask:
+        asking = asyncio.create_task(ask("/metrics", **{"Accept-Encoding": "gzip"}))
+        assert await asyncio.to_thread(slow.asked.wait, 10)
+        assert (await ask("/livez"))[0] == 200
+        slow.go_on.set()
+        status, text, answer = await asking
+        assert (status, answer.headers["Content-Encoding"]) == (200, "gzip")
+        assert int(answer.headers["Content-Length"]) < len(text) / 5
+        status, plain, answer = await ask("/metrics", **{"Accept-Encoding": "identity"})
+        assert (plain, "Content-Encoding" in answer.headers) == (text, False)

@@ -140,7 +140,9 @@ def test_an_exception_is_told_without_its_local_variables(written: Written, form
 
 
 @pytest.mark.parametrize("format", ["json", "console"])
-@pytest.mark.parametrize("secret", ["k3y-0123456789", 'quo"te\\back', "new\nline", "p@ss/wörd ü", "café-key"])
+@pytest.mark.parametrize(
+    "secret", ["k3y-0123456789", 'quo"te\\back', "new\nline", "p@ss/wörd ü", "café-key", "del\x7f\u202eete"]
+)
 def test_a_known_secret_is_masked_wherever_it_turns_up(written: Written, format: LogFormat, secret: str) -> None:
     redactor = Redactor()
     configure_logs(format, "info", redactor)
@@ -221,3 +223,37 @@ def test_configuring_again_replaces_and_does_not_double(written: Written) -> Non
     log.debug("second")
     logging.getLogger("aiohttp").error("third")
     assert [line["event"] for line in lines(written())] == ["second", "third"]
+
+
+HOSTILE = "a\x1b[2Jb\x9b31mc\u202ed\ne\x7f"
+
+
+def test_what_a_carrier_wrote_moves_no_reader_s_terminal_and_makes_no_second_line(written: Written) -> None:
+    configure_logs("console", "info", Redactor())
+    structlog.get_logger().info("answered", carrier_status=HOSTILE, codes=[HOSTILE], reference=HOSTILE)
+    logging.getLogger("aiohttp").error("refused %s", HOSTILE)
+    text = written()
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert text.count("\n") == 2
+    assert text.count("carrier_status='a [2Jb 31mc d e '") == 1
+
+
+def test_an_exception_s_text_keeps_its_lines_for_a_reader_and_nothing_else(written: Written) -> None:
+    configure_logs("console", "info", Redactor())
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        structlog.get_logger().exception("step failed", stack_info=True)
+    text = written()
+    assert "\n    raise ValueError(HOSTILE)\nValueError: a [2Jb 31mc d\ne \n" in text
+    assert all(char.isprintable() or char == "\n" for char in text)
+
+
+def test_a_line_of_json_says_the_same_and_moves_no_terminal_either(written: Written) -> None:
+    configure_logs("json", "info", Redactor())
+    structlog.get_logger().info("answered", carrier_status=HOSTILE, customer="Jörg \U0001f600\U000e0001")
+    text = written()
+    assert text.rstrip("\n").isprintable()
+    assert "Jörg \U0001f600" in text
+    [line] = lines(text)
+    assert (line["carrier_status"], line["customer"]) == (HOSTILE, "Jörg \U0001f600\U000e0001")

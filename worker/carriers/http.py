@@ -189,11 +189,11 @@ class HttpEdge:
                     outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
                     raise _unreachable(outcome, f"{address.host} answered {reply.status}")
                 if reply.damage:
-                    raise _unreachable(RequestOutcome.UNINTELLIGIBLE, f"its answer is of no use: {reply.damage}")
+                    raise _unreachable(RequestOutcome.UNINTELLIGIBLE, f"its answer is of no use, {reply.damage}")
             except (_NoLabelThere, NotAnAddress) as ended:
                 outcome = ended.outcome if isinstance(ended, _NoLabelThere) else RequestOutcome.REFUSED
                 self._observe(operation, outcome, time.monotonic() - started)
-                raise LabelUnreachable(f"the label cannot be had: {ended}") from ended
+                raise LabelUnreachable(f"the label cannot be had, {ended}") from ended
         return reply
 
     async def close(self) -> None:
@@ -242,7 +242,7 @@ class HttpEdge:
             raise _unreachable(RequestOutcome.REFUSED, str(error)) from error
         except httpx.TransportError as error:
             ended = unanswered_question(error, self._said(error, key))
-            raise _unreachable(ended.outcome, f"{request.url.host}: {ended.error.message}") from error
+            raise _unreachable(ended.outcome, f"at {request.url.host}, {ended.error.message}") from error
 
     async def _send(self, request: httpx.Request, max_bytes: int, key: str) -> Reply:
         reply = await self._receive(request, max_bytes, key)

@@ -260,6 +260,10 @@ class Listing(Protocol):
     Pages shift while they are read: what a page does not show is neither gone nor unchanged.
     """
 
+    def place(self, carrier_ref: str) -> int | None:
+        """Where it stands in the list: a number above 0 that falls from beginning to end; None: nobody can say."""
+        ...
+
     async def page(self, number: int) -> Page:
         """Ask for a page, from 1."""
         ...

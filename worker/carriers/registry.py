@@ -38,10 +38,9 @@ class CarrierKind:
     """One carrier's defaults and how to open an account there; `operations` are those its requests are counted by.
 
     `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
-    `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `label_requests`: what a
-    label takes. `created`: its documented answer to a creation, as the adapter reads it. `page_size`: returns on a page
-    of its list. `open_ended`: the statuses in which a return waits for its customer's link to be used, however long
-    that is open.
+    `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `created`: its documented
+    answer to a creation, as the adapter reads it. `page_size`: returns on a page of its list. `open_ended`: the
+    statuses in which a return waits for its customer's link to be used, however long that is open.
     """
 
     base_url: str
@@ -55,7 +54,6 @@ class CarrierKind:
     adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
     created: Created
-    label_requests: int = 1
     page_size: int = 1
     open_ended: frozenset[TrackingStatus] = frozenset()
 
@@ -107,7 +105,6 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.ReturnPilot,
         _open_returnpilot,
         returnpilot.read_created(Reply(201, {}, returnpilot.SAMPLE_CREATED)),
-        label_requests=2,  # the order, for an address that is fresh, and what is there
         page_size=returnpilot.PAGE_SIZE,
         open_ended=returnpilot.OPEN_ENDED,
     ),
@@ -124,10 +121,14 @@ def is_searchable(carrier: str) -> bool:
     return issubclass(CARRIERS[carrier].adapter, Searchable)
 
 
+def is_listing(carrier: str) -> bool:
+    """Whether one request there can bring the news of many returns."""
+    return issubclass(CARRIERS[carrier].adapter, Listing)
+
+
 def returns_per_request(carrier: str) -> int:
     """How many returns one request can follow there, when many are due: one unless it lists them."""
-    kind = CARRIERS[carrier]
-    return kind.page_size if issubclass(kind.adapter, Listing) else 1
+    return CARRIERS[carrier].page_size if is_listing(carrier) else 1
 
 
 def open_carrier(

@@ -12,7 +12,7 @@ from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.inspect import JsonOption, NameArgument, print_table
 from worker.cli.leaving import rename, retire
 from worker.cli.person import ByOption, duration_of, person_of
-from worker.cli.talk import Exit, fail, say, shown
+from worker.cli.talk import Exit, answer, fail, say, shown
 from worker.domain.lifecycle import State
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts
@@ -58,7 +58,7 @@ def show_accounts(context: typer.Context, as_json: JsonOption = False) -> None:
         lines = [_line(settings, name, states.get(name), backlog) for name in names]
         if as_json:
             for line in lines:
-                typer.echo(json.dumps({name: getattr(line, name) for name in _Line.__slots__}))
+                answer(json.dumps({name: getattr(line, name) for name in _Line.__slots__}))
             return
         print_table(
             ("account", "carrier", "limit/min", "pending", "tracking", "due", "waits for"),

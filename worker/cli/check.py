@@ -8,13 +8,14 @@ import typer
 from worker.carriers.port import CarrierError
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.overload import overloads
-from worker.cli.talk import Exit, say, shown
+from worker.cli.talk import Exit, answer, say, shown
 from worker.configured import Kinship, open_account
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.durability import risks
 from worker.store.encoding import limited_encoding
 from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.moved import retirement
@@ -35,7 +36,7 @@ def check(
     async def work() -> None:
         settings = settings_of(context)
         if show_settings:
-            typer.echo(show(settings))
+            answer(show(settings))
         logs_for(settings)
         settings_of(context, need_keys=True)
         findings = Findings()
@@ -113,6 +114,8 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
                     f"database: its encoding is {encoding}, and answers with letters beyond it are recorded in part:"
                     " make a database with ENCODING 'UTF8' and move this one's rows there"
                 )
+            for risk in await risks(database):
+                findings.warn(f"database: {risk}")
             backlog = await read_backlog(database)
             _check_accounts_of_rows(settings, backlog, findings)
             await _check_holds(settings, database, findings)

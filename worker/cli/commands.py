@@ -7,6 +7,7 @@ import typer
 
 import worker
 from worker.cli.lazy import Entry, LazyGroup
+from worker.cli.talk import answer
 
 
 class Commands(LazyGroup):
@@ -15,7 +16,8 @@ class Commands(LazyGroup):
     entries = {  # noqa: RUF012
         "run": Entry(
             "worker.cli.service:run_worker",
-            "Pick up returns and follow them, until told to stop by SIGTERM or SIGINT.",
+            "Pick up returns and follow them, until told to stop by SIGTERM, SIGINT or SIGHUP.",
+            takes_signals=True,
         ),
         "demo": Entry(
             "worker.cli.demo.command:demo",
@@ -97,7 +99,7 @@ application = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"returns-worker {worker.__version__}")
+        answer(f"returns-worker {worker.__version__}")
         raise typer.Exit
 
 

@@ -55,10 +55,8 @@ def logs_for(settings: Settings) -> Redactor:
     redactor = Redactor()
     for account in settings.accounts.values():
         key = account.api_key.get_secret_value() if account.api_key is not None else ""
-        for form in forms_of_key(key) + forms_of_address(account.proxy):
-            redactor.add(form)
-    for form in forms_of_address(settings.database.url):
-        redactor.add(form)
+        redactor.add(*forms_of_key(key), *forms_of_address(account.proxy))
+    redactor.add(*forms_of_address(settings.database.url))
     configure_logs(settings.log.format, settings.log.level, redactor)
     return redactor
 

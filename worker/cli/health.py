@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.probe import PATIENCE, NoAnswer, NotAsked, ask, plain_address
-from worker.cli.talk import Exit, fail, shown
+from worker.cli.talk import Exit, answer, fail, shown
 
 
 def health(
@@ -29,7 +29,7 @@ def health(
         well, text = ask(address, ready=ready, timeout=timeout)
     except NoAnswer as error:
         fail(f"error: {shown(str(error))}")
-    typer.echo(shown(text.strip()))
+    answer(shown(text.strip()))
     if not well:
         raise typer.Exit(Exit.FAILED)
 

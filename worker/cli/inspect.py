@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.context import logs_for, opened_database, run, settings_of, the_return
-from worker.cli.talk import MOST, fail, say, shown
-from worker.domain.errors import ErrorCode
+from worker.cli.talk import MOST, answer, fail, say, shown
+from worker.domain.errors import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.payload import read_parties
 from worker.domain.returns import Party
@@ -53,7 +53,7 @@ def list_returns(
             say(shown(f"account {account} is not configured here, and has no returns"))
         if as_json:
             for order in orders:
-                typer.echo(json.dumps(_plain(order, without=("payload",))))
+                answer(json.dumps(_plain(order, without=("payload",))))
             return
         print_table(
             ("reference", "account", "state", "tracking", "carrier says", "carrier ref", "due", "error"),
@@ -89,8 +89,10 @@ def show(
         async with opened_database(settings, only_to_read=True) as database:
             history = await history_of(database, await the_return(database, reference, account))
             state = (await read_accounts(database)).get(history.order.account)
+        if history.payload_unreadable is not None:
+            say(shown(f"note: its payload cannot be shown: {history.payload_unreadable}"))
         if as_json:
-            typer.echo(json.dumps(_history_as_json(history), indent=2))
+            answer(json.dumps(_history_as_json(history), indent=2))
             return
         print_history(history)
         if settings.accounts and history.order.account not in settings.accounts:
@@ -106,6 +108,12 @@ async def history_of(database: Database, found: ReturnOrderRow | Archived) -> Hi
     if isinstance(found, ReturnOrderRow):
         return await read_history(database, found)
     since = f"{found.archived_at:%Y-%m-%d %H:%M:%S} UTC"
+    if found.unreadable is not None:
+        fail(
+            shown(
+                f"error: {found.reference!r} was archived at {since}; its document cannot be read: {found.unreadable}"
+            )
+        )
     if found.history is None:
         fail(shown(f"error: {found.reference!r} was archived at {since}, and its document emptied since"))
     say(shown(f"note: {found.reference!r} was archived at {since}; this is how it was then"))
@@ -118,7 +126,7 @@ def way_on(order: ReturnOrderRow, position: int, code: str) -> str:
     command = f"returns-worker label {reference}" + (f" --position {position}" if position > 1 else "")
     if code == ErrorCode.LABEL_UNUSABLE:
         return f"`{command} --accept` takes what came as it is, `{command} --refetch --unchecked -o FILE` shows it"
-    if code == ErrorCode.WORKER_CRASHED:
+    if code in SET_ASIDE:
         return f"`returns-worker retry {reference}` has it sought again"
     return f"`{command} --refetch` asks for it now"
 
@@ -131,7 +139,7 @@ def print_history(history: History, console: Console | None = None) -> None:
     console = console or Console()
     columns = history.order.__table__.c  # type: ignore[attr-defined]
     facts = {column.name: getattr(history.order, column.name) for column in columns if column.name not in _INTERNAL}
-    parties = zip(("customer", "receiver"), read_parties(history.order.payload), strict=True)
+    parties = zip(("customer", "receiver"), read_parties(history.order.payload or {}), strict=True)
     facts |= {name: _who(party) for name, party in parties if party is not None}
     width = max(map(len, facts)) + 2
     for name, value in facts.items():

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.context import logs_for, opened_database, run, settings_of
-from worker.cli.talk import fail, say
-from worker.store.intake import AlreadyThere, NewReturn, insert_returns
+from worker.cli.talk import answer, fail, say
+from worker.store.columns import why_unreadable
+from worker.store.intake import AlreadyThere, NewReturn, PayloadRefused, insert_returns
 
 
 def add(
@@ -38,9 +39,11 @@ def add(
         async with opened_database(settings) as database:
             try:
                 count = await insert_returns(database, returns, skip_existing=skip_existing)
+            except PayloadRefused as error:
+                fail(f"error: {error}; nothing was inserted")
             except AlreadyThere as error:
                 fail(f"error: {error}; nothing was inserted (--skip-existing leaves them alone)")
-        typer.echo(f"{count} {'return' if count == 1 else 'returns'} inserted")
+        answer(f"{count} {'return' if count == 1 else 'returns'} inserted")
 
     run(work)
 
@@ -63,17 +66,17 @@ def _values(name: str, text: str, problems: list[str]) -> list[tuple[str, Any]]:
     """Each object with its place: a JSON object, a JSON list, or one object a line."""
     try:
         whole = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
         if len(lines) < 2:
-            problems.append(f"{name}: is not JSON: {error}")
+            problems.append(f"{name}: {why_unreadable(error)}")
             return []
         values = []
         for number, line in lines:
             try:
                 values.append((f"{name}:{number}", json.loads(line)))
-            except ValueError as line_error:
-                problems.append(f"{name}:{number}: is not JSON: {line_error}")
+            except (ValueError, RecursionError) as line_error:
+                problems.append(f"{name}:{number}: {why_unreadable(line_error)}")
         return values
     if isinstance(whole, list):
         return [(f"{name}[{index}]", value) for index, value in enumerate(whole)]

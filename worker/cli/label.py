@@ -148,6 +148,8 @@ async def _asked(
         fail(f"error: account {order.account!r} is not configured", Exit.BAD_CONFIGURATION)
     await refuse_if_held(database, order.account)
     history = await read_history(database, order)
+    if history.payload_unreadable is not None:
+        fail(shown(f"error: the payload of {order.reference!r} cannot be read: {history.payload_unreadable}"))
     asked = ReturnOrder(
         id=order.id,
         account=order.account,

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from worker.runtime.signals import let_signals_through
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -17,6 +19,8 @@ class Entry:
 
     place: str
     summary: str
+    takes_signals: bool = False
+    """Whether it takes the signals that were kept since the process began; else they are let through first."""
 
     def load(self) -> Any:
         """Import it, and make what typer makes of a function, or of a group of its own."""
@@ -56,6 +60,9 @@ class LazyGroup(TyperGroup):
         """The command itself, and not its stand-in: it is called, or asked for its help."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is not None:
-            command = self.entries[name].load()
+            entry = self.entries[name]
+            if not entry.takes_signals:
+                let_signals_through()
+            command = entry.load()
             command.name = name
         return name, command, rest

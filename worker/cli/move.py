@@ -41,8 +41,7 @@ def copy_to_postgresql(
         settings = settings_of(context)
         redactor = logs_for(settings)
         target_url = _target(url, url_file)
-        for form in forms_of_address(target_url):
-            redactor.add(form)
+        redactor.add(*forms_of_address(target_url))
         if settings.database.kind != "sqlite":
             fail("error: database.url is no SQLite database: there is nothing to move", Exit.BAD_CONFIGURATION)
         if dry_run and abandoned:

@@ -47,7 +47,6 @@ class Plan:
     pickup: date | None
     forecast: Forecast
     stays: Mapping[TrackingStatus, Stay]
-    label_requests: int
     open: Open
 
     @property
@@ -58,7 +57,7 @@ class Plan:
     @property
     def requests(self) -> int:
         """All requests of its life, each for this return alone."""
-        return 1 + self.label_requests + self.polls
+        return 1 + self.forecast.labels + self.polls
 
     @property
     def mean_per_minute(self) -> float:
@@ -69,7 +68,7 @@ class Plan:
         """The same at the hours at which they ask; `page` of them are followed by one request."""
         by_status = self.forecast.by_status.items()
         polls = sum(count / asking_hours(self.policy.ladder(status)) for status, count in by_status)
-        return self.open.returns * (1 + self.label_requests + polls / page) / (self.forecast.life / _MINUTE)
+        return self.open.returns * (1 + self.forecast.labels + polls / page) / (self.forecast.life / _MINUTE)
 
     def can_serve(self, page: int = 1) -> int | None:
         """So many open returns fill the limit; None without one."""
@@ -90,7 +89,7 @@ class Plan:
             "ends_at": None if found.is_cut else found.ends_at.isoformat(),
             "ending": None if found.is_cut else found.ending,
             "polls": polls,
-            "requests": {"creation": 1, "label": self.label_requests, "polls": self.polls, "all": self.requests},
+            "requests": {"creation": 1, "label": found.labels, "polls": self.polls, "all": self.requests},
             "requests_a_day": round(self.requests / (found.life / _DAY), 3),
             "if_it_stayed": {
                 status: {"polls": stay.polls, "for": format_duration(stay.span), "expires": stay.expires}
@@ -134,7 +133,6 @@ def plan_of(
         pickup=pickup,
         forecast=found,
         stays={status: _stay(policy, kind.created, status, found.start, pickup) for status in POLLED if status in seen},
-        label_requests=kind.label_requests * found.labels,
         open=opened,
     )
 

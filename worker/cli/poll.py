@@ -9,7 +9,7 @@ from worker.cli.carrier import Opened, opened_carrier, refuse_if_held
 from worker.cli.context import logs_for, opened_database, run, settings_of, the_order
 from worker.cli.inspect import AccountOption
 from worker.cli.person import ByOption, owner_of_command, person_of
-from worker.cli.talk import Exit, fail, say, shown
+from worker.cli.talk import Exit, answer, fail, say, shown
 from worker.configured import fingerprint_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
@@ -69,7 +69,7 @@ def _tell(asked: Asked) -> None:
         said = asked.answer.update.carrier_status if asked.answer.update else None
         say(shown(f"the carrier says {said or 'nothing yet'}"))
     word = f" ({after.carrier_status})" if after.carrier_status else ""
-    typer.echo(shown(f"{after.reference}: {after.tracking_status}{word}, {after.state}"))
+    answer(shown(f"{after.reference}: {after.tracking_status}{word}, {after.state}"))
     for line in outcome.transitions:
         say(shown(f"{line.field}: {line.old_value} -> {line.new_value}" + (f" ({line.reason})" if line.reason else "")))
     if isinstance(asked.answer, Failed):

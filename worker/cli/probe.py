@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from worker.listening import read_listen
+from worker.telemetry.terminal import shown
 
 PATIENCE = 3.0
 """Seconds to wait for each part of the answer, unless told otherwise."""
@@ -63,8 +64,3 @@ def answer_plainly(words: list[str]) -> int | None:
         return 1
     sys.stdout.write(f"{shown(text.strip())}\n")
     return 0 if well else 1
-
-
-def shown(text: str) -> str:
-    """One line that is safe on a terminal: what a shop or a carrier wrote may hold escape sequences."""
-    return "".join(char if char.isprintable() else " " for char in text)

@@ -16,7 +16,7 @@ import typer
 from worker.cli.context import explained, logs_for, opened_database, settings_of
 from worker.cli.overload import figure
 from worker.cli.plan import Open, Plan, plan_of
-from worker.cli.talk import MOST, Exit, fail, shown
+from worker.cli.talk import MOST, Exit, answer, fail, shown
 from worker.domain.cadence import spoken
 from worker.domain.demand import POLLED
 from worker.domain.forecast import Forecast, Journey
@@ -72,10 +72,10 @@ def schedule(
             for name in ([account] if account is not None else settings.accounts)
         ]
         if as_json:
-            typer.echo(json.dumps([plan.as_json() for plan in plans], indent=2))
+            answer(json.dumps([plan.as_json() for plan in plans], indent=2))
         else:
             width = min(shutil.get_terminal_size().columns, _WIDEST)
-            typer.echo("\n\n".join("\n".join(_lines(plan, width)) for plan in plans))
+            answer("\n\n".join("\n".join(_lines(plan, width)) for plan in plans))
 
 
 def _read_journey(text: str) -> Journey:
@@ -170,7 +170,7 @@ def _facts(plan: Plan, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
         late = found.life - sum((stay for _, stay in plan.journey), timedelta(0))
         yield "delivered", f"seen {_moment(found.ends_at, zone)}, {spoken(late)} after it was"
     about, a_day = "about " if found.is_cut else "", figure(plan.requests / (found.life / _DAY))
-    parts = f"creation 1, label {plan.label_requests}, polls {plan.polls}; {a_day} a day"
+    parts = f"creation 1, label {found.labels}, polls {plan.polls}; {a_day} a day"
     yield "requests", f"{about}{plan.requests} in {life}: {parts}"
     for status, stay in plan.stays.items():
         end = "then expired" if stay.expires else "and so on until the link runs out"

@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import sys
 from contextlib import suppress
 from typing import Annotated
 
+import structlog
 import typer
 
 from worker.app import Application, wait_for_database
@@ -17,19 +19,25 @@ from worker.store.moved import require_not_moved
 from worker.store.place import settle_place
 from worker.store.schema import migrate
 from worker.store.sqlite_file import AlreadyRunning
+from worker.telemetry.outlet import Outlet
 
 _LAST_RESORT = 4.0  # seconds beyond the grace time after which a shutdown that hangs is ended
+
+log = structlog.get_logger()
 
 
 def run_worker(
     context: typer.Context,
     until_idle: Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is left to do now.")] = False,
 ) -> None:
-    """Pick up returns and follow them, until told to stop by SIGTERM or SIGINT."""
+    """Pick up returns and follow them, until told to stop by SIGTERM, SIGINT or SIGHUP."""
+    # For good: what is said until the process has ended goes out this way, too.
+    sys.stderr = outlet = Outlet(sys.stderr.fileno(), _tell_dropped, encoding=sys.stderr.encoding)
 
     async def work() -> None:
         settings = settings_of(context, need_keys=True)
         application = Application(settings, logs_for(settings), ServiceManager(os.environ))
+        outlet.counted_by(application.metrics.log_lines_dropped.inc)
         with stop_requested(settings.worker.grace.total_seconds() + _LAST_RESORT) as stop:
             try:
                 starting = asyncio.ensure_future(application.start())
@@ -45,6 +53,10 @@ def run_worker(
                 await application.stop()
 
     run(work)
+
+
+def _tell_dropped(lines: int) -> None:
+    log.warning("log_lines_dropped", lines=lines, hint="whoever reads the log was too slow, or the disk was full")
 
 
 def migrate_schema(context: typer.Context) -> None:

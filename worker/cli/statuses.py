@@ -13,7 +13,7 @@ from worker.carriers.registry import CARRIERS, CarrierKind
 from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.inspect import JsonOption, print_table
 from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
-from worker.cli.talk import Exit, fail, say, shown
+from worker.cli.talk import Exit, answer, fail, say, shown
 from worker.cli.ways_out import DryRunOption, policies_of
 from worker.configured import map_of
 from worker.domain.decision import Decision
@@ -99,7 +99,7 @@ def _added(one: _Word, other: _Word) -> _Word:
 def _show(words: Sequence[_Word], *, as_json: bool) -> None:
     if as_json:
         for each in words:
-            typer.echo(json.dumps(asdict(each) | {"last_seen": each.last_seen.isoformat()}))
+            answer(json.dumps(asdict(each) | {"last_seen": each.last_seen.isoformat()}))
         return
     print_table(
         ("account", "carrier says", "returns", "seen", "last seen", "mapped to"),
@@ -150,5 +150,5 @@ def _tell(done: Sequence[Settled]) -> int:
             continue
         changed += 1
         line = each.outcome.transitions[0]
-        typer.echo(shown(f"{each.order.reference}: {line.old_value} -> {line.new_value}: {line.reason}"))
+        answer(shown(f"{each.order.reference}: {line.old_value} -> {line.new_value}: {line.reason}"))
     return changed

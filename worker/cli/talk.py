@@ -1,13 +1,14 @@
 """What a command says, and the exit codes it ends with."""
 
+import sys
 from enum import IntEnum
 from typing import NoReturn
 
 import typer
 
-from worker.cli.probe import shown
+from worker.telemetry.terminal import shown
 
-__all__ = ["MOST", "Exit", "fail", "is_utf8", "say", "shown"]
+__all__ = ["MOST", "Exit", "answer", "fail", "is_utf8", "say", "shown"]
 
 
 class Exit(IntEnum):
@@ -28,9 +29,15 @@ def is_utf8(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
+def answer(message: str) -> None:
+    """A line, or several, of a result, on stdout."""
+    # Named, since left to itself it takes ASCII for a mistake and writes UTF-8.
+    typer.echo(message, file=sys.stdout)
+
+
 def say(message: str) -> None:
     """A message for a person, on stderr."""
-    typer.echo(message, err=True)
+    typer.echo(message, file=sys.stderr)
 
 
 def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:

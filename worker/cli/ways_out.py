@@ -10,7 +10,7 @@ import typer
 from worker.carriers.registry import CARRIERS
 from worker.cli.context import logs_for, opened_database, run, settings_of, the_order
 from worker.cli.person import ByOption, ReasonOption, duration_of, owner_of_command, person_of
-from worker.cli.talk import MOST, Exit, fail, is_utf8, say, shown
+from worker.cli.talk import MOST, Exit, answer, fail, is_utf8, say, shown
 from worker.configured import policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
@@ -184,7 +184,7 @@ def tell(done: list[Settled], *, dry_run: bool) -> None:
             changed += 1
             line = each.outcome.transitions[-1]
             states = dict.fromkeys((each.order.state, each.outcome.order.state))
-            typer.echo(shown(f"{each.order.reference}: {' -> '.join(states)}: {line.reason}"))
+            answer(shown(f"{each.order.reference}: {' -> '.join(states)}: {line.reason}"))
         else:
             say(shown(f"{each.order.reference}: refused: {each.outcome.reason}"))
     refused = f", {len(done) - changed} refused" if len(done) > changed else ""

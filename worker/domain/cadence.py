@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
 _DAY = timedelta(days=1)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+
+COMPANY = 10
+"""Where polls wait for each other, none does so for longer than this part of its wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,9 @@ class Ladder:
 
     In the daytime of the pickup date and the day after no wait is longer than `near_pickup` (0: no difference). With
     `quiet_nights` nothing is asked outside the daytime. `max_age` ends it all; `max_stay` ends this one status.
+
+    With `meets` polls wait for each other, since one request brings the news of many: in place of the jitter they come
+    up to a tenth of their wait later, at moments of a grid that begins `meets` after the epoch. None: each by itself.
     """
 
     first: timedelta = timedelta(minutes=15)
@@ -53,6 +60,7 @@ class Ladder:
     near_pickup: timedelta = timedelta(hours=1)
     quiet_nights: bool = False
     daytime: Daytime = field(default_factory=Daytime)
+    meets: timedelta | None = None
 
     def wait(self, unchanged: int, chance: float) -> timedelta:
         """Time to the next poll after `unchanged` polls in a row that brought nothing new."""
@@ -61,6 +69,10 @@ class Ladder:
     def steady_wait(self, unchanged: int) -> timedelta:
         """The same, without jitter."""
         return grown(self.first, self.factor, unchanged, self.cap)
+
+    def company(self, unchanged: int) -> timedelta:
+        """How long before it is due a look at it, made for others, is as good as its own."""
+        return self.steady_wait(unchanged) / COMPANY if self.meets is not None else timedelta(0)
 
     def next_at(
         self,
@@ -75,9 +87,10 @@ class Ladder:
         Not after `latest`, when the last look is due, but for a quiet night, which that waits out too.
         """
         wait = self.steady_wait(unchanged)
-        at = now + self._jittered(wait, chance)
+        at = self._in_company(now + self._jittered(wait, chance), wait)
         if pickup is not None and self.near_pickup and self.near_pickup < wait:
-            at = self._near(pickup, now, at, chance)
+            near = self._near(pickup, now, at, chance)
+            at = self._in_company(near, self.near_pickup) if near < at else at
         if latest is not None:
             at = min(at, latest)
         return self._not_at_night(at, wait, chance, pickup) if self.quiet_nights else at
@@ -105,10 +118,29 @@ class Ladder:
         mornings = [self.daytime.of(day)[0] for day in _pickup_days(pickup)] if pickup is not None else []
         if self.near_pickup and begin in mornings:
             wait = min(wait, self.near_pickup)
-        return begin + chance * min(wait, self.daytime.length / 2)
+        spread = min(wait, self.daytime.length / 2)
+        return self._in_company(begin + chance * spread, spread)
 
     def _jittered(self, wait: timedelta, chance: float) -> timedelta:
-        return wait * (1 + self.jitter * (2 * chance - 1))
+        return wait if self.meets is not None else wait * (1 + self.jitter * (2 * chance - 1))
+
+    def _in_company(self, at: datetime, wait: timedelta) -> datetime:
+        """Up to the next moment of the grid, or the end of the daytime, whichever is sooner."""
+        if self.meets is None:
+            return at
+        met = at + -(at - _EPOCH - self.meets) % meeting_width(wait)
+        if not self.quiet_nights:
+            return met
+        begin, end = self.daytime.around(at)
+        return min(met, end - _MICROSECOND) if begin <= at else at  # by night it waits for the morning first
+
+
+def meeting_width(wait: timedelta) -> timedelta:
+    """How far apart the moments are at which polls with such a wait meet: at most a tenth of it.
+
+    Powers of two, so that each moment of a wider grid is one of every narrower one, and different waits meet too.
+    """
+    return (1 << max(wait // COMPANY // _MICROSECOND, 1).bit_length() - 1) * _MICROSECOND
 
 
 def spoken(span: timedelta) -> str:

@@ -5,7 +5,7 @@ from functools import partial
 
 from worker.domain import creating, following
 from worker.domain.decision import Decision, StepOutcome
-from worker.domain.errors import ErrorCode
+from worker.domain.errors import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import (
     Absent,
@@ -27,6 +27,7 @@ from worker.domain.outcomes import (
     Restored,
     SendingStopped,
     Tracked,
+    Unreadable,
     Withdrawn,
 )
 from worker.domain.policy import Policy
@@ -70,8 +71,8 @@ def _decided(context: Context, outcome: Outcome) -> Decision:
             return _of_label(context, outcome)
         case Failed():
             return _failed(context, outcome)
-        case Poisoned():
-            return _poisoned(context)
+        case Poisoned() | Unreadable():
+            return _stuck(context, outcome)
         case NothingToDo():
             return Decision(context.order, StepOutcome.WAITING)
         case Withdrawn() | NotCancelled() | PutBack() | RequestRefused():
@@ -146,17 +147,20 @@ def _failed(context: Context, failed: Failed) -> Decision:
     return (outage if failed.kind in OUTAGES else counted)(context, code, failed.message, failed.raw)
 
 
-def _poisoned(context: Context) -> Decision:
-    """Whatever it is about this row that its workers do not come back from, it must not be tried for ever."""
-    order, message = context.order, f"{context.order.claims - 1} claims in a row ended without a result"
+def _stuck(context: Context, outcome: Poisoned | Unreadable) -> Decision:
+    """Its workers do not come back from it, or it cannot be read: a person looks, and it is not tried for ever."""
+    order, code = context.order, ErrorCode.UNREADABLE_ROW
+    if isinstance(outcome, Unreadable):
+        message = outcome.why
+    else:
+        message = f"{order.claims - 1} claims in a row ended without a result"
+        lost = order.state is State.PENDING and order.in_doubt
+        code = ErrorCode.CREATE_OUTCOME_UNKNOWN if lost else ErrorCode.WORKER_CRASHED
     if order.state not in (State.PENDING, State.TRACKING):  # it was claimed for what was asked of it
         return _request_refused(context, message, cancel=True)
-    if order.state is State.PENDING and order.in_doubt:
-        return held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, message)
     if order.next_step is not Step.LABEL:
-        return held(context, ErrorCode.WORKER_CRASHED, message)
+        return held(context, code, message)
     # A label never changes the state: it is no longer sought by itself, and the return is followed on.
-    code = ErrorCode.WORKER_CRASHED
     order = order._replace(label_due_at=None, label_error_code=code, label_error_message=message)
     return Decision(order, StepOutcome.NEEDS_ATTENTION)
 
@@ -209,12 +213,14 @@ def scheduled(order: ReturnOrder) -> ReturnOrder:
     if order.state is not State.TRACKING:
         return order._replace(due_at=None, claims=0)
     label, track = order.label_due_at, order.track_due_at or order.due_at
+    if order.cancel_requested_at is not None:  # whichever step it is claimed for, the withdrawal comes first
+        label = None
     if label is not None and (track is None or label <= track):
         return order._replace(next_step=Step.LABEL, due_at=label, claims=0)
     return order._replace(next_step=Step.TRACK, due_at=track, claims=0)
 
 
 def _label_sought_since(order: ReturnOrder) -> datetime | None:
-    """A search begins with a label that is due at once; given up for its workers' sake it is missing all the same."""
-    given_up = order.state is State.TRACKING and order.label_error_code is ErrorCode.WORKER_CRASHED
+    """A search begins with a label that is due at once; one that was set aside is missing all the same."""
+    given_up = order.state is State.TRACKING and order.label_error_code in SET_ASIDE
     return order.label_due_at or (order.label_sought_since if given_up else None)

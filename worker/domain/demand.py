@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from worker.domain.cadence import Ladder, spoken
+from worker.domain.cadence import Ladder, meeting_width, spoken
 from worker.domain.policy import Policy
 from worker.domain.tracking import TrackingStatus
 
@@ -89,5 +89,8 @@ def polls_within(ladder: Ladder, span: timedelta) -> float:
 
 
 def _around_nights(ladder: Ladder, wait: timedelta) -> timedelta:
-    """A wait with the quiet nights that it meets; one of a day or more is hardly longer for them."""
+    """A wait with the company that it waits for, and the quiet nights that it meets: of a day or more it meets few."""
+    if ladder.meets is not None:  # from one moment of the grid to another
+        width = meeting_width(wait)
+        wait = -(-wait // width) * width
     return max(wait, min(wait / asking_hours(ladder), _DAY))

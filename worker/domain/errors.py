@@ -13,6 +13,7 @@ class ErrorCode(StrEnum):
     CARRIER_REF_TAKEN = "carrier_ref_taken"
     REFERENCE_NOT_UNIQUE = "reference_not_unique"
     WORKER_CRASHED = "worker_crashed"
+    UNREADABLE_ROW = "unreadable_row"
     CARRIER_UNREACHABLE = "carrier_unreachable"
     CARRIER_ERROR = "carrier_error"
     CARRIER_TIMEOUT = "carrier_timeout"
@@ -29,6 +30,9 @@ class ErrorCode(StrEnum):
 IN_DOUBT = frozenset({ErrorCode.CREATE_OUTCOME_UNKNOWN, ErrorCode.CARRIER_REF_TAKEN, ErrorCode.REFERENCE_NOT_UNIQUE})
 """Codes of a return that may exist at the carrier without a number of ours."""
 
+SET_ASIDE = frozenset({ErrorCode.WORKER_CRASHED, ErrorCode.UNREADABLE_ROW})
+"""Codes of a label that is not sought any more before a person has looked."""
+
 MEANING: Mapping[ErrorCode, str] = {
     ErrorCode.INVALID_PAYLOAD: "the payload breaks a rule; every wrong path is named; nothing was sent",
     ErrorCode.CARRIER_REFUSED: "the carrier refused the request (400, 422) and said why; nothing exists there",
@@ -39,6 +43,8 @@ MEANING: Mapping[ErrorCode, str] = {
     " surely: several orders, an older one, one whose reference is alike, one of the same customer, one of another"
     " account's",
     ErrorCode.WORKER_CRASHED: "five claims in a row ended without a result: something about this row kills its workers",
+    ErrorCode.UNREADABLE_ROW: "the row cannot be read: its payload is too large, or something in it is no value that we"
+    " know; nothing was sent for it",
     ErrorCode.CARRIER_UNREACHABLE: "no connection to the carrier, or an address that takes no creations; nothing was"
     " sent",
     ErrorCode.CARRIER_ERROR: "the carrier answered with a server error, or a question with something that is not JSON",

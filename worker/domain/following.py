@@ -5,7 +5,7 @@ from datetime import datetime
 from worker.domain.belonging import packages_with, strange_codes
 from worker.domain.cadence import Ladder, spoken
 from worker.domain.decision import Decision, StepOutcome, Transition
-from worker.domain.errors import ErrorCode
+from worker.domain.errors import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, Tracked
 from worker.domain.policy import LOST_AFTER
@@ -62,9 +62,13 @@ def not_found(context: Context, failed: Failed) -> Decision:
 
 
 def _is_early(context: Context) -> bool:
-    """Seen in passing, or because a person asks, before its time: no step up the ladder, which would make it late."""
-    due_at = context.order.track_due_at
-    return context.order.state is State.COMPLETED or (due_at is not None and due_at > context.now)
+    """Seen in passing, or because a person asks, before its time: no step up the ladder, which would make it late.
+
+    Where polls wait for each other, one whose time has nearly come is asked about with the others.
+    """
+    order, due_at = context.order, context.order.track_due_at
+    nearly = context.policy.ladder(order.tracking_status).company(order.unchanged_polls)
+    return order.state is State.COMPLETED or (due_at is not None and due_at > context.now + nearly)
 
 
 def _says_nothing_new(before: ReturnOrder, update: TrackingUpdate) -> bool:
@@ -136,9 +140,9 @@ def _beginning(order: ReturnOrder) -> str:
 
 
 def _with_labels(context: Context, seen: Tracked, status: TrackingStatus) -> ReturnOrder:
-    """Labels that appeared since are sought from now on; but not again one that killed its workers."""
+    """Labels that appeared since are sought from now on; but not again one that was set aside."""
     order = context.order
-    if order.label_error_code is ErrorCode.WORKER_CRASHED:
+    if order.label_error_code in SET_ASIDE:
         return order
     if status in context.policy.open_ended:  # no shipment, so no label: one that a person resolved seeks it
         return order._replace(label_due_at=None, label_error_code=None, label_error_message=None)

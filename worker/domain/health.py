@@ -177,7 +177,7 @@ def after(
         return health if ramp is health.ramp else replace(health, ramp=ramp)
     if verdict:
         return replace(health, ramp=ramp, **dict.fromkeys(circuits, _SOUND))
-    if not probe and not _is_first_failure(order):
+    if not probe and not _is_first_failure(order, outcome):
         return replace(health, ramp=ramp)
     lost = isinstance(outcome, RefTaken) or (
         isinstance(outcome, Failed) and outcome.kind is FailureKind.OUTCOME_UNKNOWN
@@ -213,8 +213,8 @@ def is_well(order: ReturnOrder, outcome: Outcome | None) -> bool | None:
             return None
 
 
-def _is_first_failure(order: ReturnOrder) -> bool:
+def _is_first_failure(order: ReturnOrder, outcome: Outcome | None) -> bool:
     """One bad return that fails again and again must not keep the others of its account from the carrier."""
-    if order.next_step is Step.LABEL:
+    if order.next_step is Step.LABEL and not isinstance(outcome, NotCancelled):
         return order.label_attempts == 0
     return order.attempts == 0 and order.failing_since is None

@@ -173,6 +173,13 @@ class Poisoned:
     """Too many workers took this row and did not come back."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The row, or its payload, cannot be read: `why`."""
+
+    why: str
+
+
 Outcome = (
     Created
     | Invalid
@@ -192,4 +199,5 @@ Outcome = (
     | Restored
     | PutBack
     | Poisoned
+    | Unreadable
 )

@@ -35,6 +35,8 @@ class ReturnOrder(NamedTuple):
     since when its oldest missing label has been sought. `pickup_date` is the payload's, None where that names none.
     `doubtful_since`: when the database was found restored or copied, if the row was recorded last before that, so that
     it may say less than is true. `packages` and `labels` (the positions of stored ones) have been recorded.
+    `payload_unreadable`: why the payload that the step needs is not here. `unreadable`: what of the row cannot be read,
+    and is None here although it is not there; such a row is only set aside, and nothing else of it written.
     """
 
     id: int
@@ -74,6 +76,8 @@ class ReturnOrder(NamedTuple):
     doubtful_since: datetime | None = None
     packages: tuple[PackageInfo, ...] = ()
     labels: frozenset[int] = frozenset()
+    payload_unreadable: str | None = None
+    unreadable: str | None = None
 
     @property
     def doubtful(self) -> bool:

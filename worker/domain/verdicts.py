@@ -1,5 +1,6 @@
 """The turns a row can take in any step: tried again, held for a person, rejected, its account made to wait."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -26,6 +27,14 @@ CODES = {
 }
 OUTAGES = frozenset({FailureKind.NETWORK, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR})
 TURNED_AWAY = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})
+
+
+_OURS = re.compile(r"(?:\d+ tries: |since [\d-]+ [\d:]+ UTC: )?[^:]*")
+
+
+def in_our_words(message: str) -> str:
+    """A failure's message without what it quotes, which follows a colon; how often or since when it fails stays."""
+    return next(_OURS.finditer(message))[0].strip()
 
 
 class Context(NamedTuple):

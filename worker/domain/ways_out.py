@@ -8,7 +8,7 @@ from worker.domain import following
 from worker.domain.creating import with_intent
 from worker.domain.decide import decide, scheduled
 from worker.domain.decision import Decision, StepOutcome, Transition
-from worker.domain.errors import ErrorCode
+from worker.domain.errors import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Failed, Outcome, StoredLabel, Tracked
 from worker.domain.policy import Policy
@@ -46,7 +46,7 @@ def retry(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> 
     Where the carrier can be searched, a creation in doubt is looked up once more.
     """
     again = healthy(order)._replace(retry_requested_at=None)
-    if order.state is State.TRACKING and order.label_error_code is ErrorCode.WORKER_CRASHED:
+    if order.state is State.TRACKING and order.label_error_code in SET_ASIDE:
         return _made(order, _seeking_label(order, now), person, "its label is sought again", StepOutcome.PUT_BACK)
     if order.state not in (State.REJECTED, State.NEEDS_ATTENTION):
         return Refusal(f"it is {order.state}: only a return that is rejected or needs attention can be retried")
@@ -244,6 +244,8 @@ def _as_before(context: Context, after: ReturnOrder) -> ReturnOrder:
 
 def may_be_asked_about(order: ReturnOrder) -> Refusal | None:
     """Why the carrier cannot, or should not, be asked about it; None: it can."""
+    if order.unreadable is not None:
+        return Refusal(order.unreadable)
     if order.state is State.NEEDS_ATTENTION and order.carrier_ref is not None:
         return Refusal("it needs attention: `retry` follows it again, from now on")
     if order.state not in (State.TRACKING, State.COMPLETED):

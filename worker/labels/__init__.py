@@ -11,7 +11,7 @@ from worker.labels.store import (
     LabelStoreError,
     open_label_store,
 )
-from worker.labels.verify import VerifiedLabel, verify_label, verify_pdf
+from worker.labels.verify import VerifiedLabel, media_type_of, verify_label, verify_pdf
 
 __all__ = [
     "FileLabelStore",
@@ -23,6 +23,7 @@ __all__ = [
     "NotALabel",
     "VerifiedLabel",
     "as_it_is",
+    "media_type_of",
     "open_label_store",
     "verify_label",
     "verify_pdf",

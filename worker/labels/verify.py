@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 
 from worker.labels.child import Answer, ChildDied, ChildPool, ChildTimedOut
 from worker.labels.errors import NotALabel
-from worker.labels.images import PNG_START, ZPL_START, check_png, check_zpl, without_margin
+from worker.labels.images import PNG_START, begins_as_zpl, check_png, check_zpl, without_margin
 
 PARALLEL = 2
 """Labels read at the same time; a file that never ends costs the others one of these, for `timeout`."""
 
-_TAIL = 1024
-"""`%%EOF` must be within this many last bytes: PDF Reference 1.7, appendix H, implementation note 18."""
+_MARGIN = 1024
+"""Bytes that may stand before `%PDF-`, and behind `%%EOF` beside white space: readers take as many (PDF Reference 1.7,
+appendix H, implementation notes 13 and 18)."""
+
+_PDF_SPACE = b"\0\t\n\f\r "
+"""White space as PDFs have it: ISO 32000-1, section 7.2.2."""
 
 _COUNT_IN_CHILD = "from worker.labels import child, pages; child.serve(pages.count_pages)"
 
@@ -26,12 +30,10 @@ _KINDS = {_PDF: "a PDF", "image/png": "a PNG image", "application/zpl": "a ZPL p
 _CHECKS: dict[str, Callable[[bytes], None]] = {"image/png": check_png, "application/zpl": check_zpl}
 
 _STARTS: tuple[tuple[bytes, str], ...] = (
-    (PNG_START, "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
     (b"PK\x03\x04", "a ZIP archive"),
     (b"\x1f\x8b", "gzip-compressed data"),
-    (ZPL_START, "a ZPL printer label"),
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
     (b"<?xml", "an XML document"),
@@ -77,7 +79,7 @@ async def verify_label(
     since carriers send labels as anything. `pages`, `timeout` and `OSError` are as in `verify_pdf`; the other two kinds
     have no pages that could be counted.
     """
-    media_type = _sniffed(content)
+    media_type = media_type_of(content)
     if media_type is None or media_type not in media_types:
         accepted = " or ".join(_KINDS.get(each, each) for each in media_types)
         raise NotALabel(f"not {accepted or 'of a kind that is accepted'} but {_describe(content)}")
@@ -100,10 +102,10 @@ async def verify_pdf(
     a free thread is not counted. Raises `OSError` when no checking process can be started: that is this
     machine's trouble and says nothing about the label.
     """
-    if not content.startswith(_PDF_START):
+    if media_type_of(content) != _PDF:
         raise NotALabel(f"not a PDF but {_describe(content)}")
-    if b"%%EOF" not in content[-_TAIL:]:
-        raise NotALabel(f"the PDF is cut off: no end mark in its last {_TAIL} bytes ({len(content)} bytes)")
+    if b"%%EOF" not in content.rstrip(_PDF_SPACE)[-_MARGIN:]:
+        raise NotALabel(f"the PDF is cut off: no end mark in its last {_MARGIN} bytes ({len(content)} bytes)")
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_threads, _verify, content, pages, timeout)
 
@@ -114,7 +116,8 @@ def _verify_pageless(content: bytes, media_type: str) -> VerifiedLabel:
 
 
 def _verify(content: bytes, pages: int | None, timeout: float) -> VerifiedLabel:
-    answer = _ask(content, timeout)
+    # Without what stands around it: places in the file are counted from the "%" on (ISO 32000-2, section 7.5.2).
+    answer = _ask(content[content.index(_PDF_START) :].rstrip(_PDF_SPACE), timeout)
     if answer.error:
         raise NotALabel(answer.error)
     found = answer.value
@@ -141,36 +144,30 @@ def _ask(content: bytes, timeout: float) -> Answer:
     raise NotALabel("reading the PDF crashes the PDF reader")
 
 
-def _sniffed(content: bytes) -> str | None:
-    """Return the media type that the first bytes tell, None when it is none that can be verified."""
-    if content.startswith(_PDF_START):
-        return _PDF
+def media_type_of(content: bytes) -> str | None:
+    """Return the media type that the bytes themselves tell, None when it is none that can be verified."""
     if content.startswith(PNG_START):
         return "image/png"
-    if without_margin(content[:_TAIL]).startswith(ZPL_START):
+    if begins_as_zpl(content):
         return "application/zpl"
+    if content.find(_PDF_START, 0, _MARGIN + len(_PDF_START)) >= 0:
+        return _PDF
     return None
-
-
-# To be replaced at the merge by the function of this name that reads what readers of each kind take.
-def media_type_of(content: bytes) -> str | None:
-    """Return the media type that the bytes tell, None when it is none that is known."""
-    return _sniffed(content)
 
 
 def _describe(content: bytes) -> str:
     """Say in words what the content seems to be, quoting none of it."""
-    head = without_margin(content[:_TAIL])
     if not content:
         return "empty"
-    if content.startswith(_PDF_START):
-        return f"a PDF ({len(content)} bytes)"
+    if (media_type := media_type_of(content)) is not None:
+        return f"{_KINDS[media_type]} ({len(content)} bytes)"
+    head = without_margin(content[:_MARGIN])
     if not head:
         return "white space"
     for start, name in _STARTS:
         if head.lower().startswith(start.lower()):
             return f"{name} ({len(content)} bytes)"
-    if (at := content[:_TAIL].find(_PDF_START)) > 0:
-        return f"{at} stray byte(s) with a PDF behind them"
+    if (at := content[:_MARGIN].find(PNG_START)) > 0:
+        return f"{at} stray byte(s) with a PNG image behind them"
     kind = "text" if all(byte >= 0x20 or byte in b"\t\r\n\f" for byte in head) else "binary data"
     return f"unknown {kind} ({len(content)} bytes)"

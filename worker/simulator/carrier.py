@@ -13,10 +13,14 @@ UNKNOWN_OPERATION = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as a carrier sees it; header names are case-insensitive, `body` is None unless an object."""
+    """One request as a carrier sees it; header names are case-insensitive, `body` is None unless an object.
+
+    `target` is path and query as their bytes came, where `path` and `query` are decoded.
+    """
 
     operation: str
     method: str
+    target: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]

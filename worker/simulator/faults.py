@@ -9,7 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType, NoneType
 
+from worker.simulator.answers import ANSWER_CHANGES
+from worker.simulator.changes import chosen, in_json
 from worker.simulator.delivery import Altered, Cut, Delivery, Flood, Hang, Reply, Trickle, Truncated, Twice
+from worker.simulator.labels import with_label_changed
+from worker.simulator.links import changed_labels
 from worker.simulator.listing import with_references_changed, without_any, without_newest
 
 _GARBAGE = b'{"orderNumber": "9RET\x00\xff\xfe\x80'
@@ -84,9 +88,9 @@ def garbage(process: bool = False) -> Fault:
     return reply(200, {"Content-Type": "application/json"}, _GARBAGE, process)
 
 
-def html(process: bool = False) -> Fault:
-    """200 with a web page, as a gateway in between may send it."""
-    return reply(200, {"Content-Type": "text/html; charset=utf-8"}, _HTML, process)
+def html(status: int = 200, process: bool = False) -> Fault:
+    """A web page with 200 or another status, as a gateway or a maintenance page in between may send it."""
+    return reply(status, {"Content-Type": "text/html; charset=utf-8"}, _HTML, process)
 
 
 def huge(byte_count: int = 100_000_000, process: bool = False) -> Fault:
@@ -194,6 +198,21 @@ def empty_list() -> Fault:
     return _altered(without_any)
 
 
+def changed_label(change: str = "mangled") -> Fault:
+    """Do what was asked and serve the label as the word sim:CHANGE-label does."""
+    return _altered(with_label_changed(change))
+
+
+def changed_links(change: str = "signed", seconds: float = 300) -> Fault:
+    """Answer truly, each label_url as the word sim:CHANGE-label makes it; a signature lasts so many seconds."""
+    return _altered(in_json(changed_labels(change, seconds)))
+
+
+def changed_answer(change: str = "null-status") -> Fault:
+    """Do what was asked and answer truly, in the JSON that the word sim:CHANGE makes of it."""
+    return _altered(in_json(chosen(ANSWER_CHANGES, change).apply))
+
+
 def _retry_after(seconds: int | None) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
@@ -206,6 +225,7 @@ _BUILDERS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
             *(garbage, html, huge, truncated, redirect, trickle),
             *(not_found, twice, long_headers, encoding, charset),
             *(changed_references, lagging_list, empty_list),
+            *(changed_label, changed_links, changed_answer),
         )
     }
 )

@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 
+from worker.simulator.answers import ANSWER_WORDS
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call, Order, Package
+from worker.simulator.changes import in_words
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply, problem
 from worker.simulator.faults import busy, server_error
 from worker.simulator.izipack_request import DIMENSIONS, request_errors, whole_number
 from worker.simulator.journeys import DEFAULT_JOURNEY, journey_for, magic_words, stage_at
+from worker.simulator.labels import as_worded
 from worker.simulator.pdf import text_pdf
 from worker.simulator.throttle import Throttle
 
@@ -128,7 +131,7 @@ class Izipack:
         document: dict[str, object] = {"orderNumber": order.number, "packages": _created_packages(order)}
         if "sim:no-number" in words:
             del document["orderNumber"]
-        return json_reply(document)
+        return json_reply(in_words(ANSWER_WORDS, words, document))
 
     def _scripted_refusal(self, description: str, words: frozenset[str]) -> Delivery | None:
         if "sim:busy" in words and description not in self._turned_away:
@@ -174,21 +177,20 @@ class Izipack:
         if "sim:bad-label" in order.words:
             page = b"<!DOCTYPE html><html><body>sim:bad-label</body></html>"
             return Reply(200, page, {"Content-Type": "application/pdf"})
-        return Reply(200, _label_pdf(order), {"Content-Type": "application/pdf"})
+        return as_worded(Reply(200, _label_pdf(order), {"Content-Type": "application/pdf"}), order.words)
 
     def _status(self, order: Order) -> Reply:
         delivery = (order.created_utc + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S.%f")
-        return json_reply(
-            {
-                "status": self.status(order),
-                "deliveryDateUtc": delivery,
-                "description": order.description or None,
-                "extraInstructions": order.body.get("extraInstructions"),
-                "companyName": order.body.get("companyName"),
-                "toAttentionOf": order.body.get("toAttentionOf"),
-                "packages": [{"labelCode": code} for code in self._codes(order)],
-            }
-        )
+        document = {
+            "status": self.status(order),
+            "deliveryDateUtc": delivery,
+            "description": order.description or None,
+            "extraInstructions": order.body.get("extraInstructions"),
+            "companyName": order.body.get("companyName"),
+            "toAttentionOf": order.body.get("toAttentionOf"),
+            "packages": [{"labelCode": code} for code in self._codes(order)],
+        }
+        return json_reply(in_words(ANSWER_WORDS, order.words, document))
 
     def _codes(self, order: Order) -> list[str]:
         codes = [package.label_code for package in order.packages]

@@ -4,6 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+from worker.simulator.answers import ANSWER_WORDS
+from worker.simulator.labels import LABEL_WORDS
+from worker.simulator.links import LINK_WORDS
+
 DEFAULT_JOURNEY = ("Created", "PickedUp", "InTransit", "Delivered")
 """The words of a return's status, one stage after the other.
 
@@ -30,6 +34,10 @@ MAGIC_WORDS: Mapping[str, str] = MappingProxyType(
         "sim:png": "ReturnPilot: the label is a PNG",
         "sim:zpl": "ReturnPilot: the label is ZPL",
         "sim:dead-label": "ReturnPilot: the label's address is 404 for ever",
+        "sim:long-ids": "ReturnPilot: ids have 19 digits",
+        **{word: change.meaning for word, change in LINK_WORDS.items()},
+        **{word: change.meaning for word, change in LABEL_WORDS.items()},
+        **{word: change.meaning for word, change in ANSWER_WORDS.items()},
     }
 )
 """Magic word -> what it does. Put one, or several, anywhere in a description; at ReturnPilot, in any field."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
+from worker.simulator.changes import chosen
 from worker.simulator.delivery import Reply
 
 Orders = list[dict[str, object]]
@@ -35,11 +36,10 @@ ASCII of it, another one altogether."""
 
 def with_references_changed(change: str) -> Callable[[Reply], Reply]:
     """An answer whose orders bear their references as `change` leaves them; raises ValueError for an unknown one."""
-    if change not in CHANGES:
-        raise ValueError(f"change must be one of {', '.join(CHANGES)}, not {change!r}")
+    made_of_it = chosen(CHANGES, change)
 
     def changed(orders: Orders) -> Orders:
-        return [{**order, "reference": CHANGES[change](str(order.get("reference")))} for order in orders]
+        return [{**order, "reference": made_of_it(str(order.get("reference")))} for order in orders]
 
     return lambda reply: _with_orders(reply, changed)
 

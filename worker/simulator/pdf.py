@@ -1,5 +1,6 @@
 """A very small PDF writer: pages of text lines, enough to stand for a shipping label."""
 
+import zlib
 from collections.abc import Sequence
 
 _WIDTH, _HEIGHT, _MARGIN = 298, 420, 20  # A6, in points
@@ -21,12 +22,12 @@ def text_pdf(pages: Sequence[Sequence[str]]) -> bytes:
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
     ]
     for number, lines in zip(page_ids, pages, strict=True):
-        content = _page_content(lines)
+        content = _deflated(_page_content(lines))
         objects.append(
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {_WIDTH} {_HEIGHT}] "
             f"/Resources << /Font << /F1 3 0 R >> >> /Contents {number + 1} 0 R >>".encode()
         )
-        objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
+        objects.append(b"<< /Filter /FlateDecode /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
     return _file(objects)
 
 
@@ -38,6 +39,13 @@ def _page_content(lines: Sequence[str]) -> bytes:
         parts.append(b"/F1 %.2f Tf" % max(1.0, min(_FONT_SIZE, fitting)))
         parts.append(b"1 0 0 1 %d %d Tm (%s) Tj" % (_MARGIN, top, _literal(line)))
     return b"\n".join([*parts, b"ET"])
+
+
+def _deflated(content: bytes) -> bytes:
+    """`content` compressed, an LF in its first half: a larger label always has one, and is lost as CRLF."""
+    while b"\n" not in (deflated := zlib.compress(content))[: len(deflated) // 2]:
+        content += b"\n"
+    return deflated
 
 
 def _literal(text: str) -> bytes:

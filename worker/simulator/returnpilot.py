@@ -12,20 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
+from worker.simulator.answers import ANSWER_WORDS
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call
+from worker.simulator.changes import in_words
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply
 from worker.simulator.faults import busy, server_error
 from worker.simulator.journeys import magic_words
+from worker.simulator.labels import as_worded
+from worker.simulator.links import LABELS, LINK_WORDS, MOVED, SIGNED, is_good, signed_target
 from worker.simulator.pdf import text_pdf
 from worker.simulator.pictures import stripes_png, text_zpl
-from worker.simulator.returnpilot_order import PilotOrder, order_document, return_url, shipment_id
+from worker.simulator.returnpilot_order import LONG_ID, PilotOrder, order_document, return_url, shipment_id
 from worker.simulator.returnpilot_request import order_errors
 from worker.simulator.throttle import Throttle
 
 PREFIX = "/api/v1"
 _ORDERS = f"{PREFIX}/orders"
-_ORDER_PATH = re.compile(rf"{_ORDERS}/(\d{{1,18}})")
-_LABEL_PATH = re.compile(r"/labels/(\d{1,18})/(\d{1,18})")
+_ORDER_PATH = re.compile(rf"{_ORDERS}/(\d{{1,19}})")
+_LABEL_PATH = re.compile(rf"(?:{LABELS}|{SIGNED}|{MOVED})((\d{{1,19}})/(\d{{1,19}}))")
 _DEFAULT_DAYS = 30
 _DEFAULT_LIMIT, _LARGEST_LIMIT = 20, 50
 _LONG_SINCE = timedelta(days=2)  # how long ago a link has run out that is to have run out
@@ -75,8 +79,8 @@ class ReturnPilot:
 
     def answer(self, call: Call) -> Delivery:
         """Do what `call` asks and say what to send for it."""
-        if call.headers.get("Authorization") != f"Bearer {self._token}":
-            return _message(401, "Unauthenticated.")
+        if refusal := self._unauthorized(call):
+            return refusal
         match call.operation:
             case "rp_create":
                 return self._create(call)
@@ -97,14 +101,15 @@ class ReturnPilot:
 
     def add(self, reference: str, body: Mapping[str, object] | None = None) -> PilotOrder:
         """Make an order, without any check."""
-        self._last_id += 1
         full: dict[str, object] = {"line_items": [{"product_id": 1}], **(body or {}), "reference": reference}
         words = _words(full)
+        self._last_id += 1
+        number = self._last_id + (LONG_ID if "sim:long-ids" in words else 0)
         now, days = datetime.now(UTC).replace(microsecond=0), full.get("link_expires_at")
         end = now + timedelta(days=days if isinstance(days, int) else _DEFAULT_DAYS)
         if words & {"sim:expired-link", "sim:cancelled"}:
             end = now - _LONG_SINCE
-        order = PilotOrder(self._last_id, reference, full, words, self._clock(), now, end)
+        order = PilotOrder(number, reference, full, words, self._clock(), now, end)
         self.orders[order.id] = order
         return order
 
@@ -144,6 +149,12 @@ class ReturnPilot:
             return _AT_THE_END
         return int(min(max(self._clock() - order.created_at, 0.0) / self._stage_seconds, _AT_THE_END))
 
+    def _unauthorized(self, call: Call) -> Reply | None:
+        if call.path.startswith(SIGNED):  # the signature stands for the token
+            return None if is_good(call.target) else _message(403, f"Not what was signed, or too late: {call.target}")
+        is_known = call.headers.get("Authorization") == f"Bearer {self._token}"
+        return None if is_known else _message(401, "Unauthenticated.")
+
     def _create(self, call: Call) -> Delivery:
         if call.body is None:
             return _message(422, "The body must be a JSON object.")
@@ -164,7 +175,7 @@ class ReturnPilot:
         document: dict[str, object] = {"id": order.id, "return_url": return_url(order, call.headers.get("Host", ""))}
         if "sim:no-number" in words:
             del document["id"]
-        return json_reply(document, 201)
+        return json_reply(in_words(ANSWER_WORDS, words, document), 201)
 
     def _delete(self, order: PilotOrder) -> Delivery:
         if self.statuses(order):
@@ -200,10 +211,14 @@ class ReturnPilot:
 
     def _label(self, call: Call) -> Delivery:
         found = _LABEL_PATH.fullmatch(call.path)
-        order = self.orders.get(int(found[1])) if found else None
+        if found is not None and call.path.startswith(MOVED):
+            seconds = _number(call.query.get("seconds", "")) or 0
+            url = f"http://{call.headers.get('Host', '')}{signed_target(found[1], seconds)}"
+            return Reply(302, b"", {"Location": url})
+        order = self.orders.get(int(found[2])) if found else None
         if found is None or order is None or "sim:dead-label" in order.words:
             return _message(404, "Not Found")
-        shipment, there = int(found[2]), len(self.statuses(order))
+        shipment, there = int(found[3]), len(self.statuses(order))
         if shipment not in {shipment_id(order, index) for index in range(1, there + 1)}:
             return _message(404, "Not Found")
         text = f"RETURNPILOT (simulated) order {order.id} shipment {shipment}"
@@ -211,17 +226,20 @@ class ReturnPilot:
             page = b"<!DOCTYPE html><html><body>sim:bad-label</body></html>"
             return Reply(200, page, {"Content-Type": "application/pdf"})
         if "sim:png" in order.words:
-            return Reply(200, stripes_png(), {"Content-Type": "image/png"})
-        if "sim:zpl" in order.words:
-            return Reply(200, text_zpl(text), {"Content-Type": "application/zpl"})
-        return Reply(200, text_pdf([[text, order.reference]]), {"Content-Type": "application/pdf"})
+            label = Reply(200, stripes_png(), {"Content-Type": "image/png"})
+        elif "sim:zpl" in order.words:
+            label = Reply(200, text_zpl(text), {"Content-Type": "application/zpl"})
+        else:
+            label = Reply(200, text_pdf([[text, order.reference]]), {"Content-Type": "application/pdf"})
+        return as_worded(label, order.words)
 
-    def _document(self, order: PilotOrder, host: str) -> dict[str, object]:
+    def _document(self, order: PilotOrder, host: str) -> object:
         statuses = self.statuses(order)
         if statuses:
             order.reads += 1
         has_label = "sim:slow-label" not in order.words or order.reads > 2
-        return order_document(order, statuses, host, has_label=has_label)
+        document = order_document(order, statuses, host, has_label=has_label)
+        return in_words(ANSWER_WORDS, order.words, in_words(LINK_WORDS, order.words, document))
 
 
 def _number(text: str) -> int | None:

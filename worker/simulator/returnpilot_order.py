@@ -15,6 +15,9 @@ _PRODUCT = {
     "weight": 2,
     "returnable": True,
 }
+LONG_ID = 10**18
+"""What is added to the number of an order that is to have a long one; its shipments' ids are still below 2**63."""
+
 _ADDRESS = ("name", "email", "phone", "line_1", "line_2", "city", "region", "post_code", "country")
 
 
@@ -61,7 +64,8 @@ def order_document(order: PilotOrder, statuses: Sequence[int], host: str, *, has
 
 def shipment_id(order: PilotOrder, index: int) -> int:
     """The id of the order's shipment number `index`, from 1."""
-    return order.id * 10 + index
+    long = order.id // LONG_ID * LONG_ID
+    return long + (order.id - long) * 10 + index
 
 
 def return_url(order: PilotOrder, host: str) -> str:

@@ -187,7 +187,7 @@ class Simulator:
         try:
             if request.can_read_body:
                 body = json_object(await request.read())
-            call = Call(operation, request.method, request.path, request.query, request.headers, body)
+            call = Call(operation, request.method, request.raw_path, request.path, request.query, request.headers, body)
             delivery = self._answer(carrier, call)
         except web.HTTPRequestEntityTooLarge:
             delivery = with_headers(carrier.error(413, "Content Too Large"), carrier.throttle.headers())

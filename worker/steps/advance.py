@@ -5,7 +5,7 @@ fenced statement.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,7 @@ from worker.store.accounts import Agenda, read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim, claim_to_settle
 from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
+from worker.store.payloads import read_payloads
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics
 
@@ -188,8 +189,7 @@ class Advance:
         if suspect is not None:
             await self._try_alone(suspect, [each for each in taken if each is not suspect], asked_at)
             taken = []
-        for claimed in taken:
-            self._start(claimed, asked_at)
+        await self._start(taken, asked_at)
         for account in open_accounts.values():
             self._note_turn()
             if account.held_back and suspect is None:
@@ -202,8 +202,8 @@ class Advance:
         quota, _ = await account.meter.prepare(min(account.free, _SETTLED_AT_ONCE))
         if quota:
             asked_at = self._clock()
-            for claimed in await claim_to_settle(self._database, account.name, quota, self._owner, lease):
-                self._start(claimed, asked_at)
+            taken = await claim_to_settle(self._database, account.name, quota, self._owner, lease)
+            await self._start(taken, asked_at)
 
     def _note_turn(self) -> None:
         """The loop still turns, even where it can do nothing but wait: /livez and the metric say the same."""
@@ -218,7 +218,7 @@ class Advance:
         self._alone = True
         try:
             await self._finish_all()
-            self._start(suspect, asked_at)
+            await self._start([suspect], asked_at)
             await self._finish_all()
         finally:
             self._alone = False
@@ -264,14 +264,14 @@ class Advance:
             account.sweeping = False
             self.wake()
 
-    def _start(self, claimed: Claimed, asked_at: float) -> None:
-        account = self._accounts[claimed.order.account]
-        account.in_hand += 1
-        self._delays(claimed.order.next_step).observe(claimed.delay)
-        probe = account.probe is claimed.order.next_step
-        if probe:
-            account.probe = None
-        self._run(self._advance(Held(claimed, account, self._timing, asked_at, account.meter.take(), probe)))
+    async def _start(self, taken: Sequence[Claimed], asked_at: float) -> None:
+        for claimed in await read_payloads(self._database, taken):
+            account = self._accounts[claimed.order.account]
+            account.in_hand += 1
+            self._delays(claimed.order.next_step).observe(claimed.delay)
+            if probe := account.probe is claimed.order.next_step:
+                account.probe = None
+            self._run(self._advance(Held(claimed, account, self._timing, asked_at, account.meter.take(), probe)))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

@@ -90,6 +90,8 @@ class Desk:
 
     def _decide(self, claimed: Claimed, way_out: WayOut) -> Settled:
         order = claimed.order
+        if order.unreadable is not None:
+            return Settled(order, Refusal(order.unreadable))
         if not self.choice.means(order):
             return Settled(order, Refusal(f"it is {order.state} by now, and not what was chosen"))
         return Settled(order, way_out(order, self.person, claimed.claimed_at, self.policy_of(order.account)))

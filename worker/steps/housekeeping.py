@@ -1,5 +1,6 @@
 """What has to be done now and then: gauges from the database, abandoned files, and warnings about what is left over."""
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from math import inf
@@ -10,11 +11,13 @@ from worker.domain.demand import demand_of
 from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import LIVE_STATES, State
 from worker.domain.pacing import shortfall
+from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
 from worker.steps.outages import say_away, say_back
 from worker.store.clock import clock_offset, differing
 from worker.store.database import SQLITE, Database, DatabaseUnavailable
+from worker.store.durability import risks
 from worker.store.holds import NOTHING, AccountState, describe, read_accounts
 from worker.store.place import backed_up_at, settle_place
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
@@ -91,14 +94,18 @@ class Housekeeping:
         said = {name: describe(states[name]) for name in self._accounts if name in states}
         self.waits = {name: reason for name, reason in said.items() if reason != NOTHING}
         unreadable = self._key_problems()
+        by_name: dict[str, list[Backlog]] = {}
+        for row in backlog:
+            by_name.setdefault(row.account, []).append(row)
         for name, account in self._accounts.items():
             self._metrics.key_unreadable.labels(name).set(name in unreadable)
-            rows, state = [row for row in backlog if row.account == name], states.get(name)
+            rows, state = by_name.get(name, []), states.get(name)
             self._set_gauges(name, rows)
             if state is not None:
                 self._note_state(state, account.address)
                 self._note_pace(account, rows, state)
         self._note_unroutable([row for row in backlog if row.account not in self._accounts])
+        self._metrics.gauges_read.set(time.time() - (self._clock() - self._counted_at))
 
     async def _read_backlog(self) -> list[Backlog]:
         """What there is to do; where that is very much, as it was up to 90 seconds ago."""
@@ -136,6 +143,8 @@ class Housekeeping:
     def _set_gauges(self, account: str, rows: list[Backlog]) -> None:
         for state in LIVE_STATES:
             self._metrics.orders.labels(account, state).set(sum(row.count for row in rows if row.state == state))
+        unknown = sum(row.count for row in rows if row.tracking_status == TrackingStatus.UNKNOWN)
+        self._metrics.orders_unknown_status.labels(account).set(unknown)
         oldest = [row.oldest_due_at.timestamp() for row in rows if row.oldest_due_at is not None]
         self._metrics.orders_due.labels(account).set(sum(row.due for row in rows))
         self._metrics.oldest_due.labels(account).set(min(oldest, default=0))
@@ -215,3 +224,9 @@ async def notice_restore(database: Database) -> None:
             "database_restored",
             hint="it was restored, copied or failed over: what may have been created since is looked up, or held",
         )
+
+
+async def warn_of_risks(database: Database) -> None:
+    """Say once, at the start, what the server may forget in a crash or a failover."""
+    for risk in await risks(database):
+        log.warning("database_may_forget", risk=risk)

@@ -87,8 +87,8 @@ class Backlogs:
         kept = dict(self._marks)
         rows: dict[tuple[str, Step], list[Mark]] = {}
         for each in taken:
-            assert each.due_at is not None
-            rows.setdefault((each.order.account, each.order.next_step), []).append((each.due_at, each.order.id))
+            if each.due_at is not None:  # else it cannot be read
+                rows.setdefault((each.order.account, each.order.next_step), []).append((each.due_at, each.order.id))
         for lane in lanes:
             name = (lane.account, lane.step)
             mine = rows.get(name, [])

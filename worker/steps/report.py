@@ -10,18 +10,19 @@ from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
+from worker.domain.verdicts import in_our_words
 from worker.telemetry.metrics import Metrics
 
 _QUIET = frozenset({StepOutcome.UNCHANGED, StepOutcome.WAITING})
 _LOUD = frozenset({StepOutcome.REJECTED, StepOutcome.NEEDS_ATTENTION})
-# Why a label is missing, where the words are ours: what the carrier's failures quote may be a customer, or a link.
-_SAID = frozenset(
+# Whose messages are our own words throughout; others quote what may be a customer, or a link, behind a colon.
+_OURS = frozenset(
     {
         ErrorCode.LABEL_NOT_READY,
-        ErrorCode.LABEL_UNREACHABLE,
         ErrorCode.LABEL_UNUSABLE,
         ErrorCode.LABEL_NOT_STORED,
         ErrorCode.WORKER_CRASHED,
+        ErrorCode.UNREADABLE_ROW,
     }
 )
 
@@ -53,6 +54,11 @@ class Report:
         if label_failed and after.label_error_code is ErrorCode.LABEL_NOT_STORED:
             self._metrics.storage_errors.labels("labels").inc()
             log.warning("label_store_failed", order_id=before.id, error=after.label_error_message)
+        code, message = (
+            (after.label_error_code, after.label_error_message)
+            if label_failed
+            else (after.error_code, after.error_message)
+        )
         line = {
             "order_id": before.id,
             "reference": before.reference,
@@ -63,8 +69,8 @@ class Report:
             "tracking_status": after.tracking_status.value if after.tracking_status else None,
             "carrier_status": after.carrier_status,
             "carrier_ref": after.carrier_ref,
-            "error_code": after.label_error_code if label_failed else after.error_code,
-            "label_error": after.label_error_message if after.label_error_code in _SAID and label_failed else None,
+            "error_code": code,
+            "why": _why(code, message) if message else None,
             "due_at": after.due_at,
         }
         if decision.outcome in _QUIET:
@@ -127,3 +133,10 @@ def _result(before: ReturnOrder, decision: Decision) -> dict[str, object]:
         "outcome": decision.outcome.value,
         "carrier_ref": decision.order.carrier_ref,
     }
+
+
+def _why(code: ErrorCode | None, message: str) -> str | None:
+    """What went wrong, without what a carrier or a customer wrote; a refused payload's problems quote the customer."""
+    if code is ErrorCode.INVALID_PAYLOAD:
+        return None
+    return message if code in _OURS else in_our_words(message)

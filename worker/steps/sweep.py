@@ -1,7 +1,9 @@
 """Follows many returns of an account by the carrier's list: one request for a page of them instead of one for each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -10,6 +12,7 @@ from worker.carriers.hindsight import hindsight, no_sense
 from worker.carriers.port import CarrierError, Listing, NoTimeLeft, Page
 from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
+from worker.domain.listing import Places, Walk
 from worker.domain.outcomes import Failed, Outcome
 from worker.domain.returns import ReturnOrder
 from worker.domain.verdicts import TURNED_AWAY, hold_after
@@ -20,14 +23,19 @@ from worker.store.accounts import Agenda, database_now
 from worker.store.claimed import Claimed
 from worker.store.claims import claim_seen
 from worker.store.database import Database, DatabaseUnavailable
+from worker.store.due import due_refs
 from worker.telemetry.metrics import Metrics
 
-MANY = 10
-"""More due polls than this are worth a look at the list."""
+MANY = 4
+"""More due polls than this are worth a thought about the list."""
 
-_AGAIN_AFTER = 60.0  # seconds; the list's beginning, just seen, brings little sooner
+_MOST_DUE = 5000  # returns that are looked for in one sweep; pages show more, and the rest is for the next one
 _PATIENCE = 10.0  # seconds it waits for a request that creations leave; then the due ones take their turns one by one
 _LEAVE = 2  # requests that are always left for creations
+_AGAIN_AFTER = 5.0  # seconds; what has become due since may be worth another one
+_TROUBLED = 60.0  # seconds after a page that did not come
+_LONGEST = 600.0  # seconds after many sweeps in a row that cost more than they saved
+_ASIDE, _GLANCE = 30.0, 0.1  # seconds that another worker's sweep is left alone; between looks whether the process ends
 
 log = structlog.get_logger()
 
@@ -45,56 +53,86 @@ class Tools:
     chance: Callable[[], float]
 
 
+@dataclass(slots=True)
+class _Known:
+    """What this process knows of an account's list: who stands where, whom it does not show, when to look again.
+
+    `in_vain`: sweeps in a row that cost more requests than they saved.
+    """
+
+    places: Places = field(default_factory=Places)
+    unseen: set[int] = field(default_factory=set)
+    not_before: float = 0.0
+    in_vain: int = 0
+
+
 class Sweeps:
     """The sweeps of this process, one at a time for each account.
 
     Nothing is held while the carrier is asked: the rows of a page are taken when it is there, and recorded before the
-    next one. A page that brings one due return or none ends a sweep; the rest is asked for one by one. What no page
-    shows is left as it is, for pages shift while they are read.
+    next one. Which pages are read, and when single questions are cheaper, is the walk's to say. What no page shows is
+    left as it is, for pages shift while they are read: it is asked for alone, and not looked for again while it is due.
     """
 
     def __init__(self, tools: Tools) -> None:
         """No sweep is under way."""
         self._tools = tools
-        self._not_before: dict[str, float] = {}
+        self._known: dict[str, _Known] = defaultdict(_Known)
 
     def wanted(self, account: Account, agenda: Agenda) -> bool:
-        """Whether so many polls are due that the list is worth asking for."""
+        """Whether so many polls are due that the list is worth a thought."""
         return (
             agenda.due.get(Step.TRACK, 0) > MANY
             and isinstance(account.carrier, Listing)
             and not account.sweeping
-            and self._tools.clock() >= self._not_before.get(account.name, 0.0)
+            and self._tools.clock() >= self._known[account.name].not_before
         )
 
     async def sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
-        """Read the list from its beginning, as far as that pays; ends early when `stopping`."""
+        """Read the pages that are worth it; ends early when `stopping`."""
         with hindsight():  # a page is counted when its orders have been read
             await self._sweep(account, stopping)
 
     async def _sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
-        carrier, tools, number, seen = account.carrier, self._tools, 0, 0
+        carrier, known, pause = account.carrier, self._known[account.name], _TROUBLED
         assert isinstance(carrier, Listing)
+        walk = Walk((), known.places)
         try:
-            while not (stopping() or account.paused):
-                number += 1
-                asked_at = await database_now(tools.database)
-                page = await self._ask(account, carrier, number)
-                if page is None:
-                    break
-                taken = await self._take(account, page, asked_at)
-                for claimed in taken:
-                    self._record(account, carrier, claimed, page)
-                await tools.recorder.flush()
-                due = sum(claimed.was_due for claimed in taken)
-                seen += len(taken)
-                if page.is_last or due <= 1:
-                    break
+            walk = await self._begin(account, carrier, known)
+            if await self._follow(walk, account, carrier, stopping):
+                known.in_vain = 0 if walk.pays else known.in_vain + 1
+                pause = min(_AGAIN_AFTER * 2**known.in_vain, _LONGEST)
         except (NoTimeLeft, DatabaseUnavailable) as error:
-            log.debug("sweep_ended_early", account=account.name, page=number, reason=type(error).__name__)
+            log.debug("sweep_ended_early", account=account.name, reason=type(error).__name__)
         finally:
-            self._not_before[account.name] = tools.clock() + _AGAIN_AFTER
-        log.info("list_swept", account=account.name, pages=number, returns_seen=seen)
+            known.not_before = self._tools.clock() + pause
+            known.unseen |= walk.unseen
+        if walk.pages:
+            log.info("list_swept", account=account.name, pages=walk.pages, due_seen=walk.found)
+
+    async def _begin(self, account: Account, carrier: Listing, known: _Known) -> Walk:
+        due = _places(carrier, await due_refs(self._tools.database, account.name, _MOST_DUE))
+        known.unseen &= due
+        wanted = due - known.unseen
+        return Walk(wanted if len(wanted) > MANY else (), known.places)
+
+    async def _follow(self, walk: Walk, account: Account, carrier: Listing, stopping: Callable[[], bool]) -> bool:
+        """Read page after page, until the walk has enough of it; False: one did not come."""
+        tools = self._tools
+        while not (stopping() or account.paused) and (number := walk.next_page()) is not None:
+            asked_at = await database_now(tools.database)
+            page = await self._ask(account, carrier, number)
+            if page is None:
+                return False
+            taken = await self._take(account, page, asked_at)
+            for claimed in taken:
+                self._record(account, carrier, claimed, page)
+            await tools.recorder.flush()
+            numbers, found = _places(carrier, page.sightings), sum(map(_is_due, taken))
+            if walk.saw(number, numbers, is_last=page.is_last, found=found) > 1 and not found:
+                await _stand_aside(stopping)  # another worker is at it, and has just asked for this page
+                break
+        return True
 
     async def _ask(self, account: Account, carrier: Listing, number: int) -> Page | None:
         """A page, or None when the carrier does not give one: then each return finds out by itself what is wrong."""
@@ -143,3 +181,20 @@ def _read(carrier: Listing, order: ReturnOrder, page: Page) -> Outcome:
     except CarrierError as error:
         no_sense()
         return Failed(error.kind, error.message, error.retry_after, error.raw)
+
+
+async def _stand_aside(stopping: Callable[[], bool]) -> None:
+    for _ in range(round(_ASIDE / _GLANCE)):
+        if stopping():
+            return
+        await asyncio.sleep(_GLANCE)
+
+
+def _places(carrier: Listing, refs: Iterable[str]) -> set[int]:
+    return {place for ref in refs if (place := carrier.place(ref)) is not None}
+
+
+def _is_due(claimed: Claimed) -> bool:
+    """Whether its poll was: what is due may be its label."""
+    due_at = claimed.order.track_due_at or claimed.due_at
+    return due_at is not None and due_at <= claimed.claimed_at

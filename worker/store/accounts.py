@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.domain.health import Health
 from worker.domain.lifecycle import SCHEDULED_STEPS, Step
 from worker.domain.pacing import Grant, Pace
-from worker.store.columns import read_moment, sqlite_text
+from worker.store.columns import moment_if_any, read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.holds import HEALTH, REGISTER, lock_account, read_health
 from worker.store.marks import NO_MARKS, Marks, after
@@ -71,9 +71,11 @@ async def read_agendas(
         parameters = {"lanes": json.dumps(lanes), "most": most}
         rows = (await connection.execute(_AGENDA[database.dialect], parameters)).mappings().all()
     agendas: dict[str, Agenda] = {}
-    for name in {row["account"] for row in rows}:
-        mine = [row for row in rows if row["account"] == name]
-        following = [moment for row in mine if (moment := read_moment(row["next_due_at"])) is not None]
+    by_name: dict[str, list[Any]] = {}
+    for row in rows:
+        by_name.setdefault(row["account"], []).append(row)
+    for name, mine in by_name.items():
+        following = [moment for row in mine if (moment := moment_if_any(row["next_due_at"])) is not None]
         now = read_moment(mine[0]["now"])
         assert now is not None
         agendas[name] = Agenda(

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlmodel import SQLModel, col
 
 from worker.domain.lifecycle import State
-from worker.store.columns import Document, Moment, sqlite_text
+from worker.store.columns import Document, Moment, UnreadableDocument, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.queries import History, accounts_in
 from worker.store.tables import ArchivedReturnRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
@@ -110,12 +110,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """An archived return: whose it is, since when, and all of it; None where its document was emptied since."""
+    """An archived return: whose it is, since when, and all of it; None where its document was emptied since.
+
+    `unreadable`: why its document, which is there, cannot be read.
+    """
 
     account: str
     reference: str
     archived_at: datetime
     history: History | None
+    unreadable: str | None = None
 
 
 async def archive_batch(database: Database, before: datetime, account: str | None, after: int, most: int) -> Batch:
@@ -156,7 +160,10 @@ async def find_archived(database: Database, reference: str, account: str | None)
     )
     async with database.reading() as connection:
         rows = [ArchivedReturnRow(**row) for row in (await connection.execute(statement)).mappings()]
-    return [Archived(row.account, row.reference, row.archived_at, _history(row)) for row in rows]
+    return [
+        Archived(row.account, row.reference, row.archived_at, _history(row), getattr(row.document, "why", None))
+        for row in rows
+    ]
 
 
 def _values(database: Database, before: datetime, account: str | None) -> dict[str, Any]:
@@ -164,7 +171,7 @@ def _values(database: Database, before: datetime, account: str | None) -> dict[s
 
 
 def _history(row: ArchivedReturnRow) -> History | None:
-    if "order" not in row.document:
+    if isinstance(row.document, UnreadableDocument) or "order" not in row.document:
         return None
     order = _read(ReturnOrderRow, row.document["order"] | {"account": row.account})
     transitions, packages, labels = (

@@ -12,26 +12,26 @@ from sqlmodel import col
 from worker.domain.lifecycle import State
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
-from worker.store.claimed import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
+from worker.store.claimed import Claimed
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.durability import DURABLY
 from worker.store.queries import among_live
 from worker.store.tables import ReturnOrderRow
+from worker.store.taking import read_rows, readable
 
 # `due_at` may be NULL here: what a person deals with is mostly not due.
-_POSTGRESQL_ROW = f"{POSTGRESQL_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed_at"
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-_SQLITE_ROW = f"{SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at"
 
 _LOOK = {
-    POSTGRESQL: text(f"""
-SELECT {_POSTGRESQL_ROW} FROM return_order o
- WHERE o.id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)"""),
-    SQLITE: text(f"SELECT {_SQLITE_ROW} FROM return_order WHERE id IN (SELECT value FROM json_each(:ids))"),
+    POSTGRESQL: """
+SELECT {returned} FROM return_order o
+ WHERE o.id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)""",
+    SQLITE: "SELECT {returned} FROM return_order WHERE id IN (SELECT value FROM json_each(:ids))",
 }
 
 # The token is raised: whoever held the row before, and comes back to record, is too late.
 _TAKE = {
-    POSTGRESQL: text(f"""
+    POSTGRESQL: f"""
 WITH taken AS MATERIALIZED (
   SELECT r.id FROM return_order r
    WHERE r.id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)
@@ -40,13 +40,13 @@ WITH taken AS MATERIALIZED (
 )
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease), lease_token = o.lease_token + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
-RETURNING {_POSTGRESQL_ROW}"""),
-    SQLITE: text(f"""
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
+RETURNING {{returned}}""",
+    SQLITE: f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease), lease_token = lease_token + 1
  WHERE id IN (SELECT value FROM json_each(:ids)) AND (lease_until IS NULL OR lease_until < {_SQLITE_NOW})
-RETURNING {_SQLITE_ROW}"""),
+RETURNING {{returned}}""",
 }
 
 
@@ -89,15 +89,23 @@ async def choose(database: Database, choice: Choice) -> list[int]:
 
 async def look_at(database: Database, ids: Sequence[int]) -> list[Claimed]:
     """The returns as they are, without taking them."""
-    async with database.reading() as connection:
-        rows = await connection.execute(_LOOK[database.dialect], {"ids": json.dumps(list(ids))})
-        return sorted((read_claimed(row) for row in rows), key=lambda claimed: claimed.order.id)
+
+    async def look(bare: bool) -> list[Claimed]:
+        async with database.reading() as connection:
+            values = {"ids": json.dumps(list(ids))}
+            return await read_rows(database, connection, _LOOK[database.dialect], values, bare=bare)
+
+    return sorted(await readable(database, look), key=lambda claimed: claimed.order.id)
 
 
 async def take(database: Database, ids: Sequence[int], owner: str, lease: timedelta) -> list[Claimed]:
     """Those of the returns that nobody holds, under a lease; it counts as no claim of theirs."""
     seconds = lease.total_seconds()
     held: Any = seconds if database.dialect == POSTGRESQL else f"{seconds:+.3f} seconds"
-    async with database.statement() as connection:
-        parameters = {"ids": json.dumps(list(ids)), "owner": owner, "lease": held}
-        return [read_claimed(row) for row in await connection.execute(_TAKE[database.dialect], parameters)]
+
+    async def take_them(bare: bool) -> list[Claimed]:
+        async with database.statement() as connection:
+            values = {"ids": json.dumps(list(ids)), "owner": owner, "lease": held}
+            return await read_rows(database, connection, _TAKE[database.dialect], values, bare=bare)
+
+    return await readable(database, take_them)

@@ -2,12 +2,14 @@
 
 A claim is one statement. It gives each account and step its own share, so that no backlog starves another; it touches
 only un-indexed columns; and it raises `lease_token`, the fence that every later statement of the holder is compared by.
+It brings back nothing that a row could make it fail with: payloads are read afterwards (`worker.store.payloads`).
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,9 +22,11 @@ from worker.domain.returns import ReturnOrder
 from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.sqlite_file import SqliteFile
+from worker.store.taking import read_rows, readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class Lane:
 
 
 # ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
-_POSTGRESQL_CLAIM = text(f"""
+# DURABLY: a token that a crash takes back would be given twice, and one holder would undo what the other has begun.
+_POSTGRESQL_CLAIM = f"""
 WITH lane AS (
   SELECT l.account, l.step, l.quota, l.after_due, l.after_id
     FROM json_to_recordset(CAST(:lanes AS json))
@@ -51,28 +56,27 @@ WITH lane AS (
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
-RETURNING {POSTGRESQL_RETURNED},
-  CASE WHEN o.next_step <> 'track' THEN CAST(o.payload AS text) END AS payload, now() AS claimed_at
-""")
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
+RETURNING {{returned}}
+"""
 
 # Rows with a claim that came to nothing are left out: what killed that worker must be tried alone. `updated_at`: a row
 # that was recorded after the carrier was asked is known better than the answer knows it.
-_SEEN = """{0}.account = :account AND {0}.state = 'tracking' AND {0}.claims = 0 AND {0}.cancel_requested_at IS NULL
+SEEN = """{0}.account = :account AND {0}.state = 'tracking' AND {0}.claims = 0 AND {0}.cancel_requested_at IS NULL
      AND {0}.retry_requested_at IS NULL AND {0}.lease_owner IS NULL"""
 
 _POSTGRESQL_CLAIM_SEEN = text(f"""
 WITH taken AS MATERIALIZED (
   SELECT r.id FROM return_order r
-   WHERE {_SEEN.format("r")} AND r.updated_at < :asked_at
+   WHERE {SEEN.format("r")} AND r.updated_at < :asked_at
      AND r.carrier_ref = ANY (ARRAY(SELECT json_array_elements_text(CAST(:refs AS json))))
    ORDER BY r.id FOR UPDATE SKIP LOCKED
 )
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
-RETURNING {POSTGRESQL_RETURNED}, CAST(NULL AS text) AS payload, now() AS claimed_at
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
+RETURNING {POSTGRESQL_RETURNED}, now() AS claimed_at
 """)
 
 # What is in doubt, or was withdrawn, became due a moment ago, else somebody would have taken it: of a long backlog the
@@ -85,29 +89,49 @@ _SETTLE = """SELECT r.id FROM (
      AND (r.lease_until IS NULL OR r.lease_until < {now})
    ORDER BY r.due_at, r.id LIMIT :quota"""
 
-_POSTGRESQL_SETTLE = text(f"""
+_POSTGRESQL_SETTLE = f"""
 WITH taken AS MATERIALIZED ({_SETTLE.format(now="now()")} FOR UPDATE OF r SKIP LOCKED)
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken))
-RETURNING {POSTGRESQL_RETURNED}, CAST(o.payload AS text) AS payload, now() AS claimed_at
-""")
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
+RETURNING {{returned}}
+"""
 
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-_SQLITE_SETTLE = text(f"""
+# SQLite has no LATERAL: of each lane as many are found as any may have, and no more taken than its quota. It has one
+# writer, so nothing needs to be skipped.
+_SQLITE_CLAIM = f"""
+UPDATE return_order
+   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
+       lease_token = lease_token + 1, claims = claims + 1
+ WHERE id IN (
+  SELECT due.value
+    FROM (SELECT json_extract(value, '$.account') AS account, json_extract(value, '$.step') AS step,
+                 json_extract(value, '$.quota') AS quota FROM json_each(:lanes)) AS lane,
+         json_each((SELECT json_group_array(id) FROM (
+           SELECT r.id FROM return_order r
+            WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {_SQLITE_NOW}
+              AND (r.lease_until IS NULL OR r.lease_until < {_SQLITE_NOW})
+            ORDER BY r.due_at, r.id LIMIT :most))) AS due
+   WHERE due.key < lane.quota)
+RETURNING {{returned}}"""
+_SQLITE_SETTLE = f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
  WHERE id IN ({_SETTLE.format(now=_SQLITE_NOW)})
-RETURNING {SQLITE_RETURNED}, payload, {_SQLITE_NOW} AS claimed_at""")
+RETURNING {{returned}}"""
 _SQLITE_CLAIM_SEEN = text(f"""
 UPDATE return_order
    SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
        lease_token = lease_token + 1, claims = claims + 1
- WHERE {_SEEN.format("return_order")} AND updated_at < :asked_at
+ WHERE {SEEN.format("return_order")} AND updated_at < :asked_at
    AND carrier_ref IN (SELECT value FROM json_each(:refs))
-RETURNING {SQLITE_RETURNED}, NULL AS payload, {_SQLITE_NOW} AS claimed_at""")
+RETURNING {SQLITE_RETURNED}, {_SQLITE_NOW} AS claimed_at""")
+
+_CLAIM = {POSTGRESQL: _POSTGRESQL_CLAIM, SQLITE: _SQLITE_CLAIM}
+_SETTLE_THEM = {POSTGRESQL: _POSTGRESQL_SETTLE, SQLITE: _SQLITE_SETTLE}
 
 # A row that the shop locks at this moment is not waited for: so many could be that no connection were left for others.
 # clock_timestamp(): now() is when the statement began.
@@ -118,7 +142,7 @@ UPDATE return_order SET create_started_at = now(), first_attempt_at = coalesce(f
    AND state = 'pending' AND lease_until > clock_timestamp() + make_interval(secs => :call)
    AND {DOUBTFUL_SINCE.format("return_order")} IS NULL
    AND EXISTS (SELECT 1 FROM database_place p WHERE p.place = returns_worker_place())
-   AND id IN (SELECT r.id FROM return_order r WHERE r.id = :id FOR UPDATE SKIP LOCKED)
+   AND id IN (SELECT r.id FROM return_order r WHERE r.id = :id FOR UPDATE SKIP LOCKED) AND {DURABLY}
 RETURNING create_started_at"""),
     SQLITE: text(f"""
 UPDATE return_order
@@ -183,6 +207,19 @@ async def claim(
     On PostgreSQL a lane that has a mark goes on after it. The creations of accounts that are `careful` are counted over
     all workers, and no more are taken than their ramps and circuits allow now; True: the circuit's probe is ours.
     """
+    taken = await readable(database, partial(_claim, database, lanes, owner, lease, marks, careful))
+    return sorted(taken, key=lambda row: (row.due_at or row.claimed_at, row.order.id))
+
+
+async def _claim(
+    database: Database,
+    lanes: Sequence[Lane],
+    owner: str,
+    lease: timedelta,
+    marks: Marks,
+    careful: Mapping[str, bool],
+    bare: bool,
+) -> list[Claimed]:
     wanted = [lane for lane in lanes if lane.quota > 0]
     if not wanted:
         return []
@@ -194,18 +231,16 @@ async def claim(
         wanted = [lane for lane in wanted if lane.quota > 0]
         if not wanted:
             return []
+        rows = [
+            {"account": lane.account, "step": lane.step, "quota": lane.quota} | after(marks, lane.account, lane.step)
+            for lane in wanted
+        ]
+        parameters: dict[str, Any] = {"lanes": json.dumps(rows), "owner": owner}
         if database.dialect == POSTGRESQL:
-            rows = [
-                {"account": lane.account, "step": lane.step, "quota": lane.quota}
-                | after(marks, lane.account, lane.step)
-                for lane in wanted
-            ]
-            parameters = {"lanes": json.dumps(rows), "owner": owner, "lease": lease.total_seconds()}
-            result = await connection.execute(_POSTGRESQL_CLAIM, parameters)
+            held: dict[str, Any] = {"lease": lease.total_seconds()}
         else:
-            result = await connection.execute(*_sqlite_claim(wanted, owner, lease))
-        claimed = [read_claimed(row) for row in result]
-    return sorted(claimed, key=lambda row: (row.due_at or row.claimed_at, row.order.id))
+            held = {"lease": f"{lease.total_seconds():+.3f} seconds", "most": max(lane.quota for lane in wanted)}
+        return await read_rows(database, connection, _CLAIM[database.dialect], parameters | held, bare=bare)
 
 
 async def _allowed(database: Database, connection: AsyncConnection, account: str, *, probing: bool) -> int:
@@ -246,20 +281,21 @@ async def claim_seen(
         statement, parameters = _SQLITE_CLAIM_SEEN, parameters | times
     async with database.statement() as connection:
         claimed = [read_claimed(row) for row in await connection.execute(statement, parameters)]
-    return [replace(each, order=each.order._replace(next_step=Step.TRACK)) for each in claimed]
+    # One that cannot be read is left to the claim that takes it when it is due.
+    return [replace(e, order=e.order._replace(next_step=Step.TRACK)) for e in claimed if e.order.unreadable is None]
 
 
 async def claim_to_settle(database: Database, account: str, quota: int, owner: str, lease: timedelta) -> list[Claimed]:
     """Take creations that are in doubt, and returns not yet sent that were withdrawn, while no creation may be sent."""
     held = lease.total_seconds()
-    postgresql = database.dialect == POSTGRESQL
     parameters = {"account": account, "quota": quota, "owner": owner}
-    async with database.statement() as connection:
-        result = await connection.execute(
-            _POSTGRESQL_SETTLE if postgresql else _SQLITE_SETTLE,
-            parameters | {"lease": held if postgresql else f"{held:+.3f} seconds"},
-        )
-        return [read_claimed(row) for row in result]
+    parameters |= {"lease": held if database.dialect == POSTGRESQL else f"{held:+.3f} seconds"}
+
+    async def take(bare: bool) -> list[Claimed]:
+        async with database.statement() as connection:
+            return await read_rows(database, connection, _SETTLE_THEM[database.dialect], parameters, bare=bare)
+
+    return await readable(database, take)
 
 
 async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:
@@ -315,22 +351,3 @@ async def hand_back(database: Database, orders: Sequence[ReturnOrder], *, counte
     async with database.statement() as connection:
         parameters = {"rows": json.dumps(rows), "counted": int(counted)}
         return {row.id for row in await connection.execute(_HAND_BACK[database.dialect], parameters)}
-
-
-def _sqlite_claim(lanes: Sequence[Lane], owner: str, lease: timedelta) -> tuple[Any, Mapping[str, Any]]:
-    """SQLite has no LATERAL: one sub-select for each lane, and one writer, so nothing needs to be skipped."""
-    parameters: dict[str, Any] = {"owner": owner, "lease": f"{lease.total_seconds():+.3f} seconds"}
-    selects = []
-    for index, lane in enumerate(lanes):
-        selects.append(f"""SELECT id FROM (SELECT id FROM return_order
-     WHERE account = :account{index} AND next_step = :step{index} AND due_at <= {_SQLITE_NOW}
-       AND (lease_until IS NULL OR lease_until < {_SQLITE_NOW})
-     ORDER BY due_at, id LIMIT :quota{index})""")
-        parameters |= {f"account{index}": lane.account, f"step{index}": lane.step, f"quota{index}": lane.quota}
-    union = " UNION ALL ".join(selects)
-    statement = f"""UPDATE return_order
-   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
-       lease_token = lease_token + 1, claims = claims + 1
- WHERE id IN ({union})
-RETURNING {SQLITE_RETURNED}, CASE WHEN next_step <> 'track' THEN payload END AS payload, {_SQLITE_NOW} AS claimed_at"""
-    return text(statement), parameters

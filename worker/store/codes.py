@@ -1,12 +1,13 @@
 """Finds whose a label code is."""
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, text
 
 from worker.domain.returns import ReturnOrder
-from worker.store.database import Database
+from worker.store.database import POSTGRESQL, SQLITE, Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,17 @@ class Owner:
 
 # Written out for each number of codes, and not as a list in JSON: PostgreSQL takes a list for a hundred, and would read
 # all packages rather than look a hundred times into the index. That one's condition is repeated for it to be used.
-_OWNER = text("""
+# The accounts, of which there may be a thousand, are compared with what the codes lead to.
+_OWNER = {
+    dialect: text(f"""
 SELECT o.account, o.reference, p.label_code AS code FROM package p JOIN return_order o ON o.id = p.return_order_id
- WHERE p.label_code IS NOT NULL AND p.label_code IN :codes AND o.id <> :id AND o.account IN :accounts""").bindparams(
-    bindparam("codes", expanding=True), bindparam("accounts", expanding=True)
-)
+ WHERE p.label_code IS NOT NULL AND p.label_code IN :codes AND o.id <> :id
+   AND {near}""").bindparams(bindparam("codes", expanding=True))
+    for dialect, near in {
+        POSTGRESQL: "CAST(:accounts AS jsonb) ? o.account",
+        SQLITE: "o.account IN (SELECT value FROM json_each(:accounts))",
+    }.items()
+}
 
 
 async def owner_of(
@@ -34,7 +41,7 @@ async def owner_of(
 
     Archived returns are not looked at: they are over, so that nobody asks about them whose answer could come late.
     """
-    values = {"id": order.id, "codes": sorted(codes), "accounts": sorted(accounts)}
+    values = {"id": order.id, "codes": sorted(codes), "accounts": json.dumps(sorted(accounts))}
     async with database.reading() as connection:
-        found = (await connection.execute(_OWNER, values)).first()
+        found = (await connection.execute(_OWNER[database.dialect], values)).first()
     return None if found is None else Owner(found.account, found.reference, found.code)

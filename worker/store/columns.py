@@ -1,6 +1,7 @@
 """Column types that behave the same on PostgreSQL and SQLite: moments in UTC, and JSON documents."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +48,32 @@ class Document(TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """What the driver gave."""
-        return json.loads(value) if isinstance(value, str) and dialect.name == "sqlite" else value
+        return read_document(value) if isinstance(value, str) and dialect.name == "sqlite" else value
+
+
+class UnreadableDocument(str):
+    """A JSON document that Python cannot hold, as the text that it is; `why` says what is wrong with it."""
+
+    why: str
+
+
+def read_document(text: str) -> Any:
+    """What a JSON document says, or an `UnreadableDocument`: one row must not break what is done with all."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        unreadable = UnreadableDocument(text)
+        unreadable.why = why_unreadable(error)
+        return unreadable
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why `json.loads` failed, in words that say nothing of the document but where."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    return f"it holds a number of more than {sys.get_int_max_str_digits():,} digits"
 
 
 def sqlite_text(moment: datetime) -> str:
@@ -62,3 +88,11 @@ def read_moment(value: datetime | str | None) -> datetime | None:
     if isinstance(value, str):
         return datetime.fromisoformat(value).replace(tzinfo=UTC)
     return value if value.tzinfo is UTC else value.astimezone(UTC)
+
+
+def moment_if_any(value: datetime | str | None) -> datetime | None:
+    """The same for what is counted or sorted over many rows: None also for what is no moment."""
+    try:
+        return read_moment(value)
+    except ValueError:
+        return None

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from worker.domain.masking import said_by
+from worker.store.columns import read_document
 from worker.store.outage import Outage
 from worker.store.sqlite_file import SqliteFile
 
@@ -282,6 +283,7 @@ def _postgresql(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=_COMMAND_TIMEOUT,
         hide_parameters=True,  # an error must not quote a customer
+        json_deserializer=read_document,
     )
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import exc, text
 
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import POSTGRESQL, Database, first_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,15 @@ class AlreadyThere(Exception):
         self.references = references
 
 
+class PayloadRefused(Exception):
+    """The database takes no such payload; the message names the return, and nothing was inserted."""
+
+
 async def insert_returns(database: Database, returns: Sequence[NewReturn], *, skip_existing: bool = False) -> int:
     """Insert all of them or none; returns how many are new.
 
-    Raises `AlreadyThere` when a reference exists in its account, unless existing ones shall be skipped.
+    Raises `AlreadyThere` when a reference exists in its account, unless existing ones shall be skipped, and
+    `PayloadRefused`.
     """
     cast = "CAST(:payload AS jsonb)" if database.dialect == POSTGRESQL else ":payload"
     kind = "CAST({} AS text)" if database.dialect == POSTGRESQL else "{}"
@@ -43,7 +48,13 @@ async def insert_returns(database: Database, returns: Sequence[NewReturn], *, sk
     async with database.transaction() as connection:
         for new in returns:
             values = {"account": new.account, "reference": new.reference, "payload": json.dumps(new.payload)}
-            if (await connection.execute(statement, values)).first() is None:
+            try:
+                inserted = (await connection.execute(statement, values)).first()
+            except exc.DBAPIError as error:
+                if "payload" not in first_line(error):
+                    raise
+                raise PayloadRefused(f"{new.reference}: {first_line(error)}") from error
+            if inserted is None:
                 existing.append(new.reference)
         if existing and not skip_existing:
             await connection.rollback()

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.columns import read_moment
 from worker.store.database import POSTGRESQL, SQLITE, Database, DatabaseUnavailable
+from worker.store.durability import DURABLE
 
 _NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 _KNOWN = {
@@ -42,6 +43,8 @@ async def settle_place(database: Database) -> bool:
         if (await _places(database, connection)).agree:
             return False
     async with database.transaction() as connection:
+        if database.dialect == POSTGRESQL:
+            await connection.execute(DURABLE)
         places = await _places(database, connection, " FOR UPDATE" if database.dialect == POSTGRESQL else "")
         # Where nothing was remembered yet, and something was sent from here: a backup from before the first start.
         moved = not places.agree and (places.known is not None or places.sent > places.creations)
@@ -62,6 +65,8 @@ async def backed_up_at(database: Database) -> datetime | None:
 async def declare_restored(database: Database) -> int:
     """Put every return that is not at the carrier in doubt, as after a restore; returns how many wait to be created."""
     async with database.transaction() as connection:
+        if database.dialect == POSTGRESQL:
+            await connection.execute(DURABLE)
         await connection.execute(text(f"UPDATE database_place SET restored_at = {_NOW[database.dialect]}"))
         pending = "SELECT count(*) FROM return_order WHERE state = 'pending' AND due_at IS NOT NULL"
         return int((await connection.execute(text(pending))).scalar_one())

@@ -9,10 +9,12 @@ from sqlalchemy import select, text
 from sqlalchemy.sql.elements import TextClause
 from sqlmodel import col
 
+from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.tracking import TrackingStatus
-from worker.store.columns import read_moment
-from worker.store.database import POSTGRESQL, Database
+from worker.store.columns import UnreadableDocument, moment_if_any, read_document
+from worker.store.database import POSTGRESQL, Database, DatabaseUnavailable, first_line
+from worker.store.payloads import read_payload
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 
 
@@ -36,12 +38,13 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One return with everything that belongs to it."""
+    """One return with everything that belongs to it; `payload_unreadable`: why its payload is None."""
 
     order: ReturnOrderRow
     transitions: Sequence[StatusTransitionRow]
     packages: Sequence[PackageRow]
     labels: Sequence[LabelRow]
+    payload_unreadable: str | None = None
 
 
 def _backlog(now: str) -> Any:
@@ -81,9 +84,9 @@ async def read_backlog(database: Database) -> list[Backlog]:
             row.tracking_status,
             row.found,
             row.due,
-            read_moment(row.oldest_due_at),
+            moment_if_any(row.oldest_due_at),
             row.labels_missing,
-            read_moment(row.label_sought_since),
+            moment_if_any(row.label_sought_since),
         )
         for row in rows
     ]
@@ -107,10 +110,13 @@ async def find_orders(
     states: Sequence[str] = (),
     limit: int = 50,
 ) -> list[ReturnOrderRow]:
-    """Returns, newest first; no filter that is empty counts."""
+    """Returns, newest first, without their payloads; no filter that is empty counts.
+
+    One that cannot be read is there all the same, by its id, with what is wrong with it.
+    """
     live = among_live(states)
     newest = col(ReturnOrderRow.id).desc() if live is None else text("+id DESC")
-    statement = select(*_columns(ReturnOrderRow)).order_by(newest).limit(limit)
+    statement = select(*_WITHOUT_PAYLOAD).order_by(newest).limit(limit)
     if live is not None:
         statement = statement.where(live)
     if reference is not None:
@@ -121,8 +127,38 @@ async def find_orders(
         statement = statement.where(col(ReturnOrderRow.account) == account)
     if states:
         statement = statement.where(col(ReturnOrderRow.state).in_(states))
+    try:
+        return await _orders(database, statement)
+    except DatabaseUnavailable:
+        raise
+    except Exception:  # whatever the driver makes of what it finds
+        async with database.reading() as connection:
+            names = statement.with_only_columns(*(col(each) for each in _NAMED))
+            rows = (await connection.execute(names)).all()
+        return [await _order_alone(database, row) for row in rows]
+
+
+_WITHOUT_PAYLOAD = [column for column in ReturnOrderRow.__table__.c if column.name != "payload"]  # type: ignore[attr-defined]
+_NAMED = (ReturnOrderRow.id, ReturnOrderRow.account, ReturnOrderRow.state)
+
+
+async def _orders(database: Database, statement: Any) -> list[ReturnOrderRow]:
     async with database.reading() as connection:
-        return [_row(ReturnOrderRow, row) for row in (await connection.execute(statement)).mappings()]
+        rows = (await connection.execute(statement)).mappings().all()
+    return [_row(ReturnOrderRow, {**row, "payload": None}) for row in rows]
+
+
+async def _order_alone(database: Database, found: Any) -> ReturnOrderRow:
+    try:
+        [order] = await _orders(database, select(*_WITHOUT_PAYLOAD).where(col(ReturnOrderRow.id) == found.id))
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:
+        given = dict.fromkeys(column.name for column in _WITHOUT_PAYLOAD)
+        given |= {"id": found.id, "account": found.account, "state": found.state, "reference": f"(id {found.id})"}
+        why = {"error_code": ErrorCode.UNREADABLE_ROW, "error_message": first_line(error)}
+        order = _row(ReturnOrderRow, {**given, **why, "payload": None})
+    return order
 
 
 def among_live(states: Sequence[str]) -> TextClause | None:
@@ -150,7 +186,12 @@ def accounts_in(table: str) -> TextClause:
 
 
 async def read_history(database: Database, order: ReturnOrderRow) -> History:
-    """Everything that belongs to `order`, in the order it happened."""
+    """Everything that belongs to `order`, in the order it happened, and its payload."""
+    payload, why = await read_payload(database, order.id)
+    document = read_document(payload) if payload is not None else None
+    if isinstance(document, UnreadableDocument):
+        why, document = document.why, None
+    order.payload = document
     async with database.reading() as connection:
 
         async def belonging(table: Any, by: Any) -> list[Any]:
@@ -162,6 +203,7 @@ async def read_history(database: Database, order: ReturnOrderRow) -> History:
             await belonging(StatusTransitionRow, StatusTransitionRow.id),
             await belonging(PackageRow, PackageRow.position),
             await belonging(LabelRow, LabelRow.position),
+            why,
         )
 
 

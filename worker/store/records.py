@@ -18,10 +18,12 @@ from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.decision import Decision
+from worker.domain.lifecycle import State
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.store.columns import sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database, first_line
+from worker.store.durability import DURABLY
 
 
 class CarrierRefTaken(Exception):
@@ -97,24 +99,36 @@ def _upsert(columns: Iterable[str]) -> str:
     )
 
 
-# A request that the shop made while we held the row is not in the decision: it leaves the row due at once. Nor is a
-# restore in it that was noticed meanwhile: the row must not look as if it had been recorded after that.
-_SET = f"""{", ".join(f"{name} = x.{name}" for name in _VALUES)},
-       due_at = CASE WHEN o.shop_changes = x.shop_changes THEN x.due_at ELSE {{now}} END,
+_SAME_STATE = "o.state = x.from_state"
+
+# Of a row that cannot be read nothing else is written: what stands in it is not lost, and its doubt stays.
+_SET_ASIDE = (
+    *("state", "next_step", "label_due_at", "track_due_at", "error_code", "error_message"),
+    *("label_error_code", "label_error_message", "claims"),
+)
+
+
+def _set(columns: Iterable[str], now: str) -> str:
+    # A request that the shop made while we held the row is not in the decision: it leaves the row due at once. Nor is a
+    # restore in it that was noticed meanwhile: the row must not look as if it had been recorded after that.
+    return f"""{", ".join(f"{name} = x.{name}" for name in columns)},
+       due_at = CASE WHEN o.shop_changes = x.shop_changes THEN x.due_at ELSE {now} END,
        lease_owner = NULL, lease_until = NULL,
        updated_at = CASE WHEN NOT x.doubtful AND o.updated_at < (SELECT p.restored_at FROM database_place p)
-                         THEN o.updated_at ELSE {{now}} END"""
+                         THEN o.updated_at ELSE {now} END"""
 
-_POSTGRESQL_RECORD = text(f"""
+
+def _postgresql_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE, durably: str = DURABLY) -> Any:
+    return text(f"""
 WITH x AS MATERIALIZED (
   SELECT * FROM json_to_recordset(CAST(:rows AS json))
     AS x({_typed(_FENCE)}, {_typed(_VALUES)}, transitions json, packages json, labels json)
 ), free AS MATERIALIZED (
   SELECT r.id FROM return_order r WHERE r.id IN (SELECT x.id FROM x) ORDER BY r.id FOR UPDATE SKIP LOCKED
 ), u AS (
-  UPDATE return_order AS o SET {_SET.format(now="now()")}
-    FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND o.state = x.from_state
-     AND x.id IN (SELECT free.id FROM free)
+  UPDATE return_order AS o SET {_set(columns, "now()")}
+    FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND {unchanged}
+     AND x.id IN (SELECT free.id FROM free) AND {durably}
   RETURNING o.id, o.lease_token, x.transitions, x.packages, x.labels
 ), t AS (
   INSERT INTO status_transition (return_order_id, {_names(_TRANSITION)})
@@ -135,12 +149,22 @@ WITH x AS MATERIALIZED (
 )
 SELECT id, lease_token FROM u""")
 
+
 _SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-_SQLITE_RECORD = text(f"""
-UPDATE return_order AS o SET {_SET.format(now=_SQLITE_NOW)}
+
+
+def _sqlite_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE) -> Any:
+    return text(f"""
+UPDATE return_order AS o SET {_set(columns, _SQLITE_NOW)}
   FROM (SELECT {_extracted([*_FENCE, *_VALUES], "value")} FROM json_each(:rows)) AS x
- WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND o.state = x.from_state
+ WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND {unchanged}
 RETURNING id, lease_token""")
+
+
+_RECORD = {POSTGRESQL: _postgresql_record(), SQLITE: _sqlite_record()}
+# What is followed is asked for again when its record is lost; of everything else a creation may follow.
+_RECORD_FOLLOWED = {POSTGRESQL: _postgresql_record(durably="true"), SQLITE: _RECORD[SQLITE]}
+_RECORD_SET_ASIDE = {POSTGRESQL: _postgresql_record(_SET_ASIDE, "true"), SQLITE: _sqlite_record(_SET_ASIDE, "true")}
 
 
 def _sqlite_insert(table: str, member: str, columns: Sequence[str], conflict: str = "") -> Any:
@@ -187,18 +211,21 @@ UPDATE return_order AS o {_SET_REQUESTS.format(now=_SQLITE_NOW)}
 async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]]) -> set[int]:
     """Write decisions, each made on the order before it, in one transaction; returns the ids that were written.
 
-    Of an id that is missing `standings` tells why. Raises `CarrierRefTaken` when a creation's number belongs to another
-    return.
+    Rows that cannot be read are set aside in another one. Of an id that is missing `standings` tells why. Raises
+    `CarrierRefTaken` when a creation's number belongs to another return.
     """
+    apart = [pair for pair in made if pair[0].unreadable is not None]
+    if 0 < len(apart) < len(made):
+        return await record(database, [pair for pair in made if pair not in apart]) | await record(database, apart)
     rows = [_row(before, decision, database.dialect) for before, decision in sorted(made, key=lambda pair: pair[0].id)]
     changes = [row for before, decision in made if (row := _requests(before, decision.order)) is not None]
     try:
-        if database.dialect == POSTGRESQL and not changes:
-            async with database.statement() as connection:
-                return _ids(await _record_postgresql(connection, rows))
-        async with database.transaction() as connection:
-            write = _record_postgresql if database.dialect == POSTGRESQL else _record_sqlite
-            written = await write(connection, rows)
+        async with database.transaction() if changes else database.statement() as connection:
+            statement = (_RECORD_SET_ASIDE if apart else _how(made))[database.dialect]
+            result = await connection.execute(statement, {"rows": _dumped(rows, database.dialect)})
+            written = {(row.id, row.lease_token) for row in result}
+            if database.dialect == SQLITE:
+                await _insert_parts(connection, [row for row in rows if _claim_of(row) in written])
             requests = [row for row in changes if _claim_of(row) in written]
             if requests:
                 await connection.execute(_CHANGE_REQUESTS[database.dialect], {"rows": json.dumps(requests)})
@@ -265,19 +292,15 @@ def _ids(written: Iterable[_Claim]) -> set[int]:
     return {order_id for order_id, _ in written}
 
 
-async def _record_postgresql(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[_Claim]:
-    written = await connection.execute(_POSTGRESQL_RECORD, {"rows": _dumped(rows, POSTGRESQL)})
-    return {(row.id, row.lease_token) for row in written}
+def _how(made: Iterable[tuple[ReturnOrder, Decision]]) -> Mapping[str, Any]:
+    return _RECORD_FOLLOWED if all(before.state is State.TRACKING for before, _ in made) else _RECORD
 
 
-async def _record_sqlite(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> set[_Claim]:
-    result = await connection.execute(_SQLITE_RECORD, {"rows": _dumped(rows, SQLITE)})
-    written = {(row.id, row.lease_token) for row in result}
+async def _insert_parts(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     for member, statement in _SQLITE_INSERTS.items():
-        parts = [{"id": row["id"], member: row[member]} for row in rows if row[member] and _claim_of(row) in written]
+        parts = [{"id": row["id"], member: row[member]} for row in rows if row[member]]
         if parts:
             await connection.execute(statement, {"rows": _dumped(parts, SQLITE)})
-    return written
 
 
 def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any]:
@@ -288,7 +311,7 @@ def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any
         "lease_token": before.lease_token,
         "from_state": before.state,
         "shop_changes": before.shop_changes,
-        "doubtful": before.doubtful,
+        "doubtful": before.doubtful and before.unreadable is None,
         "due_at": after.due_at,
         "transitions": [_part(transition, dialect) for transition in decision.transitions],
         "packages": [_part(package, dialect) for package in decision.packages],

@@ -38,7 +38,7 @@ class ReturnOrderRow(SQLModel, table=True):
     id: int = Field(sa_column=Column(_KEY, primary_key=True))
     account: str = Field(sa_column=Column(Text, nullable=False))
     reference: str = Field(sa_column=Column(Text, nullable=False))
-    payload: dict[str, Any] = Field(sa_column=Column(Document, nullable=False))
+    payload: dict[str, Any] | None = Field(sa_column=Column(Document, nullable=False))  # None: it was not asked for
     due_at: datetime | None = Field(sa_column=Column(Moment))
     cancel_requested_at: datetime | None = Field(sa_column=Column(Moment))
     retry_requested_at: datetime | None = Field(sa_column=Column(Moment))

@@ -17,6 +17,7 @@ _BACKLOG = 32  # what the event loop accepts in one go, and so may hold for a mo
 
 _log = logging.getLogger(__name__)
 
+_LARGE = 100_000  # bytes; more is compressed in a thread
 _INDEX = """returns-worker
 
 /metrics  for Prometheus
@@ -125,7 +126,11 @@ class TelemetryServer:
             encode, content_type = choose_encoder(accept)
         except (TypeError, ValueError):  # it compares whatever stands for the version with numbers
             encode, content_type = choose_encoder("")
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        # With a thousand accounts it is 120,000 lines, which take seconds: the loop must not wait for them.
+        body = await asyncio.to_thread(encode, self._registry)
+        response = web.Response(body=body, headers={"Content-Type": content_type}, zlib_executor_size=_LARGE)
+        response.enable_compression()
+        return response
 
     async def _livez(self, _: web.Request) -> web.Response:
         age = self._seconds_since_turn()

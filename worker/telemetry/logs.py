@@ -1,14 +1,17 @@
 """What the worker says: one log line per event, as JSON or for a reader, and never with a secret in it."""
 
+import io
 import json
 import logging
 import os
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 from urllib.parse import quote, quote_plus
 
 import structlog
-from structlog.typing import EventDict, Processor
+from structlog.typing import EventDict, ExcInfo, Processor
+
+from worker.telemetry.terminal import escaped, shown, shown_lines
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -38,21 +41,24 @@ class Redactor:
     def __init__(self) -> None:
         self._spellings: tuple[str, ...] = ()
 
-    def add(self, secret: str) -> None:
-        """Mask `secret` from now on, also as JSON or a URL would spell it.
+    def add(self, *secrets: str) -> None:
+        """Mask `secrets` from now on, also as JSON or a URL would spell them.
 
         Fewer than four characters are left alone: masking them would garble every line and hide nothing.
         """
-        if len(secret) < _SHORTEST_SECRET:
-            return
         spellings = {
-            secret,
-            json.dumps(secret)[1:-1],
-            json.dumps(secret, ensure_ascii=False)[1:-1],
-            repr(secret)[1:-1],
-            quote(secret),
-            quote(secret, safe=""),
-            quote_plus(secret),
+            spelling
+            for secret in secrets
+            if len(secret) >= _SHORTEST_SECRET
+            for spelling in (
+                secret,
+                json.dumps(secret)[1:-1],
+                json.dumps(secret, ensure_ascii=False)[1:-1],
+                repr(secret)[1:-1],
+                quote(secret),
+                quote(secret, safe=""),
+                quote_plus(secret),
+            )
         }
         # The longest first: a secret that contains another one is masked as a whole. Replacing the tuple in one
         # assignment lets other threads log meanwhile.
@@ -80,7 +86,7 @@ def configure_logs(format: LogFormat, level: str, redactor: Redactor) -> None:
         raise ValueError(f"log level {level!r} is none of {', '.join(_LEVELS)}")
     terminal = sys.stderr.isatty()
     console = format == "console" or (format == "auto" and terminal)
-    pipeline = _pipeline(_for_a_reader(colors=terminal) if console else _as_json, redactor)
+    pipeline = _pipeline(_for_a_reader(redactor, colors=terminal) if console else _as_json(redactor), redactor)
     structlog.configure(
         processors=pipeline,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -112,17 +118,34 @@ def _pipeline(render: Processor, redactor: Redactor) -> list[Processor]:
     ]
 
 
-def _as_json(logger: Any, method: str, event: EventDict) -> str:
-    event = structlog.processors.format_exc_info(logger, method, event)  # text only: local variables hold secrets
-    first = {key: event.pop(key, None) for key in ("timestamp", "level", "event")}
-    return json.dumps({**first, **event}, default=_plain, ensure_ascii=False, allow_nan=False)
+def _as_json(redactor: Redactor) -> Processor:
+    def as_json(logger: Any, method: str, event: EventDict) -> str:
+        event = structlog.processors.format_exc_info(logger, method, event)  # text only: local variables hold secrets
+        first = {key: event.pop(key, None) for key in ("timestamp", "level", "event")}
+        line = json.dumps({**first, **event}, default=_plain, ensure_ascii=False, allow_nan=False)
+        return escaped(redactor.redact(line))  # in this order, or a secret that has such a character is not found
+
+    return as_json
 
 
-def _for_a_reader(*, colors: bool) -> Processor:
-    return structlog.dev.ConsoleRenderer(
-        colors=colors and not os.environ.get("NO_COLOR"),
-        exception_formatter=structlog.dev.plain_traceback,  # the pretty one prints local variables, secrets included
+def _for_a_reader(redactor: Redactor, *, colors: bool) -> Processor:
+    def traceback(out: TextIO, exc_info: ExcInfo) -> None:
+        plain = io.StringIO()
+        structlog.dev.plain_traceback(plain, exc_info)  # the pretty one prints local variables, secrets included
+        out.write(shown_lines(redactor.redact(plain.getvalue())))
+
+    render = structlog.dev.ConsoleRenderer(
+        colors=colors and not os.environ.get("NO_COLOR"), exception_formatter=traceback
     )
+
+    def for_a_reader(logger: Any, method: str, event: EventDict) -> str:
+        # Before it is rendered, since colors are escape sequences, too. What is no text is rendered by its repr().
+        for key, value in event.items():
+            if isinstance(value, str):
+                event[key] = (shown_lines if key == "stack" else shown)(redactor.redact(value))
+        return render(logger, method, event)
+
+    return for_a_reader
 
 
 def _plain(value: object) -> str:

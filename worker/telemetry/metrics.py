@@ -39,6 +39,9 @@ class Metrics:
         self._gauge("build_info", "The version that runs.", "version").labels(version).set(1)
         self.orders = self._gauge("orders", "Returns that still ask for work, by state.", "account", "state")
         self.orders_unroutable = self._gauge("orders_unroutable", "Returns whose account is not configured.")
+        self.orders_unknown_status = self._gauge(
+            "orders_unknown_status", "Tracked returns whose last status word nothing maps.", "account"
+        )
         self.orders_due = self._gauge("orders_due", "Returns due now and held by nobody.", "account")
         self.oldest_due = self._gauge(
             "oldest_due_timestamp_seconds", "When the longest overdue return became due; 0 when none is.", "account"
@@ -88,6 +91,9 @@ class Metrics:
         self.last_backup = self._gauge(
             "last_backup_timestamp_seconds", "When `returns-worker backup` last succeeded; 0 never, NaN on PostgreSQL."
         )
+        self.gauges_read = self._gauge(
+            "gauges_read_timestamp_seconds", "When what the gauges tell was read from the database; 0 never."
+        )
         self.clock_offset = self._gauge("clock_offset_seconds", "How far the database's clock is ahead of this one.")
         self.last_tick = self._gauge("last_tick_timestamp_seconds", "When the loop last turned.")
         self.in_flight = self._gauge("in_flight", "Steps being done now by this worker.", "account")
@@ -101,7 +107,9 @@ class Metrics:
         self.carrier_request_duration = self._histogram(
             "carrier_request_duration_seconds", "Duration of requests to a carrier.", _SECONDS, "account", "operation"
         )
-        self.transitions = self._counter("transitions_total", "Recorded changes.", "account", "field", "to")
+        self.transitions = self._counter(
+            "transitions_total", "Changes that this worker recorded; not those of commands.", "account", "field", "to"
+        )
         self.unknown_carrier_status = self._counter(
             "unknown_carrier_status_total", "Answers with a status word that nothing maps.", "account"
         )
@@ -109,6 +117,9 @@ class Metrics:
             "unknown_label_codes_total", "Label codes that a status named and no creation brought.", "account"
         )
         self.leases_lost = self._counter("leases_lost_total", "Results dropped because another worker had the return.")
+        self.log_lines_dropped = self._counter(
+            "log_lines_dropped_total", "Lines of the log that nobody took in time, or that could not be written."
+        )
         self.storage_errors = self._counter(
             "storage_errors_total", "Tries at the database or the label store that failed.", "operation"
         )
@@ -131,6 +142,7 @@ class Metrics:
             self.storage_errors.labels(operation)
         for account, operations in accounts.items():
             for gauge in (
+                self.orders_unknown_status,
                 self.orders_due,
                 self.oldest_due,
                 self.labels_missing,
@@ -166,6 +178,7 @@ class Metrics:
         """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""
         for gauge in (
             self.orders,
+            self.orders_unknown_status,
             self.orders_due,
             self.oldest_due,
             self.labels_missing,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from worker.carriers.port import (
     Creation,
     LabelDocument,
     LabelNotReady,
+    LabelUnreachable,
     OutcomeUnknown,
     Page,
     Refused,
@@ -26,6 +28,7 @@ from worker.carriers.returnpilot.answers import (
     read_shown,
     wants_label,
 )
+from worker.carriers.returnpilot.links import Link, ShownLinks
 from worker.carriers.returnpilot.request import build_request
 from worker.carriers.returnpilot.search import Search
 from worker.carriers.shapes import read_id
@@ -70,6 +73,7 @@ class ReturnPilot:
     max_label_bytes: int = 20_000_000
     link_grace: timedelta = timedelta(hours=24)
     clock: Callable[[], datetime] = field(default=_utc_now)
+    shown: ShownLinks = field(default_factory=ShownLinks)
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""
@@ -106,26 +110,31 @@ class ReturnPilot:
         numbered = ((read_id(each.get("id")), each) for each in documents if isinstance(each, dict))
         return Page({number: each for number, each in numbered if number is not None}, is_last)
 
+    def place(self, carrier_ref: str) -> int | None:
+        """Its id: the list has the newest order first."""
+        number = read_id(carrier_ref)
+        return None if number is None else int(number)
+
     def read(self, order: ReturnOrder, sighting: Any) -> Tracked:
-        """Where `order` is, by what the carrier shows of it."""
-        return read_order(order, sighting, self.statuses, self.link_grace, self.clock())
+        """Where `order` is, by what the carrier shows of it; its label can be fetched without asking once more."""
+        seen = read_order(order, sighting, self.statuses, self.link_grace, self.clock())
+        if not seen.labels <= order.labels:
+            shipments = {each.position: each.label_url or "" for each in read_shipments(order, sighting)}
+            urls = {position: shipments[position] for position in seen.labels - order.labels}
+            self.shown.keep(order, urls, self.clock())
+        return seen
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
-        """Fetch one of the labels that are missing, by an address that is as fresh as the order is read."""
+        """Fetch one of the labels that are missing, by an address that was just shown, else the order is asked for."""
+        if (link := self.shown.take(order, self.clock())) is not None:
+            with suppress(LabelUnreachable):  # its time may be over: then the order says which is good now
+                return await self._fetch(order, link)
         shipments = await self._show(order, "label", lambda document: read_shipments(order, document), fresh=True)
         missing = [each for each in shipments if wants_label(each, self.statuses) and each.position not in order.labels]
         if not missing:
             raise LabelNotReady("no shipment has a label that is not stored")
         chosen = missing[order.label_attempts % len(missing)]  # a dead one must not stand before the others
-        reply = await self.edge.fetch_link(
-            "label",
-            chosen.label_url or "",
-            named_at=_path(order),
-            accept=", ".join(_LABELS),
-            max_bytes=self.max_label_bytes,
-            trusted_hosts=self.label_hosts,
-        )
-        return LabelDocument(chosen.position, reply.content, None, _LABELS, more=len(missing) > 1)
+        return await self._fetch(order, Link(chosen.position, chosen.label_url or "", more=len(missing) > 1))
 
     async def cancel(self, order: ReturnOrder) -> None:
         """Delete the order; the carrier refuses that once the customer has scheduled a return."""
@@ -145,6 +154,17 @@ class ReturnPilot:
     async def close(self) -> None:
         """Close its connections."""
         await self.edge.close()
+
+    async def _fetch(self, order: ReturnOrder, link: Link) -> LabelDocument:
+        reply = await self.edge.fetch_link(
+            "label",
+            link.url,
+            named_at=_path(order),
+            accept=", ".join(_LABELS),
+            max_bytes=self.max_label_bytes,
+            trusted_hosts=self.label_hosts,
+        )
+        return LabelDocument(link.position, reply.content, None, _LABELS, more=link.more)
 
     async def _show(
         self, order: ReturnOrder, operation: str, read: Callable[[Mapping[str, Any]], T], *, fresh: bool = False

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from worker.store.clock import require_same_time
 from worker.store.columns import read_moment
 from worker.store.database import Database, translated
-from worker.store.move.rows import ACCOUNTS, BELONGINGS, ORDERS, TABLES
+from worker.store.move.rows import ACCOUNTS, BELONGINGS, ORDERS, TABLES, as_deep_as_sqlite
 from worker.store.move.source import Source
 from worker.store.move.target import Target
 from worker.store.moved import DatabaseMoved, retired
@@ -76,7 +76,7 @@ async def copy_to(
     witness = None if dry_run else database.file
     assert dry_run or witness is not None
     copied, began, may_reopen = None, 0.0, False
-    with _opened(database, place) as source:
+    with as_deep_as_sqlite(), _opened(database, place) as source:
         if witness is not None and source.place is None:
             await settle_place(database)  # a doubt that no worker has noticed yet moves too
         try:

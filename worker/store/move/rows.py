@@ -8,7 +8,9 @@ that, and with any of the others, before anything is sent. Elsewhere they may be
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -26,6 +28,7 @@ _UNDECODABLE = re.compile("[\udc80-\udcff]")  # bytes as `surrogateescape` reads
 _ESCAPE = re.compile(
     r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\[^u])|\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+_DEEPEST = 10_000  # calls: a level of a document takes up to three of them
 _REPLACEMENT = "\\ufffd"
 
 Row = Sequence[Any]
@@ -118,6 +121,17 @@ def document(text: Any) -> JsonText:
 def meaning(text: str) -> Any:
     """What a JSON document says, so that two spellings of it can be compared; numbers as they are, not as floats."""
     return _DECODER.decode(text)
+
+
+@contextmanager
+def as_deep_as_sqlite() -> Iterator[None]:
+    """Reads and compares what SQLite takes for JSON: it is nested 2,000 deep at most (its JSON_MAX_DEPTH)."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,7 +1,8 @@
 """The PostgreSQL side of a move: one transaction that makes the schema where there is none, and takes in every row.
 
 COPY keeps ids and fires two triggers: one looks each return up in the archive, one wakes the workers, once, with the
-commit. Each row is read back in the same transaction and compared with what it was given.
+commit. The third, which bounds new payloads, is switched off meanwhile. Each row is read back in the same transaction
+and compared with what it was given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.columns import read_moment
 from worker.store.database import first_line
+from worker.store.durability import DURABLE
 from worker.store.move.rows import ACCOUNTS, TABLES, Row, Table
 from worker.store.schema import prepare_schema
 
@@ -21,6 +23,7 @@ from worker.store.schema import prepare_schema
 # of an index on a reference. Anything else is no fault of a row.
 _OF_A_ROW = ("22", "23", "54")
 _LOCK_TIMEOUT = "3s"  # how long somebody else's transaction there is waited for
+_BOUND = "return_order_payload_size_insert"
 _LARGEST_ID = (1 << 63) - 1
 
 
@@ -38,6 +41,7 @@ class Target:
         """
         await prepare_schema(connection)
         await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+        await connection.execute(DURABLE)  # the file is retired for good by what this commits
         return cls((await connection.get_raw_connection()).driver_connection)
 
     async def is_free(self) -> bool:
@@ -48,6 +52,8 @@ class Target:
         if await self._is_empty():
             names = ", ".join(table.name for table in TABLES)
             await self._driver.execute(f"LOCK TABLE {names}, database_place IN ACCESS EXCLUSIVE MODE")
+            # A payload that was there before its bound was is kept, and set aside when a worker takes it.
+            await self._driver.execute(f"ALTER TABLE return_order DISABLE TRIGGER {_BOUND}")
         return await self._is_empty()
 
     async def _is_empty(self) -> bool:
@@ -105,6 +111,7 @@ class Target:
             following = min(max(used, here or 0) + 1, _LARGEST_ID)
             # Not setval, which no roll-back takes back.
             await self._driver.execute(f"ALTER TABLE {table} ALTER COLUMN id RESTART WITH {following}")
+        await self._driver.execute(f"ALTER TABLE return_order ENABLE TRIGGER {_BOUND}")
         await self._driver.execute(
             "UPDATE database_place SET place = returns_worker_place(), restored_at = $1, moved_to = NULL", restored_at
         )

@@ -1,0 +1,91 @@
+"""Takes rows, and reads them with the same statement; where one of them makes that fail, they are taken first.
+
+A text that the server cannot send in UTF-8, or a value whose storage is damaged, makes the whole statement fail, and
+what it took would be given back with it. Then the rows are taken without being read, and each is read by itself.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Row, exc, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import TextClause
+
+from worker.domain.lifecycle import State, Step
+from worker.domain.returns import ReturnOrder
+from worker.store.claimed import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
+from worker.store.columns import read_moment
+from worker.store.database import POSTGRESQL, SQLITE, Database, first_line, translated
+
+_NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+_WHOLE = {POSTGRESQL: POSTGRESQL_RETURNED, SQLITE: SQLITE_RETURNED}
+_BARE = "id, account, state, next_step, lease_token, claims"  # short texts that were compared, and numbers
+_OWN = {POSTGRESQL: ", ".join(f"o.{name}" for name in _BARE.split(", ")), SQLITE: _BARE}
+_LOOK = {POSTGRESQL: "SELECT {returned} FROM return_order o WHERE o.id = :id"} | {
+    SQLITE: "SELECT {returned} FROM return_order WHERE id = :id"
+}
+
+
+class _Unread(Exception):
+    """The statement failed for what is in a row."""
+
+
+async def readable(database: Database, take: Callable[[bool], Awaitable[list[Claimed]]]) -> list[Claimed]:
+    """What `take` takes and reads by `read_rows`; called once more, with True, where it has to take them bare.
+
+    Each is then looked at by itself, and one that cannot be read says why (`ReturnOrder.unreadable`).
+    """
+    try:
+        return await take(False)
+    except _Unread:
+        bare = await take(True)
+    return [await _look_alone(database, each) for each in bare]
+
+
+async def read_rows(
+    database: Database, connection: AsyncConnection, template: str, values: Mapping[str, Any], *, bare: bool
+) -> list[Claimed]:
+    """Run a statement that ends in `{returned}`, the columns of its rows; for `readable`, which says when `bare`."""
+    try:
+        with translated():  # what is not about a row stays what it is
+            rows = (await connection.execute(_statement(database.dialect, template, bare), values)).all()
+    except exc.DBAPIError as error:
+        if bare:
+            raise
+        raise _Unread from error
+    return [_bare(row) if bare else read_claimed(row) for row in rows]
+
+
+async def _look_alone(database: Database, bare: Claimed) -> Claimed:
+    try:
+        async with database.reading() as connection:
+            found = await read_rows(database, connection, _LOOK[database.dialect], {"id": bare.order.id}, bare=False)
+    except _Unread as error:
+        why = f"the database cannot give it ({first_line(error.__cause__ or error)}): an operator sets it right by SQL"
+        return replace(bare, order=bare.order._replace(unreadable=why))
+    (row,) = found or [bare]
+    return row if row.order.lease_token == bare.order.lease_token else bare
+
+
+@cache
+def _statement(dialect: str, template: str, bare: bool) -> TextClause:
+    columns = _OWN[dialect] if bare else _WHOLE[dialect]
+    return text(template.format(returned=f"{columns}, {_NOW[dialect]} AS claimed_at"))
+
+
+def _bare(row: Row[Any]) -> Claimed:
+    claimed_at = read_moment(row.claimed_at)
+    assert claimed_at is not None
+    order = ReturnOrder(
+        id=row.id,
+        account=row.account,
+        reference=f"(id {row.id})",
+        state=State(row.state),
+        next_step=Step(row.next_step),
+        lease_token=row.lease_token,
+        claims=row.claims,
+        unreadable="it was taken, and by then somebody else's",
+    )
+    return Claimed(order, None, claimed_at)
