@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.talk import fail, say
+from worker.cli.talk import answer, fail, say
 from worker.runtime.shutdown import stop_requested
 from worker.simulator import MAGIC_WORDS, Simulator
 
@@ -43,10 +43,10 @@ def simulate(
                 "returnpilot": {"base_url": simulator.returnpilot_url, "api_key": token},
             }
             if as_json:
-                typer.echo(json.dumps({**carriers, "control": f"{simulator.url}/simulator"}))
+                answer(json.dumps({**carriers, "control": f"{simulator.url}/simulator"}))
             else:
                 for name, carrier in carriers.items():
-                    typer.echo(f"{name} at {carrier['base_url']}, key {carrier['api_key']}")
+                    answer(f"{name} at {carrier['base_url']}, key {carrier['api_key']}")
             say(f"returnpilot takes {rate_limit or 'any number of'} requests a minute")
             say(f"what they do can be scripted at {simulator.url}/simulator")
             say("words in a return's description or reference that change its fate:")
