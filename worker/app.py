@@ -5,7 +5,7 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache, partial
 
@@ -17,10 +17,9 @@ from worker.carriers.http import Observer
 from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
 from worker.configured import Kinship, fingerprint_of, meeting_of, open_account, pace_of, policy_of
-from worker.domain.decision import Decision, StepOutcome
-from worker.domain.lifecycle import LIVE_STATES, State, Step
+from worker.domain.decision import Decision
+from worker.domain.masking import forms_of_key
 from worker.domain.returns import ReturnOrder
-from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.runtime.pulse import Pulse
@@ -35,7 +34,7 @@ from worker.steps.housekeeping import Housekeeping, notice_restore, take_over, w
 from worker.steps.leases import Timing
 from worker.steps.meter import Meter
 from worker.steps.recorder import Recorder
-from worker.steps.report import Report
+from worker.steps.report import Report, expect_series
 from worker.store.accounts import register_accounts
 from worker.store.clock import ClockDiffers, require_same_time
 from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
@@ -52,6 +51,7 @@ _CONNECTIONS = 5  # to the database, the one on which it listens among them
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
 _ENDED = 8.0  # seconds beyond the grace time after which the process has ended, if need be by its last resort
 _LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
+_REFUSES = "refuses to be used: a right is missing, or the file is not whole; see database_refuses in the log"
 _SLOW_STATEMENTS = 3  # between two signs of the loop's progress, a database that fails ends the turn with the first one
 
 log = structlog.get_logger()
@@ -76,7 +76,8 @@ class Application:
         self._accounts: dict[str, Account] = {}
         self._timewatch = ClockWatch(lease_clock, self._accounts)
         self._accounts |= {name: self._account(name, redactor) for name in settings.accounts}
-        self._expect_series()
+        operations = {name: CARRIERS[each.carrier].operations for name, each in settings.accounts.items()}
+        expect_series(self.metrics, operations)
         self._report = report = Report(self.metrics)
         self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
         self.advance = Advance(
@@ -99,7 +100,7 @@ class Application:
         self._pulse = Pulse(
             manager or ServiceManager({}),
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
-            status=lambda: activity(self.advance, self._accounts.values(), self._housekeeping),
+            status=lambda: activity(self.advance, self._accounts.values(), self._housekeeping, self.database.outage),
         )
         self._server = TelemetryServer(
             settings.http.host,
@@ -111,7 +112,7 @@ class Application:
         )
         self._writing: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
-        self._timewatching: asyncio.Task[None] | None = None
+        self._listening: asyncio.Task[None] | None = None
 
     def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
         self._report.recorded(before, decision)
@@ -140,7 +141,7 @@ class Application:
         log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
         self._writing = asyncio.create_task(self._recorder.run())
         if self.settings.database.can_wake:
-            self._timewatching = asyncio.create_task(self._watch())
+            self._listening = asyncio.create_task(self._watch())
         worker_settings = self.settings.worker
         self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.advance.wake)
         self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
@@ -189,10 +190,10 @@ class Application:
         log.info("stopped")
 
     async def _close(self) -> None:
-        if self._timewatching is not None:
-            self._timewatching.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
             with suppress(asyncio.CancelledError):
-                await self._timewatching
+                await self._listening
         if self._writing is not None:
             await self._ticks.stop()
             self._writing.cancel()
@@ -278,8 +279,11 @@ class Application:
     async def _readiness(self) -> Readiness:
         try:
             state = await schema_state(self.database)
-        except DatabaseUnavailable:
-            return Readiness(False, {"database": "cannot be reached", "schema": "not known"})
+        except DatabaseUnavailable as error:
+            why = _REFUSES if isinstance(error, DatabaseRefused) else "cannot be reached"
+            return Readiness(False, {"database": why, "schema": "not known"})
+        if self.database.outage.refuses:  # what it is asked here, it may answer well
+            return Readiness(False, {"database": _REFUSES, "schema": state.value})
         checks = {"database": "reachable", "schema": state.value}
         if state is SchemaState.CURRENT:  # what an account waits for is said, and is no reason to call a worker unready
             with suppress(DatabaseUnavailable):
@@ -292,28 +296,6 @@ class Application:
             with suppress(KeyUnavailableError):  # its problem says so
                 key.current()
         return {name: key.problem for name, key in self._keys.items() if key.problem}
-
-    def _expect_series(self) -> None:
-        self.metrics.expect(
-            {name: CARRIERS[account.carrier].operations for name, account in self.settings.accounts.items()},
-            steps={step: _OUTCOMES[step] for step in Step},
-            states=LIVE_STATES,
-            request_outcomes=tuple(RequestOutcome),
-            transitions=[("state", state) for state in State]
-            + [("tracking_status", status) for status in TrackingStatus],
-        )
-
-
-_FAILURES = (StepOutcome.RETRYING, StepOutcome.WAITING, StepOutcome.NEEDS_ATTENTION)
-_OUTCOMES: Mapping[Step, tuple[str, ...]] = {
-    Step.CREATE: (
-        *(StepOutcome.CREATED, StepOutcome.ADOPTED, StepOutcome.ABSENT, StepOutcome.REJECTED),
-        *_FAILURES,
-    ),
-    Step.LABEL: (StepOutcome.STORED, *_FAILURES),
-    Step.TRACK: (StepOutcome.CHANGED, StepOutcome.UNCHANGED, StepOutcome.COMPLETED, *_FAILURES),
-    Step.CANCEL: (StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK, *_FAILURES),
-}
 
 
 def _say_lost(error: str, tries: int, retry_in: float) -> None:
@@ -353,7 +335,7 @@ def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
         except KeyUnavailableError as error:  # there never was a key: nothing can have been sent
             raise NotSent(f"no key: {error}") from error
         if value != known:
-            redactor.add(value)
+            redactor.add(*forms_of_key(value))
             known = value
         return value
 

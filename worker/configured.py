@@ -14,6 +14,7 @@ from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_sea
 from worker.domain.cadence import Daytime, Ladder
 from worker.domain.health import Breaker
 from worker.domain.kin import Identity, Kin, Shared, common_pace, kin_of, sharing
+from worker.domain.masking import said_by
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import StatusMap, TrackingStatus
@@ -56,7 +57,7 @@ def open_account(
         return open_carrier(config, observe, pacer=pacer)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigurationError(
-            [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {error}"]
+            [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {said_by(error)}"]
         ) from error
 
 

@@ -1,5 +1,6 @@
 """The HTTP edge as tables: what each answer means to a question, and what to a creation."""
 
+import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -301,6 +302,16 @@ async def test_a_key_that_the_carrier_echoes_is_never_passed_on(echo: str, statu
     assert KEY not in said
     assert KEY not in json.dumps(said).replace("\\/", "/")
     assert "s3cret" not in said
+
+
+async def test_the_halves_of_a_basic_key_are_masked_however_a_carrier_quotes_them() -> None:
+    pair = base64.b64encode(b"webshop-7:s3cret-half").decode()
+    for quoted in ("webshop-7 may not", "s3cret-half", pair, "webshop-7:s3cret-half"):
+        async with answering(httpx.Response(400, text=quoted), key=lambda: f"Basic {pair}") as account:
+            said = await _everything_said(account, "track")
+        assert "webshop-7" not in said
+        assert "s3cret-half" not in said
+        assert pair not in said
 
 
 async def test_a_key_that_is_replaced_while_it_is_under_way_is_masked_all_the_same() -> None:

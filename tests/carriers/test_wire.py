@@ -1,6 +1,7 @@
 """On real sockets: what reached the carrier, what did not, and how often. The simulator's ledger is the judge."""
 
 import asyncio
+import base64
 import gzip
 import socket
 import ssl
@@ -272,6 +273,28 @@ async def test_a_proxy_that_cannot_be_reached_or_refuses_sends_nothing() -> None
         assert type(await account.failure("create")) is NotSent
         assert wire.methods == ["CONNECT"]
         assert KEY.encode() not in wire.heads[0]
+
+
+@pytest.mark.parametrize("base_url", ["https://carrier.invalid", "http://carrier.invalid"], ids=["tunnel", "clear"])
+async def test_a_proxy_that_quotes_what_it_was_sent_gives_no_password_away(base_url: str) -> None:
+    """Its page of a refusal comes as the carrier's answer where the carrier is spoken to in the clear."""
+    sent = base64.b64encode(b"user:hunt/er2").decode()
+    page = f"Proxy-Authorization: Basic {sent} of user:hunt%2Fer2@proxy, that is hunt/er2"
+    refusal = http(page.encode(), status=f"407 {page}")
+    async with raw_server(sends(refusal)) as wire:
+        proxy = wire.url.replace("//", "//user:hunt%2Fer2@")
+        async with opened(base_url, proxy=proxy) as account:
+            for operation in ("create", "track"):
+                failure = await account.failure(operation)
+                said = f"{failure.message} {failure.raw}"
+                assert not [secret for secret in (sent, "hunt/er2", "hunt%2Fer2") if secret in said]
+    assert f"Proxy-Authorization: Basic {sent}".encode() in wire.heads[0]
+
+
+async def test_a_proxy_whose_address_is_none_is_not_quoted() -> None:
+    async with opened("https://carrier.invalid", proxy="http://user:hunter2@127.0.0.1:99999") as account:
+        failure = await account.failure("track")
+    assert "hunter2" not in failure.message
 
 
 async def test_each_creation_has_a_connection_of_its_own_and_questions_share_one() -> None:

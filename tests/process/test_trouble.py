@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from tests.databases import on_postgresql, on_sqlite
@@ -83,6 +84,33 @@ async def test_a_database_restart_is_waited_out(
     await asyncio.to_thread(postgres_server.restart_immediately)
     await until(lambda: shop.is_in("R-1", "completed"), 20, lambda: worker.log_text)
     assert len(carrier.requests("create")) == 1
+    back = await until(lambda: worker.saw("database_back"), 5, lambda: worker.log_text)
+    assert 0 < back["seconds"] < 20
+    assert not worker.saw("database_refuses")
+    assert await worker.stopped() == 0
+
+
+@on_sqlite
+async def test_a_file_that_is_not_whole_makes_a_worker_unready_and_is_said_in_one_line(
+    start: Start, shop: Shop, tmp_path: Path
+) -> None:
+    await shop.insert("R-1")
+    file = tmp_path / "returns.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'return_order'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with file.open("r+b") as stream:
+        stream.seek((page - 1) * size)
+        stream.write(b"x" * size)
+    worker = await start().ready()
+    await until(lambda: worker.saw("database_refuses"), 10, lambda: worker.log_text)
+    status, said = await worker.get("/readyz")
+    assert (status, "refuses to be used" in said) == (503, True)
+    assert (await worker.get("/livez"))[0] == 200
+    told = [line for line in worker.events if "malformed" in str(line) and line["level"] != "debug"]
+    assert {line["event"] for line in told} == {"database_refuses"}
+    assert len({line["doing"] for line in told}) == len(told)
     assert await worker.stopped() == 0
 
 

@@ -34,7 +34,7 @@ async def test_it_says_what_is_in_flight_what_is_due_and_which_account_waits_for
     housekeeping = told_of(loop, tmp_path)
 
     def said() -> str:
-        return activity(loop.advance, loop.accounts.values(), housekeeping)
+        return activity(loop.advance, loop.accounts.values(), housekeeping, loop.advance._database.outage)
 
     assert said() == "0 steps in flight, 0 returns due"
     await loop.insert("R1", "R2", "R3")
@@ -63,7 +63,7 @@ async def test_a_refused_key_is_named_by_its_code_and_not_by_what_the_carrier_sa
     await loop.turn()
     housekeeping = told_of(loop, tmp_path)
     await housekeeping.refresh_gauges()
-    said = activity(loop.advance, loop.accounts.values(), housekeeping)
+    said = activity(loop.advance, loop.accounts.values(), housekeeping, loop.advance._database.outage)
     assert said.endswith("account default held until its key changes, or it is released (carrier_key_refused)")
     assert "R1" not in said
 
@@ -77,10 +77,11 @@ async def test_a_loop_that_waits_out_an_absent_database_shows_its_progress_and_s
     for _ in range(3):  # again and again, not only when it finds out
         loop.now[0] += 1000.0
         await until(lambda: loop.advance.turned_at == loop.now[0], 10)
-    said = activity(loop.advance, loop.accounts.values(), told_of(loop, tmp_path))
+    said = activity(loop.advance, loop.accounts.values(), told_of(loop, tmp_path), loop.advance._database.outage)
     assert re.fullmatch(r"the database is away since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; 0 steps in flight", said)
     loop.advance._database = there
-    await until(lambda: loop.advance.away_since is None, 10)
+    turned = loop.now[0] = loop.now[0] + 1.0
+    await until(lambda: loop.advance.turned_at == turned, 10)
     await loop.advance.drain()
     await running
 

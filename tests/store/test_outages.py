@@ -327,3 +327,12 @@ async def test_what_was_committed_survives_a_power_cut(database: Database) -> No
                 (await connection.execute(text(f"PRAGMA {name}"))).scalar() for name in ("synchronous", "journal_mode")
             ]
             assert pragmas == [2, "wal"]
+
+
+@on_sqlite
+async def test_a_file_that_may_only_be_read_is_a_refusal_and_no_outage(opened: Open) -> None:
+    database = opened()
+    with pytest.raises(DatabaseRefused, match="readonly"):
+        async with database.transaction() as connection:
+            await connection.execute(text("PRAGMA query_only = 1"))
+            await connection.execute(text("INSERT INTO carrier_account (name) VALUES ('one')"))

@@ -96,6 +96,7 @@ def install(root: Path, wheels: Path) -> None:
     units = CHECKOUT / "deploy" / "systemd"
     for file in (*units.glob("*.service"), *units.glob("*.timer")):
         shutil.copy(file, root / "etc/systemd/system")
+    shutil.copy(units / "returns-worker-at", root / "usr/local/sbin")
     (root / "etc/sysusers.d").mkdir(exist_ok=True)
     shutil.copy(units / "returns-worker.sysusers.conf", root / "etc/sysusers.d/returns-worker.conf")
     _inside(root, "systemd-sysusers")

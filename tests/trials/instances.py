@@ -55,12 +55,15 @@ class Instances:
             "[Service]\nDynamicUser=yes\nExecStart=/opt/returns-worker/bin/returns-worker simulate"
             f" --port {self.carrier} --stage-seconds 0.5 --api-key {KEY}\n",
         )
-        self.drop_in("shop", "UMask=0007", "StateDirectoryMode=2770")
+        self.drop_in("shop", "StateDirectoryMode=2770")
         self.drop_in("away", "RestartSec=200ms", "WatchdogSec=3s")
         self.drop_in("patient", "TimeoutStartSec=8s", "RestartPreventExitStatus=69")
         machine.write("/etc/postgresql/15/main/conf.d/port.conf", f"port = {self.postgres}\n")
         machine.write("/etc/postgresql/15/main/pg_hba.conf", "local all all peer\nhost all all 127.0.0.1/32 trust\n")
         machine.run("useradd", "--groups", "returns-worker", "webshop")
+        owner, folder = ("-o", "returns-worker", "-g", "returns-worker"), "/var/lib/returns-worker/shop"
+        machine.run("install", "-d", *owner, "-m", "2770", folder)
+        machine.run("install", *owner, "-m", "0660", "/dev/null", f"{folder}/returns.db")
         self.configure("shop")
         url = f"postgresql://returns@127.0.0.1:{self.postgres}/returns"
         self.configure("away", url=url, wait="1s")

@@ -39,6 +39,7 @@ from worker.carriers.transport import (
     AnswerTooLarge,
     Transport,
 )
+from worker.domain.masking import IN_ANSWERS, forms_of_address, forms_of_key
 
 T = TypeVar("T")
 
@@ -60,8 +61,12 @@ class HttpEdge:
         key: Callable[[], str],
         observe: Observer,
         pacer: Pacer,
+        proxy: str | None = None,
     ) -> None:
-        """`authorization` makes the headers that carry the key; `key` is asked at every request, since keys rotate."""
+        """`authorization` makes the headers that carry the key; `key` is asked at every request, since keys rotate.
+
+        Neither the key nor the password of `proxy` is in what comes back, whoever quotes them.
+        """
         self._base_url, self._base, self._origin = base_url, httpx.URL(base_url), origin_of(base_url)
         self._host = self._base.netloc.decode("ascii")
         self._base_path = self._base.raw_path.decode("ascii").rstrip("/")
@@ -70,6 +75,7 @@ class HttpEdge:
         self._key = key
         self._observe = observe
         self._pacer = pacer
+        self._beside_key = forms_of_address(proxy or "", IN_ANSWERS)
 
     async def ask(
         self,
@@ -235,7 +241,7 @@ class HttpEdge:
         except ForbiddenAddress as error:
             raise _unreachable(RequestOutcome.REFUSED, str(error)) from error
         except httpx.TransportError as error:
-            ended = unanswered_question(error, _said(error, key))
+            ended = unanswered_question(error, self._said(error, key))
             raise _unreachable(ended.outcome, f"at {request.url.host}, {ended.error.message}") from error
 
     async def _send(self, request: httpx.Request, max_bytes: int, key: str) -> Reply:
@@ -253,7 +259,16 @@ class HttpEdge:
             content, damage = await asyncio.to_thread(unpacked, content, headers["content-encoding"], max_bytes)
             if len(content) > max_bytes:
                 raise AnswerTooLarge(f"the answer, once unpacked, is larger than {max_bytes} bytes")
-        return Reply(answer.status, headers, without_secret(narrowed(content), key), damage)
+        return Reply(answer.status, headers, self._masked(narrowed(content), key), damage)
+
+    def _masked(self, content: bytes, key: str) -> bytes:
+        for form in forms_of_key(key) + self._beside_key:
+            content = without_secret(content, form)
+        return content
+
+    def _said(self, error: httpx.TransportError, key: str) -> str:
+        """An error's text, which may quote the carrier's bytes."""
+        return clean_text(self._masked(str(error).encode("utf-8", "replace"), key).decode())
 
     def _headers(self, accept: str, key: str) -> dict[str, str]:
         return {"Accept": accept, "User-Agent": _USER_AGENT, **self._authorization(key)}
@@ -276,7 +291,7 @@ class HttpEdge:
         try:
             yield
         except httpx.TransportError as error:
-            failed = unanswered(error, _said(error, key))
+            failed = unanswered(error, self._said(error, key))
             ended(failed.outcome)
             raise failed.error from error
         except Ended as error:
@@ -320,11 +335,6 @@ def _read(reply: Reply, read: Callable[[Reply], T]) -> T:
         return read(reply)
     except CarrierError as error:
         raise Ended(RequestOutcome.UNINTELLIGIBLE, error) from error
-
-
-def _said(error: httpx.TransportError, key: str) -> str:
-    """An error's text, which may quote the carrier's bytes."""
-    return clean_text(without_secret(str(error).encode("utf-8", "replace"), key).decode())
 
 
 def _followed(address: Address, reply: Reply) -> Address:

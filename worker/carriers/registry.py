@@ -143,7 +143,6 @@ def open_carrier(
     kind = CARRIERS[config.carrier]
     if transport is None:
         transport = AiohttpTransport(timeout=config.timeout, proxy=config.proxy, ca_file=config.ca_file)
-    edge = HttpEdge(
-        config.base_url or kind.base_url, transport, kind.authorization, config.key, observe, pacer or Unpaced()
-    )
+    base_url, pacer = config.base_url or kind.base_url, pacer or Unpaced()
+    edge = HttpEdge(base_url, transport, kind.authorization, config.key, observe, pacer, config.proxy)
     return kind.open(config, edge, statuses_of(config.carrier, config.status_map))

@@ -21,6 +21,7 @@ from yarl import URL
 
 from worker.carriers.addresses import PublicResolver, check_host, is_numeric
 from worker.carriers.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
+from worker.domain.masking import said_by
 
 TARGET = "target"
 """Request extension of httpx's own: the path and query, as they go out, instead of those of the URL."""
@@ -233,9 +234,11 @@ def _said(error: Exception) -> str:
             return _QUOTATION.split(error.message, maxsplit=1)[0]
         case aiohttp.ClientPayloadError():
             return _QUOTATION.split(str(error), maxsplit=1)[0]
+        case aiohttp.InvalidURL():
+            return "the address is none"
         case aiohttp.ServerDisconnectedError():
             return "the server closed it"
-    return str(error) or type(error).__name__
+    return said_by(error)
 
 
 def _translated(error: Exception, *, connected: bool) -> httpx.TransportError:

@@ -49,7 +49,7 @@ async def _copy(settings: Settings, dest: Path, keep: int | None) -> None:
     assert database.path is not None
     try:
         if not database.path.is_file() or await schema_state(database) is SchemaState.MISSING:
-            raise SchemaMismatch(f"there is no database at {database.path}")
+            raise SchemaMismatch(f"there is no database at {database.path.absolute()}")
         made_at = datetime.now(UTC)
         target = destination(database.path, dest, made_at)
         size = await asyncio.to_thread(copy, database.path, target)

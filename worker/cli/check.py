@@ -21,6 +21,9 @@ from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.moved import retirement
 from worker.store.queries import Backlog, read_backlog
 from worker.store.schema import SchemaState, schema_state
+from worker.store.sqlite_file import absence
+
+_MADE_BY_START = "; or start the worker, which makes one"
 
 
 def check(
@@ -79,15 +82,16 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
     """What there is to do, as far as that can be read."""
     database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
     try:
-        if database.path is not None and not database.path.is_file():
-            if not os.access(database.path.parent, os.W_OK):
-                findings.bad(f"database: {database.path.parent} is no folder that can be written")
+        path = database.path.absolute() if database.path is not None else None
+        missing = database.path and absence(database.path)
+        if path is not None and missing:
+            if not os.access(path.parent, os.W_OK):
+                findings.bad(f"database: {path.parent} is no folder that can be written")
                 return []
-            remedy = "run makes it" if settings.database.migrates_itself else "run: returns-worker migrate"
-            findings.warn(f"database: there is none at {database.path}; {remedy}")
+            findings.warn(f"database: {missing}{_MADE_BY_START if settings.database.migrates_itself else ''}")
             return []
-        if database.path is not None and not os.access(database.path, os.W_OK):
-            findings.bad(f"database: {database.path} cannot be written")
+        if path is not None and not os.access(path, os.W_OK):
+            findings.bad(f"database: {path} cannot be written")
             return []
         state = await schema_state(database)
         if state is SchemaState.NEWER:
@@ -147,11 +151,11 @@ async def _check_holds(settings: Settings, database: Database, findings: Finding
 
 async def _check_label_store(settings: Settings, findings: Findings) -> None:
     try:
-        await open_label_store(settings.labels.store).check()
+        there = await open_label_store(settings.labels.store).check(make=False)
     except LabelStoreError as error:
         findings.bad(f"labels: {error}")
     else:
-        findings.good("labels: the store can be written")
+        findings.good(f"labels: the store {'can be written' if there else 'is not there yet, and can be made'}")
 
 
 async def _check_account(settings: Settings, name: str, online: bool, findings: Findings) -> None:

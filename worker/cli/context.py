@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import typer
 
 from worker.cli.talk import Exit, fail, is_utf8, say, shown
+from worker.domain.masking import forms_of_address, forms_of_key
 from worker.labels import LabelStoreError
 from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
@@ -17,7 +17,7 @@ from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, D
 from worker.store.moved import DatabaseMoved, retirement
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
-from worker.store.sqlite_file import AlreadyRunning
+from worker.store.sqlite_file import AlreadyRunning, absence
 from worker.store.tables import ReturnOrderRow
 from worker.telemetry.http import ListenError
 from worker.telemetry.logs import Redactor, configure_logs
@@ -54,10 +54,9 @@ def logs_for(settings: Settings) -> Redactor:
     """Logs as configured, with a redactor that knows the secrets in the settings; keys from files join it when read."""
     redactor = Redactor()
     for account in settings.accounts.values():
-        if account.api_key is not None:
-            redactor.add(account.api_key.get_secret_value())
-        redactor.add(urlsplit(account.proxy).password or "")
-    redactor.add(unquote(urlsplit(settings.database.url).password or ""))
+        key = account.api_key.get_secret_value() if account.api_key is not None else ""
+        redactor.add(*forms_of_key(key), *forms_of_address(account.proxy))
+    redactor.add(*forms_of_address(settings.database.url))
     configure_logs(settings.log.format, settings.log.level, redactor)
     return redactor
 
@@ -67,8 +66,9 @@ async def opened_database(settings: Settings, *, only_to_read: bool = False) -> 
     """The database, with the schema this version works with; one that has moved elsewhere only to read it."""
     database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
     try:
-        if database.path is not None and not database.path.is_file():
-            raise SchemaMismatch(f"there is no database at {database.path}; run: returns-worker migrate")
+        missing = database.path and absence(database.path)
+        if missing:
+            raise SchemaMismatch(missing)
         await require_current(database)
         retired = await retirement(database)
         if retired is not None:

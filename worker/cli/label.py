@@ -202,7 +202,7 @@ def _write(content: bytes, output: str, *, for_owner_alone: bool = False) -> Non
         sys.stdout.buffer.write(content)
         return
     try:
-        with open(output, "wb", opener=partial(os.open, mode=0o600) if for_owner_alone else None) as file:
+        with open(output, "wb", opener=partial(os.open, mode=0o600)) as file:
             if for_owner_alone and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 os.fchmod(file.fileno(), 0o600)  # it may have been there, for others to read
             file.write(content)

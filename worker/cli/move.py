@@ -4,13 +4,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
 
 import typer
 
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.talk import Exit, fail, say, shown
 from worker.cli.ways_out import DryRunOption
+from worker.domain.masking import forms_of_address
 from worker.settings import Settings, check_database_url, place_of_url, read_secret
 from worker.store.database import Database
 from worker.store.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
@@ -41,7 +41,7 @@ def copy_to_postgresql(
         settings = settings_of(context)
         redactor = logs_for(settings)
         target_url = _target(url, url_file)
-        redactor.add(unquote(urlsplit(target_url).password or ""))
+        redactor.add(*forms_of_address(target_url))
         if settings.database.kind != "sqlite":
             fail("error: database.url is no SQLite database: there is nothing to move", Exit.BAD_CONFIGURATION)
         if dry_run and abandoned:
@@ -49,7 +49,7 @@ def copy_to_postgresql(
         source, target = Database(settings.database.url, pool_size=1), Database(target_url, pool_size=1)
         try:
             if source.path is not None and not source.path.is_file():
-                raise SchemaMismatch(f"there is no database at {source.path}")
+                raise SchemaMismatch(f"there is no database at {source.path.absolute()}")
             await require_current(source)
             if not dry_run:
                 source.hold_file()

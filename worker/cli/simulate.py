@@ -1,11 +1,12 @@
 """The command `simulate`: both carriers, for one's own tests."""
 
 import asyncio
+import json
 from typing import Annotated
 
 import typer
 
-from worker.cli.talk import fail, say
+from worker.cli.talk import answer, fail, say
 from worker.runtime.shutdown import stop_requested
 from worker.simulator import MAGIC_WORDS, Simulator
 
@@ -18,6 +19,7 @@ def simulate(
     label_seconds: Annotated[float, typer.Option(min=0, help="How long after creation the label is ready.")] = 0.0,
     token: Annotated[str, typer.Option(help="The token that ReturnPilot accepts.")] = "RP-simulator",  # noqa: S107
     rate_limit: Annotated[int, typer.Option(min=0, help="ReturnPilot's requests a minute; 0: no limit.")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the addresses and keys as one line of JSON.")] = False,
 ) -> None:
     """Serve the simulated carriers, for one's own tests; what the carriers do not document is made up."""
 
@@ -36,9 +38,16 @@ def simulate(
                 await simulator.start()
             except OSError as error:
                 fail(f"error: cannot listen on {host}:{port}: {error.strerror or error}")
-            say(f"izipack at {simulator.url}, key {api_key}")
-            limit = f"{rate_limit} requests a minute" if rate_limit else "no limit of requests"
-            say(f"returnpilot at {simulator.returnpilot_url}, key {token}, {limit}")
+            carriers = {
+                "izipack": {"base_url": simulator.url, "api_key": api_key},
+                "returnpilot": {"base_url": simulator.returnpilot_url, "api_key": token},
+            }
+            if as_json:
+                answer(json.dumps({**carriers, "control": f"{simulator.url}/simulator"}))
+            else:
+                for name, carrier in carriers.items():
+                    answer(f"{name} at {carrier['base_url']}, key {carrier['api_key']}")
+            say(f"returnpilot takes {rate_limit or 'any number of'} requests a minute")
             say(f"what they do can be scripted at {simulator.url}/simulator")
             say("words in a return's description or reference that change its fate:")
             for word, meaning in MAGIC_WORDS.items():

@@ -71,9 +71,9 @@ class FileLabelStore:
         """Unlink what is superfluous."""
         return await self._in_thread(self._tidy_aside)
 
-    async def check(self) -> None:
+    async def check(self, *, make: bool = True) -> bool:
         """Write, sync and remove a small file in the folder."""
-        await self._in_thread(self._check)
+        return await self._in_thread(self._check, make)
 
     async def tidy(self, older_than: timedelta) -> int:
         """Remove temporary files that no running writer can own any more."""
@@ -121,8 +121,13 @@ class FileLabelStore:
             raise LabelMissing(f"{location[:300]!r} is outside of the label store {folder}; was the store moved?")
         return path
 
-    def _check(self) -> None:
+    def _check(self, make: bool) -> bool:
         try:
+            if not make and not self._folder.exists():
+                above = next(folder for folder in self._folder.parents if folder.exists())
+                if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+                return False
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             probe = self._folder / f".check-{secrets.token_hex(8)}{_TEMPORARY}"  # tidied should we be killed here
             _write_whole(probe, b"returns-worker check\n")
@@ -132,6 +137,7 @@ class FileLabelStore:
                 f"cannot write to the label store {self._folder}: {_reason(error)}; make it a folder that user "
                 f"id {os.geteuid()} may write to, with room on its disk, or name another in [labels] store"
             ) from error
+        return True
 
     def _tidy(self, older_than: timedelta) -> int:
         limit = time.time() - older_than.total_seconds()

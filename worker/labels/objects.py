@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 from obstore.exceptions import BaseError, GenericError, JoinError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import ObjectStore, from_url
 
+from worker.domain.masking import said_by
 from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
 from worker.labels.names import ASIDE, UNKNOWN, LabelName, aside_path, relative_path
@@ -90,11 +91,12 @@ class ObjectLabelStore:
             raise LabelStoreError(f"cannot list {self._url}{ASIDE}: {_reason(error)}") from error
         return sum([await self._remove(path) for path in superfluous(kept, time.time())])
 
-    async def check(self) -> None:
+    async def check(self, *, make: bool = True) -> bool:
         """Write a small object; it stays when the credentials, quite rightly, do not allow removing."""
         await self._put(_PROBE, b"returns-worker check\n", "text/plain")
         with contextlib.suppress(BaseError, OSError):
             await self._store.delete_async(_PROBE)
+        return True  # a bucket is made by nobody here
 
     async def tidy(self, older_than: timedelta) -> int:
         """Return 0: an upload in one request leaves nothing behind."""
@@ -123,4 +125,4 @@ class ObjectLabelStore:
 
 def _reason(error: Exception) -> str:
     """Return the first line: obstore appends a page of its own internals to its messages."""
-    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+    return said_by(str(error).partition("\n")[0]) or type(error).__name__

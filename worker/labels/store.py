@@ -58,8 +58,11 @@ class LabelStore(Protocol):
         A bucket whose credentials do not allow removing keeps all of it, which is no error.
         """
 
-    async def check(self) -> None:
-        """Write and remove a small file; `LabelStoreError` says what to do when that fails."""
+    async def check(self, *, make: bool = True) -> bool:
+        """Write and remove a small file; `LabelStoreError` says what to do when that fails.
+
+        Without `make` a store that is not there is not made, and False where it could be.
+        """
 
     async def tidy(self, older_than: timedelta) -> int:
         """Remove what interrupted writers left behind and has not changed for so long; return how many."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -15,15 +16,23 @@ from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
 from worker.steps.meter import Meter
 from worker.store.accounts import Agenda
+from worker.store.columns import FOREVER
 from worker.store.database import Database, DatabaseUnavailable, RowLocked
 from worker.store.holds import hold_account, release_account, stop_sending
 from worker.telemetry.metrics import Metrics
+
+REST = timedelta(minutes=15)
+"""How long a worker does not try a key that was refused, while another worker's key is accepted."""
 
 log = structlog.get_logger()
 
 _RELEASE = (
     "is base_url right, and the API where it was? look at the carrier's for what is in doubt; it ends by another"
     " base_url, or by `returns-worker accounts release`"
+)
+_TWO_KEYS = (
+    "another worker's key is accepted, and this worker's was refused: give it the same one; to have it tried at once:"
+    " `returns-worker accounts release`"
 )
 
 
@@ -37,6 +46,7 @@ class Account:
     `slowdowns`: how often a failure here had them counted from one on.
     `health` is what was last known of it; `probe` says which step's next row shall find out whether a carrier that
     failed is well again, `untried` which step's came to nothing the last time.
+    `resting`: the fingerprints of keys that were refused, and until when each is not tried; `FOREVER` while it is held.
     `beside` tells which accounts are at the same address, and which share its key now; None: it has none beside it.
     """
 
@@ -59,6 +69,7 @@ class Account:
     health: Health = field(default_factory=Health)
     probe: Step | None = None
     untried: Step | None = None
+    resting: dict[str, datetime] = field(default_factory=dict)
     beside: Callable[[], Kin] | None = None
 
     @property
@@ -87,13 +98,34 @@ class Account:
             self.policy = replace(self.policy, judges_ages=judge)
 
     async def notice_hold(self, agenda: Agenda, database: Database) -> None:
-        """Whether it waits; a hold for a key that was refused ends with another key."""
-        self.paused = agenda.held_until is not None and agenda.held_until > agenda.now
-        if self.paused and agenda.refused_key and agenda.refused_key != self.key_fingerprint():
+        """Whether it waits; a hold for a key that was refused ends with another key, unless that was refused too."""
+        held = self.paused = agenda.held_until is not None and agenda.held_until > agenda.now
+        if agenda.refused_key is None and not self.resting:
+            return  # nearly always
+        rests = self._rests(self.key_fingerprint(), agenda, held=held)
+        self.paused = held or rests
+        if held and not rests and agenda.refused_key and agenda.refused_key != self.key_fingerprint():
             with suppress(RowLocked):
                 await release_account(database, self.name, agenda.refused_key)
                 log.info("account_released", account=self.name, reason="its key has changed")
                 self.paused = False
+
+    def _rests(self, key: str, agenda: Agenda, *, held: bool) -> bool:
+        """Whether this key was refused lately: two workers of which each ends the other's hold would never stop.
+
+        Whoever ends a hold with another key leaves in the row which one was refused; a person's release does not.
+        """
+        if not held and agenda.refused_key is None:
+            self.resting.clear()
+        elif not held and agenda.refused_key == key:
+            self.resting.setdefault(key, FOREVER)
+        until = self.resting.get(key)
+        if until is None:
+            return False
+        if until == FOREVER and not held:
+            until = self.resting[key] = agenda.now + REST
+            log.warning("account_key_rests", account=self.name, until=until, hint=_TWO_KEYS)
+        return until > agenda.now
 
     async def stop_sending(self, message: str, database: Database, metrics: Metrics) -> None:
         """Send no creation to this address any more, on any worker; what is under way ends as it does."""
@@ -113,6 +145,8 @@ class Account:
         if not self.paused:  # calls that were under way are turned away too, and say nothing new
             log.warning("account_held", account=self.name, until=hold.until, code=hold.code, message=hold.message)
         self.paused = True
+        if hold.until is None:
+            self.resting[key] = FOREVER
         try:
             await hold_account(database, self.name, hold, key if hold.until is None else None)
         except DatabaseUnavailable:

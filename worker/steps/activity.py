@@ -5,16 +5,17 @@ from collections.abc import Iterable
 from worker.steps.accounts import Account
 from worker.steps.advance import Advance
 from worker.steps.housekeeping import Housekeeping
+from worker.store.outage import Outage
 
 
-def activity(advance: Advance, accounts: Iterable[Account], housekeeping: Housekeeping) -> str:
+def activity(advance: Advance, accounts: Iterable[Account], housekeeping: Housekeeping, outage: Outage) -> str:
     """Steps in flight; then what is due and which accounts wait, as the gauges saw it last, or that nothing can be."""
     flying = sum(account.in_hand for account in accounts)
     said = [f"{_counted(flying, 'step')} in flight"]
     if advance.draining:
         return said[0]
-    if advance.away_since is not None:
-        return f"the database is away since {advance.away_since:%Y-%m-%d %H:%M:%S} UTC; {said[0]}"
+    if outage.since is not None:
+        return f"the database is away since {outage.since:%Y-%m-%d %H:%M:%S} UTC; {said[0]}"
     said.append(f"{_counted(housekeeping.due, 'return')} due")
     waits = [f"account {name} {reason}" for name, reason in sorted(housekeeping.waits.items())]
     return "; ".join([", ".join(said), *waits])

@@ -27,6 +27,7 @@ from worker.steps.housekeeping import notice_restore
 from worker.steps.lanes import Backlogs, cut, first_step, share, shuffled
 from worker.steps.leases import Held, Timing
 from worker.steps.meter import Allowance
+from worker.steps.outages import say_away, say_back
 from worker.steps.perform import perform
 from worker.steps.recorder import Recorder
 from worker.steps.sweep import MANY, Sweeps, Tools
@@ -81,7 +82,6 @@ class Advance:
         self._alone = False  # whether a row is tried with nothing else in hand
         self.draining = False
         self.turned_at = clock()  # when the loop last made progress
-        self.away_since: datetime | None = None  # since when the database is away, as far as the loop noticed
         self.claimed = 0  # rows taken so far
         for account in accounts.values():
             account.places = asyncio.Semaphore(account.max_in_flight)
@@ -103,7 +103,6 @@ class Advance:
             if self._recorder.behind:
                 # Our own rows would be claimed again, with their results still in our hands.
                 self._unsure = True
-                self.away_since = self.away_since or datetime.now(UTC)
                 await wait_for(self._stopping, _CATCH_UP)
                 continue
             try:
@@ -111,15 +110,15 @@ class Advance:
                     await notice_restore(self._database)  # it may be a standby that took over
                     self._unsure = False
                 pause = await self.turn()
-                failures, self.away_since = 0, None
+                failures = 0
+                say_back(self._database, "claim")
             except DatabaseReplaced:
                 raise  # nothing that is written would be seen by anybody
             except DatabaseUnavailable as error:
                 failures, self._unsure = failures + 1, True
-                self.away_since = self.away_since or datetime.now(UTC)
                 pause = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE) * (0.5 + self._chance() / 2)
                 self._metrics.storage_errors.labels("claim").inc()
-                log.warning("database_unavailable", doing="claim", error=str(error), retry_in=round(pause, 1))
+                say_away(self._database, "claim", error, retry_in=pause)
             if failures:
                 await wait_for(self._stopping, pause)
                 continue

@@ -16,6 +16,7 @@ from worker.domain.tracking import TrackingStatus
 from worker.labels import LabelStore, LabelStoreError
 from worker.steps.accounts import Account
 from worker.steps.clock import ClockWatch
+from worker.steps.outages import say_away, say_back
 from worker.store.accounts import database_now
 from worker.store.clock import clock_offset, differing, keep_clock, read_clock
 from worker.store.database import SQLITE, Database, DatabaseUnavailable
@@ -89,10 +90,11 @@ class Housekeeping:
             backup = await backed_up_at(self._database)
         except DatabaseUnavailable as error:
             self._metrics.storage_errors.labels("gauges").inc()
-            log.warning("database_unavailable", doing="gauges", error=str(error))
+            say_away(self._database, "gauges", error)
             if self._clock() - self._looked_at > _UNKNOWN_AFTER.total_seconds():
                 self._metrics.forget_what_the_database_said()  # lest it be taken for true, beside other workers' gauges
             return
+        say_back(self._database, "gauges")
         self._looked_at = self._clock()
         self._note_clock(offset)
         if self._database.dialect == SQLITE:

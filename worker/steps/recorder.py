@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 import structlog
 
 from worker.domain.decision import Decision, in_part
+from worker.domain.masking import said_by
 from worker.domain.returns import ReturnOrder
+from worker.steps.outages import say_away, say_back
 from worker.store.claims import hand_back
 from worker.store.database import Database, DatabaseUnavailable, first_line
 from worker.store.records import CarrierRefTaken, Standing, record, standings
@@ -127,7 +129,7 @@ class Recorder:
             order_id=before.id,
             reference=before.reference,
             carrier_ref=decision.order.carrier_ref,
-            error=f"{type(error).__name__}: {str(error)[:300]}",
+            error=f"{type(error).__name__}: {said_by(error)}",
         )
 
     async def _persist(self, batch: Sequence[Made]) -> None:
@@ -198,10 +200,13 @@ class Recorder:
         try:
             while True:
                 try:
-                    return await write()
+                    written = await write()
                 except DatabaseUnavailable as error:
                     self._on_error()
-                    log.warning("database_unavailable", doing="record", error=str(error), retry_in=round(wait, 1))
+                    say_away(self._database, "record", error, retry_in=wait)
+                else:
+                    say_back(self._database, "record")
+                    return written
                 behind, self.behind = 1, self.behind + 1 - behind
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))
                 wait = min(wait * 2, _LAST_RETRY)

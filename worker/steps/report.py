@@ -1,13 +1,14 @@
 """Tells logs and metrics what was recorded: one line and a few counters for each decision."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 
 import structlog
 
+from worker.carriers.endings import RequestOutcome
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.errors import ErrorCode
-from worker.domain.lifecycle import Step
+from worker.domain.lifecycle import LIVE_STATES, State, Step
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.domain.verdicts import in_our_words
@@ -26,7 +27,29 @@ _OURS = frozenset(
     }
 )
 
+_FAILURES = (StepOutcome.RETRYING, StepOutcome.WAITING, StepOutcome.NEEDS_ATTENTION)
+_OUTCOMES: Mapping[Step, tuple[str, ...]] = {
+    Step.CREATE: (
+        *(StepOutcome.CREATED, StepOutcome.ADOPTED, StepOutcome.ABSENT, StepOutcome.REJECTED),
+        *_FAILURES,
+    ),
+    Step.LABEL: (StepOutcome.STORED, *_FAILURES),
+    Step.TRACK: (StepOutcome.CHANGED, StepOutcome.UNCHANGED, StepOutcome.COMPLETED, *_FAILURES),
+    Step.CANCEL: (StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK, *_FAILURES),
+}
+
 log = structlog.get_logger()
+
+
+def expect_series(metrics: Metrics, operations: Mapping[str, Collection[str]]) -> None:
+    """Have every series at 0 from the start; `operations` are those that each account's requests are counted by."""
+    metrics.expect(
+        operations,
+        steps={step: _OUTCOMES[step] for step in Step},
+        states=LIVE_STATES,
+        request_outcomes=tuple(RequestOutcome),
+        transitions=[("state", state) for state in State] + [("tracking_status", status) for status in TrackingStatus],
+    )
 
 
 class Report:

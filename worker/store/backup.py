@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from worker.domain.masking import said_by
 from worker.store.database import Database
 from worker.store.schema import SchemaState, schema_state
 
@@ -136,4 +137,4 @@ def _explained(target: Path) -> Iterator[None]:
     except OSError as error:
         raise BackupFailed(f"cannot write {target}: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise BackupFailed(f"cannot copy the database to {target}: {error}") from error
+        raise BackupFailed(f"cannot copy the database to {target}: {said_by(error)}") from error

@@ -1,6 +1,7 @@
 """Opens the database and hands out connections; says which errors mean that it is away for now."""
 
 import asyncio
+import errno
 import os
 import random
 import secrets
@@ -18,7 +19,9 @@ from sqlalchemy import URL, event, exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
+from worker.domain.masking import said_by
 from worker.store.columns import read_document
+from worker.store.outage import Outage
 from worker.store.sqlite_file import SqliteFile
 
 POSTGRESQL: Final = "postgresql"
@@ -66,6 +69,8 @@ class RowLocked(DatabaseUnavailable):
 
 # Not a database file; no rights on a table (42501), no such role or password, no such database.
 _SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
+_READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
+_NEEDS_A_PERSON = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.EISDIR)
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
@@ -96,6 +101,7 @@ class Database:
         self._busy_timeout = busy_timeout
         self.writes = 0  # on SQLite, how many turns to write have ended
         self.file: SqliteFile | None = None
+        self.outage = Outage()
 
     def connecting(self, name_ends: str) -> dict[str, Any]:
         """What PostgreSQL's driver is told for a connection beside the pool; its name in the server ends so."""
@@ -109,10 +115,9 @@ class Database:
             return
         try:
             self.file = SqliteFile(self.path)
-        except PermissionError as error:
-            raise DatabaseRefused(f"cannot lock {self.path}-worker: {error.strerror}") from error
         except OSError as error:
-            raise DatabaseUnavailable(f"cannot lock {self.path}-worker: {error.strerror}") from error
+            kind = DatabaseRefused if error.errno in _NEEDS_A_PERSON else DatabaseUnavailable
+            raise kind(f"cannot lock {self.path.absolute()}-worker: {error.strerror}") from error
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[AsyncConnection]:
@@ -186,7 +191,7 @@ class Database:
     def check_file(self) -> None:
         """Raise `DatabaseReplaced` where another file has taken the place of the one that is open."""
         if self.file is not None and self.file.is_replaced:
-            raise DatabaseReplaced(f"{self.path} was replaced or removed while the worker had it open")
+            raise DatabaseReplaced(f"{self.file.path} was replaced or removed while the worker had it open")
 
 
 class translated:  # noqa: N801  a context manager reads as a verb
@@ -209,7 +214,8 @@ class translated:  # noqa: N801  a context manager reads as a verb
 def _is_refusal(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_REFUSALS) or _MOVED in str(cause)
+        name = getattr(cause, "sqlite_errorname", "")
+        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY or _MOVED in str(cause)
     return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
 
 
@@ -241,8 +247,7 @@ def _is_outage(error: BaseException) -> bool:
 def first_line(error: BaseException) -> str:
     """What the database said, without details, which may quote a row."""
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
-    lines = str(cause).strip().splitlines()
-    line = lines[0][:300] if lines else type(cause).__name__
+    line = said_by(str(cause).strip().partition("\n")[0]) or type(cause).__name__
     return f"{line}: {_BEHIND_A_POOLER}" if getattr(cause, "sqlstate", None) in _UNKNOWN_STATEMENT else line
 
 
@@ -301,10 +306,11 @@ def _sqlite(path: Path, pool_size: int, busy_timeout: float) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def _make(*_: object) -> None:
-        # SQLite makes a file 0644 at most (https://sqlite.org/compile.html#default_file_permissions), which no umask
-        # opens to the group of a shop. One that is there must not be opened: closing it would end SQLite's locks on it.
+        # SQLite makes a file 0644 (https://sqlite.org/compile.html#default_file_permissions), for all to read.
+        # The files beside it get its mode. One that is there keeps its own, by which a shop's user is let in, and must
+        # not be opened: closing it would end SQLite's locks on it.
         with suppress(OSError):  # whatever is wrong, SQLite says it next
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
     @event.listens_for(engine.sync_engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:

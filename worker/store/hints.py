@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from worker.domain.masking import said_by
 from worker.store.database import POSTGRESQL, Database, DatabaseUnavailable
 
 _CHANNEL = "returns_worker"  # of this database alone: https://www.postgresql.org/docs/current/sql-notify.html
@@ -44,7 +45,7 @@ async def watch(
         except _LOST as error:
             tries = 1 if time.monotonic() - began > _LONGEST_WAIT else tries + 1
             wait = min(_FIRST_WAIT * 2.0 ** min(tries, 20), _LONGEST_WAIT) * (0.5 + random.random() / 2)
-            lost(str(error) or type(error).__name__, tries, wait)
+            lost(said_by(error), tries, wait)
             await asyncio.sleep(wait)
 
 

@@ -43,7 +43,7 @@ _MINUTE_AGO = {
     POSTGRESQL: "now() - interval '1 minute'",
     SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 minute')",
 }
-_NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL, refused_key = NULL"
+_NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL"
 _FROM_ONE_ON = {
     dialect: f"create_window = 1, create_window_since = {now}, created_lately_at = NULL"
     for dialect, now in _NOW.items()
@@ -197,12 +197,12 @@ async def hold_account(database: Database, account: str, hold: Hold, refused_key
 
 
 async def release_account(database: Database, account: str, refused_key: str) -> None:
-    """End the hold that this key's refusal made, and no newer one; raises `RowLocked`."""
+    """End the hold that this key's refusal made, and no newer one; which key it was stays known. Raises `RowLocked`."""
     async with database.statement() as connection:
         await connection.execute(
             text(f"""{_briefly(database)} UPDATE carrier_account SET {_NO_HOLD}, {_FROM_ONE_ON[database.dialect]},
               updated_at = {_NOW[database.dialect]}
-             {_from_briefly(database)} WHERE name = :name AND refused_key = :key"""),
+             {_from_briefly(database)} WHERE name = :name AND refused_key = :key AND held_until IS NOT NULL"""),
             {"name": account, "key": refused_key},
         )
 
@@ -262,9 +262,10 @@ async def release_by_hand(database: Database, account: str) -> None:
     now = _NOW[database.dialect]
     async with database.transaction() as connection:
         await connection.execute(
-            text(f"""UPDATE carrier_account SET {_NO_HOLD}, create_hold_message = NULL, failures = 0, open_until = NULL,
-              create_failures = 0, create_open_until = NULL, sending_stopped_address = NULL,
-              sending_stopped_message = NULL, {_FROM_ONE_ON[database.dialect]}, updated_at = {now}
+            text(f"""UPDATE carrier_account SET {_NO_HOLD}, refused_key = NULL, create_hold_message = NULL,
+              failures = 0, open_until = NULL, create_failures = 0, create_open_until = NULL,
+              sending_stopped_address = NULL, sending_stopped_message = NULL,
+              {_FROM_ONE_ON[database.dialect]}, updated_at = {now}
              WHERE name = :name"""),
             {"name": account},
         )

@@ -11,6 +11,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from worker.telemetry.connections import Connection, Limits
+
+_BACKLOG = 32  # what the event loop accepts in one go, and so may hold for a moment beside the limit
+
 _log = logging.getLogger(__name__)
 
 _LARGE = 100_000  # bytes; more is compressed in a thread
@@ -41,7 +45,8 @@ class TelemetryServer:
     """Serves `registry` and the two probes on `host`:`port` between `start()` and `stop()`.
 
     `seconds_since_turn` says how long ago the loop last turned; from more than `turn_limit` seconds on, /livez
-    answers 503. `readiness` is asked anew for each /readyz and given `readiness_timeout` seconds.
+    answers 503. `readiness` is asked anew for each /readyz and given `readiness_timeout` seconds. `limits` is what all
+    who ask may take together.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class TelemetryServer:
         turn_limit: float,
         readiness: Callable[[], Awaitable[Readiness]],
         readiness_timeout: float = 2.0,
+        limits: Limits | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -62,14 +68,16 @@ class TelemetryServer:
         self._turn_limit = turn_limit
         self._readiness = readiness
         self._readiness_timeout = readiness_timeout
+        self._limits = limits or Limits()
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     @property
     def address(self) -> tuple[str, int]:
         """The host and port it listens on, the port as the system chose it for 0; RuntimeError before `start()`."""
-        if self._runner is None:
+        if self._listening is None:
             raise RuntimeError("the telemetry server is not started")
-        host, port, *_ = self._runner.addresses[0]
+        host, port, *_ = self._listening.sockets[0].getsockname()
         return host, port
 
     async def start(self) -> None:
@@ -80,10 +88,14 @@ class TelemetryServer:
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.on_response_prepare.append(_finish_headers)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, shutdown_timeout=1.0)
         await runner.setup()
+        server = runner.server
+        assert server is not None
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            self._listening = await asyncio.get_running_loop().create_server(
+                lambda: Connection(server, self._limits), self._host, self._port, backlog=_BACKLOG
+            )
         except OSError as error:
             await runner.cleanup()
             raise ListenError(self._why_not(error)) from error
@@ -91,7 +103,10 @@ class TelemetryServer:
 
     async def stop(self) -> None:
         """Stop listening; answers under way get a second. Without a `start()`, or again, it does nothing."""
+        listening, self._listening = self._listening, None
         runner, self._runner = self._runner, None
+        if listening is not None:
+            listening.close()
         if runner is not None:
             await runner.cleanup()
 
@@ -146,6 +161,8 @@ async def _without_traces(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Answer an unforeseen error with 500 and one sentence: aiohttp's own page shows the trace in debug mode."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.asks()
     try:
         return await handler(request)
     except web.HTTPException:

@@ -41,21 +41,24 @@ class Redactor:
     def __init__(self) -> None:
         self._spellings: tuple[str, ...] = ()
 
-    def add(self, secret: str) -> None:
-        """Mask `secret` from now on, also as JSON or a URL would spell it.
+    def add(self, *secrets: str) -> None:
+        """Mask `secrets` from now on, also as JSON or a URL would spell them.
 
         Fewer than four characters are left alone: masking them would garble every line and hide nothing.
         """
-        if len(secret) < _SHORTEST_SECRET:
-            return
         spellings = {
-            secret,
-            json.dumps(secret)[1:-1],
-            json.dumps(secret, ensure_ascii=False)[1:-1],
-            repr(secret)[1:-1],
-            quote(secret),
-            quote(secret, safe=""),
-            quote_plus(secret),
+            spelling
+            for secret in secrets
+            if len(secret) >= _SHORTEST_SECRET
+            for spelling in (
+                secret,
+                json.dumps(secret)[1:-1],
+                json.dumps(secret, ensure_ascii=False)[1:-1],
+                repr(secret)[1:-1],
+                quote(secret),
+                quote(secret, safe=""),
+                quote_plus(secret),
+            )
         }
         # The longest first: a secret that contains another one is masked as a whole. Replacing the tuple in one
         # assignment lets other threads log meanwhile.

@@ -1,0 +1,26 @@
+"""Says in the log that the database is away or refuses to be used, and that it is back."""
+
+import structlog
+
+from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+
+_HINT = "waiting does not help: grant the role what it lacks; a file that is not whole is restored from a backup"
+
+log = structlog.get_logger()
+
+
+def say_away(database: Database, doing: str, error: DatabaseUnavailable, *, retry_in: float | None = None) -> None:
+    """What the worker was `doing` failed; what is refused is said once, since only a person can change it."""
+    news = database.outage.failed(doing, refused=isinstance(error, DatabaseRefused))
+    wait = {} if retry_in is None else {"retry_in": round(retry_in, 1)}
+    if isinstance(error, DatabaseRefused):
+        (log.error if news else log.debug)("database_refuses", doing=doing, error=str(error), hint=_HINT, **wait)
+    else:
+        log.warning("database_unavailable", doing=doing, error=str(error), **wait)
+
+
+def say_back(database: Database, doing: str) -> None:
+    """What the worker was `doing` went well."""
+    seconds = database.outage.went_well(doing)
+    if seconds is not None:
+        log.info("database_back", seconds=round(seconds, 1))
