@@ -175,8 +175,9 @@ async def test_the_gauges_tell_their_own_age_while_they_cannot_be_read_and_while
 ) -> None:
     loop, _ = await _made(database, tmp_path)
     clock = [0.0]
+    watch = ClockWatch(lambda: clock[0], {})
     reading = Housekeeping(
-        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, clock=lambda: clock[0]
+        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: clock[0], watch
     )
 
     def age() -> float:
@@ -239,7 +240,8 @@ async def test_refused_labels_are_tidied_once_an_hour_and_a_store_that_fails_in_
 ) -> None:
     store, now, name = FileLabelStore(tmp_path / "labels"), [1000.0], LabelName("default", "1", 1)
     loop, _ = await _made(database, tmp_path)
-    housekeeping = Housekeeping(database, store, loop.metrics, loop.accounts, dict, lambda: now[0])
+    watch = ClockWatch(lambda: now[0], {})
+    housekeeping = Housekeeping(database, store, loop.metrics, loop.accounts, dict, lambda: now[0], watch)
     monkeypatch.setattr(aside, "LONGEST", timedelta(seconds=-60))
     await store.keep_aside(name, b"<html>")
     await housekeeping.tidy()
