@@ -19,6 +19,7 @@ from tests.steps.scripted import ScriptedCarrier, make_loop
 from worker.app import Application
 from worker.labels import FileLabelStore
 from worker.settings import load
+from worker.steps.clock import ClockWatch
 from worker.steps.housekeeping import Housekeeping
 from worker.store.database import POSTGRESQL, Database
 from worker.store.schema import migrate
@@ -52,7 +53,8 @@ async def main(url: str, folder: Path) -> None:
     await loop.advance.turn()
     said("a turn that finds nothing")
     housekeeping = Housekeeping(
-        database, FileLabelStore(folder), loop.metrics, loop.accounts, lambda: {}, time.monotonic
+        *(database, FileLabelStore(folder), loop.metrics, loop.accounts, lambda: {}, time.monotonic),
+        ClockWatch(time.monotonic, loop.accounts),
     )
     await housekeeping.refresh_gauges()
     said("the gauges")

@@ -17,6 +17,7 @@ from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
 from worker.labels import FileLabelStore, LabelMissing, LabelName, aside
 from worker.steps import housekeeping
+from worker.steps.clock import ClockWatch
 from worker.steps.housekeeping import Housekeeping, warn_of_risks
 from worker.store.accounts import database_now
 from worker.store.database import Database, DatabaseUnavailable
@@ -191,7 +192,7 @@ async def test_the_gauges_tell_their_own_age_while_they_cannot_be_read_and_while
 
     read = housekeeping.read_backlog
 
-    async def many(of: Database) -> list[Backlog]:
+    async def many(*_: object) -> list[Backlog]:
         return [Backlog("default", "tracking", "in_transit", 100_000, 0, None, 0), *await read(of)]
 
     monkeypatch.setattr(housekeeping, "read_backlog", many)
