@@ -192,8 +192,8 @@ async def test_the_gauges_tell_their_own_age_while_they_cannot_be_read_and_while
 
     read = housekeeping.read_backlog
 
-    async def many(*_: object) -> list[Backlog]:
-        return [Backlog("default", "tracking", "in_transit", 100_000, 0, None, 0), *await read(of)]
+    async def many(of: Database, longest: timedelta) -> list[Backlog]:
+        return [Backlog("default", "tracking", "in_transit", 100_000, 0, None, 0), *await read(of, longest)]
 
     monkeypatch.setattr(housekeeping, "read_backlog", many)
     clock[0] = 15.0
