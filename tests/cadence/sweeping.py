@@ -137,7 +137,6 @@ class Shop:
 
     def _sweep(self) -> None:
         """As `worker.steps.sweep.Sweeps` does it."""
-        self._unseen &= self._due
         wanted = self._due - self._unseen
         walk = Walk(wanted if len(wanted) > MANY else (), self._places)
         while (page := walk.next_page()) is not None:
@@ -157,6 +156,7 @@ class Shop:
     def _answered(self, number: int) -> None:
         row, now = self.rows.pop(number), self.now
         self._due.discard(number)
+        self._unseen.discard(number)
         assert row.due_at is not None
         wait = self.policy.ladder(row.tracking_status).steady_wait(row.unchanged_polls).total_seconds()
         latest = self._seen_at[number] + wait * (1 + 1 / COMPANY)

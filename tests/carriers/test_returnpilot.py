@@ -248,6 +248,14 @@ async def test_a_shipment_of_which_nothing_is_said_stays_what_it_was(
     assert (update.carrier_status, update.status) == (said, status)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+async def test_shipments_of_which_nothing_was_ever_said_stay_before_their_way(count: int) -> None:
+    async with piloting(shown(shipments=[shipment(number, None) for number in range(1, count + 1)])) as pilot:
+        first = await pilot.track()
+        again = await pilot.track(packages=first.packages, carrier_status=first.update.carrier_status)
+    assert (again.update.carrier_status, again.update.status) == (None, S.PRE_TRANSIT)
+
+
 def as_object(each: list[Any]) -> dict[str, Any]:
     """A list as PHP writes one whose keys begin with 1; its members stand in any order."""
     return {str(place): member for place, member in reversed([*enumerate(each, start=1)])}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.domain.tracking import StatusMap, TrackingStatus
-from worker.domain.words import clash, folded
+from worker.domain.words import clashes, folded
 
 SAME = [
     (
@@ -69,5 +69,10 @@ def test_another_spelling_of_a_built_in_word_overrides_it(mine: str) -> None:
 
 
 def test_two_spellings_clash_only_where_they_mean_different_things() -> None:
-    assert clash({"Straße": "delivered", "x": "failed", "STRASSE": "in_transit"}) == ("Straße", "STRASSE")
-    assert clash({"Straße": "delivered", "x": "failed", "STRASSE": "delivered"}) is None
+    assert clashes({"Straße": "delivered", "x": "failed", "STRASSE": "in_transit"}) == [("Straße", "STRASSE")]
+    assert clashes({"Straße": "delivered", "x": "failed", "STRASSE": "delivered"}) == []
+
+
+def test_every_pair_of_spellings_that_clash_is_named() -> None:
+    words = {"In": "failed", "Out": "delivered", "IN": "unknown", "o-u-t": "failed", "in": "failed"}
+    assert clashes(words) == [("In", "IN"), ("Out", "o-u-t")]

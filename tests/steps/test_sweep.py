@@ -192,6 +192,26 @@ async def test_what_the_list_does_not_show_is_asked_for_alone_at_once_and_not_lo
     assert (carrier.count("list"), carrier.count("show")) == (pages, 60)
 
 
+async def test_what_a_list_did_not_show_once_is_looked_for_again_when_its_next_poll_is_due(
+    database: Database, tmp_path: Path
+) -> None:
+    """They are due together every time, so that no sweep in between finds that they were polled."""
+    numbers = range(1, 201)
+    carrier = ListedCarrier(numbers)
+    empty = httpx.Response(200, json=listed(page=1))
+    carrier.answer = lambda request: empty if request.url.path.endswith("/orders") else None
+    loop = await looped(database, tmp_path, carrier)
+    await followed(loop, numbers)
+    await run_until_quiet(loop)
+    assert (carrier.count("list"), carrier.count("show")) == (1, 200)
+    carrier.answer = lambda request: None
+    loop.now[0] += 700.0
+    due = "datetime('now', '-1 minute')" if database.dialect == "sqlite" else "now() - interval '1 minute'"
+    await loop.execute(f"UPDATE return_order SET due_at = {due}, track_due_at = {due}")
+    await run_until_quiet(loop)
+    assert (carrier.count("list"), carrier.count("show")) == (5, 200)
+
+
 async def test_returns_that_are_spread_thinly_are_asked_for_one_by_one(database: Database, tmp_path: Path) -> None:
     carrier = ListedCarrier(range(1, 5001))
     loop = await looped(database, tmp_path, carrier)

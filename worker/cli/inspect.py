@@ -126,7 +126,7 @@ def way_on(order: ReturnOrderRow, position: int, code: str) -> str:
     command = f"returns-worker label {reference}" + (f" --position {position}" if position > 1 else "")
     if code == ErrorCode.LABEL_UNUSABLE:
         return f"`{command} --accept` takes what came as it is, `{command} --refetch --unchecked -o FILE` shows it"
-    if code in SET_ASIDE:
+    if code in SET_ASIDE and order.state == State.TRACKING:
         return f"`returns-worker retry {reference}` has it sought again"
     return f"`{command} --refetch` asks for it now"
 
@@ -182,12 +182,13 @@ def _who(party: Party) -> str:
 
 def _missing_label(history: History) -> str | None:
     order, code = history.order, history.order.label_error_code
-    if order.state != State.TRACKING or order.label_sought_since is None or code is None:
+    if order.state not in (State.TRACKING, State.COMPLETED) or code is None:
         return None
     stored = {row.position for row in history.labels}
     position = next((each.position for each in history.packages if each.position not in stored), 1)
-    since = f"{order.label_sought_since:%Y-%m-%d %H:%M:%S} UTC"
-    return f"label missing since {since}: {code}: {order.label_error_message}; {way_on(order, position, code)}"
+    since = order.label_sought_since  # None where it is no longer sought
+    how_long = "" if since is None else f" since {since:%Y-%m-%d %H:%M:%S} UTC"
+    return f"label missing{how_long}: {code}: {order.label_error_message}; {way_on(order, position, code)}"
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:

@@ -98,7 +98,7 @@ async def _write_stored(settings: Settings, found: History, position: int, outpu
 
 
 def _why_missing(order: ReturnOrderRow, position: int) -> str:
-    if order.state != State.TRACKING:
+    if order.state not in (State.TRACKING, State.COMPLETED):
         return ""
     code = order.label_error_code
     yet = " yet" if order.label_due_at is not None else ""

@@ -32,11 +32,8 @@ def folded(word: str) -> str:
     return word
 
 
-def clash(meanings: Mapping[str, str]) -> tuple[str, str] | None:
-    """Two spellings of one word that mean different things; None where there are none."""
+def clashes(meanings: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each pair of spellings of one word that mean different things: the first one, and another."""
     seen: dict[str, str] = {}
-    for word, meaning in meanings.items():
-        twin = seen.setdefault(folded(word), word)
-        if meanings[twin] != meaning:
-            return twin, word
-    return None
+    pairs = [(seen.setdefault(folded(word), word), word) for word in meanings]
+    return [(twin, word) for twin, word in pairs if meanings[twin] != meanings[word]]

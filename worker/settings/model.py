@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
 
-from worker.domain.words import clash
+from worker.domain.words import clashes
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
 from worker.settings.polling import (
@@ -80,10 +80,9 @@ def _json_only(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_spelling_each(words: dict[str, MappedStatus]) -> dict[str, MappedStatus]:
-    twins = clash(words)
-    if twins is not None:
-        one, other = twins
-        raise ValueError(f"{one!r} and {other!r} are the same word to the worker, but mapped differently; keep one")
+    if twins := clashes(words):
+        pairs = "; ".join(f"{one!r} and {other!r}" for one, other in twins)
+        raise ValueError(f"{pairs} are the same word to the worker, but mapped differently; keep one")
     return words
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 
@@ -26,6 +27,8 @@ from worker.store.claims import claim_seen
 from worker.store.database import Database, DatabaseUnavailable
 from worker.store.due import due_refs
 from worker.telemetry.metrics import Metrics
+
+T = TypeVar("T")
 
 MANY = 4
 """More due polls than this are worth a thought about the list."""
@@ -62,11 +65,12 @@ class Tools:
 class _Known:
     """What this process knows of an account's list: who stands where, whom it does not show, when to look again.
 
-    `in_vain`: sweeps in a row that cost more requests than they saved.
+    `unseen` has with each since when its poll was due that found it missing: the next poll looks for it again, for what
+    a list does not show once it may show later. `in_vain`: sweeps in a row that cost more requests than they saved.
     """
 
     places: Places = field(default_factory=Places)
-    unseen: set[int] = field(default_factory=set)
+    unseen: dict[int, datetime | None] = field(default_factory=dict)
     not_before: float = 0.0
     in_vain: int = 0
 
@@ -101,9 +105,12 @@ class Sweeps:
     async def _sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         carrier, known, pause = account.carrier, self._known[account.name], _TROUBLED
         assert isinstance(carrier, Listing)
-        walk = Walk((), known.places)
+        walk, due = Walk((), known.places), dict[int, datetime | None]()
         try:
-            walk = await self._begin(account, carrier, known)
+            due = _by_place(carrier, await due_refs(self._tools.database, account.name, _MOST_DUE))
+            known.unseen = {place: since for place, since in known.unseen.items() if due.get(place) == since}
+            wanted = due.keys() - known.unseen.keys()
+            walk = Walk(wanted if len(wanted) > MANY else (), known.places)
             if await self._follow(walk, account, carrier, stopping):
                 known.in_vain = 0 if walk.pays else known.in_vain + 1
                 pause = min(_AGAIN_AFTER * 2**known.in_vain, _LONGEST)
@@ -111,15 +118,9 @@ class Sweeps:
             log.debug("sweep_ended_early", account=account.name, reason=type(error).__name__)
         finally:
             known.not_before = self._tools.clock() + pause
-            known.unseen |= walk.unseen
+            known.unseen |= {place: due[place] for place in walk.unseen}
         if walk.pages:
             log.info("list_swept", account=account.name, pages=walk.pages, due_seen=walk.found)
-
-    async def _begin(self, account: Account, carrier: Listing, known: _Known) -> Walk:
-        due = _places(carrier, await due_refs(self._tools.database, account.name, _MOST_DUE))
-        known.unseen &= due
-        wanted = due - known.unseen
-        return Walk(wanted if len(wanted) > MANY else (), known.places)
 
     async def _follow(self, walk: Walk, account: Account, carrier: Listing, stopping: Callable[[], bool]) -> bool:
         """Read page after page, until the walk has enough of it; False: one did not come."""
@@ -133,7 +134,7 @@ class Sweeps:
             for claimed in taken:
                 self._record(account, carrier, claimed, page)
             await tools.recorder.flush()
-            numbers, found = _places(carrier, page.sightings), sum(map(_is_due, taken))
+            numbers, found = _by_place(carrier, page.sightings), sum(map(_is_due, taken))
             if walk.saw(number, numbers, is_last=page.is_last, found=found) > 1 and not found:
                 await _stand_aside(stopping)  # another worker is at it, and has just asked for this page
                 break
@@ -196,8 +197,8 @@ async def _stand_aside(stopping: Callable[[], bool]) -> None:
         await asyncio.sleep(_GLANCE)
 
 
-def _places(carrier: Listing, refs: Iterable[str]) -> set[int]:
-    return {place for ref in refs if (place := carrier.place(ref)) is not None}
+def _by_place(carrier: Listing, by_ref: Mapping[str, T]) -> dict[int, T]:
+    return {place: each for ref, each in by_ref.items() if (place := carrier.place(ref)) is not None}
 
 
 def _is_due(claimed: Claimed) -> bool:

@@ -177,7 +177,7 @@ def _parts(document: Document) -> list[Any]:
 
 
 def _words_by_place(carrier_status: str) -> Sequence[str]:
-    parts = carrier_status.split(_JOINT)
+    parts = carrier_status.split(_JOINT) if carrier_status else []  # one empty word would be an unknown one
     return parts[:-1] if len(carrier_status) >= _MOST_SAID else parts
 
 
