@@ -94,16 +94,28 @@ async def test_a_database_restart_is_waited_out(
 async def test_a_file_that_is_not_whole_makes_a_worker_unready_and_is_said_in_one_line(
     start: Start, shop: Shop, tmp_path: Path
 ) -> None:
-    await shop.insert("R-1")
-    file = tmp_path / "returns.db"
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    worker = await start().ready()
+    await shop.insert("R-1", {**PAYLOAD, "description": "sim:stuck"})
+    await until(lambda: shop.is_in("R-1", "tracking"), 10, lambda: worker.log_text)
+    file, log = tmp_path / "returns.db", tmp_path / "returns.db-wal"
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'return_order'").fetchone()
         (size,) = connection.execute("PRAGMA page_size").fetchone()
-    with file.open("r+b") as stream:
-        stream.seek((page - 1) * size)
-        stream.write(b"x" * size)
-    worker = await start().ready()
+
+        async def spoilt() -> bool:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("BEGIN IMMEDIATE")  # so that the worker writes nothing meanwhile
+            if log.stat().st_size:
+                connection.execute("ROLLBACK")
+                return False
+            with file.open("r+b", buffering=0) as stream:
+                stream.seek((page - 1) * size)
+                stream.write(b"x" * size)
+            connection.execute("CREATE TABLE of_the_shop (id)")  # nobody goes on with what he has read before
+            connection.execute("COMMIT")
+            return True
+
+        await until(spoilt, 10)
     await until(lambda: worker.saw("database_refuses"), 10, lambda: worker.log_text)
     status, said = await worker.get("/readyz")
     assert (status, "refuses to be used" in said) == (503, True)
