@@ -270,7 +270,7 @@ class Advance:
             account = self._accounts[claimed.order.account]
             account.in_hand += 1
             self._delays(claimed.order.next_step).observe(claimed.delay)
-            if probe := account.probe is claimed.order.next_step:
+            if probe := account.probe is claimed.order.queue:
                 account.probe = None
             self._run(self._advance(Held(claimed, account, self._timing, asked_at, account.meter.take(), probe)))
 
