@@ -1,16 +1,18 @@
 """A backlog is worked off from where the last claim left it, and nothing that appears before that is lost."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tests.domain.cases import tracking
 from tests.steps.scripted import ScriptedCarrier, make_loop
 from tests.store.rows import LEASE
-from worker.domain.lifecycle import Step
+from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.outcomes import Tracked
 from worker.domain.returns import ReturnOrder
-from worker.steps.lanes import Backlogs, shuffled
+from worker.steps.lanes import Backlogs, cut, first_step, share, shuffled
 from worker.store.accounts import read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim
@@ -101,8 +103,16 @@ def test_a_lane_whose_turn_it_is_not_keeps_its_mark() -> None:
     assert backlogs.marks(1) == mark
 
 
-def _claimed(order_id: int) -> Claimed:
-    return Claimed(tracking(id=order_id), datetime.now(UTC), datetime.now(UTC))
+def test_a_withdrawal_moves_no_mark_of_the_polls() -> None:
+    """It became due a moment ago, behind all of them."""
+    backlogs, due = Backlogs(), {"default": {Step.CANCEL: 1, Step.TRACK: 9}}
+    withdrawn = _claimed(9, cancel_requested_at=datetime.now(UTC))
+    backlogs.took([Lane("default", Step.CANCEL, 1), Lane(*LANE, 1)], due, [withdrawn, _claimed(3)])
+    assert {lane: mark[1] for lane, mark in backlogs.marks(0).items()} == {LANE: 3}
+
+
+def _claimed(order_id: int, **changes: Any) -> Claimed:
+    return Claimed(tracking(id=order_id, **changes), datetime.now(UTC), datetime.now(UTC))
 
 
 async def test_what_appears_before_the_mark_is_done_before_the_loop_is_idle(database: Database, tmp_path: Path) -> None:
@@ -123,6 +133,19 @@ async def test_what_appears_before_the_mark_is_done_before_the_loop_is_idle(data
     writing.cancel()
     assert carrier.count("track") == 31
     assert ("track", "late") in carrier.calls
+
+
+def test_withdrawals_come_first_in_every_second_turn_and_nobody_is_left_out() -> None:
+    due = dict.fromkeys(QUEUES, 9)
+    served = [
+        lane.step
+        for number in range(100)
+        for lane in cut(share("default", due, free=4, ahead=2, first=first_step(number / 100)), 1)
+        if lane.quota
+    ]
+    assert Counter(served) == {Step.CANCEL: 50, Step.CREATE: 25, Step.LABEL: 15, Step.TRACK: 10}
+    lanes = share("default", due | {Step.LABEL: 0}, free=4, ahead=0, first=Step.LABEL)
+    assert [lane.step for lane in lanes] == [Step.LABEL, Step.CANCEL, Step.CREATE, Step.TRACK]
 
 
 def test_each_of_many_accounts_is_served_first_now_and_then() -> None:

@@ -1,7 +1,9 @@
 """What a sweep promises: few requests for many returns, none missed, none taken for gone, and creations before all."""
 
 import json
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from tests.carriers.pilot import PAYLOAD, document, listed, shipment
 from tests.carriers.wire import answered_by
@@ -18,12 +21,17 @@ from worker.carriers import open_carrier
 from worker.carriers.port import Carrier
 from worker.carriers.registry import AccountConfig
 from worker.configured import policy_of
+from worker.domain.decision import Hold
+from worker.domain.errors import ErrorCode
+from worker.domain.health import Circuit, Health
+from worker.domain.kin import Kin, Shared
 from worker.domain.pacing import Pace
 from worker.domain.tracking import TrackingStatus
 from worker.settings import AccountSettings, Settings
 from worker.steps.meter import Meter
 from worker.store.columns import read_moment
 from worker.store.database import Database
+from worker.store.holds import change_health, hold_account
 
 PAGE = 50
 
@@ -55,6 +63,9 @@ class ListedCarrier:
             more = page * PAGE < len(self.orders)
             return httpx.Response(200, json=listed(*shown, next_page=page + 1 if more else None, page=page))
         number = int(request.url.path.rpartition("/")[2])
+        if request.method == "DELETE":
+            self.orders = [order for order in self.orders if order["id"] != number]
+            return httpx.Response(204)
         found = [order for order in self.orders if order["id"] == number]
         return httpx.Response(200, json={"data": found[0]}) if found else httpx.Response(404, json={})
 
@@ -62,14 +73,16 @@ class ListedCarrier:
         return sum(self._kind(request) == kind for request in self.requests)
 
     def _kind(self, request: httpx.Request) -> str:
-        if request.method == "POST":
-            return "create"
+        if request.method in ("POST", "DELETE"):
+            return "create" if request.method == "POST" else "cancel"
         if request.url.host == "labels.test":
             return "label"
         return "list" if request.url.path.endswith("/orders") else "show"
 
 
-async def looped(database: Database, folder: Path, carrier: ListedCarrier, **options: Any) -> Loop:
+async def looped(
+    database: Database, folder: Path, carrier: ListedCarrier, *, names: Sequence[str] = ("default",), **options: Any
+) -> Loop:
     def open_with(meter: Meter) -> Carrier:
         return open_carrier(
             AccountConfig(carrier="returnpilot", key=lambda: "token", base_url="https://carrier.test/api/v1"),
@@ -78,7 +91,7 @@ async def looped(database: Database, folder: Path, carrier: ListedCarrier, **opt
             meter,
         )
 
-    return await make_loop(database, folder, {"default": open_with}, **options)
+    return await make_loop(database, folder, dict.fromkeys(names, open_with), **options)
 
 
 async def followed(loop: Loop, numbers: range, *, due: str = "due") -> None:
@@ -408,6 +421,8 @@ async def test_rows_that_are_held_asked_something_of_or_recorded_since_are_left_
 
     async def record_meanwhile() -> None:
         """Another worker asks for this one alone, a moment after the page was made, and hears of its arrival."""
+        if carrier.requests[-1].method == "DELETE":
+            return
         carrier.while_answering = None
         news = f"carrier_status = '3', updated_at = {now}"
         await loop.execute(f"UPDATE return_order SET {news} WHERE reference = '4'")
@@ -425,6 +440,184 @@ async def test_rows_that_are_held_asked_something_of_or_recorded_since_are_left_
     assert rows["5"]["carrier_status"] is None  # a withdrawal is not for a sweep to settle
 
 
+async def new(loop: Loop, count: int) -> None:
+    """So many returns that are to be created."""
+    await loop.insert(*(f"NEW-{number}" for number in range(count)))
+    await loop.execute(f"UPDATE return_order SET payload = '{json.dumps(PAYLOAD)}' WHERE state = 'pending'")
+
+
+async def withdrawn(loop: Loop, numbers: range) -> None:
+    """The shop asks for it, as it does by SQL: they are due from now on."""
+    refs = ", ".join(f"'{number}'" for number in numbers)
+    await loop.execute(f"UPDATE return_order SET cancel_requested_at = created_at WHERE carrier_ref IN ({refs})")
+
+
+async def turn_once(loop: Loop) -> None:
+    """A turn, until what it sent is answered and written; a sweep goes on."""
+    await loop.advance.turn()
+    await until(lambda: not any(account.in_hand for account in loop.accounts.values()), 5)
+    await loop.recorder.flush()
+
+
+async def let_requests_grow(loop: Loop, pace: Pace, requests: int) -> None:
+    """Time passes for the pace alone."""
+    seconds = requests * pace.interval.total_seconds()
+    if loop.database.dialect == "sqlite":
+        earlier = f"strftime('%Y-%m-%d %H:%M:%f', spent_until, '{-seconds:+.3f} seconds')"
+    else:
+        earlier = f"spent_until - interval '{seconds:.3f} seconds'"
+    await loop.execute(f"UPDATE carrier_account SET spent_until = {earlier} WHERE spent_until IS NOT NULL")
+
+
+async def test_withdrawals_go_out_beside_a_backlog_of_creations_and_of_polls(
+    database: Database, tmp_path: Path
+) -> None:
+    """20 of them at 50 requests a minute; the sweep that so many polls ask for would wait in vain."""
+    carrier, pace = ListedCarrier(range(1, 301)), Pace(50)
+    loop = await looped(database, tmp_path, carrier, pace=pace, chance=random.Random(18).random)
+    await followed(loop, range(1, 301))
+    await new(loop, 200)
+    await withdrawn(loop, range(271, 291))
+    await loop.execute(  # the label of some is sought first
+        "UPDATE return_order SET next_step = 'label', label_due_at = track_due_at, label_sought_since = track_due_at"
+        " WHERE carrier_ref IN ('271', '272', '273')"
+    )
+    for _ in range(60):
+        await turn_once(loop)
+        if carrier.count("cancel") == 20:
+            break
+        await let_requests_grow(loop, pace, 1)
+    assert carrier.count("cancel") == 20, [carrier.count(kind) for kind in ("cancel", "create", "show", "list")]
+    assert len(carrier.requests) <= 60
+    assert carrier.count("create") > 0  # in one turn of four they come first
+    assert carrier.count("list") == 0
+    states = {row["carrier_ref"]: row["state"] for row in await loop.rows("carrier_ref, state")}
+    assert {states[f"{number}"] for number in range(271, 291)} == {"cancelled"}
+    await loop.advance.drain()
+
+
+async def test_a_withdrawal_may_find_out_whether_a_carrier_is_well_again(database: Database, tmp_path: Path) -> None:
+    carrier = ListedCarrier(range(1, 11))
+    loop = await looped(database, tmp_path, carrier)
+    await followed(loop, range(1, 3))
+    await withdrawn(loop, range(1, 3))
+
+    def half_open(health: Health, now: datetime) -> Health:
+        return replace(health, account=Circuit(5, now - timedelta(seconds=1)))
+
+    await change_health(database, "default", half_open)
+    await loop.turn()
+    assert carrier.count("cancel") == 1
+    await loop.turn()
+    assert carrier.count("cancel") == 2
+
+
+async def test_a_withdrawal_does_not_wait_for_another_workers_sweep(database: Database, tmp_path: Path) -> None:
+    carrier = ListedCarrier(range(1, 501))
+    loop = await looped(database, tmp_path, carrier)
+    await followed(loop, range(1, 501))
+    later = "datetime('now', '+1 hour')" if database.dialect == "sqlite" else "now() + interval '1 hour'"
+
+    async def be_faster() -> None:
+        """Another worker has this page a moment before us."""
+        carrier.while_answering = None
+        await loop.execute(f"UPDATE return_order SET due_at = {later}, track_due_at = {later} WHERE id > 400")
+
+    carrier.while_answering = be_faster
+    await turn_once(loop)
+    await until(lambda: carrier.count("list") == 1, 5)
+    await withdrawn(loop, range(1, 3))
+    await turn_once(loop)
+    assert (carrier.count("cancel"), loop.accounts["default"].sweeping) == (2, True)
+    await loop.advance.drain()
+
+
+async def test_polls_take_their_turns_one_by_one_where_creations_leave_no_request_for_a_page(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier, pace = ListedCarrier(range(1, 101)), Pace(50)
+    loop = await looped(database, tmp_path, carrier, pace=pace, max_in_flight=8, chance=lambda: 0.05)
+    await followed(loop, range(1, 101))
+    await new(loop, 20)
+    await turn_once(loop)
+    await until(lambda: not loop.accounts["default"].sweeping, 1)
+    assert (carrier.count("create"), carrier.count("show")) == (pace.burst, 0)
+    await let_requests_grow(loop, pace, 3)
+    await turn_once(loop)  # by that chance polls come first
+    assert carrier.count("show") >= 3
+    assert carrier.count("list") == 0
+    await loop.advance.drain()
+
+
+async def test_a_sweep_gives_up_at_once_where_creations_wait_and_tells_of_no_page(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier, pace = ListedCarrier(range(1, 101)), Pace(50)
+    loop = await looped(database, tmp_path, carrier, pace=pace, max_in_flight=8)
+    await followed(loop, range(1, 101))
+    await new(loop, 20)
+    account = loop.accounts["default"]
+    with capture_logs() as logs:
+        await turn_once(loop)
+        await until(lambda: not account.sweeping, 1)
+        assert (carrier.count("create"), len(carrier.requests)) == (pace.burst, pace.burst)
+        for _ in range(3):
+            await turn_once(loop)
+            assert not account.sweeping  # none is begun while they wait
+        assert "list_swept" not in {entry["event"] for entry in logs}
+        await loop.execute("DELETE FROM return_order WHERE state = 'pending'")
+        await let_requests_grow(loop, pace, pace.burst)
+        loop.now[0] += 6.0  # and it is thought of again soon
+        await turn_once(loop)
+        await loop.advance.turn()
+        await until(lambda: any(entry["event"] == "list_swept" for entry in logs), 5)
+    (swept,) = [entry for entry in logs if entry["event"] == "list_swept"]
+    assert (swept["pages"], swept["due_seen"]) == (carrier.count("list"), len(await polled(loop)))
+    await loop.advance.drain()
+
+
+async def test_a_sweep_ends_when_creations_begin_to_wait_and_tells_what_it_read(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier, pace = ListedCarrier(range(1, 1001)), Pace(50)
+    loop = await looped(database, tmp_path, carrier, pace=pace)
+    await followed(loop, range(1, 1001))
+    account = loop.accounts["default"]
+    with capture_logs() as logs:
+        await loop.advance.turn()
+        await until(lambda: carrier.count("list") == pace.burst - 2, 5)
+        await new(loop, 10)
+        await turn_once(loop)
+        await until(lambda: not account.sweeping, 1)
+    (swept,) = [entry for entry in logs if entry["event"] == "list_swept"]
+    assert (swept["pages"], swept["due_seen"]) == (pace.burst - 2, (pace.burst - 2) * PAGE)
+    await loop.advance.drain()
+
+
+async def test_a_sweep_gives_way_to_creations_of_every_account_with_its_key(database: Database, tmp_path: Path) -> None:
+    carrier, pace = ListedCarrier(range(1, 101)), Pace(50)
+    loop = await looped(database, tmp_path, carrier, pace=pace, names=("default", "other"))
+    for account in loop.accounts.values():
+        account.beside = lambda: Kin(("default", "other"), ("default", "other"))
+        account.meter._shared = lambda: Shared("default", pace)
+    await followed(loop, range(1, 101))
+    await new(loop, 20)
+    await loop.execute("UPDATE return_order SET account = 'other' WHERE state = 'pending'")
+    for _ in range(3):
+        await turn_once(loop)
+    await until(lambda: not loop.accounts["default"].sweeping, 1)
+    pages = carrier.count("list")
+    hold = Hold(datetime.now(UTC) + timedelta(hours=1), ErrorCode.CARRIER_BUSY, "wait")
+    await hold_account(database, "other", hold, None)  # what is held takes no requests from anybody
+    loop.now[0] += 6.0
+    for _ in range(2):
+        await let_requests_grow(loop, pace, pace.burst)
+        await turn_once(loop)
+    await let_requests_grow(loop, pace, pace.burst)
+    await until(lambda: carrier.count("list") > pages, 5)
+    await loop.advance.drain()
+
+
 async def test_a_sweep_leaves_requests_for_creations(database: Database, tmp_path: Path) -> None:
     numbers = range(1, 1001)
     carrier, pace = ListedCarrier(numbers), Pace(50)
@@ -432,8 +625,7 @@ async def test_a_sweep_leaves_requests_for_creations(database: Database, tmp_pat
     await followed(loop, numbers)
     await loop.advance.turn()
     await until(lambda: len(carrier.requests) == pace.burst - 2, 5)
-    await loop.insert("NEW-1", "NEW-2")
-    await loop.execute(f"UPDATE return_order SET payload = '{json.dumps(PAYLOAD)}' WHERE state = 'pending'")
+    await new(loop, 2)
     await loop.advance.turn()
     await until(lambda: carrier.count("create") == 2, 5)
     assert carrier.count("list") <= pace.burst - 1  # what has grown back since

@@ -267,6 +267,11 @@ class Row:
     at_carrier: bool = False
     held_until: datetime | None = None
 
+    @property
+    def queue(self) -> Step:
+        """Where it waits: what the carrier has and the shop withdraws goes before everything else."""
+        return Step.CANCEL if self.cancel and self.step is not Step.CREATE else self.step
+
     def may_be_claimed(self, now: datetime) -> bool:
         """Due, and held by nobody whose lease lasts."""
         return self._is_due(now) and (self.held_until is None or self.held_until < now)

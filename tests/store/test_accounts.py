@@ -11,7 +11,7 @@ from tests.store.rows import OVER, insert, insert_tracked, now, take
 from tests.store.shop import Shop
 from worker.domain.decision import Hold
 from worker.domain.errors import ErrorCode
-from worker.domain.lifecycle import Step
+from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Pace
 from worker.store import holds
 from worker.store.accounts import read_agendas, register_accounts, take_tokens
@@ -22,16 +22,20 @@ from worker.store.holds import hold_account, read_holds, release_account
 BUSY = ErrorCode.CARRIER_BUSY
 
 
-async def test_an_agenda_counts_what_is_due_by_step(database: Database, shop: Shop) -> None:
+async def test_an_agenda_counts_what_is_due_by_queue(database: Database, shop: Shop) -> None:
     for number in range(3):
         await insert(shop, f"C-{number}")
         await insert(shop, f"O-{number}", "other")
     await insert_tracked(shop, "T-1")
     await insert_tracked(shop, "L-1", next_step="label", due=500)
+    for reference, step in (("W-1", "track"), ("W-2", "label")):
+        await insert_tracked(shop, reference, next_step=step, due=500)
+    await insert(shop, "W-3")  # not sent yet: the carrier need not be told
+    await shop.run(f"UPDATE return_order SET cancel_requested_at = {shop.moment()} WHERE reference LIKE 'W-%'")
     agendas = await read_agendas(database, ["default", "empty"], 10)
     assert agendas.keys() == {"default", "empty"}
-    assert agendas["default"].due == {Step.CREATE: 3, Step.LABEL: 0, Step.TRACK: 1}
-    assert agendas["empty"].due == dict.fromkeys((Step.CREATE, Step.LABEL, Step.TRACK), 0)
+    assert agendas["default"].due == {Step.CANCEL: 2, Step.CREATE: 4, Step.LABEL: 0, Step.TRACK: 1}
+    assert agendas["empty"].due == dict.fromkeys(QUEUES, 0)
     assert agendas["empty"].next_due_at is None
     assert abs(agendas["default"].now - datetime.now(UTC)) < timedelta(seconds=5)
 
@@ -45,7 +49,7 @@ async def test_an_agendas_counts_stop_where_asked(database: Database, shop: Shop
         await insert(shop, f"C-{number}")
         await insert_tracked(shop, f"T-{number}")
     agenda = (await read_agendas(database, ["default"], 4))["default"]
-    assert agenda.due == {Step.CREATE: 4, Step.LABEL: 0, Step.TRACK: 4}
+    assert agenda.due == {Step.CANCEL: 0, Step.CREATE: 4, Step.LABEL: 0, Step.TRACK: 4}
 
 
 async def test_an_agenda_leaves_out_what_is_held(database: Database, shop: Shop) -> None:

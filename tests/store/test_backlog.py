@@ -109,7 +109,9 @@ async def big(big_url: str) -> AsyncIterator[Database]:
 
 
 def lanes(quota: int) -> list[Lane]:
-    return [Lane(account, step, quota) for account in ("busy", "quiet") for step in (Step.CREATE, Step.TRACK)]
+    return [
+        Lane(account, step, quota) for account in ("busy", "quiet") for step in (Step.CANCEL, Step.CREATE, Step.TRACK)
+    ]
 
 
 async def test_a_backlog_of_one_account_does_not_starve_another(big: Database) -> None:
@@ -121,7 +123,7 @@ async def test_a_backlog_of_one_account_does_not_starve_another(big: Database) -
         ("quiet", Step.TRACK): 3,
     }
     agendas = await read_agendas(big, ["busy", "quiet"], 9)
-    assert agendas["busy"].due == {Step.CREATE: 9, Step.LABEL: 0, Step.TRACK: 0}
+    assert agendas["busy"].due == {Step.CANCEL: 0, Step.CREATE: 9, Step.LABEL: 0, Step.TRACK: 0}
     assert sum(agendas["quiet"].due.values()) == 0
     await hand_back(big, taken)
 
@@ -143,11 +145,13 @@ async def test_claims_and_agendas_walk_the_index_of_due_rows(big: Database, big_
         assert plans
         for plan in plans:
             assert "return_order_due" in plan
+            assert "return_order_withdrawn" in plan
             _reads_no_table(plan)
             _sorts_nothing(plan)
     plans = await plans_of(big, big_url, lambda: read_agendas(big, ["busy", "quiet", "unknown"], 50))
     for plan in plans:
         assert plan.count("return_order_due") >= 2
+        assert "return_order_withdrawn" in plan
         _reads_no_table(plan)
         _sorts_nothing(plan)
 

@@ -150,10 +150,15 @@ async def test_a_lane_named_twice_gives_no_row_twice(database: Database, shop: S
 
 async def test_a_withdrawal_of_a_tracked_return_comes_in_its_own_lane(database: Database, shop: Shop) -> None:
     order_id = await insert_tracked(shop, "R-1", state="needs_attention", due=None)
-    await shop.run(f"UPDATE return_order SET cancel_requested_at = {shop.moment()} WHERE id = {order_id}")
-    order = await take_one(database, Step.TRACK)
+    await insert_tracked(shop, "R-2", due=-500)
+    await insert(shop, "R-3")
+    await shop.run(f"UPDATE return_order SET cancel_requested_at = {shop.moment()} WHERE reference <> 'R-2'")
+    order = await take_one(database, Step.CANCEL)
+    assert (order.id, order.queue, order.next_step) == (order_id, Step.CANCEL, Step.TRACK)
     assert order.cancel_requested_at is not None
     assert order.shop_changes == 1
+    assert (await take_one(database, Step.TRACK)).reference == "R-2"
+    assert (await take_one(database)).queue is Step.CREATE  # nothing is to be told of it
 
 
 async def test_concurrent_claimers_never_get_the_same_row(url: str, opened: Open, shop: Shop) -> None:

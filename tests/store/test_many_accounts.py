@@ -4,7 +4,7 @@ import pytest
 
 from tests.store.rows import LEASE
 from tests.store.shop import Shop
-from worker.domain.lifecycle import SCHEDULED_STEPS, Step
+from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import read_agendas, register_accounts
 from worker.store.claims import Lane, claim
@@ -29,7 +29,7 @@ async def filled(database: Database, shop: Shop) -> Database:
 async def test_a_thousand_accounts_with_work_are_served_by_one_claim(filled: Database) -> None:
     agendas = await read_agendas(filled, NAMES, 11)
     assert {agenda.due[Step.CREATE] for agenda in agendas.values()} == {3}
-    lanes = [Lane(name, step, 1 + index % 2) for index, name in enumerate(NAMES) for step in SCHEDULED_STEPS]
+    lanes = [Lane(name, step, 1 + index % 2) for index, name in enumerate(NAMES) for step in QUEUES]
     taken = await claim(filled, lanes, "worker-1", LEASE)
     count = dict.fromkeys(NAMES, 0)
     for each in taken:

@@ -17,7 +17,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule, run_s
 from tests.store import model
 from tests.store.model import Carrier, Fate, Fortune, Held, Luck, Row, Sent
 from tests.store.shop import Refused, Shop
-from worker.domain.lifecycle import SCHEDULED_STEPS, State
+from worker.domain.lifecycle import QUEUES, State
 from worker.store.claims import Lane, claim, hand_back, start_creation
 from worker.store.database import Database
 from worker.store.records import record
@@ -70,12 +70,12 @@ class Play:
 
     async def claim(self, worker: int, quota: int) -> list[Held]:
         """As many as there are places in each lane, and all where there are places enough."""
-        lanes = [Lane(account, step, quota) for account in self.accounts for step in SCHEDULED_STEPS]
+        lanes = [Lane(account, step, quota) for account in self.accounts for step in QUEUES]
         due = self.due()
         claimed = await claim(self.database, lanes, f"worker-{worker}", model.LEASE)
         taken = [Held(worker, each.order) for each in claimed]
-        got = Counter((held.order.account, held.order.next_step) for held in taken)
-        assert got == {lane: min(quota, n) for lane, n in Counter((row.account, row.step) for row in due).items()}
+        got = Counter((held.order.account, held.order.queue) for held in taken)
+        assert got == {lane: min(quota, n) for lane, n in Counter((row.account, row.queue) for row in due).items()}
         assert {held.order.id for held in taken} <= {row.id for row in due}
         for held in taken:
             assert held.order.lease_token == self.rows[held.order.id].claim(self.now())

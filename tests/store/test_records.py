@@ -234,7 +234,7 @@ async def test_a_withdrawal_made_while_held_leaves_the_row_due_now(database: Dat
     row = await shop.order(order_id)
     assert (row["carrier_status"], row["lease_owner"]) == ("Onderweg", None)
     assert abs(await shop.seconds("due_at", order_id)) < 5
-    assert (await take_one(database, Step.TRACK)).cancel_requested_at is not None
+    assert (await take_one(database, Step.CANCEL)).cancel_requested_at is not None
 
 
 async def test_a_request_on_a_row_that_ends_meanwhile_is_still_looked_at(database: Database, shop: Shop) -> None:
@@ -262,7 +262,7 @@ async def test_one_request_is_forgotten_without_the_other(database: Database, sh
     await shop.run(
         "UPDATE return_order SET retry_requested_at = CURRENT_TIMESTAMP, cancel_requested_at = CURRENT_TIMESTAMP"
     )
-    order = await take_one(database, Step.TRACK)
+    order = await take_one(database, Step.CANCEL)
     decision = polled(order, retry_requested_at=None)
     await record(database, [(order, decision)])
     row = await shop.order(order_id)

@@ -43,7 +43,7 @@ _SICK = frozenset(
         *(FailureKind.UNINTELLIGIBLE, FailureKind.OUTCOME_UNKNOWN),
     }
 )
-_PROBES = (Step.TRACK, Step.LABEL, Step.CREATE)  # which step is tried first
+_PROBES = (Step.TRACK, Step.LABEL, Step.CANCEL, Step.CREATE)  # which step is tried first
 _ANOTHER = 4  # each so-many-th probe is tried the other way round, lest one broken part of a carrier stop the others
 _SILENT = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})  # they hold the account by themselves
 

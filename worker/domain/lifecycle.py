@@ -52,6 +52,9 @@ class Step(StrEnum):
 SCHEDULED_STEPS = (Step.CREATE, Step.LABEL, Step.TRACK)
 """The values of `ReturnOrder.next_step`, most urgent first; `cancel` follows from a request, not from a clock."""
 
+QUEUES = (Step.CANCEL, *SCHEDULED_STEPS)
+"""The values of `ReturnOrder.queue`, most urgent first."""
+
 LIVE_STATES = (State.PENDING, State.TRACKING, State.NEEDS_ATTENTION)
 """States that still ask for work, ours or a person's."""
 

@@ -85,6 +85,12 @@ class ReturnOrder(NamedTuple):
         return self.doubtful_since is not None
 
     @property
+    def queue(self) -> Step:
+        """Where it waits for a worker: a withdrawal of what was sent in one of its own, all else by its next step."""
+        withdrawn = self.cancel_requested_at is not None and self.next_step is not Step.CREATE
+        return Step.CANCEL if withdrawn else self.next_step
+
+    @property
     def in_doubt(self) -> bool:
         """Whether a creation of it may have happened that nobody has an answer of."""
         begun = self.create_started_at is not None or self.error_code in IN_DOUBT

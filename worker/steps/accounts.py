@@ -41,7 +41,8 @@ class Account:
     """An account and what this process holds of it; `timeout` is one request's, in seconds.
 
     `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
-    `sweeping`: its due polls are being answered by the carrier's list. `address` is where its requests go; `stopped`:
+    `sweeping`: its due polls are being answered by the carrier's list. `creations_wait`: in the last turn there were
+    fewer requests than places for what is to be created. `address` is where its requests go; `stopped`:
     no creation is sent there. `careful`: its creations in flight are counted; `held_back`: more of them are due;
     `slowdowns`: how often a failure here had them counted from one on.
     `health` is what was last known of it; `probe` says which step's next row shall find out whether a carrier that
@@ -61,6 +62,7 @@ class Account:
     in_hand: int = 0
     paused: bool = False
     sweeping: bool = False
+    creations_wait: bool = False
     address: str = ""
     stopped: bool = False
     careful: bool = False

@@ -24,12 +24,13 @@ from worker.steps.accounts import Account
 from worker.steps.circuits import Circuits
 from worker.steps.clock import ClockWatch
 from worker.steps.housekeeping import notice_restore
-from worker.steps.lanes import Backlogs, cut, first_step, share, shuffled
+from worker.steps.lanes import Backlogs, shuffled
 from worker.steps.leases import Held, Timing
 from worker.steps.meter import Allowance
 from worker.steps.outages import say_away, say_back
 from worker.steps.perform import perform
 from worker.steps.recorder import Recorder
+from worker.steps.shares import Share, share_of
 from worker.steps.sweep import MANY, Sweeps, Tools
 from worker.steps.waiting import wait_for
 from worker.store.accounts import Agenda, read_agendas
@@ -71,7 +72,8 @@ class Advance:
         self._accounts, self._metrics, self._owner = accounts, metrics, owner
         self._timing, self._clock, self._watch, self._chance = timing, clock, watch, chance
         self._circuits = Circuits(database, metrics, timing.lease)
-        self._sweeps = Sweeps(Tools(database, recorder, metrics, owner, timing.lease, clock, watch, chance))
+        tools = Tools(database, recorder, metrics, owner, timing.lease, clock, watch, chance)
+        self._sweeps = Sweeps(tools, accounts)
         self._delays, self._in_flight = cache(metrics.schedule_delay.labels), cache(metrics.in_flight.labels)
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._stopping = asyncio.Event(), asyncio.Event()
@@ -176,10 +178,11 @@ class Advance:
                 continue
             due, probe = self._circuits.admit(account, agenda)
             self._found = self._found or any(due.values())
-            shares, next_at = await self._shares(account, replace(agenda, due=due), probe)
-            lanes += shares
-            if next_at is not None:
-                pause = min(pause, max((next_at - agenda.now).total_seconds(), _COMPANY))
+            share = await self._share(account, replace(agenda, due=due), probe)
+            lanes += share.lanes
+            self._backlog = self._backlog or share.left_behind
+            if share.next_at is not None:
+                pause = min(pause, max((share.next_at - agenda.now).total_seconds(), _COMPANY))
         self._note_turn()
         asked_at = self._clock()
         # What failed since the agenda was read is not in it.
@@ -241,26 +244,13 @@ class Advance:
         await asyncio.wait(tasks, timeout=self._timing.tick, return_when=asyncio.FIRST_COMPLETED)
         self._note_turn()
 
-    async def _shares(self, account: Account, agenda: Agenda, probe: Step | None) -> tuple[list[Lane], datetime | None]:
-        """How much of each step to take, and when to look again; a `probe` is asked for before it is taken."""
+    async def _share(self, account: Account, agenda: Agenda, probe: Step | None) -> Share:
+        """How much of each queue to take, once it is known whether a sweep answers the polls."""
+        account.creations_wait = account.creations_wait and agenda.due.get(Step.CREATE, 0) > 0
         if probe is None and self._sweeps.wanted(account, agenda):
             account.sweeping = True
             self._run(self._sweep(account))
-        due = {**agenda.due, Step.TRACK: 0} if account.sweeping else agenda.due
-        free, ahead = account.free, account.room - account.free
-        lanes = share(account.name, due, free=free, ahead=ahead, first=first_step(self._chance()))
-        wanted = sum(lane.quota for lane in lanes)
-        if sum(due.values()) > wanted:
-            self._backlog = True
-        if not wanted:
-            return lanes, agenda.next_due_at
-        allowed, next_at = await account.meter.prepare(wanted)
-        lanes = cut(lanes, allowed)
-        if any(lane.step is probe and lane.quota for lane in lanes):
-            assert probe is not None
-            if not await self._circuits.take_probe(account, probe):
-                lanes = [lane for lane in lanes if lane.step is not probe]
-        return lanes, next_at if allowed < wanted else agenda.next_due_at
+        return await share_of(account, agenda, probe, self._circuits, self._chance())
 
     async def _sweep(self, account: Account) -> None:
         try:
@@ -275,7 +265,7 @@ class Advance:
             self._watch.note(claimed.claimed_at, asked_at)
             account.in_hand += 1
             self._delays(claimed.order.next_step).observe(claimed.delay)
-            if probe := account.probe is claimed.order.next_step:
+            if probe := account.probe is claimed.order.queue:
                 account.probe = None
             self._run(self._advance(Held(claimed, account, self._timing, asked_at, account.meter.take(), probe)))
 

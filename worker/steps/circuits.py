@@ -87,7 +87,7 @@ class Circuits:
         """
         breaker, before = account.policy.breaker, account.health
         if probe and is_well(order, outcome) is None:
-            account.untried = order.next_step
+            account.untried = order.queue
         if not probe and after(before, order, outcome, breaker, now, probe=False, sent_at=sent_at) == before:
             return False
 

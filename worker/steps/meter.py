@@ -110,7 +110,8 @@ class Meter:
         self._check_time(allowance, 0.0)
         if not self.limited or not counted or self._spend(allowance):
             return
-        await self._wait(allowance)
+        while wait := await self._draw_one(allowance):
+            await self._pass(wait)
         self._check_time(allowance, 0.0)
 
     def check(self) -> None:
@@ -119,9 +120,15 @@ class Meter:
 
     async def reserve(self, allowance: Allowance) -> None:
         """Wait for a token and put it into `allowance`; raises as `permit` does."""
-        if self.limited:
-            await self._wait(allowance)
+        while wait := await self.try_to_reserve(allowance):
+            await self._pass(wait)
+
+    async def try_to_reserve(self, allowance: Allowance) -> float:
+        """Put a token into `allowance`, if there is one; else in how many seconds to try again. Raises as `permit`."""
+        wait = await self._draw_one(allowance)
+        if not wait and self.limited:
             allowance.token_until = self._clock() + TOKEN_LIFE.total_seconds()
+        return wait
 
     def slow_down(self, remaining: int) -> None:
         """The carrier says that so few requests are left: tokens in hand are void, and the next ones come slower."""
@@ -129,17 +136,21 @@ class Meter:
             self._remaining = remaining
             self._tokens.clear()
 
-    async def _wait(self, allowance: Allowance) -> None:
-        """Draw one token, when there is one."""
-        while (shared := self._shared()).pace is not None:
-            grant = await self._draw(shared.account, shared.pace, 1, allowance.leave)
-            if grant.tokens:
-                return
-            seconds = grant.wait.total_seconds()
-            self._check_time(allowance, seconds)
-            await wait_for(self._stopping, seconds + _ROUNDING)
-            if self._stopping.is_set():
-                raise Stopping
+    async def _draw_one(self, allowance: Allowance) -> float:
+        """Draw one token, and return 0; or in how many seconds there may be one."""
+        shared = self._shared()
+        if shared.pace is None:
+            return 0.0
+        grant = await self._draw(shared.account, shared.pace, 1, allowance.leave)
+        if grant.tokens:
+            return 0.0
+        self._check_time(allowance, grant.wait.total_seconds())
+        return grant.wait.total_seconds() + _ROUNDING
+
+    async def _pass(self, seconds: float) -> None:
+        await wait_for(self._stopping, seconds)
+        if self._stopping.is_set():
+            raise Stopping
 
     def _check_time(self, allowance: Allowance, wait: float) -> None:
         if allowance.begin_until is not None and self._clock() + wait > allowance.begin_until:

@@ -1,6 +1,7 @@
 """Follows many returns of an account by the carrier's list: one request for a page of them instead of one for each."""
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -39,7 +40,7 @@ _LEAVE = 2  # requests that are always left for creations
 _AGAIN_AFTER = 5.0  # seconds; what has become due since may be worth another one
 _TROUBLED = 60.0  # seconds after a page that did not come
 _LONGEST = 600.0  # seconds after many sweeps in a row that cost more than they saved
-_ASIDE, _GLANCE = 30.0, 0.1  # seconds that another worker's sweep is left alone; between looks whether the process ends
+_ASIDE, _GLANCE = 30.0, 0.1  # seconds that another worker's sweep is left alone; between looks whether to go on waiting
 
 log = structlog.get_logger()
 
@@ -75,6 +76,10 @@ class _Known:
     in_vain: int = 0
 
 
+class _GivesWay(Exception):
+    """Creations need the requests, or the process is to end; it says nothing of whether the walk pays."""
+
+
 class Sweeps:
     """The sweeps of this process, one at a time for each account.
 
@@ -83,17 +88,18 @@ class Sweeps:
     left as it is, for pages shift while they are read: it is asked for alone, and not looked for again while it is due.
     """
 
-    def __init__(self, tools: Tools) -> None:
-        """No sweep is under way."""
-        self._tools = tools
+    def __init__(self, tools: Tools, accounts: Mapping[str, Account]) -> None:
+        """No sweep is under way; `accounts` are all of them by name."""
+        self._tools, self._accounts = tools, accounts
         self._known: dict[str, _Known] = defaultdict(_Known)
 
     def wanted(self, account: Account, agenda: Agenda) -> bool:
-        """Whether so many polls are due that the list is worth a thought."""
+        """Whether so many polls are due that the list is worth a thought, and no creation waits for a request."""
         return (
             agenda.due.get(Step.TRACK, 0) > MANY
             and isinstance(account.carrier, Listing)
             and not account.sweeping
+            and not self._is_crowded(account)
             and self._tools.clock() >= self._known[account.name].not_before
         )
 
@@ -114,6 +120,8 @@ class Sweeps:
             if await self._follow(walk, account, carrier, stopping):
                 known.in_vain = 0 if walk.pays else known.in_vain + 1
                 pause = min(_AGAIN_AFTER * 2**known.in_vain, _LONGEST)
+        except _GivesWay:
+            pause = _AGAIN_AFTER
         except (NoTimeLeft, DatabaseUnavailable) as error:
             log.debug("sweep_ended_early", account=account.name, reason=type(error).__name__)
         finally:
@@ -127,7 +135,7 @@ class Sweeps:
         tools = self._tools
         while not (stopping() or account.paused) and (number := walk.next_page()) is not None:
             asked_at = await database_now(tools.database)
-            page = await self._ask(account, carrier, number)
+            page = await self._ask(account, carrier, number, await self._reserve(account, stopping))
             if page is None:
                 return False
             taken = await self._take(account, page, asked_at)
@@ -136,15 +144,29 @@ class Sweeps:
             await tools.recorder.flush()
             numbers, found = _by_place(carrier, page.sightings), sum(map(_is_due, taken))
             if walk.saw(number, numbers, is_last=page.is_last, found=found) > 1 and not found:
-                await _stand_aside(stopping)  # another worker is at it, and has just asked for this page
+                await _interrupted(_ASIDE, stopping)  # another worker is at it, and has just asked for this page
                 break
         return True
 
-    async def _ask(self, account: Account, carrier: Listing, number: int) -> Page | None:
+    async def _reserve(self, account: Account, stopping: Callable[[], bool]) -> Allowance:
+        """A request for the next page, before it takes a place, which a creation might need; raises `_GivesWay`.
+
+        Creations take each request as it comes: while they wait for one, waiting beside them is in vain.
+        """
+        allowance = Allowance(begin_until=self._tools.clock() + _PATIENCE, leave=_LEAVE)
+        while wait := await account.meter.try_to_reserve(allowance):
+            if await _interrupted(wait, lambda: stopping() or self._is_crowded(account)):
+                raise _GivesWay
+        return allowance
+
+    def _is_crowded(self, account: Account) -> bool:
+        """Whether creations wait for a request, of any account that draws from the same ones and is not held."""
+        beside = (self._accounts[name] for name in account.kin.same_key)
+        return any(each.creations_wait and not each.paused for each in beside)
+
+    async def _ask(self, account: Account, carrier: Listing, number: int, allowance: Allowance) -> Page | None:
         """A page, or None when the carrier does not give one: then each return finds out by itself what is wrong."""
         tools, key = self._tools, account.key_fingerprint()
-        allowance = Allowance(begin_until=tools.clock() + _PATIENCE, leave=_LEAVE)
-        await account.meter.reserve(allowance)  # before it takes a place, which a creation might need
         account.in_hand += 1
         try:
             async with account.places:
@@ -190,11 +212,13 @@ def _read(carrier: Listing, order: ReturnOrder, page: Page) -> Outcome:
         return Failed(error.kind, error.message, error.retry_after, error.raw)
 
 
-async def _stand_aside(stopping: Callable[[], bool]) -> None:
-    for _ in range(round(_ASIDE / _GLANCE)):
-        if stopping():
-            return
-        await asyncio.sleep(_GLANCE)
+async def _interrupted(seconds: float, by: Callable[[], bool]) -> bool:
+    """Let so much time pass, unless something interrupts; whether it did."""
+    for _ in range(math.ceil(seconds / _GLANCE)):
+        if by():
+            return True
+        await asyncio.sleep(min(_GLANCE, seconds))
+    return by()
 
 
 def _by_place(carrier: Listing, by_ref: Mapping[str, T]) -> dict[int, T]:

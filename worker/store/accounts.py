@@ -11,18 +11,18 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.health import Health
-from worker.domain.lifecycle import SCHEDULED_STEPS, Step
+from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Grant, Pace
 from worker.store.columns import moment_if_any, read_moment, sqlite_text
 from worker.store.database import POSTGRESQL, SQLITE, Database
 from worker.store.holds import HEALTH, REGISTER, hold_lasts, lock_account, read_health
-from worker.store.leases import is_free
 from worker.store.marks import NO_MARKS, Marks, after
+from worker.store.queues import QUEUED, WITHDRAWN, waiting
 
 
 @dataclass(frozen=True, slots=True)
 class Agenda:
-    """What one account asks for: rows due now by step (at most the number asked about), and when the next ones are."""
+    """What one account asks for: rows due now by queue (at most the number asked about), and when the next ones are."""
 
     due: Mapping[Step, int]
     next_due_at: datetime | None
@@ -42,18 +42,14 @@ _LANES = {
     " FROM json_each(:lanes)) AS lane",
 }
 
-_AFTER_MARK = {POSTGRESQL: "AND (r.due_at, r.id) > (lane.after_due, lane.after_id)", SQLITE: ""}
-
 # The counted rows need no order; without one PostgreSQL would read the whole table to find that few are due.
 _AGENDA = {
     dialect: text(f"""
 SELECT lane.account, lane.step, a.held_until, a.hold_code, a.refused_key, a.create_hold_message, {HEALTH},
        a.sending_stopped_address, {now} AS now,
-       (SELECT count(*) FROM (
-          SELECT 1 FROM return_order r
-           WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {now} {_AFTER_MARK[dialect]}
-             AND {is_free(dialect, "r")}
-           ORDER BY r.due_at, r.id LIMIT :most) AS due) AS due,
+       CASE lane.step
+         WHEN 'cancel' THEN (SELECT count(*) FROM ({waiting(dialect, WITHDRAWN, ":most", "1")}) AS due)
+         ELSE (SELECT count(*) FROM ({waiting(dialect, QUEUED, ":most", "1")}) AS due) END AS due,
        (SELECT min(r.due_at) FROM return_order r
          WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at > {now}) AS next_due_at
   FROM {_LANES[dialect]} LEFT JOIN carrier_account a ON a.name = lane.account""")
@@ -65,9 +61,7 @@ async def read_agendas(
     database: Database, accounts: Iterable[str], most: int, marks: Marks = NO_MARKS
 ) -> dict[str, Agenda]:
     """What each account asks for now; counts stop at `most`, and on PostgreSQL begin after the marks."""
-    lanes = [
-        {"account": name, "step": step} | after(marks, name, step) for name in accounts for step in SCHEDULED_STEPS
-    ]
+    lanes = [{"account": name, "step": step} | after(marks, name, step) for name in accounts for step in QUEUES]
     async with database.reading() as connection:
         parameters = {"lanes": json.dumps(lanes), "most": most}
         rows = (await connection.execute(_AGENDA[database.dialect], parameters)).mappings().all()

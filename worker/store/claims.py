@@ -26,13 +26,14 @@ from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.leases import is_free
 from worker.store.marks import NO_MARKS, Marks, after
+from worker.store.queues import QUEUED, WITHDRAWN, waiting
 from worker.store.sqlite_file import SqliteFile
 from worker.store.taking import read_rows, readable
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """How many rows of one account whose next step is `step` may be taken."""
+    """How many rows of one account whose queue is `step` may be taken."""
 
     account: str
     step: Step
@@ -48,16 +49,15 @@ WITH lane AS (
       AS l(account text, step text, quota int, after_due timestamptz, after_id bigint)
 ), taken AS MATERIALIZED (
   SELECT due.id FROM lane CROSS JOIN LATERAL (
-    SELECT r.id FROM return_order r
-     WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= now()
-       AND (r.due_at, r.id) > (lane.after_due, lane.after_id)
-       AND {is_free(POSTGRESQL, "r")}
-     ORDER BY r.due_at, r.id LIMIT lane.quota FOR UPDATE SKIP LOCKED) due
+    {waiting(POSTGRESQL, QUEUED, "lane.quota")} FOR UPDATE SKIP LOCKED) due
+), withdrawn AS MATERIALIZED (
+  SELECT due.id FROM lane CROSS JOIN LATERAL (
+    {waiting(POSTGRESQL, WITHDRAWN, "lane.quota")} FOR UPDATE SKIP LOCKED) due WHERE lane.step = 'cancel'
 )
 UPDATE return_order AS o
    SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
        lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
+ WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken UNION ALL SELECT withdrawn.id FROM withdrawn)) AND {DURABLY}
 RETURNING {{returned}}
 """
 
@@ -110,11 +110,9 @@ UPDATE return_order
   SELECT due.value
     FROM (SELECT json_extract(value, '$.account') AS account, json_extract(value, '$.step') AS step,
                  json_extract(value, '$.quota') AS quota FROM json_each(:lanes)) AS lane,
-         json_each((SELECT json_group_array(id) FROM (
-           SELECT r.id FROM return_order r
-            WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at <= {_SQLITE_NOW}
-              AND {is_free(SQLITE, "r")}
-            ORDER BY r.due_at, r.id LIMIT :most))) AS due
+         json_each(CASE lane.step
+           WHEN 'cancel' THEN (SELECT json_group_array(id) FROM ({waiting(SQLITE, WITHDRAWN, ":most")}))
+           ELSE (SELECT json_group_array(id) FROM ({waiting(SQLITE, QUEUED, ":most")})) END) AS due
    WHERE due.key < lane.quota)
 RETURNING {{returned}}"""
 _SQLITE_SETTLE = f"""

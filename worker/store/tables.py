@@ -31,6 +31,10 @@ class ReturnOrderRow(SQLModel, table=True):
         _partial_index(
             "return_order_carrier_ref", "account", "carrier_ref", where="carrier_ref IS NOT NULL", unique=True
         ),
+        _partial_index(
+            *("return_order_withdrawn", "account", "due_at", "id"),
+            where="cancel_requested_at IS NOT NULL AND next_step <> 'create' AND due_at IS NOT NULL",
+        ),
         _partial_index("return_order_needs_attention", "account", where="state = 'needs_attention'"),
         {"sqlite_autoincrement": True},  # keys are never reused, as on PostgreSQL
     )
