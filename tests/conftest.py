@@ -28,6 +28,16 @@ __all__ = [
 ]
 
 
+_PROCESSES = {"process", "chaos", "deploy", "store", "cli"}
+"""Where tests wait for processes and databases: begun last, a single one would keep the end of a run waiting."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest; else the order stays as it was drawn."""
+    items.sort(key=lambda item: item.path.parent.name not in _PROCESSES)
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Three: most tests wait for a process or a moment. The long forms measure, and have the machine to themselves."""
     return 3 if "not long" in config.option.markexpr else 0

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.databases import on_postgresql
 from tests.process.running import PAYLOAD, RunningWorker, typed, until
 from tests.process.shop import Shop
 from worker.simulator import Simulator
@@ -19,6 +20,7 @@ def renamed(config: Path, *, keep_old: bool) -> None:
     config.write_text(text[:begin] + (tables if keep_old else "") + new + text[end:])
 
 
+@on_postgresql
 async def test_an_account_with_live_returns_is_renamed_under_a_running_worker_and_each_comes_to_its_end(
     start: Start, shop: Shop, carrier: Simulator, config: Path
 ) -> None:

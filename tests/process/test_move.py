@@ -50,7 +50,9 @@ class BusyShop:
             await asyncio.sleep(0.005)
 
 
-@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "ended_by", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL], ids=lambda number: number.name
+)
 async def test_a_shop_that_sells_on_moves_to_postgresql_and_nothing_is_created_twice_or_lost(
     start: Start,
     shop: Shop,

@@ -90,6 +90,7 @@ async def test_a_worker_that_was_not_told_of_its_pooler_says_which_key_to_set_an
     assert await worker.stopped() == 0
 
 
+@pytest.mark.long
 async def test_no_command_leaves_a_prepared_statement_behind(
     config: Path, told: dict[str, str], tmp_path: Path, holders: Holders
 ) -> None:

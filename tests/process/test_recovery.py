@@ -76,7 +76,7 @@ async def test_many_workers_share_the_work(start: Start, shop: Shop, carrier: Si
     for worker in workers:
         await worker.ready()
     carrier.inject("create", trickle(0.002), None)  # some 0.3 s for each creation
-    total = 200
+    total = 100
     await shop.execute(
         f"INSERT INTO return_order (reference, payload) SELECT 'R-' || n, ?1 FROM generate_series(1, {total}) n",
         PAYLOAD,

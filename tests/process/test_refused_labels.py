@@ -44,6 +44,7 @@ async def labels(shop: Shop) -> list[dict[str, object]]:
     return await shop.execute("SELECT position, location, media_type, byte_count, page_count FROM label ORDER BY id")
 
 
+@on_sqlite
 async def test_a_refused_label_is_told_and_a_person_looks_at_it_and_takes_it(
     start: Start, shop: Shop, carrier: Simulator, config: Path, tmp_path: Path
 ) -> None:

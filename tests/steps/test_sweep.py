@@ -114,6 +114,7 @@ async def run_until_quiet(loop: Loop, turns: int = 200) -> None:
     raise AssertionError("there is still something due")
 
 
+@pytest.mark.long
 async def test_3000_open_returns_are_polled_once_in_about_60_requests(database: Database, tmp_path: Path) -> None:
     numbers = range(1, 3001)
     carrier = ListedCarrier(numbers)
