@@ -141,7 +141,7 @@ def test_the_workers_settings_load_and_name_its_own_role(secrets: Path) -> None:
     assert state in COMPOSE["volumes"]
 
 
-@pytest.mark.skipif(shutil.which("psql") is None, reason="psql is not installed")
+@pytest.mark.skipif(shutil.which("psql") is None, reason="needs the psql shell (Debian: postgresql-client)")
 async def test_the_roles_are_made_after_the_schema_with_their_passwords(
     secrets: Path, tmp_path: Path, postgres_url: str
 ) -> None:

@@ -41,7 +41,7 @@ def faked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Nursery, P
     """Starts workers under libfaketime, and the file that says what time it is for them."""
     libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so*"))
     if not libraries:
-        pytest.skip("libfaketime is not installed")
+        pytest.skip("needs libfaketime (Debian: libfaketime)")
     file = tmp_path_factory.mktemp("clock") / "faketime"
     file.write_text("+0d\n")
     nursery = Nursery(
