@@ -14,7 +14,7 @@ from worker.domain.health import Health
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Grant, Pace
 from worker.store.columns import moment_if_any, read_moment, sqlite_text
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
 from worker.store.holds import HEALTH, REGISTER, hold_lasts, lock_account, read_health
 from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.queues import QUEUED, WITHDRAWN, waiting
@@ -34,7 +34,6 @@ class Agenda:
     stopped_address: str | None = None
 
 
-_NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 _LANES = {
     POSTGRESQL: "json_to_recordset(CAST(:lanes AS json))"
     " AS lane(account text, step text, after_due timestamptz, after_id bigint)",
@@ -53,7 +52,7 @@ SELECT lane.account, lane.step, a.held_until, a.hold_code, a.refused_key, a.crea
        (SELECT min(r.due_at) FROM return_order r
          WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at > {now}) AS next_due_at
   FROM {_LANES[dialect]} LEFT JOIN carrier_account a ON a.name = lane.account""")
-    for dialect, now in _NOW.items()
+    for dialect, now in NOW.items()
 }
 
 
@@ -97,7 +96,7 @@ async def register_accounts(database: Database, names: Sequence[str]) -> None:
 async def database_now(database: Database) -> datetime:
     """The database's time."""
     async with database.reading() as connection:
-        now = read_moment((await connection.execute(text(f"SELECT {_NOW[database.dialect]}"))).scalar_one())
+        now = read_moment((await connection.execute(text(f"SELECT {NOW[database.dialect]}"))).scalar_one())
     assert now is not None
     return now
 
@@ -126,7 +125,7 @@ async def _allowance(
     database: Database, account: str
 ) -> AsyncIterator[tuple[AsyncConnection, datetime | None, datetime]]:
     """The account's row, locked: until when its allowance is spent, and the database's time; raises `RowLocked`."""
-    clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
+    clock = "clock_timestamp()" if database.dialect == POSTGRESQL else NOW[SQLITE]
     async with database.transaction() as connection:
         row = await lock_account(connection, database.dialect, account, "spent_until")
         spent_until = read_moment(row["spent_until"])

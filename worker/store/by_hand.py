@@ -13,7 +13,7 @@ from worker.domain.lifecycle import State
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
 from worker.store.durability import DURABLY
 from worker.store.leases import is_free
 from worker.store.queries import among_live
@@ -21,7 +21,7 @@ from worker.store.tables import ReturnOrderRow
 from worker.store.taking import read_rows, readable
 
 # `due_at` may be NULL here: what a person deals with is mostly not due.
-_SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+_SQLITE_NOW = NOW[SQLITE]
 
 _LOOK = {
     POSTGRESQL: """

@@ -21,7 +21,7 @@ from worker.domain.ramp import ANY
 from worker.domain.returns import ReturnOrder
 from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment, sqlite_text
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
 from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.leases import is_free
@@ -99,7 +99,7 @@ UPDATE return_order AS o
 RETURNING {{returned}}
 """
 
-_SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+_SQLITE_NOW = NOW[SQLITE]
 # SQLite has no LATERAL: of each lane as many are found as any may have, and no more taken than its quota. It has one
 # writer, so nothing needs to be skipped.
 _SQLITE_CLAIM = f"""

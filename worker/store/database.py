@@ -27,6 +27,9 @@ from worker.store.sqlite_file import SqliteFile
 POSTGRESQL: Final = "postgresql"
 SQLITE: Final = "sqlite"
 
+NOW: Final = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+"""The database's own time, as SQL."""
+
 _COMMAND_TIMEOUT = 20.0  # seconds; a half-open connection would otherwise hold a worker for ever
 _CONNECT_TIMEOUT = 10.0
 _BUSY_TIMEOUT = 10.0  # seconds SQLite waits for another process' write to end

@@ -6,14 +6,14 @@ from sqlalchemy import text
 
 from worker.store.claims import SEEN
 from worker.store.columns import read_moment
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import NOW, Database
 
 _DUE = {
     dialect: text(f"""
 SELECT r.carrier_ref, r.due_at FROM return_order r
  WHERE {SEEN.format("r")} AND r.next_step = 'track' AND r.due_at <= {now}
  ORDER BY r.due_at, r.id LIMIT :most""")
-    for dialect, now in ((POSTGRESQL, "now()"), (SQLITE, "strftime('%Y-%m-%d %H:%M:%f', 'now')"))
+    for dialect, now in NOW.items()
 }
 
 

@@ -15,7 +15,7 @@ from worker.domain.errors import ErrorCode
 from worker.domain.health import Circuit, Health
 from worker.domain.ramp import Ramp
 from worker.store.columns import FOREVER, read_moment, sqlite_text
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
 from worker.store.leases import LATEST_END
 
 HELD_BY_PERSON = "held_by_person"
@@ -38,15 +38,13 @@ _MOST = 500  # characters of a message
 # A lock on one account's row, such as an operator's transaction left open, must not stop the other accounts: it is not
 # waited for longer than workers need among themselves. MATERIALIZED: it is set before the row is reached.
 _BRIEFLY = "WITH briefly AS MATERIALIZED (SELECT set_config('lock_timeout', '250ms', true))"
-_NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 _MINUTE_AGO = {
     POSTGRESQL: "now() - interval '1 minute'",
     SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 minute')",
 }
 _NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL"
 _FROM_ONE_ON = {
-    dialect: f"create_window = 1, create_window_since = {now}, created_lately_at = NULL"
-    for dialect, now in _NOW.items()
+    dialect: f"create_window = 1, create_window_since = {now}, created_lately_at = NULL" for dialect, now in NOW.items()
 }
 """After a pause, one creation at a time: see `worker.domain.ramp`."""
 
@@ -149,7 +147,7 @@ async def lock_account(connection: AsyncConnection, dialect: str, account: str, 
 
 async def read_accounts(database: Database) -> dict[str, AccountState]:
     """Every account that a worker has registered or a person has held, by name."""
-    now = _NOW[database.dialect]
+    now = NOW[database.dialect]
     statement = text(f"""SELECT name, held_until, hold_code, hold_message, create_hold_message, {HEALTH},
         sending_stopped_address, sending_stopped_message, {now} AS now
       FROM carrier_account a ORDER BY name""")
@@ -177,7 +175,7 @@ async def hold_account(database: Database, account: str, hold: Hold, refused_key
     `refused_key` is a fingerprint of the key that was refused: another key ends such a hold. A person's hold is no such
     one, and stays what it is. Raises `RowLocked`.
     """
-    now, latest = _NOW[database.dialect], LATEST_END[database.dialect]
+    now, latest = NOW[database.dialect], LATEST_END[database.dialect]
     person = f" AND NOT (coalesce(hold_code, '') = '{HELD_BY_PERSON}' AND held_until > {now})" if refused_key else ""
     async with database.statement() as connection:
         await connection.execute(
@@ -201,7 +199,7 @@ async def release_account(database: Database, account: str, refused_key: str) ->
     async with database.statement() as connection:
         await connection.execute(
             text(f"""{_briefly(database)} UPDATE carrier_account SET {_NO_HOLD}, {_FROM_ONE_ON[database.dialect]},
-              updated_at = {_NOW[database.dialect]}
+              updated_at = {NOW[database.dialect]}
              {_from_briefly(database)} WHERE name = :name AND refused_key = :key AND held_until IS NOT NULL"""),
             {"name": account, "key": refused_key},
         )
@@ -212,7 +210,7 @@ async def hold_by_hand(database: Database, account: str, until: datetime | None,
     async with database.statement() as connection:
         await connection.execute(
             text(f"""UPDATE carrier_account SET held_until = :until, hold_code = '{HELD_BY_PERSON}',
-              hold_message = :message, refused_key = NULL, updated_at = {_NOW[database.dialect]} WHERE name = :name"""),
+              hold_message = :message, refused_key = NULL, updated_at = {NOW[database.dialect]} WHERE name = :name"""),
             {"until": _bound(database, until or FOREVER), "message": message[:_MOST], "name": account},
         )
 
@@ -221,7 +219,7 @@ async def hold_creations(database: Database, account: str, message: str) -> None
     """A person lets the account create nothing, until it is released; what it has there is followed on."""
     async with database.statement() as connection:
         await connection.execute(
-            text(f"""UPDATE carrier_account SET create_hold_message = :message, updated_at = {_NOW[database.dialect]}
+            text(f"""UPDATE carrier_account SET create_hold_message = :message, updated_at = {NOW[database.dialect]}
              WHERE name = :name"""),
             {"message": message[:_MOST], "name": account},
         )
@@ -232,7 +230,7 @@ async def begin_with_one(database: Database, names: Sequence[str]) -> None:
 
     At most once a minute, so that a worker that starts again and again does not slow the others down for good.
     """
-    now, minute_ago = _NOW[database.dialect], _MINUTE_AGO[database.dialect]
+    now, minute_ago = NOW[database.dialect], _MINUTE_AGO[database.dialect]
     async with database.transaction() as connection:
         for name in sorted(names):
             await connection.execute(
@@ -248,7 +246,7 @@ async def stop_sending(database: Database, account: str, address: str, message: 
     async with database.statement() as connection:
         await connection.execute(
             text(f"""{_briefly(database)} UPDATE carrier_account SET sending_stopped_address = :address,
-              sending_stopped_message = :message, updated_at = {_NOW[database.dialect]} {_from_briefly(database)}
+              sending_stopped_message = :message, updated_at = {NOW[database.dialect]} {_from_briefly(database)}
              WHERE name = :name"""),
             {"address": address, "message": message[:_MOST], "name": account},
         )
@@ -259,7 +257,7 @@ async def release_by_hand(database: Database, account: str) -> None:
 
     What waited because nothing could be sent is due at once.
     """
-    now = _NOW[database.dialect]
+    now = NOW[database.dialect]
     async with database.transaction() as connection:
         await connection.execute(
             text(f"""UPDATE carrier_account SET {_NO_HOLD}, refused_key = NULL, create_hold_message = NULL,
@@ -282,7 +280,7 @@ async def change_health(database: Database, account: str, change: Callable[[Heal
 
     Returns what it came to; raises `RowLocked`.
     """
-    clock = "clock_timestamp()" if database.dialect == POSTGRESQL else _NOW[SQLITE]
+    clock = "clock_timestamp()" if database.dialect == POSTGRESQL else NOW[SQLITE]
     async with database.transaction() as connection:
         row = await lock_account(connection, database.dialect, account, HEALTH)
         before, now = read_health(row), read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
@@ -293,7 +291,7 @@ async def change_health(database: Database, account: str, change: Callable[[Heal
                 text(f"""UPDATE carrier_account SET failures = :failures, open_until = :open_until,
                   create_failures = :create_failures, create_open_until = :create_open_until,
                   create_window = :window, create_window_since = :since, created_lately_at = :created_at,
-                  updated_at = {_NOW[database.dialect]} WHERE name = :name"""),
+                  updated_at = {NOW[database.dialect]} WHERE name = :name"""),
                 {
                     "failures": after.account.failures,
                     "open_until": _bound(database, after.account.open_until),

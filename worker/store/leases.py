@@ -3,13 +3,10 @@
 from sqlalchemy import text
 
 from worker.domain.clocks import LATEST
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
 
 COMMAND = "command:"
 """What the `lease_owner` of a command begins with; a worker's begins with the name of its host."""
-
-NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
-"""The database's time."""
 
 _SECONDS = f"{LATEST.total_seconds():.0f} seconds"
 LATEST_END = {

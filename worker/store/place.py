@@ -7,10 +7,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.columns import read_moment
-from worker.store.database import POSTGRESQL, SQLITE, Database, DatabaseUnavailable
+from worker.store.database import NOW, POSTGRESQL, SQLITE, Database, DatabaseUnavailable
 from worker.store.durability import DURABLE
 
-_NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 _KNOWN = {
     POSTGRESQL: "SELECT place, creations, returns_worker_place() AS here FROM database_place",
     SQLITE: "SELECT place, creations, NULL AS here FROM database_place",
@@ -48,7 +47,7 @@ async def settle_place(database: Database) -> bool:
         places = await _places(database, connection, " FOR UPDATE" if database.dialect == POSTGRESQL else "")
         # Where nothing was remembered yet, and something was sent from here: a backup from before the first start.
         moved = not places.agree and (places.known is not None or places.sent > places.creations)
-        restored = f"restored_at = {_NOW[database.dialect]}, " if moved else ""
+        restored = f"restored_at = {NOW[database.dialect]}, " if moved else ""
         await connection.execute(
             text(f"UPDATE database_place SET {restored}place = :place, creations = :creations"),
             {"place": places.here, "creations": max(places.creations, places.sent)},
@@ -67,7 +66,7 @@ async def declare_restored(database: Database) -> int:
     async with database.transaction() as connection:
         if database.dialect == POSTGRESQL:
             await connection.execute(DURABLE)
-        await connection.execute(text(f"UPDATE database_place SET restored_at = {_NOW[database.dialect]}"))
+        await connection.execute(text(f"UPDATE database_place SET restored_at = {NOW[database.dialect]}"))
         pending = "SELECT count(*) FROM return_order WHERE state = 'pending' AND due_at IS NOT NULL"
         return int((await connection.execute(text(pending))).scalar_one())
 

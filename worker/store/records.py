@@ -22,7 +22,7 @@ from worker.domain.lifecycle import State
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.store.columns import sqlite_text
-from worker.store.database import POSTGRESQL, SQLITE, Database, first_line
+from worker.store.database import NOW, POSTGRESQL, SQLITE, Database, first_line
 from worker.store.durability import DURABLY
 
 
@@ -150,7 +150,7 @@ WITH x AS MATERIALIZED (
 SELECT id, lease_token FROM u""")
 
 
-_SQLITE_NOW = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+_SQLITE_NOW = NOW[SQLITE]
 
 
 def _sqlite_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE) -> Any:

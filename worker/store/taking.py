@@ -17,9 +17,8 @@ from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
 from worker.store.claimed import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment
-from worker.store.database import POSTGRESQL, SQLITE, Database, first_line, translated
+from worker.store.database import NOW, POSTGRESQL, SQLITE, Database, first_line, translated
 
-_NOW = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 _WHOLE = {POSTGRESQL: POSTGRESQL_RETURNED, SQLITE: SQLITE_RETURNED}
 _BARE = "id, account, state, next_step, lease_token, claims"  # short texts that were compared, and numbers
 _OWN = {POSTGRESQL: ", ".join(f"o.{name}" for name in _BARE.split(", ")), SQLITE: _BARE}
@@ -72,7 +71,7 @@ async def _look_alone(database: Database, bare: Claimed) -> Claimed:
 @cache
 def _statement(dialect: str, template: str, bare: bool) -> TextClause:
     columns = _OWN[dialect] if bare else _WHOLE[dialect]
-    return text(template.format(returned=f"{columns}, {_NOW[dialect]} AS claimed_at"))
+    return text(template.format(returned=f"{columns}, {NOW[dialect]} AS claimed_at"))
 
 
 def _bare(row: Row[Any]) -> Claimed:
