@@ -37,7 +37,8 @@ from worker.steps.recorder import Recorder
 from worker.steps.report import Report, expect_series
 from worker.store.accounts import register_accounts
 from worker.store.clock import ClockDiffers, require_same_time
-from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
 from worker.store.holds import begin_with_one, describe, read_accounts
 from worker.store.moved import require_not_moved

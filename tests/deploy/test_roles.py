@@ -16,7 +16,8 @@ from tests.process.running import CONFIG, KEY, PAYLOAD, PILOT_PAYLOAD, TOKEN, Ru
 from tests.process.shop import Shop
 from worker.simulator import Simulator
 from worker.store.archive import archive_batch
-from worker.store.database import Database, DatabaseRefused
+from worker.store.database import Database
+from worker.store.failures import DatabaseRefused
 from worker.store.schema import migrate
 from worker.store.tables import SQLModel
 

@@ -21,7 +21,8 @@ from worker.labels import FileLabelStore
 from worker.settings import load
 from worker.steps.clock import ClockWatch
 from worker.steps.housekeeping import Housekeeping
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
 from worker.store.schema import migrate
 from worker.telemetry.logs import Redactor
 

@@ -28,7 +28,8 @@ from worker.steps.recorder import Recorder
 from worker.steps.report import Report
 from worker.store.accounts import register_accounts
 from worker.store.columns import sqlite_text
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
 from worker.store.holds import begin_with_one, change_health
 from worker.telemetry.metrics import Metrics
 

@@ -14,7 +14,8 @@ from worker.domain.outcomes import Created
 from worker.domain.pacing import Pace
 from worker.domain.policy import MAX_CLAIMS
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
 
 
 async def test_only_as_many_creations_are_taken_as_can_be_sent_now(database: Database, tmp_path: Path) -> None:

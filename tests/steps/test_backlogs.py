@@ -16,7 +16,8 @@ from worker.steps.lanes import Backlogs, cut, first_step, share, shuffled
 from worker.store.accounts import read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
 
 LANE = ("default", Step.TRACK)
 

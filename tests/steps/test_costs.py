@@ -17,7 +17,8 @@ from tests.steps.scripted import Loop, ScriptedCarrier, make_loop
 from tests.store.shop import Shop
 from worker.domain.pacing import Pace
 from worker.store.accounts import database_now
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
 
 pytestmark = pytest.mark.usefixtures("own_database")  # settings of the tables are changed, and statistics read
 

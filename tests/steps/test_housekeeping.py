@@ -20,7 +20,8 @@ from worker.steps import housekeeping
 from worker.steps.clock import ClockWatch
 from worker.steps.housekeeping import Housekeeping, warn_of_risks
 from worker.store.accounts import database_now
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 from worker.store.holds import change_health, hold_by_hand, hold_creations
 from worker.store.queries import Backlog
 

@@ -11,7 +11,8 @@ from worker.carriers.port import Creation, NoTimeLeft, Stopping
 from worker.domain.kin import Kin, alone
 from worker.domain.outcomes import Created, Failed, RefTaken
 from worker.steps.create import create
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 
 
 class LongList:

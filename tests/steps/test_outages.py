@@ -4,7 +4,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from worker.steps.outages import say_away, say_back
-from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.outage import Outage
 
 CUT = DatabaseUnavailable("connection refused")

@@ -9,7 +9,8 @@ import pytest
 from tests.steps.scripted import ScriptedCarrier, make_loop
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.steps import recorder as recorder_module
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 from worker.store.records import record
 from worker.store.schema import migrate
 

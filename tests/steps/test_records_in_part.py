@@ -18,7 +18,8 @@ from worker.domain.outcomes import Created
 from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.steps import recorder as recorder_module
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 from worker.store.records import record
 
 # 1024 characters of four bytes each, which do not compress: more than an entry of PostgreSQL's btree may hold.

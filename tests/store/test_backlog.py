@@ -17,7 +17,8 @@ from worker.domain.lifecycle import State, Step
 from worker.store.accounts import read_agendas
 from worker.store.by_hand import Choice, choose
 from worker.store.claims import Lane, claim, claim_seen, claim_to_settle, hand_back, start_creation
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.due import due_refs
 from worker.store.queries import find_orders, read_backlog
 from worker.store.records import record

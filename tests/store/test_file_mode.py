@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.store.database import Database, DatabaseRefused
+from worker.store.database import Database
+from worker.store.failures import DatabaseRefused
 from worker.store.schema import migrate
 
 

@@ -16,7 +16,8 @@ from worker.domain.pacing import Pace
 from worker.domain.ramp import Ramp
 from worker.store.accounts import read_agendas, register_accounts, take_tokens
 from worker.store.columns import FOREVER
-from worker.store.database import Database, RowLocked
+from worker.store.database import Database
+from worker.store.failures import RowLocked
 from worker.store.holds import (
     change_health,
     describe,

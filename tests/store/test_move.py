@@ -14,7 +14,8 @@ from tests.store.conftest import Open
 from tests.store.moving import INSERT, PLACE, everything, fill, has_arrived, is_retired, move
 from tests.store.shop import Shop
 from worker.store.accounts import register_accounts
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 from worker.store.move import CopyRefused, RowsRefused, copy_to
 from worker.store.move.rows import ACCOUNTS, Unfit, document
 from worker.store.move.source import Source

@@ -18,7 +18,8 @@ from tests.store.conftest import Open
 from tests.store.moving import INSERT, PLACE, RETIRE, everything, fill, has_arrived, is_retired, move
 from tests.store.shop import Shop
 from worker.store.backup import copy
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 from worker.store.move import CopyRefused, abandon
 from worker.store.move.target import Target
 from worker.store.moved import DatabaseMoved

@@ -18,7 +18,8 @@ from tests.store.rows import CALL, created, insert, insert_tracked, polled, take
 from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
 from worker.store.claims import start_creation
-from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import find_orders, read_backlog
 from worker.store.records import Standing, record, standings
 from worker.store.schema import SchemaState, schema_state

@@ -13,7 +13,8 @@ from tests.store.shop import Shop
 from tests.store.test_backlog import plans_of
 from worker.domain.lifecycle import Step
 from worker.domain.lookup import Owner
-from worker.store.database import SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import SQLITE
 from worker.store.ownership import read_owners, read_recorded
 from worker.store.records import record
 from worker.store.schema import migrate

@@ -16,8 +16,9 @@ from tests.store.rows import CALL, OVER, insert, insert_tracked, now, settled, t
 from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
 from worker.store.claims import start_creation
-from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
+from worker.store.database import Database
 from worker.store.durability import risks
+from worker.store.failures import DatabaseReplaced, DatabaseUnavailable
 from worker.store.place import declare_restored, settle_place
 from worker.store.records import record
 from worker.store.sqlite_file import AlreadyRunning, SqliteFile

@@ -22,7 +22,8 @@ from worker.domain.pacing import Pace
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import read_agendas, register_accounts, take_tokens
 from worker.store.claims import claim_seen, hand_back, start_creation
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 from worker.store.holds import hold_account, release_account
 from worker.store.intake import NewReturn, insert_returns
 from worker.store.queries import find_orders, read_backlog, read_history

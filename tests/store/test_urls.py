@@ -13,7 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.store.conftest import Open
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 from worker.store.schema import migrate, require_current
 
 

@@ -14,9 +14,10 @@ from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.store.clock import clock_offset, differing
-from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.database import Database
 from worker.store.durability import risks
 from worker.store.encoding import limited_encoding
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.moved import retirement
 from worker.store.queries import Backlog, read_backlog

@@ -13,7 +13,8 @@ from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
 from worker.store.archive import Archived, find_archived
 from worker.store.clock import ClockDiffers
-from worker.store.database import Database, DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
 from worker.store.moved import DatabaseMoved, retirement
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current

@@ -22,7 +22,7 @@ from worker.domain.demand import POLLED
 from worker.domain.forecast import Forecast, Journey
 from worker.domain.tracking import TrackingStatus
 from worker.settings import AccountSettings, Settings, format_duration, parse_positive_duration
-from worker.store.database import DatabaseRefused, DatabaseUnavailable
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.store.schema import SchemaMismatch
 

@@ -17,7 +17,8 @@ from worker.domain.policy import Policy
 from worker.steps.meter import Meter
 from worker.store.accounts import Agenda
 from worker.store.columns import FOREVER
-from worker.store.database import Database, DatabaseUnavailable, RowLocked
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable, RowLocked
 from worker.store.holds import hold_account, release_account, stop_sending
 from worker.telemetry.metrics import Metrics
 

@@ -36,7 +36,8 @@ from worker.steps.waiting import wait_for
 from worker.store.accounts import Agenda, read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim, claim_to_settle
-from worker.store.database import Database, DatabaseReplaced, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseReplaced, DatabaseUnavailable
 from worker.store.payloads import read_payloads
 from worker.store.records import CarrierRefTaken
 from worker.telemetry.metrics import Metrics

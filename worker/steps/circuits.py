@@ -14,7 +14,8 @@ from worker.domain.ramp import ANY, UNCOUNTED
 from worker.domain.returns import ReturnOrder
 from worker.steps.accounts import Account
 from worker.store.accounts import Agenda
-from worker.store.database import Database, DatabaseUnavailable, RowLocked
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable, RowLocked
 from worker.store.holds import change_health
 from worker.telemetry.metrics import Metrics
 

@@ -10,7 +10,8 @@ from worker.domain.payload import InvalidPayload
 from worker.domain.returns import ReturnOrder
 from worker.steps.look_up import look_up
 from worker.store.claims import start_creation
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 from worker.store.ownership import read_owners
 
 

@@ -19,8 +19,10 @@ from worker.steps.clock import ClockWatch
 from worker.steps.outages import say_away, say_back
 from worker.store.accounts import database_now
 from worker.store.clock import clock_offset, differing, keep_clock, read_clock
-from worker.store.database import SQLITE, Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.dialect import SQLITE
 from worker.store.durability import risks
+from worker.store.failures import DatabaseUnavailable
 from worker.store.holds import NOTHING, AccountState, describe, read_accounts
 from worker.store.leases import end_leases
 from worker.store.place import backed_up_at, settle_place

@@ -12,7 +12,8 @@ from worker.domain.kin import Shared
 from worker.domain.pacing import FEW_LEFT, TOKEN_LIFE, Grant, Pace
 from worker.steps.waiting import wait_for
 from worker.store.accounts import slow_down, take_tokens
-from worker.store.database import Database, RowLocked
+from worker.store.database import Database
+from worker.store.failures import RowLocked
 
 _ROUNDING = 0.002  # seconds; a database that keeps milliseconds may find a token not there yet
 

@@ -2,7 +2,8 @@
 
 import structlog
 
-from worker.store.database import Database, DatabaseRefused, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 
 _HINT = "waiting does not help: grant the role what it lacks; a file that is not whole is restored from a backup"
 

@@ -12,7 +12,8 @@ from worker.domain.masking import said_by
 from worker.domain.returns import ReturnOrder
 from worker.steps.outages import say_away, say_back
 from worker.store.claims import hand_back
-from worker.store.database import Database, DatabaseUnavailable, first_line
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable, first_line
 from worker.store.records import CarrierRefTaken, Standing, record, standings
 
 T = TypeVar("T")

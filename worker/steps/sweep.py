@@ -25,8 +25,9 @@ from worker.steps.recorder import Recorder
 from worker.store.accounts import Agenda, database_now
 from worker.store.claimed import Claimed
 from worker.store.claims import claim_seen
-from worker.store.database import Database, DatabaseUnavailable
+from worker.store.database import Database
 from worker.store.due import due_refs
+from worker.store.failures import DatabaseUnavailable
 from worker.telemetry.metrics import Metrics
 
 T = TypeVar("T")

@@ -15,7 +15,8 @@ from sqlmodel import SQLModel, col
 
 from worker.domain.lifecycle import State
 from worker.store.columns import Document, Moment, UnreadableDocument, sqlite_text
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.queries import History, accounts_in
 from worker.store.tables import ArchivedReturnRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 

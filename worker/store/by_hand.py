@@ -13,7 +13,8 @@ from worker.domain.lifecycle import State
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
-from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.durability import DURABLY
 from worker.store.leases import is_free
 from worker.store.queries import among_live

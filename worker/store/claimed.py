@@ -16,7 +16,7 @@ from worker.domain.lifecycle import State, Step
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import read_moment
-from worker.store.database import POSTGRESQL, SQLITE
+from worker.store.dialect import POSTGRESQL, SQLITE
 
 
 @dataclass(frozen=True, slots=True)

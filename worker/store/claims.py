@@ -21,7 +21,8 @@ from worker.domain.ramp import ANY
 from worker.domain.returns import ReturnOrder
 from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment, sqlite_text
-from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.leases import is_free

@@ -8,7 +8,8 @@ from sqlalchemy import text
 from worker.domain.clocks import JUMP, Clock, seen
 from worker.store.accounts import database_now
 from worker.store.columns import read_moment, sqlite_text
-from worker.store.database import SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import SQLITE
 
 
 class ClockDiffers(Exception):

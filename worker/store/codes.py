@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import bindparam, text
 
 from worker.domain.returns import ReturnOrder
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL, SQLITE
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from sqlalchemy import text
 
 from worker.store.claims import SEEN
 from worker.store.columns import read_moment
-from worker.store.database import NOW, Database
+from worker.store.database import Database
+from worker.store.dialect import NOW
 
 _DUE = {
     dialect: text(f"""

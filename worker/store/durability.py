@@ -8,7 +8,8 @@ disk has every earlier one on disk too. SQLite is told so for every commit, see 
 
 from sqlalchemy import text
 
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
 
 # Only `off` is raised, to PostgreSQL's own default. `local` and `remote_write` are on this server's disk as well, and
 # a failover, which may lose them, is noticed by `worker.store.place`; `remote_apply` is more already. `true`: for this

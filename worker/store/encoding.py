@@ -2,7 +2,8 @@
 
 from sqlalchemy import text
 
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
 
 
 async def limited_encoding(database: Database) -> str | None:

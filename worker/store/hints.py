@@ -11,7 +11,9 @@ from typing import Any
 import asyncpg
 
 from worker.domain.masking import said_by
-from worker.store.database import POSTGRESQL, Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
+from worker.store.failures import DatabaseUnavailable
 
 _CHANNEL = "returns_worker"  # of this database alone: https://www.postgresql.org/docs/current/sql-notify.html
 _GAP = 0.03  # seconds between two wakes: a flood of notifications must not become as many turns

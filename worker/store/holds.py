@@ -15,7 +15,8 @@ from worker.domain.errors import ErrorCode
 from worker.domain.health import Circuit, Health
 from worker.domain.ramp import Ramp
 from worker.store.columns import FOREVER, read_moment, sqlite_text
-from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.leases import LATEST_END
 
 HELD_BY_PERSON = "held_by_person"

@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import exc, text
 
-from worker.store.database import POSTGRESQL, Database, first_line
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
+from worker.store.failures import first_line
 
 
 @dataclass(frozen=True, slots=True)

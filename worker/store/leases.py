@@ -3,7 +3,8 @@
 from sqlalchemy import text
 
 from worker.domain.clocks import LATEST
-from worker.store.database import NOW, POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 
 COMMAND = "command:"
 """What the `lease_owner` of a command begins with; a worker's begins with the name of its host."""

@@ -16,7 +16,8 @@ from worker.domain.lifecycle import State
 from worker.domain.lookup import Owner, Recorded
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import read_moment, sqlite_text
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL, SQLITE
 
 _LINES = 5000
 """The newest lines of the history that are looked through: the creations of minutes when every account works at its

@@ -9,7 +9,9 @@ from sqlalchemy import text
 from worker.domain.lifecycle import State, Step
 from worker.domain.policy import MAX_CLAIMS
 from worker.store.claimed import Claimed
-from worker.store.database import POSTGRESQL, SQLITE, Database, DatabaseUnavailable, first_line
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.failures import DatabaseUnavailable, first_line
 
 LARGEST_PAYLOAD = 1_000_000
 """Bytes of JSON text; triggers refuse a larger one, but not one that was there before they were."""

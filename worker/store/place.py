@@ -7,8 +7,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.columns import read_moment
-from worker.store.database import NOW, POSTGRESQL, SQLITE, Database, DatabaseUnavailable
+from worker.store.database import Database
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.durability import DURABLE
+from worker.store.failures import DatabaseUnavailable
 
 _KNOWN = {
     POSTGRESQL: "SELECT place, creations, returns_worker_place() AS here FROM database_place",

@@ -13,7 +13,9 @@ from worker.domain.errors import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import UnreadableDocument, moment_if_any, read_document
-from worker.store.database import NOW, POSTGRESQL, SQLITE, Database, DatabaseUnavailable, first_line
+from worker.store.database import Database
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.failures import DatabaseUnavailable, first_line
 from worker.store.leases import LATEST_END, is_free
 from worker.store.payloads import read_payload
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow

@@ -4,7 +4,7 @@ A withdrawal becomes due when it is asked for, behind every poll that is due alr
 of what was not sent yet needs no telling, and stays among the creations. `ReturnOrder.queue` says the same of a row.
 """
 
-from worker.store.database import NOW, POSTGRESQL, SQLITE
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.leases import is_free
 
 _AFTER_MARK = {POSTGRESQL: "AND (r.due_at, r.id) > (lane.after_due, lane.after_id)", SQLITE: ""}

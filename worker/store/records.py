@@ -22,8 +22,10 @@ from worker.domain.lifecycle import State
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.store.columns import sqlite_text
-from worker.store.database import NOW, POSTGRESQL, SQLITE, Database, first_line
+from worker.store.database import Database
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.durability import DURABLY
+from worker.store.failures import first_line
 
 
 class CarrierRefTaken(Exception):

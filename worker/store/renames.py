@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import exc, text
 
 from worker.domain.lifecycle import LIVE_STATES
-from worker.store.database import POSTGRESQL, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
 from worker.store.holds import REGISTER
 
 _BATCH = 2000

@@ -10,7 +10,8 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store.database import POSTGRESQL, SQLITE, Database
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL, SQLITE
 
 _HEAD = "head"  # what to migrate to; tests begin with an older one
 _LOCK = 7_203_655_001  # any number that no other program on this database uses as advisory lock

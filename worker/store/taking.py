@@ -17,7 +17,9 @@ from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
 from worker.store.claimed import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment
-from worker.store.database import NOW, POSTGRESQL, SQLITE, Database, first_line, translated
+from worker.store.database import Database
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.failures import first_line, translated
 
 _WHOLE = {POSTGRESQL: POSTGRESQL_RETURNED, SQLITE: SQLITE_RETURNED}
 _BARE = "id, account, state, next_step, lease_token, claims"  # short texts that were compared, and numbers

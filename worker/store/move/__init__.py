@@ -29,7 +29,8 @@ from dataclasses import dataclass, field
 
 from worker.store.clock import require_same_time
 from worker.store.columns import read_moment
-from worker.store.database import Database, translated
+from worker.store.database import Database
+from worker.store.failures import translated
 from worker.store.move.rows import ACCOUNTS, BELONGINGS, ORDERS, TABLES, as_deep_as_sqlite
 from worker.store.move.source import Source
 from worker.store.move.target import Target

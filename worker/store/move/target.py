@@ -14,8 +14,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.columns import read_moment
-from worker.store.database import first_line
 from worker.store.durability import DURABLE
+from worker.store.failures import first_line
 from worker.store.move.rows import ACCOUNTS, TABLES, Row, Table
 from worker.store.schema import prepare_schema
 

@@ -1,0 +1,104 @@
+"""Which errors mean that a database is away for now, refuses, or has a locked row, whatever its driver calls them."""
+
+import sqlite3
+
+import asyncpg
+from sqlalchemy import exc
+
+from worker.domain.masking import said_by
+
+# https://sqlite.org/rescode.html: another process writes, the disk fails or is full, the file is not there
+_SQLITE_OUTAGES = tuple(
+    f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "IOERR", "FULL", "CANTOPEN", "READONLY", "PROTOCOL")
+)
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: connection, roll-back, insufficient resources,
+# operator intervention, system error; and one code: the server has become a standby.
+_POSTGRESQL_OUTAGES = ("08", "40", "53", "57", "58", "25006")
+_LOCKED = "55P03"  # lock_not_available
+
+# https://www.pgbouncer.org/features.html: in transaction mode the next statement may run on another server connection,
+# which knows no statement of this name, or another one's.
+_UNKNOWN_STATEMENT = ("26000", "42P05")
+_BEHIND_A_POOLER = "behind a transaction-mode pooler such as PgBouncer, set database.pooler = true"
+
+
+class DatabaseUnavailable(Exception):
+    """The database is away, locked, full or restarting: wait and try again."""
+
+
+class DatabaseRefused(DatabaseUnavailable):
+    """The database is there and will not let us work: no rights, or no database at all. A person has to act."""
+
+
+class RowLocked(DatabaseUnavailable):
+    """Somebody's open transaction locks the row, for longer than it was worth waiting: the database itself is well."""
+
+
+class DatabaseReplaced(DatabaseUnavailable):
+    """Another file has taken the place of the SQLite file that is open: what is written to it would be lost."""
+
+
+# Not a database file; no rights on a table (42501), no such role or password, no such database.
+_SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
+_READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
+_POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
+_MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
+
+
+class translated:  # noqa: N801  a context manager reads as a verb
+    """Raises what says that the database is away, refuses, or has a locked row, instead of the driver's errors."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        if _sqlstate(error) == _LOCKED:
+            raise RowLocked(first_line(error)) from error
+        if _is_refusal(error):
+            raise DatabaseRefused(first_line(error)) from error
+        if _is_outage(error):
+            raise DatabaseUnavailable(first_line(error)) from error
+
+
+def _is_refusal(error: BaseException) -> bool:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        name = getattr(cause, "sqlite_errorname", "")
+        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY or _MOVED in str(cause)
+    return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
+
+
+def _sqlstate(error: BaseException) -> str:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    return str(getattr(cause, "sqlstate", None) or "")
+
+
+def _is_outage(error: BaseException) -> bool:
+    """Whether `error` is about the database's availability and not about what we asked of it."""
+    if isinstance(error, (OSError, TimeoutError, exc.TimeoutError, exc.InterfaceError)):
+        return True
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_OUTAGES)
+    if isinstance(error, asyncpg.PostgresError):
+        return True  # raised outside a statement: while connecting
+    if isinstance(error, exc.DBAPIError):
+        # A plan that a migration of another worker made invalid: the driver forgets it, and the next try has a new one.
+        cause = getattr(error.orig, "__cause__", None)
+        if error.connection_invalidated or isinstance(cause, asyncpg.InvalidCachedStatementError):
+            return True
+        state = getattr(error.orig, "sqlstate", None) or ""
+        while_connecting = error.statement is None and state[:2] not in {"", "23"}  # 23: a commit that breaks a rule
+        return while_connecting or state.startswith(_POSTGRESQL_OUTAGES + _UNKNOWN_STATEMENT)
+    return False
+
+
+def first_line(error: BaseException) -> str:
+    """What the database said, without details, which may quote a row."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
+    line = said_by(str(cause).strip().partition("\n")[0]) or type(cause).__name__
+    return f"{line}: {_BEHIND_A_POOLER}" if getattr(cause, "sqlstate", None) in _UNKNOWN_STATEMENT else line
