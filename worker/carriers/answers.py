@@ -13,6 +13,7 @@ from typing import Any
 
 from worker.carriers.bodies import as_text, charset_of
 from worker.carriers.port import Unintelligible
+from worker.domain.documents import read_json
 
 EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
 MAX_RAW = 8192  # characters of an answer that are kept in the history
@@ -57,11 +58,11 @@ class Reply:
         Raises `NoAnswer` when it is no JSON at all, `Unintelligible` when it is other JSON.
         """
         try:
-            value = _JSON.decode(self._text())
+            value = read_json(self._text(), _JSON)
         except json.JSONDecodeError:
             said = f"not JSON{self._why()}: {self.excerpt()}" if self.content.strip() else "empty"
             raise NoAnswer(f"the carrier answered {self.status}, and the answer is {said}", raw=self.raw()) from None
-        except (ValueError, RecursionError):  # a number of thousands of digits, or too many lists in each other
+        except ValueError:  # a number of thousands of digits, or too many lists in each other
             raise Unintelligible(f"the answer is beyond measure: {self.excerpt()}", raw=self.raw()) from None
         if not isinstance(value, dict):
             raise Unintelligible(f"the answer is not a JSON object: {self.excerpt()}", raw=self.raw())
@@ -74,8 +75,8 @@ class Reply:
     def raw(self) -> str:
         """The answer as JSON text for the history, capped."""
         try:
-            return as_document(_JSON.decode(self._text()))
-        except (ValueError, RecursionError):
+            return as_document(read_json(self._text(), _JSON))
+        except ValueError:
             return as_document({"text": self.excerpt()})
 
     @property

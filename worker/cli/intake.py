@@ -1,6 +1,5 @@
 """The command that inserts returns from files, for shops without a database client at hand and for tests."""
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.talk import answer, fail, say
+from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
 from worker.store.intake import AlreadyThere, NewReturn, PayloadRefused, insert_returns
 
@@ -65,8 +65,8 @@ def _read(name: str, problems: list[str]) -> list[NewReturn]:
 def _values(name: str, text: str, problems: list[str]) -> list[tuple[str, Any]]:
     """Each object with its place: a JSON object, a JSON list, or one object a line."""
     try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        whole = read_json(text)
+    except ValueError as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
         if len(lines) < 2:
             problems.append(f"{name}: {why_unreadable(error)}")
@@ -74,8 +74,8 @@ def _values(name: str, text: str, problems: list[str]) -> list[tuple[str, Any]]:
         values = []
         for number, line in lines:
             try:
-                values.append((f"{name}:{number}", json.loads(line)))
-            except (ValueError, RecursionError) as line_error:
+                values.append((f"{name}:{number}", read_json(line)))
+            except ValueError as line_error:
                 problems.append(f"{name}:{number}: {why_unreadable(line_error)}")
         return values
     if isinstance(whole, list):

@@ -11,6 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from worker.domain.countries import MEANT
+from worker.domain.documents import read_json
 from worker.domain.returns import Address, Parcel, Party, ReturnRequest
 
 # All but the tab and the line breaks that people write. U+2028 and U+2029 are what one program takes for a line break
@@ -43,8 +44,8 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
     The carrier adds what it misses to the problems, so that the shop sees all of them at once.
     """
     try:
-        data = json.loads(text, parse_float=_decimal, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        data = read_json(text, _JSON)
+    except ValueError:
         return ReturnRequest(), ["payload: is not JSON"]
     if not isinstance(data, dict):
         return ReturnRequest(), ["payload: must be a JSON object"]
@@ -76,7 +77,7 @@ def read_parties(payload: Mapping[str, Any]) -> tuple[Party | None, Party | None
 
 def count_packages(text: str) -> int:
     """How many packages a payload that was accepted once has."""
-    packages = json.loads(text).get("packages")
+    packages = read_json(text).get("packages")
     return len(packages) if isinstance(packages, list) else 0
 
 
@@ -149,6 +150,9 @@ def _decimal(text: str) -> Decimal:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_float=_decimal, parse_constant=_no_constant)
 
 
 def _party(part: "_Object | None") -> Party | None:

@@ -9,6 +9,8 @@ from sqlalchemy import DateTime, Dialect, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from worker.domain.documents import NestedTooDeeply, read_json
+
 FOREVER = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """A hold that only a person ends; the latest moment that both databases and Python can say."""
 
@@ -60,17 +62,17 @@ class UnreadableDocument(str):
 def read_document(text: str) -> Any:
     """What a JSON document says, or an `UnreadableDocument`: one row must not break what is done with all."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         unreadable = UnreadableDocument(text)
         unreadable.why = why_unreadable(error)
         return unreadable
 
 
-def why_unreadable(error: Exception) -> str:
-    """Why `json.loads` failed, in words that say nothing of the document but where."""
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+def why_unreadable(error: ValueError) -> str:
+    """Why `read_json` failed, in words that say nothing of the document but where."""
+    if isinstance(error, NestedTooDeeply):
+        return str(error)
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
     return f"it holds a number of more than {sys.get_int_max_str_digits():,} digits"

@@ -18,6 +18,7 @@ from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.decision import Decision
+from worker.domain.documents import read_json
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
@@ -307,8 +308,7 @@ async def _insert_parts(connection: AsyncConnection, rows: Sequence[Mapping[str,
 
 def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any]:
     after = decision.order
-    row: dict[str, Any] = dict(zip(_VALUES, _values_of(after), strict=True))
-    row |= {
+    return dict(zip(_VALUES, _values_of(after), strict=True)) | {
         "id": before.id,
         "lease_token": before.lease_token,
         "from_state": before.state,
@@ -319,13 +319,12 @@ def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any
         "packages": [_part(package, dialect) for package in decision.packages],
         "labels": [_part(label, dialect) for label in decision.labels],
     }
-    return row
 
 
 def _part(value: Any, dialect: str) -> dict[str, Any]:
     part = asdict(value)
     if part.get("raw") is not None and dialect == POSTGRESQL:
-        part["raw"] = json.loads(part["raw"])
+        part["raw"] = read_json(part["raw"])
     return part
 
 

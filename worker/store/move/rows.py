@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Integer
 from sqlmodel import SQLModel
 
+from worker.domain.documents import NestedTooDeeply, read_json
 from worker.store import tables
 from worker.store.columns import Document, Moment, read_moment
 
@@ -28,7 +29,8 @@ _UNDECODABLE = re.compile("[\udc80-\udcff]")  # bytes as `surrogateescape` reads
 _ESCAPE = re.compile(
     r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\[^u])|\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
-_DEEPEST = 10_000  # calls: a level of a document takes up to three of them
+_DEEPEST = 2_000  # SQLite's JSON_MAX_DEPTH
+_CALLS = 10_000  # a level of a document takes up to three of them
 _REPLACEMENT = "\\ufffd"
 
 Row = Sequence[Any]
@@ -111,23 +113,23 @@ def document(text: Any) -> JsonText:
     read = JsonText(kept.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     try:
         read.meaning, read.changed = meaning(read), read != text
+    except NestedTooDeeply:
+        raise Unfit("is nested too deeply") from None
     except ValueError:
         raise Unfit("is not JSON") from None
-    except RecursionError:
-        raise Unfit("is nested too deeply") from None
     return read
 
 
 def meaning(text: str) -> Any:
     """What a JSON document says, so that two spellings of it can be compared; numbers as they are, not as floats."""
-    return _DECODER.decode(text)
+    return read_json(text, _DECODER, _DEEPEST)
 
 
 @contextmanager
 def as_deep_as_sqlite() -> Iterator[None]:
-    """Reads and compares what SQLite takes for JSON: it is nested 2,000 deep at most (its JSON_MAX_DEPTH)."""
+    """Reads and compares what SQLite takes for JSON: it is nested 2,000 deep at most."""
     before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, _DEEPEST))
+    sys.setrecursionlimit(max(before, _CALLS))
     try:
         yield
     finally:
