@@ -17,15 +17,15 @@ ALLOWED = {
     "labels": {"domain"},
     "carriers": {"domain"},
     "store": {"domain"},
-    "steps": {"carriers", "store", "labels", "domain", "telemetry"},
+    "engine": {"carriers", "store", "labels", "domain", "telemetry"},
     "runtime": set(),
     "configured": {"carriers", "domain", "settings"},
-    "app": {"configured", "runtime", "steps", "carriers", "store", "labels", "domain", "telemetry", "settings"},
+    "app": {"configured", "runtime", "engine", "carriers", "store", "labels", "domain", "telemetry", "settings"},
     "cli": {
         "app",
         "configured",
         "runtime",
-        "steps",
+        "engine",
         "carriers",
         "store",
         "labels",
@@ -70,7 +70,7 @@ HOMES = {
     "typer": {"cli/"},
     "click": {"cli/"},
     "rich": {"cli/"},
-    "structlog": {"telemetry/logs.py", "app.py", "runtime/", "steps/", "cli/"},
+    "structlog": {"telemetry/logs.py", "app.py", "runtime/", "engine/", "cli/"},
 }
 
 STANDARD_LIBRARY_ONLY = ("domain",)

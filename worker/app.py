@@ -20,21 +20,21 @@ from worker.configured import Kinship, fingerprint_of, meeting_of, open_account,
 from worker.domain.decision import Decision
 from worker.domain.masking import forms_of_key
 from worker.domain.returns import ReturnOrder
+from worker.engine.account import Account
+from worker.engine.activity import activity
+from worker.engine.clock import ClockWatch
+from worker.engine.housekeeping import Housekeeping, notice_restore, take_over, warn_of_risks
+from worker.engine.leases import Timing
+from worker.engine.loop import Advance
+from worker.engine.meter import Meter
+from worker.engine.recorder import Recorder
+from worker.engine.report import Report, expect_series
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.runtime.pulse import Pulse
 from worker.runtime.scheduler import Ticks
 from worker.runtime.systemd import ServiceManager
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source
-from worker.steps.accounts import Account
-from worker.steps.activity import activity
-from worker.steps.advance import Advance
-from worker.steps.clock import ClockWatch
-from worker.steps.housekeeping import Housekeeping, notice_restore, take_over, warn_of_risks
-from worker.steps.leases import Timing
-from worker.steps.meter import Meter
-from worker.steps.recorder import Recorder
-from worker.steps.report import Report, expect_series
 from worker.store.accounts import register_accounts
 from worker.store.clock import ClockDiffers, require_same_time
 from worker.store.database import Database

@@ -16,7 +16,7 @@ from tests.store.shop import Shop
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
-from worker.steps.lanes import Backlogs
+from worker.engine.lanes import Backlogs
 from worker.store.accounts import read_agendas
 from worker.store.claims import Lane, claim
 from worker.store.database import Database

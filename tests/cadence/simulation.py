@@ -23,7 +23,7 @@ from worker.domain.outcomes import Created, Failed, FailureKind, LabelReady, Lab
 from worker.domain.pacing import TOKEN_LIFE, Pace, shortfall
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
-from worker.steps.lanes import cut, first_step, share
+from worker.engine.lanes import cut, first_step, share
 
 TICK, READING = 1.0, 15.0  # worker.tick and worker.gauges
 FASTEST, SLOWEST = 0.2, 2.0  # a request's latency
@@ -38,7 +38,7 @@ _NOT_REACHED, _BROKEN = Failed(FailureKind.NETWORK, "no connection"), Failed(Fai
 
 @dataclass(slots=True)
 class Hand:
-    """What one worker holds of one account, as `worker.steps.accounts.Account` counts it."""
+    """What one worker holds of one account, as `worker.engine.account.Account` counts it."""
 
     places: int
     in_hand: int = 0

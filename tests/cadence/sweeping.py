@@ -22,8 +22,8 @@ from worker.domain.pacing import Pace
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
+from worker.engine.sweep import _AGAIN_AFTER, _LONGEST, MANY
 from worker.settings import AccountSettings, Settings
-from worker.steps.sweep import _AGAIN_AFTER, _LONGEST, MANY
 
 PAGE = 50
 RATE = 50  # requests a minute
@@ -136,7 +136,7 @@ class Shop:
         self._look()
 
     def _sweep(self) -> None:
-        """As `worker.steps.sweep.Sweeps` does it."""
+        """As `worker.engine.sweep.Sweeps` does it."""
         wanted = self._due - self._unseen
         walk = Walk(wanted if len(wanted) > MANY else (), self._places)
         while (page := walk.next_page()) is not None:

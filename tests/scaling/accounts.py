@@ -14,13 +14,13 @@ from tempfile import TemporaryDirectory
 import structlog
 from prometheus_client import generate_latest
 
+from tests.engine.scripted import ScriptedCarrier, make_loop
 from tests.postgres import PostgresServer
-from tests.steps.scripted import ScriptedCarrier, make_loop
 from worker.app import Application
+from worker.engine.clock import ClockWatch
+from worker.engine.housekeeping import Housekeeping
 from worker.labels import FileLabelStore
 from worker.settings import load
-from worker.steps.clock import ClockWatch
-from worker.steps.housekeeping import Housekeeping
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
 from worker.store.schema import migrate

@@ -200,7 +200,7 @@ class Carrier:
 
 
 def performed(order: ReturnOrder, carrier: Carrier, luck: Luck) -> Outcome | None:
-    """What a worker's step comes to, as `worker/steps/advance.py` has it; None for a creation that is to be sent."""
+    """What a worker's step comes to, as `worker/engine/loop.py` has it; None for a creation that is to be sent."""
     if order.claims > MAX_CLAIMS and order.state in (State.PENDING, State.TRACKING):
         return Poisoned()
     searched = _kind(order) == SEARCHED

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.steps.scripted import ScriptedCarrier
+from tests.engine.scripted import ScriptedCarrier
 from tests.store.rows import insert, insert_tracked
 from tests.store.shop import Shop
 from worker.app import Application
 from worker.domain.policy import Policy
+from worker.engine.account import Account
+from worker.engine.clock import ClockWatch
+from worker.engine.housekeeping import Housekeeping
+from worker.engine.meter import Meter
 from worker.labels import FileLabelStore
 from worker.settings import load
-from worker.steps.accounts import Account
-from worker.steps.clock import ClockWatch
-from worker.steps.housekeeping import Housekeeping
-from worker.steps.meter import Meter
 from worker.store.database import Database
 from worker.telemetry.http import TelemetryServer
 from worker.telemetry.logs import Redactor

@@ -8,9 +8,9 @@ from functools import partial
 from worker.carriers.port import Carrier, utc_now
 from worker.cli.talk import fail, shown
 from worker.configured import Kinship, open_account, pace_of
+from worker.engine.meter import Meter
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings, key_source
-from worker.steps.meter import Meter
 from worker.store.accounts import register_accounts
 from worker.store.clock import is_believed
 from worker.store.database import Database

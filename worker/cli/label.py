@@ -26,11 +26,11 @@ from worker.domain.outcomes import Failed, LabelReady, LabelTrouble
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.verdicts import TURNED_AWAY, hold_after
 from worker.domain.ways_out import Person, accepted
+from worker.engine.by_hand import Desk
+from worker.engine.label import ask_for_label, fetch_label, forget_aside, keep_aside, name_of, refusal_of, stored
 from worker.labels import LabelMissing, as_it_is, open_label_store
 from worker.labels.names import aside_path
 from worker.settings import Settings
-from worker.steps.by_hand import Desk
-from worker.steps.label import ask_for_label, fetch_label, forget_aside, keep_aside, name_of, refusal_of, stored
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.holds import hold_account

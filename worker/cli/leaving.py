@@ -11,8 +11,8 @@ from worker.cli.talk import Exit, fail, is_utf8, say, shown
 from worker.cli.ways_out import DryRunOption, policies_of, tell
 from worker.domain.lifecycle import LIVE_STATES
 from worker.domain.ways_out import Person, retired
+from worker.engine.by_hand import Desk
 from worker.settings import Settings
-from worker.steps.by_hand import Desk
 from worker.store.accounts import register_accounts
 from worker.store.by_hand import Choice, choose
 from worker.store.database import Database

@@ -15,9 +15,9 @@ from worker.configured import fingerprint_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, Tracked
+from worker.engine.ask import Asked, Asker
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings
-from worker.steps.ask import Asked, Asker
 from worker.store.database import Database
 
 

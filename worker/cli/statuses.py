@@ -19,8 +19,8 @@ from worker.configured import map_of
 from worker.domain.decision import Decision
 from worker.domain.tracking import TrackingStatus
 from worker.domain.ways_out import Person, remapped
+from worker.engine.by_hand import Desk, Settled
 from worker.settings import Settings
-from worker.steps.by_hand import Desk, Settled
 from worker.store.database import Database
 from worker.store.words import SeenWord, read_followed, read_words
 

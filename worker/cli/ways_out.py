@@ -18,8 +18,8 @@ from worker.domain.policy import Policy
 from worker.domain.ways_out import Person, WayOut, found, not_created
 from worker.domain.ways_out import cancel as withdrawn
 from worker.domain.ways_out import retry as retried
+from worker.engine.by_hand import Desk, Settled
 from worker.settings import Settings
-from worker.steps.by_hand import Desk, Settled
 from worker.store.by_hand import Choice, choose
 from worker.store.database import Database
 from worker.store.place import declare_restored

@@ -1,0 +1,235 @@
+"""Writes decisions down: creations at once, everything else in batches; keeps trying while the database is away."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+import structlog
+
+from worker.domain.decision import Decision, in_part
+from worker.domain.masking import said_by
+from worker.domain.returns import ReturnOrder
+from worker.engine.outage import say_away, say_back
+from worker.store.claims import hand_back
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable, first_line
+from worker.store.records import CarrierRefTaken, Standing, record, standings
+
+T = TypeVar("T")
+Made = tuple[ReturnOrder, Decision]
+
+_BATCH = 500
+_LINGER = 0.05  # seconds a poll's result may wait for others
+_FIRST_RETRY, _LAST_RETRY = 0.1, 2.0  # seconds between tries while the database is away
+_LOCKED_RETRY = 0.1  # seconds between tries at a locked row; the next claim must not be quicker
+
+log = structlog.get_logger()
+
+
+class Recorder:
+    """One writer for a process' decisions, so that a batch costs one statement."""
+
+    def __init__(
+        self,
+        database: Database,
+        on_recorded: Callable[[ReturnOrder, Decision], None],
+        on_lost: Callable[[ReturnOrder, Decision], None],
+        on_error: Callable[[], None],
+    ) -> None:
+        """The hooks are told of each decision that was written, each that was dropped, and each failed try."""
+        self._database = database
+        self._on_recorded, self._on_lost, self._on_error = on_recorded, on_lost, on_error
+        self._made: list[Made] = []
+        self._given_back: list[ReturnOrder] = []
+        self._open: dict[tuple[int, int], Made] = {}  # by claim: not yet written, dropped, or found unwritable
+        self._set_aside: set[asyncio.Task[None]] = set()
+        self._waiting = asyncio.Event()
+        self._flushing = asyncio.Lock()
+        self.behind = 0
+        """Writes that failed and are being tried again: what they are about must not be claimed anew meanwhile."""
+
+    @property
+    def unrecorded(self) -> Sequence[Made]:
+        """Results that are in our hands only."""
+        return list(self._open.values())
+
+    def later(self, before: ReturnOrder, decision: Decision) -> None:
+        """Write with the next batch."""
+        self._open[_claim_of(before)] = (before, decision)
+        self._made.append((before, decision))
+        self._waiting.set()
+
+    def give_back(self, order: ReturnOrder) -> None:
+        """Hand a row back whose step was not started, with the next batch."""
+        self._given_back.append(order)
+        self._waiting.set()
+
+    async def now(self, before: ReturnOrder, decision: Decision) -> None:
+        """Write alone and at once; raises `CarrierRefTaken`."""
+        self._open[_claim_of(before)] = (before, decision)
+        try:
+            await self._persist([(before, decision)])
+        except CarrierRefTaken:
+            raise
+        except Exception as error:
+            self._unwritable(before, decision, error)
+
+    async def run(self) -> None:
+        """Write batches until cancelled."""
+        while True:
+            await self._waiting.wait()
+            if len(self._made) < _BATCH:
+                await asyncio.sleep(_LINGER)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write everything there is, but for rows that somebody else locks."""
+        async with self._flushing:
+            while self._made or self._given_back:
+                self._waiting.clear()
+                batch = self._next_batch()
+                given_back, self._given_back = self._given_back, []
+                if batch:
+                    await self._persist_batch(batch)
+                if given_back:
+                    await self._hand_back(given_back)
+
+    async def finish(self) -> None:
+        """Write everything there is."""
+        await self.flush()
+        while self._set_aside:
+            await asyncio.wait(self._set_aside)
+
+    def _next_batch(self) -> list[Made]:
+        """At most one decision for each row: two are of two claims, and only the later one can still be written."""
+        ids: set[int] = set()
+        for before, _ in self._made[:_BATCH]:
+            if before.id in ids:
+                break
+            ids.add(before.id)
+        batch, self._made = self._made[: len(ids)], self._made[len(ids) :]
+        return batch
+
+    async def _persist_batch(self, batch: Sequence[Made]) -> None:
+        try:
+            await self._persist(batch)
+        except Exception as error:  # whatever it is about one row
+            if len(batch) > 1:  # one bad row must not cost the others their results
+                for made in batch:
+                    await self._persist_batch([made])
+                return
+            self._unwritable(*batch[0], error)
+
+    def _unwritable(self, before: ReturnOrder, decision: Decision, error: Exception) -> None:
+        """The lease runs out and the row is tried again; one that never can be written is held after some claims."""
+        self._open.pop(_claim_of(before), None)
+        self._on_error()
+        log.error(
+            "record_failed",
+            order_id=before.id,
+            reference=before.reference,
+            carrier_ref=decision.order.carrier_ref,
+            error=f"{type(error).__name__}: {said_by(error)}",
+        )
+
+    async def _persist(self, batch: Sequence[Made]) -> None:
+        standing = await self._write(batch)
+        for before, decision in batch:
+            if standing[before.id] is Standing.HELD:
+                log.warning(
+                    "row_locked", order_id=before.id, hint="somebody's open transaction keeps its result waiting"
+                )
+                self._alone(self._persist_alone(before, decision))
+            else:
+                self._done(before, decision, standing[before.id])
+
+    def _done(self, before: ReturnOrder, decision: Decision, standing: Standing) -> None:
+        self._open.pop(_claim_of(before), None)
+        (self._on_recorded if standing is Standing.WRITTEN else self._on_lost)(before, decision)
+
+    async def _persist_alone(self, before: ReturnOrder, decision: Decision) -> None:
+        """Try until the row is free; it may be taken by somebody else in that moment."""
+        try:
+            while True:
+                await asyncio.sleep(_LOCKED_RETRY)
+                standing = (await self._write([(before, decision)]))[before.id]
+                if standing is not Standing.HELD:
+                    return self._done(before, decision, standing)
+        except Exception as error:
+            self._unwritable(before, decision, error)
+
+    async def _write(self, batch: Sequence[Made]) -> dict[int, Standing]:
+        tries = 0
+
+        async def write() -> dict[int, Standing]:
+            nonlocal tries
+            tries += 1
+            alone = len(batch) == 1
+            written = await (record_one(self._database, *batch[0]) if alone else record(self._database, batch))
+            missing = [before for before, _ in batch if before.id not in written]
+            found = await standings(self._database, missing) if missing else {}
+            if tries == 1:
+                # Nothing was cut between a commit and its answer: whoever ended our lease, it was not this record.
+                found = {key: Standing.LOST if each is Standing.WRITTEN else each for key, each in found.items()}
+            return found | dict.fromkeys(written, Standing.WRITTEN)
+
+        return await self._insist(write)
+
+    async def _hand_back(self, orders: Sequence[ReturnOrder]) -> None:
+        async def write() -> list[ReturnOrder]:
+            done = await hand_back(self._database, orders)
+            missing = [order for order in orders if order.id not in done]
+            found = await standings(self._database, missing) if missing else {}
+            return [order for order in missing if found[order.id] is Standing.HELD]
+
+        for order in await self._insist(write):
+            self._alone(self._hand_back_alone(order))
+
+    async def _hand_back_alone(self, order: ReturnOrder) -> None:
+        await asyncio.sleep(_LAST_RETRY * random.uniform(0.5, 1.0))
+        await self._hand_back([order])
+
+    def _alone(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._set_aside.add(task)
+        task.add_done_callback(self._set_aside.discard)
+
+    async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Try until the database takes it: a result that is lost would make the carrier be asked, or told, again."""
+        wait, behind = _FIRST_RETRY, 0
+        try:
+            while True:
+                try:
+                    written = await write()
+                except DatabaseUnavailable as error:
+                    self._on_error()
+                    say_away(self._database, "record", error, retry_in=wait)
+                else:
+                    say_back(self._database, "record")
+                    return written
+                behind, self.behind = 1, self.behind + 1 - behind
+                await asyncio.sleep(wait * random.uniform(0.5, 1.0))
+                wait = min(wait * 2, _LAST_RETRY)
+        finally:
+            self.behind -= behind
+
+
+async def record_one(database: Database, before: ReturnOrder, decision: Decision) -> set[int]:
+    """Write one decision, in part where the database does not take it whole; the id if it was written.
+
+    A number that a carrier gave must not be lost for a text beside it: what the database refuses for any other reason
+    than its own state is written once more without all that is optional. Raises what `record` raises.
+    """
+    try:
+        return await record(database, [(before, decision)])
+    except (CarrierRefTaken, DatabaseUnavailable):
+        raise
+    except Exception as error:
+        why = f"{type(error).__name__}: {first_line(error)}"
+        log.warning("record_refused", order_id=before.id, reference=before.reference, error=why, doing="in part")
+    return await record(database, [(before, in_part(before, decision, why))])
+
+
+def _claim_of(order: ReturnOrder) -> tuple[int, int]:
+    return order.id, order.lease_token
