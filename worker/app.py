@@ -25,7 +25,7 @@ from worker.engine.activity import activity
 from worker.engine.clock import ClockWatch
 from worker.engine.housekeeping import Housekeeping, notice_restore, take_over, warn_of_risks
 from worker.engine.leases import Timing
-from worker.engine.loop import Advance
+from worker.engine.loop import Engine
 from worker.engine.meter import Meter
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
@@ -81,7 +81,7 @@ class Application:
         expect_series(self.metrics, operations)
         self._report = report = Report(self.metrics)
         self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
-        self.advance = Advance(
+        self.engine = Engine(
             database=self.database,
             accounts=self._accounts,
             labels=self._labels,
@@ -101,7 +101,7 @@ class Application:
         self._pulse = Pulse(
             manager or ServiceManager({}),
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
-            status=lambda: activity(self.advance, self._accounts.values(), self._housekeeping, self.database.outage),
+            status=lambda: activity(self.engine, self._accounts.values(), self._housekeeping, self.database.outage),
         )
         self._server = TelemetryServer(
             settings.http.host,
@@ -117,7 +117,7 @@ class Application:
 
     def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
         self._report.recorded(before, decision)
-        self.advance.wake_if_soon(decision.order.due_at)
+        self.engine.wake_if_soon(decision.order.due_at)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -136,7 +136,7 @@ class Application:
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
         await self._housekeeping.refresh_gauges()  # else what is first scraped would say 0, and end alerts that last
-        self.advance.turned_at = lease_clock()  # to wait for the database was no hang
+        self.engine.turned_at = lease_clock()  # to wait for the database was no hang
         await self._server.start()
         host, port = self._server.address
         log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
@@ -144,7 +144,7 @@ class Application:
         if self.settings.database.can_wake:
             self._listening = asyncio.create_task(self._watch())
         worker_settings = self.settings.worker
-        self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.advance.wake)
+        self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.engine.wake)
         self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
         self._ticks.start()
@@ -161,11 +161,11 @@ class Application:
     async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
         """Work until `stop` is set, or until nothing is left to do now."""
         assert self._writing is not None
-        self._working = asyncio.create_task(self.advance.run(until_idle=until_idle))
+        self._working = asyncio.create_task(self.engine.run(until_idle=until_idle))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((self._working, stopping, self._writing), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        self.advance.begin_to_stop()
+        self.engine.begin_to_drain()
         for task in (self._working, self._writing):
             if task.done():
                 await task  # a defect ended it; without it nothing would be done, or recorded, any more
@@ -179,7 +179,7 @@ class Application:
             async with asyncio.timeout_at(over_at):
                 if self._working is not None:
                     await asyncio.wait({self._working})  # `run` has raised what there was to raise
-                await self.advance.drain()
+                await self.engine.drain()
         except TimeoutError:
             self._say_unfinished()
         try:
@@ -208,7 +208,7 @@ class Application:
     async def _watch(self) -> None:
         """Be woken by what others commit; whatever goes wrong with that, the tick goes on."""
         try:
-            await watch(self.database, self.advance.wake, lambda: self.advance.claimed, _say_lost)
+            await watch(self.database, self.engine.wake, lambda: self.engine.claimed, _say_lost)
         except Exception:
             log.exception("listening_crashed", hint="new returns are found by the tick")
 
@@ -235,6 +235,9 @@ class Application:
             timeout=settings.timeout.total_seconds(),
             max_in_flight=settings.max_in_flight,
             meter=meter,
+            database=self.database,
+            metrics=self.metrics,
+            lease=self.settings.worker.lease,
             address=settings.base_url or CARRIERS[settings.carrier].base_url,
             key_fingerprint=lambda: fingerprint_of(current()),
             beside=partial(self._kinship.kin, name),
@@ -251,7 +254,7 @@ class Application:
         return observe
 
     def _seconds_since_turn(self) -> float:
-        return lease_clock() - self.advance.turned_at
+        return lease_clock() - self.engine.turned_at
 
     async def _prepare_schema(self) -> None:
         self._pulse.starting("waiting for the database")

@@ -16,7 +16,7 @@ from tests.store.shop import Shop
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
-from worker.engine.lanes import Backlogs
+from worker.engine.turn import Bookmarks
 from worker.store.accounts import read_agendas
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
@@ -62,7 +62,7 @@ class Table:
     def begin(self) -> None:
         """Forget the times so far, and where the last claim ended."""
         self.times = Times([], [])
-        self._backlogs = Backlogs()
+        self._backlogs = Bookmarks()
 
     async def turn(self, batch: int, decided: Callable[[ReturnOrder], Decision]) -> None:
         """Find what is due, take some of it, and record what was decided; the first two are timed."""

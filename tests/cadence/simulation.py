@@ -1,8 +1,8 @@
 """Compressed time: the worker's own rules for pace, turns and decisions, over a heap for a clock and a drawn carrier.
 
-What decides is the worker's code: `Pace.take`, `share`, `cut`, `first_step`, `decide`, and the policy that its settings
-make. What stands in is around it: for the database queues in the order in which a claim takes rows, for the carrier a
-journey for each return and a latency for each request.
+What decides is the worker's code: `Pace.take`, `lanes_of`, `cut`, `first_step`, `decide`, and the policy that its
+settings make. What stands in is around it: for the database queues in the order in which a claim takes rows, for the
+carrier a journey for each return and a latency for each request.
 """
 
 import random
@@ -23,7 +23,7 @@ from worker.domain.outcomes import Created, Failed, FailureKind, LabelReady, Lab
 from worker.domain.pacing import TOKEN_LIFE, Pace, shortfall
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
-from worker.engine.lanes import cut, first_step, share
+from worker.engine.turn import cut, first_step, lanes_of
 
 TICK, READING = 1.0, 15.0  # worker.tick and worker.gauges
 FASTEST, SLOWEST = 0.2, 2.0  # a request's latency
@@ -217,7 +217,7 @@ class Simulation:
         """One worker's turn, as in `Advance._shares`; when there will be a token, if there were too few."""
         now, free, next_at = self.now, hand.free, None
         due = account.due(max(_MANY, hand.places + max(1, hand.places // 4) + 1))
-        lanes = share(account.name, due, free=free, ahead=hand.room - free, first=first_step(self.random.random()))
+        lanes = lanes_of(account.name, due, free=free, ahead=hand.room - free, first=first_step(self.random.random()))
         if account.pace is not None:
             wanted = sum(lane.quota for lane in lanes)
             grant = account.pace.take(account.spent_until, moment(now), wanted)

@@ -21,7 +21,7 @@ from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.engine.account import Account
 from worker.engine.clock import ClockWatch
 from worker.engine.leases import Timing
-from worker.engine.loop import Advance
+from worker.engine.loop import Engine
 from worker.engine.meter import Meter
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report
@@ -92,20 +92,20 @@ class Loop:
 
     database: Database
     accounts: dict[str, Account]
-    advance: Advance
+    engine: Engine
     recorder: Recorder
     metrics: Metrics
     now: list[float] = field(default_factory=lambda: [1000.0])
 
     async def settle(self) -> None:
         """Let everything that was started end, and write it down."""
-        while self.advance._tasks:
-            await asyncio.wait(self.advance._tasks)
+        while self.engine._tasks:
+            await asyncio.wait(self.engine._tasks)
         await self.recorder.flush()
 
     async def turn(self) -> float:
         """One turn, with everything it started."""
-        pause = await self.advance.turn()
+        pause = (await self.engine.turn()).pause
         await self.settle()
         return pause
 
@@ -181,6 +181,7 @@ async def make_loop(
 ) -> Loop:
     """`full_speed`: a moment ago the accounts created as many as there are places for; else a worker just started."""
     now = [1000.0]
+    metrics, timing = Metrics("test"), timing or Timing(lease=90.0, tick=3600.0)
     meters = {name: Meter(database, name, pace, lambda: now[0]) for name in carriers}
     accounts = {
         name: Account(
@@ -191,20 +192,22 @@ async def make_loop(
             max_in_flight=max_in_flight,
             meter=meters[name],
             key_fingerprint=lambda: "key",
+            database=database,
+            metrics=metrics,
+            lease=timedelta(seconds=timing.lease),
         )
         for name, carrier in carriers.items()
     }
-    metrics = Metrics("test")
     report = Report(metrics)
     recorder = Recorder(database, report.recorded, report.lost, report.storage_failed)
-    advance = Advance(
+    engine = Engine(
         database=database,
         accounts=accounts,
         labels=FileLabelStore(folder),
         recorder=recorder,
         metrics=metrics,
         owner="test",
-        timing=timing or Timing(lease=90.0, tick=3600.0),
+        timing=timing,
         clock=lambda: now[0],
         watch=ClockWatch(lambda: now[0], accounts),
         chance=chance,
@@ -214,4 +217,4 @@ async def make_loop(
     if full_speed:
         for name in accounts:
             await change_health(database, name, lambda health, now: replace(health, ramp=Ramp(64, now, now)))
-    return Loop(database, accounts, advance, recorder, metrics, now)
+    return Loop(database, accounts, engine, recorder, metrics, now)

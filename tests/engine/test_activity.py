@@ -22,7 +22,7 @@ from worker.store.holds import hold_by_hand
 
 def told_of(loop: Loop, folder: Path) -> Housekeeping:
     return Housekeeping(
-        loop.database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic, loop.advance._watch
+        loop.database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic, loop.engine._watch
     )
 
 
@@ -34,16 +34,16 @@ async def test_it_says_what_is_in_flight_what_is_due_and_which_account_waits_for
     housekeeping = told_of(loop, tmp_path)
 
     def said() -> str:
-        return activity(loop.advance, loop.accounts.values(), housekeeping, loop.advance._database.outage)
+        return activity(loop.engine, loop.accounts.values(), housekeeping, loop.engine._database.outage)
 
     assert said() == "0 steps in flight, 0 returns due"
     await loop.insert("R1", "R2", "R3")
     await hold_by_hand(database, "america", None, "a person's own words")
     carrier.gate.clear()
-    await loop.advance.turn()
+    await loop.engine.turn()
     await housekeeping.refresh_gauges()
     assert said() == ("2 steps in flight, 1 return due; account america held until it is released (held_by_person)")
-    loop.advance.begin_to_stop()
+    loop.engine.begin_to_drain()
     assert said() == "2 steps in flight"
     carrier.gate.set()
     await loop.settle()
@@ -63,7 +63,7 @@ async def test_a_refused_key_is_named_by_its_code_and_not_by_what_the_carrier_sa
     await loop.turn()
     housekeeping = told_of(loop, tmp_path)
     await housekeeping.refresh_gauges()
-    said = activity(loop.advance, loop.accounts.values(), housekeeping, loop.advance._database.outage)
+    said = activity(loop.engine, loop.accounts.values(), housekeeping, loop.engine._database.outage)
     assert said.endswith("account default held until its key changes, or it is released (carrier_key_refused)")
     assert "R1" not in said
 
@@ -72,17 +72,18 @@ async def test_a_loop_that_waits_out_an_absent_database_shows_its_progress_and_s
     database: Database, tmp_path: Path
 ) -> None:
     loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}, timing=Timing(lease=90.0, tick=0.05))
-    there, loop.advance._database = loop.advance._database, Database("postgresql://nobody@127.0.0.1:1/none")
-    running = asyncio.create_task(loop.advance.run())
+    there = loop.engine._database
+    loop.engine._database = loop.engine._taker._database = Database("postgresql://nobody@127.0.0.1:1/none")
+    running = asyncio.create_task(loop.engine.run())
     for _ in range(3):  # again and again, not only when it finds out
         loop.now[0] += 1000.0
-        await until(lambda: loop.advance.turned_at == loop.now[0], 10)
-    said = activity(loop.advance, loop.accounts.values(), told_of(loop, tmp_path), loop.advance._database.outage)
+        await until(lambda: loop.engine.turned_at == loop.now[0], 10)
+    said = activity(loop.engine, loop.accounts.values(), told_of(loop, tmp_path), loop.engine._database.outage)
     assert re.fullmatch(r"the database is away since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; 0 steps in flight", said)
-    loop.advance._database = there
+    loop.engine._database = loop.engine._taker._database = there
     turned = loop.now[0] = loop.now[0] + 1.0
-    await until(lambda: loop.advance.turned_at == turned, 10)
-    await loop.advance.drain()
+    await until(lambda: loop.engine.turned_at == turned, 10)
+    await loop.engine.drain()
     await running
 
 
@@ -93,21 +94,21 @@ async def test_a_loop_that_waits_for_a_slow_carrier_shows_its_progress(database:
     )
     await loop.insert("R1", "R2")
     carrier.gate.clear()
-    running = asyncio.create_task(loop.advance.run(until_idle=True))
+    running = asyncio.create_task(loop.engine.run(until_idle=True))
     await until(lambda: carrier.count("create") == 1, 5)
     for _ in range(3):
         loop.now[0] += 10.0
-        await until(lambda: loop.advance.turned_at == loop.now[0], 10)
+        await until(lambda: loop.engine.turned_at == loop.now[0], 10)
     carrier.gate.set()
     writing = asyncio.create_task(loop.recorder.run())
-    await loop.advance.drain()
+    await loop.engine.drain()
     await running
     writing.cancel()
 
 
 async def test_a_loop_that_has_stopped_is_not_fed(database: Database, tmp_path: Path) -> None:
     loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}, timing=Timing(lease=90.0, tick=0.02))
-    running = asyncio.create_task(loop.advance.run())
+    running = asyncio.create_task(loop.engine.run())
     with Manager() as manager:
         service = ServiceManager({"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "60000"})
         limit = timedelta(minutes=2).total_seconds()
@@ -116,13 +117,13 @@ async def test_a_loop_that_has_stopped_is_not_fed(database: Database, tmp_path: 
         def goes_on() -> bool:
             nonlocal looks
             looks += 1
-            return loop.now[0] - loop.advance.turned_at <= limit
+            return loop.now[0] - loop.engine.turned_at <= limit
 
         pulse = Pulse(service, goes_on=goes_on, status=lambda: "at work")
         pulse.start("")
         pulse.ready()
         loop.now[0] += limit + 1
-        await until(lambda: loop.advance.turned_at == loop.now[0], 5)
+        await until(lambda: loop.engine.turned_at == loop.now[0], 5)
         fed = len(manager.all("WATCHDOG"))
         await until(lambda: len(manager.all("WATCHDOG")) > fed, 5)
         running.cancel()  # from here on nothing is advanced, while everything else in the process goes on

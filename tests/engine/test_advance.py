@@ -24,7 +24,7 @@ async def test_only_as_many_creations_are_taken_as_can_be_sent_now(database: Dat
     await loop.insert(*(f"R{number}" for number in range(20)))
     carrier.gate.clear()
     for _ in range(3):
-        await loop.advance.turn()
+        await loop.engine.turn()
     await until(lambda: carrier.count("create") == 4, 5)
     leased = [row for row in await loop.rows() if row["lease_owner"]]
     assert len(leased) == 4
@@ -38,7 +38,7 @@ async def test_polls_are_read_ahead_by_half_of_the_places_and_no_more(database: 
     await loop.insert(*(f"R{number}" for number in range(50)), state="tracking")
     carrier.gate.clear()
     for _ in range(3):
-        await loop.advance.turn()
+        await loop.engine.turn()
     await until(lambda: carrier.count("track") == 8, 5)
     assert len([row for row in await loop.rows() if row["lease_owner"]]) == 12
     carrier.gate.set()
@@ -51,9 +51,9 @@ async def test_a_backlog_is_worked_off_without_waiting_for_ticks(database: Datab
     loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=4)
     await loop.insert(*(f"R{number}" for number in range(60)), state="tracking")
     writing = asyncio.create_task(loop.recorder.run())
-    running = asyncio.create_task(loop.advance.run())
+    running = asyncio.create_task(loop.engine.run())
     await until(lambda: carrier.count("track") == 60, 15)  # the tick is an hour
-    await loop.advance.drain()
+    await loop.engine.drain()
     await running
     writing.cancel()
     assert {row["lease_owner"] for row in await loop.rows()} == {None}
@@ -82,11 +82,11 @@ async def test_a_sick_carrier_costs_the_other_account_nothing(database: Database
     await loop.insert(*(f"W{number}" for number in range(12)), account="well")
     sick.gate.clear()
     writing = asyncio.create_task(loop.recorder.run())
-    running = asyncio.create_task(loop.advance.run())
+    running = asyncio.create_task(loop.engine.run())
     await until(lambda: well.count("create") == 12, 15)
     assert sick.count("create") == 4
     sick.gate.set()
-    await loop.advance.drain()
+    await loop.engine.drain()
     await running
     writing.cancel()
 
@@ -118,7 +118,7 @@ async def test_a_row_whose_call_could_outlive_its_lease_is_handed_back(database:
     loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=1)
     await loop.insert("FIRST", "SECOND", state="tracking")
     carrier.gate.clear()
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: carrier.count("track") == 1, 5)
     loop.now[0] += 68.0  # 22 s are left; a call may take 20 s, and 2.5 s must remain
     carrier.gate.set()
@@ -133,9 +133,9 @@ async def test_a_drain_hands_back_what_was_not_started_and_records_what_was(data
     loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=1)
     await loop.insert("FIRST", "SECOND", state="tracking")
     carrier.gate.clear()
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: carrier.count("track") == 1, 5)
-    draining = asyncio.create_task(loop.advance.drain())
+    draining = asyncio.create_task(loop.engine.drain())
     await asyncio.sleep(0)
     carrier.gate.set()
     await draining
@@ -201,16 +201,16 @@ async def test_nothing_is_claimed_while_results_cannot_be_written(database: Data
     loop = await make_loop(database, tmp_path, {"default": carrier})
     await loop.insert("R1")
     loop.recorder.behind = 1
-    running = asyncio.create_task(loop.advance.run())
+    running = asyncio.create_task(loop.engine.run())
     for _ in range(2):  # two looks; a turn would be followed by an hour's sleep
         loop.now[0] += 1
-        await until(lambda: loop.advance.turned_at == loop.now[0], 5)
+        await until(lambda: loop.engine.turned_at == loop.now[0], 5)
     assert not carrier.calls
     shown = loop.metrics.registry.get_sample_value("returns_worker_last_tick_timestamp_seconds")
     assert shown == pytest.approx(time.time(), abs=30)  # the loop turns, though it does nothing: no alert of a stall
     loop.recorder.behind = 0
     await until(lambda: carrier.calls, 5)
-    await loop.advance.drain()
+    await loop.engine.drain()
     await running
 
 
@@ -267,7 +267,7 @@ async def test_a_withdrawal_asked_for_while_a_worker_holds_the_row_is_not_lost(
     loop = await make_loop(database, tmp_path, {"default": carrier})
     await loop.insert("R1", state="tracking")
     carrier.gate.clear()
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: carrier.count("track") == 1, 5)
     await loop.execute("UPDATE return_order SET cancel_requested_at = created_at")
     carrier.gate.set()

@@ -12,7 +12,7 @@ from tests.store.rows import LEASE
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.outcomes import Tracked
 from worker.domain.returns import ReturnOrder
-from worker.engine.lanes import Backlogs, cut, first_step, share, shuffled
+from worker.engine.turn import Bookmarks, cut, first_step, lanes_of, shuffled
 from worker.store.accounts import read_agendas
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane, claim
@@ -31,7 +31,7 @@ async def _insert(database: Database, folder: Path, count: int) -> datetime:
     return first
 
 
-async def _take(database: Database, backlogs: Backlogs, quota: int, at: float) -> tuple[list[str], bool]:
+async def _take(database: Database, backlogs: Bookmarks, quota: int, at: float) -> tuple[list[str], bool]:
     """What a turn would claim at the time `at`, and whether that ended a backlog."""
     lanes, marks = [Lane(*LANE, quota)], backlogs.marks(at)
     agenda = (await read_agendas(database, ["default"], 100, marks))["default"]
@@ -41,7 +41,7 @@ async def _take(database: Database, backlogs: Backlogs, quota: int, at: float) -
 
 async def test_a_claim_goes_on_after_the_last_row_of_the_one_before(database: Database, tmp_path: Path) -> None:
     first = await _insert(database, tmp_path, 6)
-    backlogs = Backlogs()
+    backlogs = Bookmarks()
     assert await _take(database, backlogs, 2, at=0) == (["T0", "T1"], False)
     (due_at, order_id) = backlogs.marks(0)[LANE]
     assert (abs(due_at - first - timedelta(seconds=1)) < timedelta(milliseconds=1), order_id) == (True, 2)
@@ -52,7 +52,7 @@ async def test_the_end_of_a_backlog_is_followed_by_a_look_from_the_beginning(
     database: Database, tmp_path: Path
 ) -> None:
     first = await _insert(database, tmp_path, 5)
-    loop, backlogs = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}), Backlogs()
+    loop, backlogs = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}), Bookmarks()
     assert await _take(database, backlogs, 2, at=0) == (["T0", "T1"], False)
     await loop.insert_followed(["late"], first)  # committed after the claim, due before its mark
     assert await _take(database, backlogs, 2, at=1) == (
@@ -69,7 +69,7 @@ async def test_a_long_backlog_is_looked_at_from_its_beginning_every_ten_seconds(
     database: Database, tmp_path: Path
 ) -> None:
     first = await _insert(database, tmp_path, 20)
-    loop, backlogs = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}), Backlogs()
+    loop, backlogs = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}), Bookmarks()
     for at in (100, 105, 109):
         await _take(database, backlogs, 2, at=at)
     await loop.insert_followed(["late"], first)
@@ -79,14 +79,14 @@ async def test_a_long_backlog_is_looked_at_from_its_beginning_every_ten_seconds(
 
 async def test_rows_due_at_the_same_moment_are_told_apart(database: Database, tmp_path: Path) -> None:
     """As those that one transaction inserted."""
-    loop, backlogs = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}), Backlogs()
+    loop, backlogs = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}), Bookmarks()
     await loop.insert_followed([f"T{number}" for number in range(7)], datetime.now(UTC) - timedelta(seconds=9))
     taken = [await _take(database, backlogs, 3, at=number) for number in range(3)]
     assert [names for names, _ in taken] == [["T0", "T1", "T2"], ["T3", "T4", "T5"], ["T6"]]
 
 
 def test_a_lane_without_a_backlog_has_no_mark() -> None:
-    backlogs, due = Backlogs(), {"default": {Step.CREATE: 0, Step.LABEL: 0, Step.TRACK: 2}}
+    backlogs, due = Bookmarks(), {"default": {Step.CREATE: 0, Step.LABEL: 0, Step.TRACK: 2}}
     taken = [_claimed(1), _claimed(2)]
     assert not backlogs.took([Lane(*LANE, 2)], due, taken)
     assert backlogs.marks(0) == {}
@@ -96,7 +96,7 @@ def test_a_lane_without_a_backlog_has_no_mark() -> None:
 
 
 def test_a_lane_whose_turn_it_is_not_keeps_its_mark() -> None:
-    backlogs, due = Backlogs(), {"default": {Step.CREATE: 9, Step.TRACK: 9}}
+    backlogs, due = Bookmarks(), {"default": {Step.CREATE: 9, Step.TRACK: 9}}
     backlogs.took([Lane("default", Step.CREATE, 0), Lane(*LANE, 1)], due, [_claimed(7)])
     mark = dict(backlogs.marks(0))
     assert mark[LANE][1] == 7
@@ -106,7 +106,7 @@ def test_a_lane_whose_turn_it_is_not_keeps_its_mark() -> None:
 
 def test_a_withdrawal_moves_no_mark_of_the_polls() -> None:
     """It became due a moment ago, behind all of them."""
-    backlogs, due = Backlogs(), {"default": {Step.CANCEL: 1, Step.TRACK: 9}}
+    backlogs, due = Bookmarks(), {"default": {Step.CANCEL: 1, Step.TRACK: 9}}
     withdrawn = _claimed(9, cancel_requested_at=datetime.now(UTC))
     backlogs.took([Lane("default", Step.CANCEL, 1), Lane(*LANE, 1)], due, [withdrawn, _claimed(3)])
     assert {lane: mark[1] for lane, mark in backlogs.marks(0).items()} == {LANE: 3}
@@ -130,7 +130,7 @@ async def test_what_appears_before_the_mark_is_done_before_the_loop_is_idle(data
     loop = await make_loop(database, tmp_path, {"default": carrier}, max_in_flight=4)
     await loop.insert_followed([f"T{number}" for number in range(30)], datetime.now(UTC) - timedelta(seconds=60))
     writing = asyncio.create_task(loop.recorder.run())
-    await asyncio.wait_for(loop.advance.run(until_idle=True), 30)  # the tick is an hour
+    await asyncio.wait_for(loop.engine.run(until_idle=True), 30)  # the tick is an hour
     writing.cancel()
     assert carrier.count("track") == 31
     assert ("track", "late") in carrier.calls
@@ -141,11 +141,11 @@ def test_withdrawals_come_first_in_every_second_turn_and_nobody_is_left_out() ->
     served = [
         lane.step
         for number in range(100)
-        for lane in cut(share("default", due, free=4, ahead=2, first=first_step(number / 100)), 1)
+        for lane in cut(lanes_of("default", due, free=4, ahead=2, first=first_step(number / 100)), 1)
         if lane.quota
     ]
     assert Counter(served) == {Step.CANCEL: 50, Step.CREATE: 25, Step.LABEL: 15, Step.TRACK: 10}
-    lanes = share("default", due | {Step.LABEL: 0}, free=4, ahead=0, first=Step.LABEL)
+    lanes = lanes_of("default", due | {Step.LABEL: 0}, free=4, ahead=0, first=Step.LABEL)
     assert [lane.step for lane in lanes] == [Step.LABEL, Step.CANCEL, Step.CREATE, Step.TRACK]
 
 

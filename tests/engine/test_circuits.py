@@ -107,9 +107,9 @@ async def test_of_several_workers_one_tries(database: Database, tmp_path: Path) 
     await change_health(database, "default", lambda _, now: Health(Circuit(5, now)))
     carrier.gate.clear()
     for loop in loops:
-        await loop.advance.turn()
+        await loop.engine.turn()
     for loop in loops:
-        await loop.advance.turn()
+        await loop.engine.turn()
     carrier.gate.set()
     for loop in loops:
         await loop.settle()

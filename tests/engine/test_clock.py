@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 async def test_a_jump_is_said_once_and_the_next_start_knows_of_it(database: Database, tmp_path: Path) -> None:
     loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
     (account,) = loop.accounts.values()
-    watch, now = loop.advance._watch, await database_now(database)
+    watch, now = loop.engine._watch, await database_now(database)
     watch.begin(Clock(now), now)
     assert account.policy.judges_ages
     with capture_logs() as lines:
@@ -41,7 +41,7 @@ async def test_a_jump_is_said_once_and_the_next_start_knows_of_it(database: Data
 async def test_ages_are_judged_again_once_the_clock_has_gone_steadily(database: Database, tmp_path: Path) -> None:
     loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
     (account,) = loop.accounts.values()
-    watch, now = loop.advance._watch, await database_now(database)
+    watch, now = loop.engine._watch, await database_now(database)
     await keep_clock(database, Clock(now - 2 * STEADY, now - STEADY - timedelta(minutes=1)))
     await take_over(database, watch)
     assert watch.is_believed

@@ -99,7 +99,7 @@ async def test_a_backlog_costs_a_statement_for_every_ten_polls_at_most(database:
     loop = await _followed(database, tmp_path, 1000)
     writing = asyncio.create_task(loop.recorder.run())
     with _statements(database) as sent:
-        await asyncio.wait_for(loop.advance.run(until_idle=True), 60)
+        await asyncio.wait_for(loop.engine.run(until_idle=True), 60)
     await loop.recorder.finish()
     writing.cancel()
     assert {row["lease_token"] for row in await loop.rows()} == {1}

@@ -77,7 +77,7 @@ async def test_nor_is_one_whose_creation_did_not_reach_the_carrier(database: Dat
 
     carrier.on_create = create
     carrier.gate.clear()
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: carrier.count("create") == 1, 10)
     await restored(loop)
     carrier.gate.set()

@@ -37,7 +37,7 @@ def _value(loop: Loop, name: str, **labels: str) -> float:
 async def _made(database: Database, folder: Path, pace: Pace | None = None) -> tuple[Loop, Housekeeping]:
     loop = await make_loop(database, folder, {"default": ScriptedCarrier()}, pace=pace)
     return loop, Housekeeping(
-        database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic, loop.advance._watch
+        database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic, loop.engine._watch
     )
 
 
@@ -150,7 +150,7 @@ async def test_what_cannot_be_read_for_minutes_is_not_told_as_if_it_were_so(
     await _due(loop, 3, MINUTE)
     clock = [0.0]
     reading = Housekeeping(
-        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: clock[0], loop.advance._watch
+        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: clock[0], loop.engine._watch
     )
     await reading.refresh_gauges()
     assert _value(loop, "orders_due") == 3
@@ -227,7 +227,7 @@ async def test_the_more_returns_are_open_the_less_often_they_are_counted(
     await _due(loop, 1, MINUTE)
     for open_returns, expected in ((1, 40), (19_999, 40), (50_000, 14), (100_000, 7), (10_000_000, 7)):
         paced = Housekeeping(
-            database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: now[0], loop.advance._watch
+            database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: now[0], loop.engine._watch
         )
         counts[0] = 0
         for _ in range(40):  # ten minutes

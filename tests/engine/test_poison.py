@@ -34,12 +34,12 @@ async def one_life(database: Database, folder: Path) -> tuple[Loop, list[str]]:
     carrier = Deadly()
     loop = await make_loop(database, folder, {"default": carrier}, max_in_flight=8)
     writing = asyncio.create_task(loop.recorder.run())
-    working = asyncio.create_task(loop.advance.run(until_idle=True))
+    working = asyncio.create_task(loop.engine.run(until_idle=True))
     dying = asyncio.create_task(carrier.died.wait())
     await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (working, dying, writing, *loop.advance._tasks):
+    for task in (working, dying, writing, *loop.engine._tasks):
         task.cancel()
-    await asyncio.gather(working, dying, writing, *loop.advance._tasks, return_exceptions=True)
+    await asyncio.gather(working, dying, writing, *loop.engine._tasks, return_exceptions=True)
     await loop.execute("UPDATE return_order SET lease_until = created_at WHERE lease_until IS NOT NULL")
     return loop, [reference for _, reference in carrier.calls]
 
@@ -69,7 +69,7 @@ async def test_a_suspect_gets_its_turn_among_many_that_are_due_and_they_get_thei
     await loop.execute("UPDATE return_order SET claims = 2 WHERE reference = 'SUSPECT'")
     carrier.gate.clear()
     loop.now[0] += 1
-    turning = asyncio.create_task(loop.advance.run(until_idle=True))
+    turning = asyncio.create_task(loop.engine.run(until_idle=True))
     writing = asyncio.create_task(loop.recorder.run())
     await until(lambda: carrier.count("track") == 1, 5)
     assert carrier.calls == [("track", "SUSPECT")]  # alone, with places free for others

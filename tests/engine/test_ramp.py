@@ -34,7 +34,7 @@ def _the_same_number(_: str) -> Created:
 async def _work_off(loop: Loop) -> None:
     """Let the loop turn by itself until it rests."""
     writing = asyncio.create_task(loop.recorder.run())
-    await asyncio.wait_for(loop.advance.run(until_idle=True), 30)
+    await asyncio.wait_for(loop.engine.run(until_idle=True), 30)
     writing.cancel()
 
 
@@ -91,7 +91,7 @@ async def test_after_a_start_one_is_in_flight_and_then_twice_as_many(database: D
     carrier.gate.clear()
     for expected in (1, 2, 8):  # one success doubles it, two more make it eight
         for _ in range(3):
-            await loop.advance.turn()
+            await loop.engine.turn()
         await until(lambda expected=expected: carrier._at_once == expected, 5, lambda: carrier._at_once)
         carrier.gate.set()
         await loop.settle()
@@ -121,7 +121,7 @@ async def test_over_all_workers_one_is_in_flight_after_a_start(database: Databas
     await loops[0].insert(*(f"R{number}" for number in range(50)))
     carrier.gate.clear()
     for _ in range(5):
-        await asyncio.gather(*(loop.advance.turn() for loop in loops))
+        await asyncio.gather(*(loop.engine.turn() for loop in loops))
     assert carrier._at_once == 1
     carrier.gate.set()
     for loop in loops:
@@ -161,7 +161,7 @@ async def test_after_a_pause_one_is_in_flight_again(database: Database, tmp_path
     await loop.insert(*(f"R{number}" for number in range(20)))
     carrier.gate.clear()
     for _ in range(3):
-        await loop.advance.turn()
+        await loop.engine.turn()
     await until(lambda: carrier._at_once, 5)
     assert carrier._at_once == 1
     carrier.gate.set()

@@ -86,7 +86,7 @@ async def test_a_row_that_somebody_locks_keeps_neither_the_loop_nor_the_others_a
     await loop.insert("A", "B", "C", state="tracking")
     await loop.insert("D")
     loop.accounts["default"].carrier.gate.clear()  # type: ignore[attr-defined]
-    await loop.advance.turn()
+    await loop.engine.turn()
     shop = await asyncpg.connect(postgres_url)
     async with shop.transaction():
         await shop.execute("SELECT 1 FROM return_order WHERE reference IN ('B', 'D') FOR UPDATE")

@@ -197,7 +197,7 @@ async def test_a_row_that_was_locked_meanwhile_is_written_in_part_too(
     carrier = loop.accounts["default"].carrier
     assert isinstance(carrier, ScriptedCarrier)
     carrier.gate.clear()
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: carrier.count("create") == 2, 10)  # the intents are committed, and no answer has come
     async with database.engine.connect() as shop:
         await shop.execute(text("SELECT 1 FROM return_order WHERE reference = 'BAD' FOR UPDATE"))
@@ -214,7 +214,7 @@ async def test_a_record_in_part_is_fenced_as_any_other(database: Database, tmp_p
     loop = await make_loop(database, tmp_path, {"default": carrier})
     await loop.insert("BAD")
     carrier.gate.clear()
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: carrier.count("create") == 1, 10)
     await loop.execute("UPDATE return_order SET lease_token = lease_token + 1")
     carrier.gate.set()

@@ -76,7 +76,7 @@ async def test_a_refused_key_is_tried_again_after_its_rest_at_once_after_a_relea
     await turns(old)
     assert carrier.count("create") == 1
 
-    account.resting["old"] -= REST
+    account._resting["old"] -= REST
     await turns(old)
     assert carrier.count("create") == 2
 

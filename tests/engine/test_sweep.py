@@ -272,7 +272,7 @@ async def test_what_another_worker_is_sweeping_is_left_to_it(database: Database,
     carrier.while_answering = be_faster
     looks = iter([False, False, True])
     account = loop.accounts["default"]
-    await loop.advance._sweeps.sweep(account, lambda: next(looks))
+    await loop.engine._sweeps.sweep(account, lambda: next(looks))
     assert len(carrier.requests) == 1
 
 
@@ -429,7 +429,7 @@ async def test_rows_that_are_held_asked_something_of_or_recorded_since_are_left_
         await loop.execute(f"UPDATE return_order SET {news} WHERE reference = '4'")
 
     carrier.while_answering = record_meanwhile
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: not loop.accounts["default"].sweeping, 10)
     await loop.recorder.flush()
     rows = {row["reference"]: row for row in await loop.rows("reference, carrier_status, lease_token, claims")}
@@ -455,7 +455,7 @@ async def withdrawn(loop: Loop, numbers: range) -> None:
 
 async def turn_once(loop: Loop) -> None:
     """A turn, until what it sent is answered and written; a sweep goes on."""
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: not any(account.in_hand for account in loop.accounts.values()), 5)
     await loop.recorder.flush()
 
@@ -494,7 +494,7 @@ async def test_withdrawals_go_out_beside_a_backlog_of_creations_and_of_polls(
     assert carrier.count("list") == 0
     states = {row["carrier_ref"]: row["state"] for row in await loop.rows("carrier_ref, state")}
     assert {states[f"{number}"] for number in range(271, 291)} == {"cancelled"}
-    await loop.advance.drain()
+    await loop.engine.drain()
 
 
 async def test_a_withdrawal_may_find_out_whether_a_carrier_is_well_again(database: Database, tmp_path: Path) -> None:
@@ -530,7 +530,7 @@ async def test_a_withdrawal_does_not_wait_for_another_workers_sweep(database: Da
     await withdrawn(loop, range(1, 3))
     await turn_once(loop)
     assert (carrier.count("cancel"), loop.accounts["default"].sweeping) == (2, True)
-    await loop.advance.drain()
+    await loop.engine.drain()
 
 
 async def test_polls_take_their_turns_one_by_one_where_creations_leave_no_request_for_a_page(
@@ -547,7 +547,7 @@ async def test_polls_take_their_turns_one_by_one_where_creations_leave_no_reques
     await turn_once(loop)  # by that chance polls come first
     assert carrier.count("show") >= 3
     assert carrier.count("list") == 0
-    await loop.advance.drain()
+    await loop.engine.drain()
 
 
 async def test_a_sweep_gives_up_at_once_where_creations_wait_and_tells_of_no_page(
@@ -570,11 +570,11 @@ async def test_a_sweep_gives_up_at_once_where_creations_wait_and_tells_of_no_pag
         await let_requests_grow(loop, pace, pace.burst)
         loop.now[0] += 6.0  # and it is thought of again soon
         await turn_once(loop)
-        await loop.advance.turn()
+        await loop.engine.turn()
         await until(lambda: any(entry["event"] == "list_swept" for entry in logs), 5)
     (swept,) = [entry for entry in logs if entry["event"] == "list_swept"]
     assert (swept["pages"], swept["due_seen"]) == (carrier.count("list"), len(await polled(loop)))
-    await loop.advance.drain()
+    await loop.engine.drain()
 
 
 async def test_a_sweep_ends_when_creations_begin_to_wait_and_tells_what_it_read(
@@ -585,14 +585,14 @@ async def test_a_sweep_ends_when_creations_begin_to_wait_and_tells_what_it_read(
     await followed(loop, range(1, 1001))
     account = loop.accounts["default"]
     with capture_logs() as logs:
-        await loop.advance.turn()
+        await loop.engine.turn()
         await until(lambda: carrier.count("list") == pace.burst - 2, 5)
         await new(loop, 10)
         await turn_once(loop)
         await until(lambda: not account.sweeping, 1)
     (swept,) = [entry for entry in logs if entry["event"] == "list_swept"]
     assert (swept["pages"], swept["due_seen"]) == (pace.burst - 2, (pace.burst - 2) * PAGE)
-    await loop.advance.drain()
+    await loop.engine.drain()
 
 
 async def test_a_sweep_gives_way_to_creations_of_every_account_with_its_key(database: Database, tmp_path: Path) -> None:
@@ -616,7 +616,7 @@ async def test_a_sweep_gives_way_to_creations_of_every_account_with_its_key(data
         await turn_once(loop)
     await let_requests_grow(loop, pace, pace.burst)
     await until(lambda: carrier.count("list") > pages, 5)
-    await loop.advance.drain()
+    await loop.engine.drain()
 
 
 async def test_a_sweep_leaves_requests_for_creations(database: Database, tmp_path: Path) -> None:
@@ -624,10 +624,10 @@ async def test_a_sweep_leaves_requests_for_creations(database: Database, tmp_pat
     carrier, pace = ListedCarrier(numbers), Pace(50)
     loop = await looped(database, tmp_path, carrier, pace=pace)
     await followed(loop, numbers)
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: len(carrier.requests) == pace.burst - 2, 5)
     await new(loop, 2)
-    await loop.advance.turn()
+    await loop.engine.turn()
     await until(lambda: carrier.count("create") == 2, 5)
     assert carrier.count("list") <= pace.burst - 1  # what has grown back since
-    await loop.advance.drain()
+    await loop.engine.drain()

@@ -47,7 +47,7 @@ async def _as_before_the_bound(shop: Shop, reference: str, payload: str, **colum
 async def _worked_off(database: Database, folder: Path, **options: Any) -> Loop:
     loop = await make_loop(database, folder, {"default": ScriptedCarrier()}, max_in_flight=8, **options)
     writing = asyncio.create_task(loop.recorder.run())
-    await asyncio.wait_for(loop.advance.run(until_idle=True), 30)
+    await asyncio.wait_for(loop.engine.run(until_idle=True), 30)
     await loop.recorder.finish()
     writing.cancel()
     return loop

@@ -47,11 +47,11 @@ async def main(url: str, folder: Path) -> None:
         )
     said("insert")
     while await loop.due_now():
-        await loop.advance.turn()
+        await loop.engine.turn()
         said("a turn that takes up to eight of each account")
         await loop.settle()
         said("its steps and their records")
-    await loop.advance.turn()
+    await loop.engine.turn()
     said("a turn that finds nothing")
     housekeeping = Housekeeping(
         *(database, FileLabelStore(folder), loop.metrics, loop.accounts, lambda: {}, time.monotonic),

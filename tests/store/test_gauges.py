@@ -1,6 +1,7 @@
 """The gauges that are read from the database."""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,9 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
     await insert(shop, "P-1", due=3600)
     metrics = Metrics("1")
     meter = Meter(database, "default", None, time.monotonic)
-    account = Account("default", ScriptedCarrier(), Policy(), 20.0, 8, meter, lambda: "")
+    account = Account(
+        "default", ScriptedCarrier(), Policy(), 20.0, 8, meter, lambda: "", database, metrics, timedelta(seconds=90)
+    )
     watch = ClockWatch(time.monotonic, {})
     accounts = {"default": account}
     housekeeping = Housekeeping(database, FileLabelStore(tmp_path), metrics, accounts, dict, time.monotonic, watch)

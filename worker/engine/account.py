@@ -1,19 +1,19 @@
 """One configured account as the loop sees it: its carrier, its policy, its places, and its share of the pace."""
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
 from worker.carriers.port import Carrier
 from worker.domain.decision import Hold
-from worker.domain.health import Health
 from worker.domain.kin import Kin, alone
 from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
+from worker.engine.circuits import Admitted, Circuits
 from worker.engine.meter import Meter
 from worker.store.accounts import Agenda
 from worker.store.columns import FOREVER
@@ -39,46 +39,44 @@ _TWO_KEYS = (
 
 @dataclass(slots=True)
 class Account:
-    """An account and what this process holds of it; `timeout` is one request's, in seconds.
-
-    `in_hand` counts claimed rows that are not yet recorded as called; at most `max_in_flight` of them call at a time.
-    `sweeping`: its due polls are being answered by the carrier's list. `creations_wait`: in the last turn there were
-    fewer requests than places for what is to be created. `address` is where its requests go; `stopped`:
-    no creation is sent there. `careful`: its creations in flight are counted; `held_back`: more of them are due;
-    `slowdowns`: how often a failure here had them counted from one on.
-    `health` is what was last known of it; `probe` says which step's next row shall find out whether a carrier that
-    failed is well again, `untried` which step's came to nothing the last time.
-    `resting`: the fingerprints of keys that were refused, and until when each is not tried; `FOREVER` while it is held.
-    `beside` tells which accounts are at the same address, and which share its key now; None: it has none beside it.
-    """
+    """An account and what this process knows of it, which only its own methods change."""
 
     name: str
     carrier: Carrier
     policy: Policy
-    timeout: float
-    max_in_flight: int
+    timeout: float  # of one request, in seconds
+    max_in_flight: int  # calls at a time
     meter: Meter
-    key_fingerprint: Callable[[], str]
-    places: Any = field(init=False)  # asyncio.Semaphore, made on the running loop
-    in_hand: int = 0
-    paused: bool = False
-    sweeping: bool = False
-    creations_wait: bool = False
-    address: str = ""
-    stopped: bool = False
-    careful: bool = False
-    held_back: bool = False
-    slowdowns: int = 0
-    health: Health = field(default_factory=Health)
-    probe: Step | None = None
-    untried: Step | None = None
-    resting: dict[str, datetime] = field(default_factory=dict)
-    beside: Callable[[], Kin] | None = None
+    key_fingerprint: Callable[[], str]  # of the key that would be sent now
+    database: Database
+    metrics: Metrics
+    lease: timedelta  # as long as a row is leased
+    address: str = ""  # where its requests go
+    beside: Callable[[], Kin] | None = None  # which accounts are at the same address, and share its key now; None: none
+
+    circuits: Circuits = field(init=False)
+    places: asyncio.Semaphore = field(init=False)  # one for each call
+    in_hand: int = field(default=0, init=False)  # rows that are leased, and whose call has not ended
+    sweeping: bool = field(default=False, init=False)  # the carrier's list is answering its due polls
+    creations_wait: bool = field(default=False, init=False)  # in the last turn they found fewer requests than places
+    stopped: bool = field(default=False, init=False)  # no creation is sent to its address
+    _held: bool = field(default=False, init=False)  # by a hold, or because its key rests
+    _resting: dict[str, datetime] = field(default_factory=dict, init=False)
+    # Fingerprints of keys that were refused, and until when each is not tried; `FOREVER` while the account is held.
+
+    def __post_init__(self) -> None:
+        self.circuits = Circuits(self.name, self.policy.breaker, self.database, self.metrics, self.lease)
+        self.places = asyncio.Semaphore(self.max_in_flight)
 
     @property
     def kin(self) -> Kin:
         """The accounts beside it, as things are now."""
         return self.beside() if self.beside is not None else alone(self.name)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether no call may begin: it is held, or its circuit is open."""
+        return self._held or self.circuits.is_open
 
     @property
     def free(self) -> int:
@@ -87,7 +85,7 @@ class Account:
 
     @property
     def capacity(self) -> int:
-        """Rows that may be held: one for each place, and half as many for polls to wait in, close to their turn."""
+        """Rows that may be in hand: one for each place, and half as many for polls to wait in, close to their turn."""
         return self.max_in_flight + max(1, self.max_in_flight // 2)
 
     @property
@@ -95,42 +93,68 @@ class Account:
         """Rows that may be taken now."""
         return max(0, self.capacity - self.in_hand)
 
+    def begin(self) -> None:
+        """A row of it is in hand, or a page of its list is asked for."""
+        self.in_hand += 1
+
+    def end(self) -> None:
+        """Its call has ended, or was not made."""
+        self.in_hand -= 1
+
+    def sweep(self, going_on: bool) -> None:
+        """Whether the carrier's list answers its polls from now on."""
+        self.sweeping = going_on
+
+    def note_creations(self, *, wait: bool) -> None:
+        """Whether what is to be created waits for a request."""
+        self.creations_wait = wait
+
     def judge_ages(self, judge: bool) -> None:
         """Whether its returns may expire, and be given up, from now on."""
         if self.policy.judges_ages != judge:
             self.policy = replace(self.policy, judges_ages=judge)
 
-    async def notice_hold(self, agenda: Agenda, database: Database) -> None:
+    async def notice(self, agenda: Agenda) -> Admitted | None:
+        """What may be taken of what is due, its row being so; None: it is held, or its key rests."""
+        self._held = await self._notice_hold(agenda)
+        if self._held:
+            return None
+        self.stopped = agenda.stopped_address is not None and agenda.stopped_address == self.address
+        due = {**agenda.due, Step.CREATE: 0} if agenda.creations_held else agenda.due
+        return self.circuits.notice(agenda.health, due, agenda.now, sends=not self.stopped)
+
+    async def _notice_hold(self, agenda: Agenda) -> bool:
         """Whether it waits; a hold for a key that was refused ends with another key, unless that was refused too."""
-        held = self.paused = agenda.held_until is not None and agenda.held_until > agenda.now
-        if agenda.refused_key is None and not self.resting:
-            return  # nearly always
-        rests = self._rests(self.key_fingerprint(), agenda, held=held)
-        self.paused = held or rests
-        if held and not rests and agenda.refused_key and agenda.refused_key != self.key_fingerprint():
+        held = agenda.held_until is not None and agenda.held_until > agenda.now
+        if agenda.refused_key is None and not self._resting:
+            return held  # nearly always
+        key = self.key_fingerprint()
+        rests = self._rests(key, agenda, held=held)
+        if held and not rests and agenda.refused_key and agenda.refused_key != key:
             with suppress(RowLocked):
-                await release_account(database, self.name, agenda.refused_key)
+                await release_account(self.database, self.name, agenda.refused_key)
                 log.info("account_released", account=self.name, reason="its key has changed")
-                self.paused = False
+                return False
+        return held or rests
 
     def _rests(self, key: str, agenda: Agenda, *, held: bool) -> bool:
         """Whether this key was refused lately: two workers of which each ends the other's hold would never stop.
 
-        Whoever ends a hold with another key leaves in the row which one was refused; a person's release does not.
+        A worker that ends a hold by another key leaves in the row which one was refused; a person's release does not.
         """
         if not held and agenda.refused_key is None:
-            self.resting.clear()
+            self._resting.clear()
         elif not held and agenda.refused_key == key:
-            self.resting.setdefault(key, FOREVER)
-        until = self.resting.get(key)
+            self._resting.setdefault(key, FOREVER)
+        until = self._resting.get(key)
         if until is None:
             return False
         if until == FOREVER and not held:
-            until = self.resting[key] = agenda.now + REST
+            until = self._resting[key] = agenda.now + REST
             log.warning("account_key_rests", account=self.name, until=until, hint=_TWO_KEYS)
         return until > agenda.now
 
-    async def stop_sending(self, message: str, database: Database, metrics: Metrics) -> None:
+    async def stop_sending(self, message: str) -> None:
         """Send no creation to this address any more, on any worker; what is under way ends as it does."""
         if not self.stopped:
             log.error(
@@ -138,20 +162,20 @@ class Account:
             )
         self.stopped = True
         try:
-            await stop_sending(database, self.name, self.address, message)
+            await stop_sending(self.database, self.name, self.address, message)
         except DatabaseUnavailable:
             # This process sends none; another one's next creation ends the same way.
-            metrics.storage_errors.labels("record").inc()
+            self.metrics.storage_errors.labels("record").inc()
 
-    async def wait(self, hold: Hold, key: str, database: Database, metrics: Metrics) -> None:
+    async def hold(self, hold: Hold, key: str) -> None:
         """Let the account wait, for every worker; `key` is the fingerprint of the one that was sent."""
-        if not self.paused:  # calls that were under way are turned away too, and say nothing new
+        if not self.is_paused:  # calls that were under way are turned away too, and say nothing new
             log.warning("account_held", account=self.name, until=hold.until, code=hold.code, message=hold.message)
-        self.paused = True
+        self._held = True
         if hold.until is None:
-            self.resting[key] = FOREVER
+            self._resting[key] = FOREVER
         try:
-            await hold_account(database, self.name, hold, key if hold.until is None else None)
+            await hold_account(self.database, self.name, hold, key if hold.until is None else None)
         except DatabaseUnavailable:
             # Its next call is turned away again, and holds it then.
-            metrics.storage_errors.labels("record").inc()
+            self.metrics.storage_errors.labels("record").inc()

@@ -4,15 +4,15 @@ from collections.abc import Iterable
 
 from worker.engine.account import Account
 from worker.engine.housekeeping import Housekeeping
-from worker.engine.loop import Advance
+from worker.engine.loop import Engine
 from worker.store.outage import Outage
 
 
-def activity(advance: Advance, accounts: Iterable[Account], housekeeping: Housekeeping, outage: Outage) -> str:
+def activity(engine: Engine, accounts: Iterable[Account], housekeeping: Housekeeping, outage: Outage) -> str:
     """Steps in flight; then what is due and which accounts wait, as the gauges saw it last, or that nothing can be."""
     flying = sum(account.in_hand for account in accounts)
     said = [f"{_counted(flying, 'step')} in flight"]
-    if advance.draining:
+    if engine.is_draining:
         return said[0]
     if outage.since is not None:
         return f"the database is away since {outage.since:%Y-%m-%d %H:%M:%S} UTC; {said[0]}"

@@ -12,8 +12,8 @@ from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.ways_out import Person, Refusal, asked_about, may_be_asked_about
 from worker.engine.meter import Allowance, Meter
+from worker.engine.perform import track
 from worker.engine.recorder import record_one
-from worker.engine.track import track
 from worker.store.by_hand import look_at, take
 from worker.store.claimed import Claimed
 from worker.store.claims import hand_back

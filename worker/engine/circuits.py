@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 
-from worker.domain.health import Circuit, Health, admitted, after, is_tried, is_well, probed
+from worker.domain.health import Breaker, Circuit, Health, admitted, after, is_tried, is_well, probed
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Outcome
 from worker.domain.ramp import ANY, UNCOUNTED
 from worker.domain.returns import ReturnOrder
-from worker.engine.account import Account
-from worker.store.accounts import Agenda
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable, RowLocked
 from worker.store.holds import change_health
@@ -22,33 +21,53 @@ from worker.telemetry.metrics import Metrics
 log = structlog.get_logger()
 
 
+class Admitted(NamedTuple):
+    """How many rows of each queue may be taken, and which queue's row is a probe."""
+
+    due: Mapping[Step, int]
+    probe: Step | None
+
+
 class Circuits:
-    """The circuits of this process' accounts; what they are is in the accounts' rows, for every process."""
+    """One account's circuits and its ramp as this process knows them; its row has them for every process."""
 
-    def __init__(self, database: Database, metrics: Metrics, lease: float) -> None:
-        """`lease` is in seconds: a probe that does not come back within it is forgotten."""
-        self._database, self._metrics, self._lease = database, metrics, timedelta(seconds=lease)
+    def __init__(self, account: str, breaker: Breaker, database: Database, metrics: Metrics, lease: timedelta) -> None:
+        """All is well, until something else is heard; a probe that does not come back within a `lease` is forgotten."""
+        self._account, self._breaker, self._lease = account, breaker, lease
+        self._database, self._metrics = database, metrics
+        self._health = Health()
+        self._untried: Step | None = None  # whose probe came to nothing the last time
+        self._probe: Step | None = None  # whose next row finds out whether a carrier that failed is well again
+        self.is_open = False
+        """Whether the account is left alone."""
+        self.counts = False
+        """Whether its creations in flight are counted."""
+        self.holds_back = False
+        """Whether more creations are due than may be sent."""
+        self.slowdowns = 0
+        """How often a failure here had creations counted from one on."""
 
-    def admit(self, account: Account, agenda: Agenda) -> tuple[Mapping[Step, int], Step | None]:
-        """What may be taken of what is due, and which step of that is a probe."""
-        before, account.health = account.health, agenda.health
-        for name, circuit in agenda.health.circuits.items():
+    @property
+    def probes_creations(self) -> bool:
+        """Whether the row that is taken next shall find out whether creations go well again."""
+        return self._probe is Step.CREATE
+
+    def notice(self, health: Health, due: Mapping[Step, int], now: datetime, *, sends: bool) -> Admitted:
+        """What may be taken of what is due, the account's row being so; nothing is counted where it `sends` none."""
+        before, self._health = self._health, health
+        for name, circuit in health.circuits.items():
             if circuit.is_closed:  # by another worker, or by a person
-                _tell(account, name, before.circuits[name], circuit, agenda.now)
-        account.paused = account.paused or agenda.health.account.is_open(agenda.now)
-        account.stopped = agenda.stopped_address is not None and agenda.stopped_address == account.address
-        due = {**agenda.due, Step.CREATE: 0} if agenda.creations_held else agenda.due
-        untried, account.untried = account.untried, None
-        # Nothing is sent that would have to be counted: what is in doubt is looked up, and the rest checked.
-        health = replace(agenda.health, ramp=UNCOUNTED) if account.stopped else agenda.health
-        taken, probe = admitted(health, due, agenda.now, untried)
-        account.careful = health.ramp.allowed(agenda.now) is not None
-        account.held_back = due.get(Step.CREATE, 0) > taken.get(Step.CREATE, 0) and not agenda.health.account.is_open(
-            agenda.now
-        )
-        return taken, probe
+                self._tell(name, before.circuits[name], circuit, now)
+        self.is_open = health.account.is_open(now)
+        untried, self._untried = self._untried, None
+        # What is in doubt is looked up, and the rest checked.
+        counted = health if sends else replace(health, ramp=UNCOUNTED)
+        admission = Admitted(*admitted(counted, due, now, untried))
+        self.counts = counted.ramp.allowed(now) is not None
+        self.holds_back = due.get(Step.CREATE, 0) > admission.due.get(Step.CREATE, 0) and not self.is_open
+        return admission
 
-    async def take_probe(self, account: Account, step: Step) -> bool:
+    async def take_probe(self, step: Step) -> bool:
         """Be the one that tries, if nobody else is; the next row of this step is the probe."""
         taken = False
 
@@ -58,23 +77,29 @@ class Circuits:
             return probed(health, step, now + self._lease) if taken else health
 
         try:
-            account.health = await change_health(self._database, account.name, take)
+            self._health = await change_health(self._database, self._account, take)
         except RowLocked:
             return False
-        account.probe = step if taken else None
+        self._probe = step if taken else None
         return taken
 
-    async def return_probe(self, account: Account) -> None:
+    def spend_probe(self, queue: Step) -> bool:
+        """Whether a row of this queue, which is about to be begun, is the probe; there is none any more then."""
+        if self._probe is not queue:
+            return False
+        self._probe = None
+        return True
+
+    async def return_probe(self) -> None:
         """There was nothing to try it with: the next one may."""
-        step, account.probe = account.probe, None
+        step, self._probe = self._probe, None
         if step is not None:
-            account.untried = step
+            self._untried = step
             with suppress(RowLocked):  # then it is the next one's in a lease
-                await change_health(self._database, account.name, lambda health, now: probed(health, step, now))
+                await change_health(self._database, self._account, lambda health, now: probed(health, step, now))
 
     async def heard(
         self,
-        account: Account,
         order: ReturnOrder,
         outcome: Outcome | None,
         now: datetime,
@@ -86,34 +111,32 @@ class Circuits:
 
         Whether more creations may be in flight from now on.
         """
-        breaker, before = account.policy.breaker, account.health
+        before = self._health
         if probe and is_well(order, outcome) is None:
-            account.untried = order.queue
-        if not probe and after(before, order, outcome, breaker, now, probe=False, sent_at=sent_at) == before:
+            self._untried = order.queue
+        if not probe and after(before, order, outcome, self._breaker, now, probe=False, sent_at=sent_at) == before:
             return False
 
         def change(health: Health, at: datetime) -> Health:
             nonlocal before, now
             before, now = health, at
-            return after(health, order, outcome, breaker, at, probe=probe, sent_at=sent_at)
+            return after(health, order, outcome, self._breaker, at, probe=probe, sent_at=sent_at)
 
         try:
-            account.health = await change_health(self._database, account.name, change)
+            self._health = health = await change_health(self._database, self._account, change)
         except DatabaseUnavailable:
             self._metrics.storage_errors.labels("record").inc()  # the next answer tells the same
             return False
-        account.paused = account.paused or account.health.account.is_open(now)
-        if account.health.ramp != before.ramp and account.health.ramp.allowed(now) == 1:
-            account.slowdowns += 1
-        for name, circuit in account.health.circuits.items():
-            _tell(account, name, before.circuits[name], circuit, now)
-        return (account.health.ramp.allowed(now) or ANY) > (before.ramp.allowed(now) or ANY)
+        self.is_open = self.is_open or health.account.is_open(now)
+        if health.ramp != before.ramp and health.ramp.allowed(now) == 1:
+            self.slowdowns += 1
+        for name, circuit in health.circuits.items():
+            self._tell(name, before.circuits[name], circuit, now)
+        return (health.ramp.allowed(now) or ANY) > (before.ramp.allowed(now) or ANY)
 
-
-def _tell(account: Account, circuit: str, before: Circuit, now: Circuit, at: datetime) -> None:
-    if now.is_open(at) and now.failures > before.failures:
-        log.warning(
-            "circuit_opened", account=account.name, circuit=circuit, failures=now.failures, until=now.open_until
-        )
-    elif now.is_closed and not before.is_closed:
-        log.info("circuit_closed", account=account.name, circuit=circuit, after_failures=before.failures)
+    def _tell(self, circuit: str, before: Circuit, now: Circuit, at: datetime) -> None:
+        of = {"account": self._account, "circuit": circuit}
+        if now.is_open(at) and now.failures > before.failures:
+            log.warning("circuit_opened", **of, failures=now.failures, until=now.open_until)
+        elif now.is_closed and not before.is_closed:
+            log.info("circuit_closed", **of, after_failures=before.failures)

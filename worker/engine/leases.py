@@ -26,7 +26,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Leased:
     """A row under our lease, `asked_at` a moment before that began; moments are seconds on the lease clock.
 
     `token_until`: until when the request that was taken out of the pace may be sent, None where there is none. `probe`:
@@ -47,7 +47,7 @@ class Held:
 
     def may_begin(self, clock: float) -> bool:
         """No call may outlive its lease, overdraw the pace, or go to an account that was just held."""
-        if self.account.paused or clock > self.begin_until:
+        if self.account.is_paused or clock > self.begin_until:
             return False
         return not self.account.meter.limited or (self.token_until is not None and clock < self.token_until)
 

@@ -22,7 +22,7 @@ from worker.engine.account import Account
 from worker.engine.clock import ClockWatch
 from worker.engine.meter import Allowance
 from worker.engine.recorder import Recorder
-from worker.store.accounts import Agenda, database_now
+from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
 from worker.store.claims import claim_seen
 from worker.store.database import Database
@@ -94,10 +94,10 @@ class Sweeps:
         self._tools, self._accounts = tools, accounts
         self._known: dict[str, _Known] = defaultdict(_Known)
 
-    def wanted(self, account: Account, agenda: Agenda) -> bool:
+    def wanted(self, account: Account, polls: int) -> bool:
         """Whether so many polls are due that the list is worth a thought, and no creation waits for a request."""
         return (
-            agenda.due.get(Step.TRACK, 0) > MANY
+            polls > MANY
             and isinstance(account.carrier, Listing)
             and not account.sweeping
             and not self._is_crowded(account)
@@ -134,7 +134,7 @@ class Sweeps:
     async def _follow(self, walk: Walk, account: Account, carrier: Listing, stopping: Callable[[], bool]) -> bool:
         """Read page after page, until the walk has enough of it; False: one did not come."""
         tools = self._tools
-        while not (stopping() or account.paused) and (number := walk.next_page()) is not None:
+        while not (stopping() or account.is_paused) and (number := walk.next_page()) is not None:
             asked_at = await database_now(tools.database)
             page = await self._ask(account, carrier, number, await self._reserve(account, stopping))
             if page is None:
@@ -163,12 +163,12 @@ class Sweeps:
     def _is_crowded(self, account: Account) -> bool:
         """Whether creations wait for a request, of any account that draws from the same ones and is not held."""
         beside = (self._accounts[name] for name in account.kin.same_key)
-        return any(each.creations_wait and not each.paused for each in beside)
+        return any(each.creations_wait and not each.is_paused for each in beside)
 
     async def _ask(self, account: Account, carrier: Listing, number: int, allowance: Allowance) -> Page | None:
         """A page, or None when the carrier does not give one: then each return finds out by itself what is wrong."""
         tools, key = self._tools, account.key_fingerprint()
-        account.in_hand += 1
+        account.begin()
         try:
             async with account.places:
                 with account.meter.spending(allowance), tools.metrics.in_flight.labels(account.name).track_inprogress():
@@ -178,10 +178,10 @@ class Sweeps:
             if error.kind in TURNED_AWAY:
                 failed = Failed(error.kind, error.message, error.retry_after, error.raw)
                 now = await database_now(tools.database)
-                await account.wait(hold_after(failed, now, account.policy), key, tools.database, tools.metrics)
+                await account.hold(hold_after(failed, now, account.policy), key)
             return None
         finally:
-            account.in_hand -= 1
+            account.end()
 
     async def _take(self, account: Account, page: Page, asked_at: datetime) -> list[Claimed]:
         if not page.sightings:

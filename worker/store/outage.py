@@ -12,6 +12,8 @@ class Outage:
         """`clock` counts seconds."""
         self.since: datetime | None = None
         """When it began; None: all is well."""
+        self.was_cut = False
+        """Whether something failed since the database was last known to be what it was: another may have taken over."""
         self._clock, self._began = clock, 0.0
         self._failing: dict[str, bool] = {}
 
@@ -22,6 +24,7 @@ class Outage:
 
     def failed(self, doing: str, *, refused: bool) -> bool:
         """This did not go well; whether that says something new."""
+        self.was_cut = True
         if self.since is None:
             self.since, self._began = datetime.now(UTC), self._clock()
         news = self._failing.get(doing) is not refused

@@ -1,15 +1,28 @@
-"""How much of each step of an account is taken at once, so that no backlog starves another: pure."""
+"""How much of each queue of an account is taken in a turn, so that no backlog starves another: pure."""
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from worker.domain.lifecycle import QUEUES, Step
+from worker.domain.policy import MAX_CLAIMS, SUSPECT_CLAIMS
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane
 from worker.store.marks import NO_MARKS, Mark, Marks
 
 _FROM_THE_BEGINNING_EVERY = 10.0  # seconds; walking over 50,000 dead entries takes some 40 ms
 _POLLS_FIRST, _LABELS_FIRST, _CREATIONS_FIRST = 0.10, 0.25, 0.50  # below so much of chance
+
+
+class Turn(NamedTuple):
+    """What a turn came to: seconds until there is a reason for the next one, and whether anything was due.
+
+    `left_behind`: there was more than places, or requests, for it.
+    """
+
+    pause: float
+    found: bool
+    left_behind: bool
 
 
 def first_step(chance: float) -> Step:
@@ -37,7 +50,7 @@ def shuffled(accounts: Iterable[str], chance: float) -> list[str]:
     return names
 
 
-def share(account: str, due: Mapping[Step, int], *, free: int, ahead: int, first: Step = Step.CREATE) -> list[Lane]:
+def lanes_of(account: str, due: Mapping[Step, int], *, free: int, ahead: int, first: Step = Step.CREATE) -> list[Lane]:
     """The account's lanes, most urgent first; `free` calls can be made at once, and `ahead` polls wait close by.
 
     `first` comes first, then withdrawals, creations, labels, polls; within a lane a claim takes what is due longest.
@@ -63,7 +76,12 @@ def cut(lanes: list[Lane], allowed: int) -> list[Lane]:
     return kept
 
 
-class Backlogs:
+def suspect_of(taken: Sequence[Claimed]) -> Claimed | None:
+    """The row to be tried with nothing else in hand: its claims came to nothing, and it may have killed its workers."""
+    return next((each for each in taken if SUSPECT_CLAIMS <= each.order.claims <= MAX_CLAIMS), None)
+
+
+class Bookmarks:
     """Where the next look at each lane begins: while more is due than was taken, after the last row that was taken.
 
     What appears before that, as a lease that ran out or a late commit, waits no longer than the backlog's end or
