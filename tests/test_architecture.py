@@ -42,17 +42,17 @@ ALLOWED = {
 # Each library and the files it may be imported from.
 HOMES = {
     "httpx": {
-        "carriers/addresses.py",
-        "carriers/endings.py",
-        "carriers/http.py",
-        "carriers/links.py",
-        "carriers/transport.py",
+        "carriers/http/addresses.py",
+        "carriers/http/endings.py",
+        "carriers/http/edge.py",
+        "carriers/http/links.py",
+        "carriers/http/transport.py",
     },
     "uvloop": {"runtime/loop.py"},
     "aiohttp": {
-        "carriers/addresses.py",
-        "carriers/connections.py",
-        "carriers/transport.py",
+        "carriers/http/addresses.py",
+        "carriers/http/connections.py",
+        "carriers/http/transport.py",
         "telemetry/connections.py",
         "telemetry/http.py",
         "simulator/",

@@ -12,8 +12,8 @@ from functools import cache, partial
 import structlog
 
 import worker
-from worker.carriers.endings import RequestOutcome
-from worker.carriers.http import Observer
+from worker.carriers.http.edge import Observer
+from worker.carriers.http.endings import RequestOutcome
 from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
 from worker.configured import Kinship, fingerprint_of, meeting_of, open_account, pace_of, policy_of

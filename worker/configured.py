@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from worker.carriers.http import Observer
-from worker.carriers.links import origin_of
+from worker.carriers.http.edge import Observer
+from worker.carriers.http.links import origin_of
 from worker.carriers.port import Carrier, Pacer, utc_now
 from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_searchable, open_carrier, statuses_of
 from worker.domain.cadence import Daytime, Ladder

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import resource
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import httpx
 import uvloop
 
 from tests.benchmarks.processes import said, started
-from worker.carriers.transport import AiohttpTransport
+from worker.carriers.http.transport import AiohttpTransport, Call
 
 KINDS = ("bare", "httpx", "transport")
 _TIMEOUT = 20.0  # seconds, the worker's default
@@ -87,10 +88,10 @@ async def _bare(load: Load, stack: AsyncExitStack) -> Ask:
     return post if load.body else get
 
 
-async def _httpx(load: Load, stack: AsyncExitStack, transport: httpx.AsyncBaseTransport | None = None) -> Ask:
+async def _httpx(load: Load, stack: AsyncExitStack) -> Ask:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     client = await stack.enter_async_context(
-        httpx.AsyncClient(transport=transport, limits=limits, timeout=_TIMEOUT, headers=_HEADERS, trust_env=False)
+        httpx.AsyncClient(limits=limits, timeout=_TIMEOUT, headers=_HEADERS, trust_env=False)
     )
 
     async def get() -> bytes:
@@ -100,7 +101,14 @@ async def _httpx(load: Load, stack: AsyncExitStack, transport: httpx.AsyncBaseTr
 
 
 async def _transport(load: Load, stack: AsyncExitStack) -> Ask:
-    return await _httpx(load, stack, AiohttpTransport(timeout=_TIMEOUT))
+    transport = AiohttpTransport(timeout=_TIMEOUT)
+    stack.push_async_callback(transport.aclose)
+
+    async def get() -> bytes:
+        request = httpx.Request("GET", load.url, headers=_HEADERS)
+        return (await transport.send(Call(request, time.monotonic(), 1_000_000))).content
+
+    return get
 
 
 def _cpu() -> float:

@@ -12,11 +12,11 @@ import httpx
 
 from tests.carriers.wire import answered_by
 from worker.carriers import open_carrier
-from worker.carriers.endings import RequestOutcome
+from worker.carriers.http.endings import RequestOutcome
+from worker.carriers.http.transport import Transport
 from worker.carriers.port import CarrierError
 from worker.carriers.registry import AccountConfig
 from worker.carriers.returnpilot import ReturnPilot
-from worker.carriers.transport import Transport
 from worker.domain.lifecycle import State, Step
 from worker.domain.lookup import NOTHING_KNOWN, Known
 from worker.domain.returns import ReturnOrder

@@ -25,8 +25,8 @@ from tests.carriers.wire import (
     sends,
 )
 from tests.labels.pdfs import text_of
+from worker.carriers.http.transport import AiohttpTransport
 from worker.carriers.port import NotSent, OutcomeUnknown, TimedOut, Unavailable, Unintelligible
-from worker.carriers.transport import AiohttpTransport
 from worker.simulator import Simulator, faults
 
 CREATED = http(b'{"orderNumber": "9RET1", "packages": []}')

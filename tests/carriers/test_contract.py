@@ -12,8 +12,9 @@ import pytest
 from tests.carriers import pilot, wire
 from tests.carriers.pilot import NOW
 from worker.carriers import open_carrier
-from worker.carriers.endings import RequestOutcome
-from worker.carriers.http import HttpEdge
+from worker.carriers.http.edge import HttpEdge
+from worker.carriers.http.endings import RequestOutcome
+from worker.carriers.http.transport import AnswerTooLarge
 from worker.carriers.port import (
     Cancelling,
     Carrier,
@@ -33,7 +34,6 @@ from worker.carriers.port import (
     WrongAddress,
 )
 from worker.carriers.registry import CARRIERS, AccountConfig
-from worker.carriers.transport import AnswerTooLarge
 from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
 from worker.domain.errors import ErrorCode

@@ -14,8 +14,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from tests.carriers.wire import Wire, http, raw_server, sends
 from tests.grids import diagonal
 from worker.carriers import addresses
-from worker.carriers.addresses import ForbiddenAddress
-from worker.carriers.transport import FRESH, PUBLIC_ONLY, AiohttpTransport, Answer
+from worker.carriers.http.addresses import ForbiddenAddress
+from worker.carriers.http.transport import AiohttpTransport, Answer, Call
 
 ANSWER = http(b"%PDF-")
 SECRET = "/labels/s3cret-token"
@@ -51,13 +51,14 @@ async def opened(
         await sender.aclose()
 
 
-async def get(sender: AiohttpTransport, url: str, **extensions: Any) -> Answer:
-    return await sender.send(httpx.Request("GET", url, extensions={PUBLIC_ONLY: True} | extensions))
+async def get(sender: AiohttpTransport, url: str, *, public_only: bool = True, **must: Any) -> Answer:
+    request = httpx.Request("GET", url)
+    return await sender.send(Call(request, time.monotonic(), 1_000_000, public_only=public_only, **must))
 
 
-async def refusal(sender: AiohttpTransport, url: str, **extensions: Any) -> str:
+async def refusal(sender: AiohttpTransport, url: str, **must: Any) -> str:
     with pytest.raises(ForbiddenAddress) as caught:
-        await get(sender, url, **extensions)
+        await get(sender, url, **must)
     assert type(caught.value) is ForbiddenAddress
     assert "s3cret" not in str(caught.value)
     return str(caught.value)
@@ -93,7 +94,7 @@ INSIDE: list[list[str]] = [
 )
 async def test_a_name_that_leads_inside_is_never_connected_to(found: list[str], scheme: str, fresh: bool) -> None:
     async with raw_server(sends(ANSWER)) as wire, opened(Book(found)) as sender:
-        told = await refusal(sender, at(wire, "labels.example", scheme), **{FRESH: fresh})
+        told = await refusal(sender, at(wire, "labels.example", scheme), fresh=fresh)
         assert "labels.example is at" in told
         assert wire.connections == 0
 
@@ -123,7 +124,7 @@ async def test_the_systems_own_names_lead_inside_too(host: str) -> None:
 async def test_a_request_to_our_own_carrier_is_not_judged() -> None:
     async with raw_server(sends(ANSWER)) as wire, opened(Book(["127.0.0.1"])) as sender:
         for url in (at(wire, "carrier.example"), at(wire, "127.0.0.1")):
-            assert (await get(sender, url, **{PUBLIC_ONLY: False})).content == b"%PDF-"
+            assert (await get(sender, url, public_only=False)).content == b"%PDF-"
         assert wire.connections == 2
 
 
@@ -134,7 +135,7 @@ async def test_a_connection_kept_for_our_own_carrier_does_not_serve_a_url_from_o
             writer.write(ANSWER)
 
     async with raw_server(keep) as wire, opened(Book(["127.0.0.1"])) as sender:
-        await get(sender, at(wire, "carrier.example"), **{PUBLIC_ONLY: False})
+        await get(sender, at(wire, "carrier.example"), public_only=False)
         await refusal(sender, at(wire, "carrier.example"))
         assert len(wire.heads) == 1
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.carriers.wire import KEY, Account, answering
 from worker.carriers import open_carrier
-from worker.carriers.answers import EXCERPT, MAX_RAW, without_secret
-from worker.carriers.http import MAX_JSON_BYTES
+from worker.carriers.http.edge import MAX_JSON_BYTES
+from worker.carriers.http.replies import EXCERPT, MAX_RAW, without_secret
 from worker.carriers.port import (
     CarrierError,
     NotFound,
@@ -390,7 +390,7 @@ async def test_json_has_a_limit_of_its_own() -> None:
     seen: list[object] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request.extensions["max_bytes"])
+        seen.append(request.extensions["call"].max_bytes)
         return httpx.Response(200, json={"status": "Created", "orderNumber": "9RET1"})
 
     async with answering(answer, max_label_bytes=1234) as account:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.carriers.wire import KEY, PAYLOAD, answering, at_carrier, opened, order
 from worker import __version__
-from worker.carriers.answers import MAX_RAW
+from worker.carriers.http.replies import MAX_RAW
 from worker.carriers.port import LabelNotReady, NotFound, OutcomeUnknown, Unavailable, Unintelligible
 from worker.domain.outcomes import PackageInfo
 from worker.domain.payload import InvalidPayload

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 
 from worker.carriers import open_carrier
-from worker.carriers.endings import RequestOutcome
+from worker.carriers.http.endings import RequestOutcome
+from worker.carriers.http.transport import Answer, Call, Transport
 from worker.carriers.izipack import Izipack
 from worker.carriers.port import CarrierError, Creation
 from worker.carriers.registry import AccountConfig
-from worker.carriers.transport import TARGET, Answer, Transport
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
 
@@ -120,10 +120,11 @@ class answered_by:  # noqa: N801  it reads as a function
 
     handler: Callable[[httpx.Request], httpx.Response]
 
-    async def send(self, request: httpx.Request) -> Answer:
-        target = request.extensions.get(TARGET)
-        if target is not None:
-            request.url = request.url.copy_with(raw_path=target)
+    async def send(self, call: Call) -> Answer:
+        request = call.request
+        request.extensions["call"] = call
+        if call.target is not None:
+            request.url = request.url.copy_with(raw_path=call.target.encode("ascii"))
         response = await httpx.MockTransport(self.handler).handle_async_request(request)
         return Answer(response.status_code, response.headers.raw, await response.aread())
 

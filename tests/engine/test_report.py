@@ -6,8 +6,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.domain.cases import NOW, POLICY, pending, tracking
-from worker.carriers.answers import Reply
-from worker.carriers.endings import Ended, check_creation, check_question
+from worker.carriers.http.endings import Ended, check_creation, check_question
+from worker.carriers.http.replies import Reply
 from worker.carriers.port import CarrierError
 from worker.domain.decide import decide
 from worker.domain.errors import ErrorCode
@@ -31,7 +31,7 @@ def told(order: ReturnOrder, outcome: Outcome) -> dict[str, object]:
 
 
 def failed(error: CarrierError) -> Failed:
-    return Failed(error.kind, error.message, error.retry_after, error.raw)
+    return error.failed
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 422, 500, 502, 504])

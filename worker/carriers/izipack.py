@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from worker.carriers.answers import Reply, as_document, clean_text, read_moment
 from worker.carriers.fields import merge_carrier_fields
-from worker.carriers.http import HttpEdge
+from worker.carriers.http.edge import HttpEdge
+from worker.carriers.http.replies import Reply, as_document, clean_text, read_moment
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
 from worker.carriers.shapes import read_list, read_text, read_word
 from worker.domain.countries import COUNTRIES

@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from worker.domain.lookup import Known
-from worker.domain.outcomes import Absent, Ambiguous, Created, FailureKind, Tracked
+from worker.domain.outcomes import Absent, Ambiguous, Created, Failed, FailureKind, Tracked
 from worker.domain.returns import ReturnOrder
 
 
@@ -42,6 +42,11 @@ class CarrierError(Exception):
         self.message = message
         self.raw = raw
         self.retry_after = retry_after
+
+    @property
+    def failed(self) -> Failed:
+        """The same as an outcome."""
+        return Failed(self.kind, self.message, self.retry_after, self.raw, isinstance(self, WrongAddress))
 
 
 class NotSent(CarrierError):

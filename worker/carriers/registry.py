@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.carriers import izipack, returnpilot
-from worker.carriers.answers import Reply
-from worker.carriers.http import HttpEdge, Observer
+from worker.carriers.http.edge import HttpEdge, Observer
+from worker.carriers.http.replies import Reply
+from worker.carriers.http.transport import AiohttpTransport, Transport
 from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
-from worker.carriers.transport import AiohttpTransport, Transport
 from worker.domain.outcomes import Created
 from worker.domain.tracking import StatusMap, TrackingStatus
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from worker.carriers.answers import EXACT, as_document, clean_text
+from worker.carriers.http.replies import EXACT, as_document, clean_text
 from worker.carriers.port import Unintelligible
 
 _MOST = 1000  # members of an object that is read as a list

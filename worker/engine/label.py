@@ -34,7 +34,7 @@ async def ask_for_label(order: ReturnOrder, carrier: Carrier) -> LabelDocument |
     try:
         return await carrier.label(order)
     except CarrierError as error:
-        return Failed(error.kind, error.message, error.retry_after, error.raw)
+        return error.failed
     except LabelNotReady as error:
         return LabelTrouble(ErrorCode.LABEL_NOT_READY, str(error))
     except LabelUnreachable as error:

@@ -19,7 +19,6 @@ from worker.carriers.port import (
     NoTimeLeft,
     Searchable,
     Stopping,
-    WrongAddress,
 )
 from worker.domain.belonging import strange_codes
 from worker.domain.kin import Kin
@@ -111,7 +110,7 @@ async def create(
     try:
         created = await carrier.create(creation)
     except CarrierError as error:
-        return Failed(error.kind, error.message, error.retry_after, error.raw, isinstance(error, WrongAddress))
+        return error.failed
     return await _unless_anothers(order, created, database, kin)
 
 
@@ -156,7 +155,7 @@ async def look_up(order: ReturnOrder, carrier: Searchable, database: Database, k
         except CarrierError as error:
             if error.kind is FailureKind.UNINTELLIGIBLE:
                 no_sense()
-            return Failed(error.kind, error.message, error.retry_after, error.raw)
+            return error.failed
 
 
 async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: Collection[str]) -> Outcome:
@@ -169,7 +168,7 @@ async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: 
         try:
             seen = await carrier.track(order)
         except CarrierError as error:
-            return Failed(error.kind, error.message, error.retry_after, error.raw)
+            return error.failed
         strange = strange_codes(order, seen)
         owner = await owner_of(database, order, strange.values(), near) if strange else None
         if owner is None:
@@ -188,7 +187,7 @@ async def cancel(order: ReturnOrder, carrier: Carrier) -> Outcome:
     except NotFound:
         return Withdrawn(GONE_ALREADY)
     except CarrierError as error:
-        return NotCancelled(Failed(error.kind, error.message, error.retry_after, error.raw))
+        return NotCancelled(error.failed)
     return Withdrawn(TOLD)
 
 

@@ -15,7 +15,7 @@ from worker.carriers.port import CarrierError, Listing, NoTimeLeft, Page
 from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
 from worker.domain.listing import Places, Walk
-from worker.domain.outcomes import Failed, Outcome
+from worker.domain.outcomes import Outcome
 from worker.domain.returns import ReturnOrder
 from worker.domain.verdicts import TURNED_AWAY, hold_after
 from worker.engine.account import Account
@@ -176,9 +176,8 @@ class Sweeps:
         except CarrierError as error:
             log.warning("sweep_failed", account=account.name, page=number, kind=error.kind)
             if error.kind in TURNED_AWAY:
-                failed = Failed(error.kind, error.message, error.retry_after, error.raw)
                 now = await database_now(tools.database)
-                await account.hold(hold_after(failed, now, account.policy), key)
+                await account.hold(hold_after(error.failed, now, account.policy), key)
             return None
         finally:
             account.end()
@@ -210,7 +209,7 @@ def _read(carrier: Listing, order: ReturnOrder, page: Page) -> Outcome:
         return carrier.read(order, page.sightings[order.carrier_ref or ""])
     except CarrierError as error:
         no_sense()
-        return Failed(error.kind, error.message, error.retry_after, error.raw)
+        return error.failed
 
 
 async def _interrupted(seconds: float, by: Callable[[], bool]) -> bool:

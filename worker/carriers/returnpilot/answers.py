@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.carriers.answers import Reply, as_document, clean_text, read_moment
+from worker.carriers.http.replies import Reply, as_document, clean_text, read_moment
 from worker.carriers.port import Unintelligible
 from worker.carriers.shapes import read_id, read_list, read_word
 from worker.domain.outcomes import Created, Tracked

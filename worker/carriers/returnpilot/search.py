@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.carriers.answers import as_document, read_moment
+from worker.carriers.http.replies import as_document, read_moment
 from worker.carriers.port import Unintelligible
 from worker.carriers.returnpilot.answers import adopted
 from worker.carriers.shapes import read_id

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from worker.carriers.answers import NoAnswer, Reply, as_document, clean_text
+from worker.carriers.http.replies import NoAnswer, Reply, as_document, clean_text
+from worker.carriers.http.transport import AnswerTooLarge
 from worker.carriers.port import (
     CarrierError,
     NotFound,
@@ -23,7 +24,6 @@ from worker.carriers.port import (
     Unintelligible,
     WrongAddress,
 )
-from worker.carriers.transport import AnswerTooLarge
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """No byte of the request left: no connection, no name, no TLS, or a proxy that refused to connect."""

@@ -58,7 +58,7 @@ _LONGEST_HOST = 253
 
 
 class ForbiddenAddress(httpx.TransportError):
-    """A `PUBLIC_ONLY` request that would have gone to an address that is not public: no byte of it left.
+    """A `public_only` request that would have gone to an address that is not public: no byte of it left.
 
     The message names the host and, if there was a look-up, the address; never the path, which may be a secret.
     """

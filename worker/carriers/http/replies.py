@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from worker.carriers.bodies import as_text, charset_of
+from worker.carriers.http.bodies import as_text, charset_of
 from worker.carriers.port import Unintelligible
 from worker.domain.documents import read_json
 

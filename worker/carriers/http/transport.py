@@ -10,7 +10,8 @@ import math
 import re
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -19,28 +20,9 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from worker.carriers.addresses import PublicResolver, check_host, is_numeric
-from worker.carriers.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
+from worker.carriers.http.addresses import PublicResolver, check_host, is_numeric
+from worker.carriers.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
 from worker.domain.masking import said_by
-
-TARGET = "target"
-"""Request extension of httpx's own: the path and query, as they go out, instead of those of the URL."""
-
-MAX_BYTES = "max_bytes"
-"""Request extension: the largest body to accept, in bytes."""
-
-FRESH = "fresh"
-"""Request extension: true for a connection that has answered nothing yet, where no late answer can arrive."""
-
-STARTED = "started"
-"""Request extension: when, by `time.monotonic`, the time limit began to run, if that was before this request."""
-
-LAST_CHECK = "last_check"
-"""Request extension: called once the connection is up, before the first byte of the request leaves; may raise."""
-
-PUBLIC_ONLY = "public_only"
-"""Request extension: true for a URL from outside, which may lead to public addresses only; see `ForbiddenAddress`."""
-
 
 _QUOTATION = re.compile(r"[:\n]|\sb?['\"]")
 """Where aiohttp's parser, which has said what is wrong, goes on to quote it."""
@@ -48,6 +30,19 @@ _QUOTATION = re.compile(r"[:\n]|\sb?['\"]")
 _KEPT_SECONDS = (
     15.0  # of an idle connection; one that the carrier closes earlier is seen to be closed before it is used
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it goes out, and what it must keep to."""
+
+    request: httpx.Request  # method, address, headers and body
+    started: float  # when, by `time.monotonic`, its time limit began to run
+    max_bytes: int  # the largest body to accept
+    target: str | None = None  # the path and query as they go out, instead of those of its URL
+    fresh: bool = False  # on a connection that has answered nothing yet, where no late answer can arrive
+    public_only: bool = False  # to public addresses only, since its URL is from outside; see `ForbiddenAddress`
+    last_check: Callable[[], None] | None = None  # called once it is connected, before the first byte; may raise
 
 
 class Answer(NamedTuple):
@@ -61,8 +56,8 @@ class Answer(NamedTuple):
 class Transport(Protocol):
     """Sends requests; raises httpx's exceptions."""
 
-    async def send(self, request: httpx.Request) -> Answer:
-        """Send `request` once and read the whole answer."""
+    async def send(self, call: Call) -> Answer:
+        """Send it once and read the whole answer."""
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -103,17 +98,16 @@ class AiohttpTransport:
         self._guarded: aiohttp.ClientSession | None = None
         self._resolver = resolver
 
-    async def send(self, request: httpx.Request) -> Answer:
-        """Send `request` and read the whole answer."""
-        guarded = bool(request.extensions.get(PUBLIC_ONLY))
-        session = self._session(fresh=bool(request.extensions.get(FRESH)), guarded=guarded)
-        started = request.extensions.get(STARTED, time.monotonic())
-        progress = Progress(request.extensions.get(LAST_CHECK))
+    async def send(self, call: Call) -> Answer:
+        """Send it once and read the whole answer."""
+        session = self._session(fresh=call.fresh, guarded=call.public_only)
+        progress = Progress(call.last_check)
         progress_of_request.set(progress)
+        request = call.request
         try:
-            url = _url(request)  # parsed once: what is checked is what is connected to
-            if guarded:
-                await self._check(url, started)
+            url = _url(call)  # parsed once: what is checked is what is connected to
+            if call.public_only:
+                await self._check(url, call.started)
             async with session.request(
                 request.method,
                 url,
@@ -122,10 +116,9 @@ class AiohttpTransport:
                 allow_redirects=False,
                 proxy=self._proxy,
                 # One limit for everything; rounded up to whole seconds it could outlive a lease.
-                timeout=aiohttp.ClientTimeout(total=self._left(started), ceil_threshold=math.inf),
+                timeout=aiohttp.ClientTimeout(total=self._left(call.started), ceil_threshold=math.inf),
             ) as answer:
-                content = await _body(answer, request.extensions.get(MAX_BYTES))
-                return Answer(answer.status, answer.raw_headers, content)
+                return Answer(answer.status, answer.raw_headers, await _body(answer, call.max_bytes))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _translated(error, connected=progress.connected) from error
 
@@ -191,10 +184,11 @@ class AiohttpTransport:
         return session
 
 
-def _url(request: httpx.Request) -> URL:
+def _url(call: Call) -> URL:
     """Where it goes. Path and query are one to yarl, which would spell a query anew, and lose an empty one."""
-    target = (request.extensions.get(TARGET) or request.url.raw_path).decode("ascii")
-    return _origin(request.url.scheme, request.url.netloc.decode("ascii")).with_path(target, encoded=True)
+    url = call.request.url
+    target = url.raw_path.decode("ascii") if call.target is None else call.target
+    return _origin(url.scheme, url.netloc.decode("ascii")).with_path(target, encoded=True)
 
 
 @lru_cache(maxsize=64)
@@ -211,9 +205,7 @@ def _headers(request: httpx.Request) -> list[tuple[str, str]]:
     return [*headers, ("Accept-Encoding", "identity")]
 
 
-async def _body(answer: aiohttp.ClientResponse, max_bytes: int | None) -> bytes:
-    if max_bytes is None:
-        return await answer.read()
+async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     chunks, size = [], 0
     async for chunk in answer.content.iter_any():
         size += len(chunk)

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import httpx
 
 import worker
-from worker.carriers.addresses import ForbiddenAddress
-from worker.carriers.answers import NoAnswer, Reply, clean_text, without_secret
-from worker.carriers.bodies import narrowed, unpacked
-from worker.carriers.endings import (
+from worker.carriers.hindsight import count
+from worker.carriers.http.addresses import ForbiddenAddress
+from worker.carriers.http.bodies import narrowed, unpacked
+from worker.carriers.http.endings import (
     Ended,
     RequestOutcome,
     check_creation,
@@ -25,20 +25,10 @@ from worker.carriers.endings import (
     unanswered_creation,
     unanswered_question,
 )
-from worker.carriers.hindsight import count
-from worker.carriers.links import Address, NotAnAddress, origin_of, resolved
+from worker.carriers.http.links import Address, NotAnAddress, origin_of, resolved
+from worker.carriers.http.replies import NoAnswer, Reply, clean_text, without_secret
+from worker.carriers.http.transport import Answer, AnswerTooLarge, Call, Transport
 from worker.carriers.port import CarrierError, LabelUnreachable, Pacer
-from worker.carriers.transport import (
-    FRESH,
-    LAST_CHECK,
-    MAX_BYTES,
-    PUBLIC_ONLY,
-    STARTED,
-    TARGET,
-    Answer,
-    AnswerTooLarge,
-    Transport,
-)
 from worker.domain.masking import IN_ANSWERS, forms_of_address, forms_of_key
 
 T = TypeVar("T")
@@ -96,7 +86,7 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key, judged=in_outage):
             target = self._base_path + path
-            reply = await self._send(self._request("GET", target, accept, key, started, fresh), max_bytes, key)
+            reply = await self._send(self._call("GET", target, accept, key, started, max_bytes, fresh=fresh), key)
             for _ in range(_MAX_REDIRECTS):
                 if not 300 <= reply.status < 400:
                     break
@@ -108,7 +98,7 @@ class HttpEdge:
                     raise _unintelligible("the carrier redirects to another host, which is not followed")
                 target = address.target
                 await self._pacer.permit()
-                reply = await self._send(self._request("GET", target, accept, key, started, fresh), max_bytes, key)
+                reply = await self._send(self._call("GET", target, accept, key, started, max_bytes, fresh=fresh), key)
             if 300 <= reply.status < 400:
                 raise _unintelligible("the carrier redirects without end")
             check_question(reply)
@@ -123,8 +113,10 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             # Its answer has no word that says what it is about: one that comes late must not be another's.
-            request = self._request("DELETE", self._base_path + path, "application/json", key, started, fresh=True)
-            reply = await self._send(request, MAX_JSON_BYTES, key)
+            target, accept = self._base_path + path, "application/json"
+            reply = await self._send(
+                self._call("DELETE", target, accept, key, started, MAX_JSON_BYTES, fresh=True), key
+            )
             check_deletion(reply)
 
     async def create(
@@ -147,9 +139,9 @@ class HttpEdge:
         request = httpx.Request("POST", self._base_url + path, headers=headers, content=content)
         # A process that is stopped while it connects, and woken when its lease is long over, must not send any more:
         # somebody may have looked for the creation meanwhile and sent it again.
-        request.extensions = {FRESH: True, LAST_CHECK: self._pacer.check}
+        call = Call(request, started, MAX_JSON_BYTES, fresh=True, last_check=self._pacer.check)
         with self._judged(operation, started, key, unanswered_creation, in_doubt):
-            reply = await self._send(request, MAX_JSON_BYTES, key)
+            reply = await self._send(call, key)
             check_creation(reply, trust_503=trust_503)
             return _read(reply, read)
 
@@ -175,9 +167,9 @@ class HttpEdge:
             try:
                 address = resolved(url, self._at(self._base_path + named_at))
                 for _ in range(_MAX_REDIRECTS + 1):
-                    request, own = self._link(address, accept, key, started, trusted_hosts)
+                    call, own = self._link(address, accept, key, started, max_bytes, trusted_hosts)
                     await self._pacer.permit(counted=own)
-                    reply = await self._send_link(request, max_bytes, key, own=own)
+                    reply = await self._send_link(call, key, own=own)
                     if not 300 <= reply.status < 400:
                         break
                     address = _followed(address, reply)
@@ -203,62 +195,57 @@ class HttpEdge:
     def _at(self, target: str) -> Address:
         return Address(*self._origin, target)
 
-    def _request(self, method: str, target: str, accept: str, key: str, started: float, fresh: bool) -> httpx.Request:
+    def _call(
+        self, method: str, target: str, accept: str, key: str, started: float, max_bytes: int, *, fresh: bool
+    ) -> Call:
         """A request to the API's own origin; to read its address anew would take httpx as long as half a bare one."""
-        return httpx.Request(
+        request = httpx.Request(
             method,
             self._base,
             headers=[*self._headers(accept, key).items(), ("Host", self._host)],
             stream=_NO_BODY,  # given one, httpx looks for nothing to add
-            extensions={STARTED: started, TARGET: target.encode("ascii"), FRESH: fresh},
         )
+        return Call(request, started, max_bytes, target, fresh=fresh)
 
     def _link(
-        self, address: Address, accept: str, key: str, started: float, trusted_hosts: Collection[str]
-    ) -> tuple[httpx.Request, bool]:
+        self, address: Address, accept: str, key: str, started: float, max_bytes: int, trusted_hosts: Collection[str]
+    ) -> tuple[Call, bool]:
         """The request for one hop, and whether it goes to the API's own origin."""
         if address.origin == self._origin:
-            return self._request("GET", address.target, accept, key, started, fresh=True), True
+            return self._call("GET", address.target, accept, key, started, max_bytes, fresh=True), True
         trusted = address.host in trusted_hosts
         if address.scheme != "https" and not trusted:
             raise _unreachable(RequestOutcome.REFUSED, "its address is not https")
         scheme, host, port = address.origin
         url = httpx.URL(scheme=scheme, host=host, port=port)
         request = httpx.Request("GET", url, headers={"Accept": accept, "User-Agent": _USER_AGENT})
-        request.extensions = {
-            STARTED: started,
-            TARGET: address.target.encode("ascii"),
-            FRESH: True,
-            PUBLIC_ONLY: not trusted,
-        }
-        return request, False
+        return Call(request, started, max_bytes, address.target, fresh=True, public_only=not trusted), False
 
-    async def _send_link(self, request: httpx.Request, max_bytes: int, key: str, *, own: bool) -> Reply:
+    async def _send_link(self, call: Call, key: str, *, own: bool) -> Reply:
         if own:
-            return await self._send(request, max_bytes, key)
+            return await self._send(call, key)
         try:
-            return await self._receive(request, max_bytes, key)
+            return await self._receive(call, key)
         except ForbiddenAddress as error:
             raise _unreachable(RequestOutcome.REFUSED, str(error)) from error
         except httpx.TransportError as error:
             ended = unanswered_question(error, self._said(error, key))
-            raise _unreachable(ended.outcome, f"at {request.url.host}, {ended.error.message}") from error
+            raise _unreachable(ended.outcome, f"at {call.request.url.host}, {ended.error.message}") from error
 
-    async def _send(self, request: httpx.Request, max_bytes: int, key: str) -> Reply:
-        reply = await self._receive(request, max_bytes, key)
+    async def _send(self, call: Call, key: str) -> Reply:
+        reply = await self._receive(call, key)
         left = reply.requests_left
         if left is not None:
             self._pacer.slow_down(left)
         return reply
 
-    async def _receive(self, request: httpx.Request, max_bytes: int, key: str) -> Reply:
-        request.extensions = {**request.extensions, MAX_BYTES: max_bytes}
-        answer = await self._transport.send(request)
+    async def _receive(self, call: Call, key: str) -> Reply:
+        answer = await self._transport.send(call)
         headers, content, damage = _read_headers(answer), answer.content, ""
         if "content-encoding" in headers:  # none was asked for, so this is rare, and it may take as long as a bomb can
-            content, damage = await asyncio.to_thread(unpacked, content, headers["content-encoding"], max_bytes)
-            if len(content) > max_bytes:
-                raise AnswerTooLarge(f"the answer, once unpacked, is larger than {max_bytes} bytes")
+            content, damage = await asyncio.to_thread(unpacked, content, headers["content-encoding"], call.max_bytes)
+            if len(content) > call.max_bytes:
+                raise AnswerTooLarge(f"the answer, once unpacked, is larger than {call.max_bytes} bytes")
         return Reply(answer.status, headers, self._masked(narrowed(content), key), damage)
 
     def _masked(self, content: bytes, key: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
-from worker.carriers.addresses import is_numeric
+from worker.carriers.http.addresses import is_numeric
 
 MAX_BYTES = 16_384
 """The longest address that is asked for: twice what nginx and Apache take by default."""
