@@ -68,6 +68,11 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
     return request, problems
 
 
+def receiver_problems(receiver: Mapping[str, Any]) -> list[str]:
+    """What is wrong with an account's receiver in every payload that names none, a line `receiver.…: …` each."""
+    return read_payload("{}", receiver)[1]
+
+
 def read_parties(payload: Mapping[str, Any]) -> tuple[Party | None, Party | None]:
     """The customer and the receiver that a payload names, as far as they can be read."""
     root = _Object(payload, "", [])
