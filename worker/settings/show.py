@@ -39,6 +39,8 @@ def show(
         shown |= {key: _plain(value) for key, value in by_carrier.get(name, {}).items()}
         shown |= _key_notes(name, account, environ)
         shown |= _cadence(settings, name)
+    if settings.database.wake and not settings.database.can_wake:
+        values["database"]["wake"] = _Note("without effect behind a transaction-mode pooler")
     return "\n".join(_table("", values)).strip() + "\n"
 
 
