@@ -16,7 +16,7 @@ from worker.carriers.endings import RequestOutcome
 from worker.carriers.http import Observer
 from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
-from worker.configured import Kinship, fingerprint_of, meeting_of, open_account, pace_of, policy_of
+from worker.configured import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.masking import forms_of_key
 from worker.domain.returns import ReturnOrder
@@ -235,7 +235,7 @@ class Application:
             timeout=settings.timeout.total_seconds(),
             max_in_flight=settings.max_in_flight,
             meter=meter,
-            address=settings.base_url or CARRIERS[settings.carrier].base_url,
+            address=address_of(self.settings, name),
             key_fingerprint=lambda: fingerprint_of(current()),
             beside=partial(self._kinship.kin, name),
         )
