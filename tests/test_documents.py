@@ -23,6 +23,7 @@ from tests.postgres import PostgresServer
 from tests.scaling.capacity import HEADER as CAPACITY_HEADER
 from worker.cli.commands import application
 from worker.cli.overload import overloads
+from worker.configured import receiver_problems
 from worker.domain.decision import StepOutcome
 from worker.domain.errors import MEANING, ErrorCode
 from worker.domain.lifecycle import State, Step
@@ -127,13 +128,13 @@ def _written(toml: str) -> Iterator[tuple[str, str]]:
 def test_the_configuration_in_the_readme_is_a_good_one(tmp_path: Path) -> None:
     file = tmp_path / "returns-worker.toml"
     file.write_text(snippet("config"), encoding="utf-8")
-    settings = load(file, {}, need_accounts=True)
+    settings = load(file, {}, need_accounts=True, receiver_problems=receiver_problems)
     assert settings.accounts["default"].status_map == {"Delivered": "delivered"}
 
 
 @pytest.mark.parametrize("name", ["worker.toml", "local.toml"])
 def test_the_shipped_configurations_are_good(name: str) -> None:
-    assert load(ROOT / "config" / name, {}, need_accounts=True).accounts
+    assert load(ROOT / "config" / name, {}, need_accounts=True, receiver_problems=receiver_problems).accounts
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

@@ -16,7 +16,7 @@ from worker.carriers.http.edge import Observer
 from worker.carriers.http.endings import RequestOutcome
 from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
-from worker.configured import Kinship, fingerprint_of, meeting_of, open_account, pace_of, policy_of
+from worker.configured import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.masking import forms_of_key
 from worker.domain.returns import ReturnOrder
@@ -238,7 +238,7 @@ class Application:
             database=self.database,
             metrics=self.metrics,
             lease=self.settings.worker.lease,
-            address=settings.base_url or CARRIERS[settings.carrier].base_url,
+            address=address_of(self.settings, name),
             key_fingerprint=lambda: fingerprint_of(current()),
             beside=partial(self._kinship.kin, name),
         )

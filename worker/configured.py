@@ -1,10 +1,11 @@
 """What the settings of an account come to: its carrier's adapter, its policy, its map of words."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from worker.carriers.http.edge import Observer
@@ -61,6 +62,22 @@ def open_account(
         ) from error
 
 
+def address_of(settings: Settings, account: str) -> str:
+    """Where an account's API is: its `base_url`, else the carrier's own."""
+    configured = settings.accounts[account]
+    return configured.base_url or CARRIERS[configured.carrier].base_url
+
+
+def in_force(settings: Settings, account: str) -> Mapping[str, Any]:
+    """The settings of an account as its carrier fills them up, by their names; for `show`."""
+    return {"base_url": address_of(settings, account), "status_map": map_of(settings, account).words}
+
+
+def receiver_problems(carrier: str, receiver: Mapping[str, Any]) -> Sequence[str]:
+    """What is wrong with an account's receiver at the carrier of this name, a line `receiver.…: …` each."""
+    return CARRIERS[carrier].receiver_problems(receiver)
+
+
 def pace_of(settings: Settings, name: str) -> Pace | None:
     """What the settings say of an account's own pace; None: no limit."""
     rate = settings.accounts[name].requests_per_minute
@@ -100,10 +117,10 @@ class Kinship:
             self._looked_at = now
 
     def _identity(self, name: str) -> Identity:
-        account, key = self._settings.accounts[name], None
+        key = None
         with suppress(KeyUnavailableError):  # whoever needs it says so
             key = fingerprint_of(self._keys[name].current())
-        return Identity(account.carrier, origin_of(account.base_url or CARRIERS[account.carrier].base_url), key)
+        return Identity(self._settings.accounts[name].carrier, origin_of(address_of(self._settings, name)), key)
 
 
 def policy_of(settings: Settings, account: str, meets: timedelta = timedelta(0)) -> Policy:

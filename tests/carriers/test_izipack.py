@@ -12,6 +12,7 @@ import pytest
 from tests.carriers.wire import KEY, PAYLOAD, answering, at_carrier, opened, order
 from worker import __version__
 from worker.carriers.http.replies import MAX_RAW
+from worker.carriers.izipack import receiver_problems
 from worker.carriers.port import LabelNotReady, NotFound, OutcomeUnknown, Unavailable, Unintelligible
 from worker.domain.outcomes import PackageInfo
 from worker.domain.payload import InvalidPayload
@@ -537,16 +538,16 @@ async def test_a_map_without_a_terminal_word_is_warned_of() -> None:
         assert account.carrier.warnings == ()
 
 
-async def test_a_receiver_that_would_have_every_return_rejected_is_warned_of() -> None:
-    status_map = {"Bezorgd": TrackingStatus.DELIVERED}
+def test_an_accounts_receiver_is_refused_for_what_every_return_would_be_rejected_for() -> None:
     receiver = copy.deepcopy(PAYLOAD["receiver"])
-    async with opened(status_map=status_map, receiver=receiver) as account:
-        assert account.carrier.warnings == ()
-    receiver["address"] |= {"country": "UK", "city": ""}
-    async with opened(status_map=status_map, receiver=receiver) as account:
-        (warning,) = account.carrier.warnings
-    assert warning.endswith("returns that name no receiver are rejected")
-    assert "receiver.address.country: must be" in warning and "receiver.address.city: is required" in warning
+    assert receiver_problems(receiver) == []
+    receiver["address"] |= {"country": "XK", "city": "", "housenumber": "3"}
+    assert receiver_problems(receiver) == [
+        "receiver.address.housenumber: is not known here; did you mean house_number?",
+        "receiver.address.city: is required",
+        "receiver.address.country: XK is not officially assigned in ISO 3166-1",
+    ]
+    assert receiver_problems({"name": "Webshop", "address": 5}) == ["receiver.address: must be an object"]
 
 
 async def test_a_404_on_a_poll_says_that_the_carrier_does_not_know_it() -> None:

@@ -618,3 +618,13 @@ def test_what_an_order_s_words_may_mean_by_a_map_is_all_that_its_shipments_leave
 def test_an_order_s_words_are_its_shipments_and_none_is_cut_in_half() -> None:
     assert returnpilot.words("3, 1") == ["3", "1"]
     assert set(returnpilot.words(", ".join(["12"] * 80)[:200])) == {"12"}
+
+
+async def test_a_map_of_names_where_the_carrier_sends_numbers_is_warned_of() -> None:
+    async with piloting(status_map={"3": S.DELIVERED, "５": S.DELIVERED}) as pilot:
+        assert pilot.carrier.warnings == ()
+    async with piloting(status_map={"Arrived": S.DELIVERED, "on its way": S.IN_TRANSIT}) as pilot:
+        assert pilot.carrier.warnings == (
+            "status_map has Arrived, on its way: the documented words are numbers (1 to 4), so these may never come;"
+            " see returns-worker statuses",
+        )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from worker.configured import receiver_problems
 from worker.settings import (
     AccountPolling,
     AccountSettings,
@@ -111,6 +112,8 @@ def test_only_a_transaction_mode_pooler_and_the_operator_keep_a_worker_from_bein
 
     postgres = "postgresql://u@h/db"
     assert can_wake() and can_wake(URL=postgres) and can_wake(POOLER="true")  # which has no meaning on SQLite
+    pooled = load(environ={"RETURNS_WORKER_DATABASE__URL": postgres, "RETURNS_WORKER_DATABASE__POOLER": "true"})
+    assert "\n# wake: without effect behind a transaction-mode pooler\n" in show(pooled)
     assert not (can_wake(WAKE="false") or can_wake(URL=postgres, WAKE="false") or can_wake(URL=postgres, POOLER="true"))
 
 
@@ -172,7 +175,7 @@ def test_switching_on_every_commented_line_is_valid_configuration(tmp_path: Path
     file = tmp_path / "all.toml"
     # One table can't be opened twice or after its children, so keep TOML's order: the file is written in it.
     file.write_text(live)
-    account = load(file, {}).accounts["default"]
+    account = load(file, {}, receiver_problems=receiver_problems).accounts["default"]
     assert account.status_map["Onderweg"] == "in_transit"
     assert account.receiver is not None and account.receiver["address"]["country"] == "NL"
 

@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from worker.settings import ConfigurationError, Settings, load, show
 
 
-def from_text(text: str, environ: Mapping[str, str] | None = None, **needs: bool) -> Settings:
+def from_text(text: str, environ: Mapping[str, str] | None = None, **needs: Any) -> Settings:
     file = Path("given.toml")
     file.write_text(text)
     return load(file, environ or {}, **needs)
 
 
-def problems(text: str = "", environ: Mapping[str, str] | None = None, **needs: bool) -> tuple[str, ...]:
+def problems(text: str = "", environ: Mapping[str, str] | None = None, **needs: Any) -> tuple[str, ...]:
     with pytest.raises(ConfigurationError) as raised:
         from_text(text, environ, **needs)
     return raised.value.problems
@@ -138,7 +139,21 @@ ACCOUNT = "[accounts.default]\n"
         (ACCOUNT + 'proxy = "proxy:3128"', "accounts.default.proxy", "http://"),
         (ACCOUNT + 'label_hosts = "h"', "accounts.default.label_hosts", "must be a list"),
         (ACCOUNT + 'label_hosts = ["h", "https://h"]', "accounts.default.label_hosts.1", "host name"),
-        (ACCOUNT + "receiver = { since = 2024-01-01 }", "accounts.default.receiver", "text, numbers"),
+        (ACCOUNT + "receiver = 5", "accounts.default.receiver", "must be a table"),
+        (ACCOUNT + "receiver = { since = 2024-01-01 }", "accounts.default.receiver.since", "is not known here"),
+        (ACCOUNT + "receiver = { name = 2024-01-01 }", "accounts.default.receiver.name", "must be text"),
+        (ACCOUNT + 'receiver = { address = "Dam 1" }', "accounts.default.receiver.address", "must be an object"),
+        (
+            ACCOUNT + 'receiver.address.housenumber = "3"',
+            "accounts.default.receiver.address.housenumber",
+            "did you mean house_number",
+        ),
+        (
+            ACCOUNT + 'receiver.address.country = "Netherlands"',
+            "accounts.default.receiver.address.country",
+            "alpha-2 code such as NL",
+        ),
+        (ACCOUNT + 'receiver."house number" = "3"', 'accounts.default.receiver."house number"', "is not known here"),
         (ACCOUNT + 'status_map = { X = "expired" }', "accounts.default.status_map.X", "delivered"),
         (ACCOUNT + 'status_map = { "" = "failed" }', 'accounts.default.status_map.""', "empty"),
         (
@@ -322,7 +337,35 @@ def test_a_list_that_is_not_json_is_a_problem() -> None:
     assert sorted(paths(found)) == ["accounts.default.label_hosts", "database"]
 
 
+def test_every_mistake_in_a_receiver_is_named_by_the_variable_it_came_from() -> None:
+    """As a payload's are, whatever the carrier: it is read with each payload that names none."""
+    found = problems(
+        '[accounts.a.receiver]\nname = "Web\\nshop"\n[accounts.b]\ncarrier = "dhl"\nreceiver.adress = {}',
+        {"RETURNS_WORKER_ACCOUNTS__A__RECEIVER__ADDRESS__COUNTRY": "UK"},
+    )
+    assert sorted(found) == [
+        "accounts.a.receiver.address.country: must be an ISO 3166-1 alpha-2 code: GB is meant, not UK"
+        " [environment variable RETURNS_WORKER_ACCOUNTS__A__RECEIVER__ADDRESS__COUNTRY]",
+        "accounts.a.receiver.name: must be one line, without line breaks [given.toml]",
+        "accounts.b.carrier: must be one of izipack, returnpilot [given.toml]",
+        "accounts.b.receiver.adress: is not known here; did you mean address? [given.toml]",
+    ]
+
+
 # --- what a command needs
+
+
+def test_what_a_carrier_asks_of_a_receiver_is_said_with_everything_else_that_is_wrong() -> None:
+    def asks(carrier: str, receiver: Mapping[str, Any]) -> list[str]:
+        return [] if "email" in receiver else [f"receiver.email: is required by {carrier}"]
+
+    text = '[accounts.a.receiver]\nname = "Webshop"\n[polling]\njitter = 2'
+    assert from_text('[accounts.a.receiver]\nname = "Webshop"')
+    assert from_text('[accounts.a.receiver]\nemail = "a@b"', receiver_problems=asks)
+    assert sorted(problems(text, receiver_problems=asks)) == [
+        "accounts.a.receiver.email: is required by izipack",
+        "polling.jitter: must be less than 1 [given.toml]",
+    ]
 
 
 def test_a_missing_account_is_a_problem_only_where_one_is_needed() -> None:

@@ -103,19 +103,10 @@ class Izipack:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Izipack documents no terminal word: until the shop maps one, only `max_age` ends the polling.
-
-        And a receiver is read with each payload that names none: what is wrong with it is wrong with all of them.
-        """
-        lines = []
-        if not self.statuses.has_terminal:
-            lines.append("status_map has no terminal word: returns are polled until polling.max_age and then expire")
-        if self.receiver is not None:
-            request, problems = read_payload("{}", self.receiver)
-            problems += _unknown_yet(problems, _party_problems("receiver", request.receiver))
-            if problems:
-                lines.append(f"{'; '.join(problems)}: returns that name no receiver are rejected")
-        return tuple(lines)
+        """Izipack documents no terminal word: until the shop maps one, only `max_age` ends the polling."""
+        if self.statuses.has_terminal:
+            return ()
+        return ("status_map has no terminal word: returns are polled until polling.max_age and then expire",)
 
     async def close(self) -> None:
         """Close its connections."""
@@ -125,6 +116,12 @@ class Izipack:
 def authorization(key: str) -> Mapping[str, str]:
     """The header that carries the key (page "Authenticating")."""
     return {"x-api-key": key}
+
+
+def receiver_problems(receiver: Mapping[str, Any]) -> list[str]:
+    """What every return that names no receiver would be rejected for, were this one the account's."""
+    request, problems = read_payload("{}", receiver)
+    return problems + _unknown_yet(problems, _party_problems("receiver", request.receiver))
 
 
 def build_request(

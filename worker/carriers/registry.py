@@ -11,6 +11,7 @@ from worker.carriers.http.replies import Reply
 from worker.carriers.http.transport import AiohttpTransport, Transport
 from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
 from worker.domain.outcomes import Created
+from worker.domain.payload import receiver_problems
 from worker.domain.tracking import StatusMap, TrackingStatus
 
 
@@ -41,7 +42,8 @@ class CarrierKind:
     `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
     `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `created`: its documented
     answer to a creation, as the adapter reads it. `page_size`: returns on a page of its list. `open_ended`: the
-    statuses in which a return waits for its customer's link to be used, however long that is open.
+    statuses in which a return waits for its customer's link to be used, however long that is open. `receiver_problems`:
+    what is wrong with an account's receiver.
     """
 
     base_url: str
@@ -57,6 +59,7 @@ class CarrierKind:
     created: Created
     page_size: int = 1
     open_ended: frozenset[TrackingStatus] = frozenset()
+    receiver_problems: Callable[[Mapping[str, Any]], Sequence[str]] = receiver_problems
 
 
 def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
@@ -94,6 +97,7 @@ CARRIERS: Mapping[str, CarrierKind] = {
         izipack.Izipack,
         _open_izipack,
         izipack.read_created(Reply(201, {}, izipack.SAMPLE_CREATED)),
+        receiver_problems=izipack.receiver_problems,
     ),
     "returnpilot": CarrierKind(
         returnpilot.BASE_URL,

@@ -1,6 +1,7 @@
 """The command `check`: says what is wrong before it matters."""
 
 import os
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from worker.carriers.port import CarrierError
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.overload import overloads
 from worker.cli.talk import Exit, answer, say, shown
-from worker.configured import Kinship, open_account
+from worker.configured import Kinship, in_force, open_account
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
@@ -35,11 +36,12 @@ def check(
     """Say what is wrong before it matters."""
 
     async def work() -> None:
-        settings = settings_of(context)
         if show_settings:
-            answer(show(settings))
+            with suppress(ConfigurationError):  # all that is wrong is said below, with what is only missing
+                shown_settings = settings_of(context)
+                answer(show(shown_settings, {name: in_force(shown_settings, name) for name in shown_settings.accounts}))
+        settings = settings_of(context, need_keys=True)
         logs_for(settings)
-        settings_of(context, need_keys=True)
         findings = Findings()
         backlog = await _check_database(settings, findings)
         await _check_label_store(settings, findings)

@@ -28,6 +28,10 @@ class Commands(LazyGroup):
             "Bring the database's schema up to date; its data is kept.",
         ),
         "check": Entry("worker.cli.check:check", "Say what is wrong before it matters."),
+        "config": Entry(
+            "worker.cli.config:config",
+            "Write a commented file of all settings to start from, or their schema for editors.",
+        ),
         "health": Entry(
             "worker.cli.health:health",
             "Ask the worker on this machine how it is; exit code 0 when it is well.",

@@ -48,7 +48,11 @@ def explained() -> Iterator[None]:
 def settings_of(context: typer.Context, *, need_keys: bool = False, need_accounts: bool = False) -> Settings:
     """The settings in force; `--config` names the file."""
     file: Path | None = context.obj
-    return load(file, need_accounts=need_accounts, need_keys=need_keys)
+    if not need_accounts and not need_keys:
+        return load(file)
+    from worker.configured import receiver_problems  # noqa: PLC0415 - whoever needs accounts imports the carriers anyway
+
+    return load(file, need_accounts=need_accounts, need_keys=need_keys, receiver_problems=receiver_problems)
 
 
 def logs_for(settings: Settings) -> Redactor:

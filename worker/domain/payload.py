@@ -25,6 +25,9 @@ _PARTED = re.compile(r"-?[0-9]+(?:[ .,'\u00a0\u2019\u202f][0-9]+)+")
 MOST_PARTS: Final = 1000
 """Packages, and items, that are read: a hundred thousand would hold up everything else for seconds."""
 
+COUNTRY: Final = "[A-Za-z]{2}"
+"""What a country's code is written like."""
+
 _MAX_DEPTH = 50  # of parts whose shape is the carrier's business
 _MOST_UNKNOWN = 20  # unknown members that are named
 _ADDRESS = ("street", "house_number", "line_2", "postal_code", "city", "region", "country")
@@ -67,6 +70,11 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
     )
     root.refuse_others()
     return request, problems
+
+
+def receiver_problems(receiver: Mapping[str, Any]) -> list[str]:
+    """What is wrong with an account's receiver in every payload that names none, a line `receiver.…: …` each."""
+    return read_payload("{}", receiver)[1]
 
 
 def read_parties(payload: Mapping[str, Any]) -> tuple[Party | None, Party | None]:
@@ -173,7 +181,7 @@ def _address(part: "_Object") -> Address:
     values = {name: part.text(name) for name in _ADDRESS}
     written = values["country"]
     country = written.upper()  # only then: a capital ß is SS, South Sudan
-    if written and not re.fullmatch("[A-Za-z]{2}", written):
+    if written and not re.fullmatch(COUNTRY, written):
         part.problem("country", "must be an ISO 3166-1 alpha-2 code such as NL")
     elif country in MEANT:
         part.problem("country", f"must be an ISO 3166-1 alpha-2 code: {MEANT[country]} is meant, not {country}")

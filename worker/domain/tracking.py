@@ -36,6 +36,7 @@ _TERMINAL = frozenset(
 _HOW_FAR = {TrackingStatus.PENDING: 0, TrackingStatus.PRE_TRANSIT: 1, TrackingStatus.IN_TRANSIT: 2} | dict.fromkeys(
     _TERMINAL, 3
 )
+_UNMAPPED = ("", TrackingStatus.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,16 @@ class StatusMap:
     """Reads a carrier's words, those as one that are equal to the eye; a word it lacks is `unknown`."""
 
     def __init__(self, words: Mapping[str, TrackingStatus]) -> None:
-        self._words = {folded(word): status for word, status in words.items()}
+        self._words = {folded(word): (word, status) for word, status in words.items()}
+
+    @property
+    def words(self) -> dict[str, TrackingStatus]:
+        """What it maps, each word as it is written here."""
+        return dict(self._words.values())
 
     def read(self, word: str) -> TrackingStatus:
         """Our status for the carrier's `word`, never a guess."""
-        return self._words.get(folded(word), TrackingStatus.UNKNOWN)
+        return self._words.get(folded(word), _UNMAPPED)[1]
 
     def maps(self, word: str) -> bool:
         """Whether it says anything about `word`."""
@@ -77,4 +83,4 @@ class StatusMap:
     @property
     def has_terminal(self) -> bool:
         """Whether any word ends the polling; without one only `max_age` does."""
-        return any(status.is_terminal for status in self._words.values())
+        return any(status.is_terminal for _, status in self._words.values())

@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+from worker.domain.payload import receiver_problems
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
 from worker.settings.polling import PolledStatus, PollingLadder
@@ -16,6 +17,9 @@ from worker.settings.secrets import KeySource, KeyUnavailableError
 Problems = Iterator[tuple[Keys, str]]
 IsBad = Callable[[Keys], bool]
 """Whether something at or inside this place was bad already, so that only a default stands for it."""
+
+ReceiverProblems = Callable[[str, Mapping[str, Any]], Sequence[str]]
+"""What is wrong with a receiver at the carrier of this name, a line `receiver.…: …` each."""
 
 _NO_ACCOUNT = (
     "no account is configured; at least one [accounts.NAME] is needed, in the file that --config or"
@@ -41,11 +45,17 @@ def key_source(
     )
 
 
-def cross_problems(settings: Settings, is_bad: IsBad) -> Problems:
-    """Check the times against each other, leaving out what was bad by itself."""
+def shape_problems(_: str, receiver: Mapping[str, Any]) -> Sequence[str]:
+    """The `ReceiverProblems` that there are at every carrier: what no payload may hold."""
+    return receiver_problems(receiver)
+
+
+def cross_problems(settings: Settings, is_bad: IsBad, at_carrier: ReceiverProblems) -> Problems:
+    """Check settings against each other and receivers by `at_carrier`, leaving out what was bad by itself."""
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
     yield from _of_another_carrier(settings, is_bad)
+    yield from _receivers(settings, is_bad, at_carrier)
     for name, table in (("retry", settings.retry), ("circuit", settings.circuit)):
         if table.cap < table.first and not _cadence_is_bad((name,), is_bad):
             yield (name, "cap"), _cap_below_first(table.cap, table.first)
@@ -122,6 +132,16 @@ def _of_another_carrier(settings: Settings, is_bad: IsBad) -> Problems:
             if owner != account.carrier and getattr(account, key) != AccountSettings.model_fields[key].default:
                 text = f"has an effect at {owner} only, and this account's carrier is {account.carrier}: remove it"
                 yield ("accounts", name, key), text
+
+
+def _receivers(settings: Settings, is_bad: IsBad, at_carrier: ReceiverProblems) -> Problems:
+    for name, account in settings.accounts.items():
+        if account.receiver is None or AccountSettings.owners()["receiver"] != account.carrier:
+            continue
+        check = shape_problems if is_bad(("accounts", name, "carrier")) else at_carrier
+        for problem in check(account.carrier, account.receiver):
+            place, _, text = problem.partition(": ")
+            yield ("accounts", name, *place.split(".")), text
 
 
 def _cadence_is_bad(table: Keys, is_bad: IsBad) -> bool:

@@ -3,9 +3,9 @@
 import re
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 LONGEST = timedelta(days=3650)
 """Longer than this is a slip of the finger, not a setting (and would overflow dates further on)."""
@@ -16,7 +16,10 @@ LONGEST_WAIT = timedelta(hours=1)
 FORMS = 'a duration is "200ms", "90s", "15m", "6h", "60d" or a number of seconds (0.5)'
 
 _MICROSECONDS = {"ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
-_WRITTEN = re.compile(r"(-?)([0-9]+(?:\.[0-9]+)?) ?(ms|s|m|h|d)?")
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_ABOVE_ZERO = r"(?:0*[1-9][0-9]*(?:\.[0-9]+)?|0+\.0*[1-9][0-9]*)"
+_UNIT = "ms|s|m|h|d"
+_WRITTEN = re.compile(rf"(-?)({_NUMBER}) ?({_UNIT})?")
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -75,10 +78,19 @@ def _bounded(duration: timedelta) -> timedelta:
     return duration
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+def _forms(number: str, **least: Any) -> WithJsonSchema:
+    """Text with a unit or without, or a number, as an editor is told of it."""
+    text = {"type": "string", "pattern": rf"^\s*{number} ?(?:{_UNIT})?\s*$"}
+    most = LONGEST // timedelta(seconds=1)
+    return WithJsonSchema({"anyOf": [text, {"type": "number", "maximum": most} | least]})
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), _forms(_NUMBER, minimum=0)]
 """A field that may be zero."""
 
-PositiveDuration = Annotated[timedelta, BeforeValidator(parse_positive_duration)]
+PositiveDuration = Annotated[
+    timedelta, BeforeValidator(parse_positive_duration), _forms(_ABOVE_ZERO, exclusiveMinimum=0)
+]
 """A field for which zero makes no sense."""
 
 BoundedDuration = Annotated[PositiveDuration, AfterValidator(_bounded)]

@@ -1,6 +1,5 @@
 """Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
 from worker.domain.words import clashes
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
@@ -34,6 +33,7 @@ DEFAULT_RATE_PER_MINUTE: Mapping[str, int] = MappingProxyType({"izipack": 60, "r
 """The carriers that settings may name, and how often each may be asked in any 60 seconds unless configured."""
 
 KNOWN_CARRIERS = tuple(DEFAULT_RATE_PER_MINUTE)
+_ONE_OF_THEM = {"type": "string", "enum": [*KNOWN_CARRIERS]}
 
 MappedStatus = Literal["pending", "pre_transit", "in_transit", "unknown", "delivered", "failed", "cancelled"]
 """What a carrier's word may be mapped to: every tracking status but `expired`, which only the worker decides."""
@@ -71,14 +71,6 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _json_only(value: dict[str, Any]) -> dict[str, Any]:
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        raise ValueError("must hold text, numbers, true, false, lists and tables only") from None
-    return value
-
-
 def _one_spelling_each(words: dict[str, MappedStatus]) -> dict[str, MappedStatus]:
     if twins := clashes(words):
         pairs = "; ".join(f"{one!r} and {other!r}" for one, other in twins)
@@ -86,7 +78,7 @@ def _one_spelling_each(words: dict[str, MappedStatus]) -> dict[str, MappedStatus
     return words
 
 
-Count = Annotated[int, BeforeValidator(reject_bool), Field(ge=1)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(reject_bool)]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+\z")]
 OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
 
@@ -135,15 +127,15 @@ class DatabaseSettings(Table):
 class AccountSettings(Table):
     """`[accounts.<name>]`: one account at one carrier."""
 
-    carrier: Annotated[str, AfterValidator(_known_carrier)] = "izipack"
+    carrier: Annotated[str, AfterValidator(_known_carrier), WithJsonSchema(_ONE_OF_THEM)] = "izipack"
     base_url: Annotated[Annotated[str, AfterValidator(check_base_url)] | None, BeforeValidator(_none_if_empty)] = None
     """The API's address without a trailing slash; None: the carrier's own."""
     api_key: Annotated[SecretStr, AfterValidator(_check_secret)] | None = None
     api_key_file: OptionalPath = None
     """Used when `api_key` is not given; `KeySource` reads it."""
-    rate_per_minute: Annotated[int, BeforeValidator(reject_bool), Field(ge=0)] | None = None
+    rate_per_minute: Annotated[int, Field(ge=0), BeforeValidator(reject_bool)] | None = None
     """Requests in any 60 seconds over all workers; 0: no limit; None: see `requests_per_minute`."""
-    max_in_flight: Annotated[int, BeforeValidator(reject_bool), Field(ge=1, le=1000)] = 8
+    max_in_flight: Annotated[int, Field(ge=1, le=1000), BeforeValidator(reject_bool)] = 8
     """Requests at the same time, per worker."""
     timeout: PositiveDuration = timedelta(seconds=20)
     """For one request, all in all."""
@@ -157,8 +149,8 @@ class AccountSettings(Table):
         "documented"
     )
     """Whether a label has the number of pages that the carrier documents, or any."""
-    receiver: Annotated[Annotated[dict[str, Any], AfterValidator(_json_only)] | None, OnlyAt("izipack")] = None
-    """Used when a payload names no receiver; the payload's shape, which the carrier's adapter checks."""
+    receiver: Annotated[dict[str, Any] | None, OnlyAt("izipack")] = None
+    """Used when a payload names no receiver; the payload's shape, which is checked as a payload's is."""
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
@@ -204,7 +196,7 @@ class RetrySettings(Table):
 class CircuitSettings(Table):
     """`[circuit]`: how long an account is left alone whose carrier fails again and again."""
 
-    failures: Annotated[int, BeforeValidator(reject_bool), Field(ge=0)] = 5
+    failures: Annotated[int, Field(ge=0), BeforeValidator(reject_bool)] = 5
     """So many returns in a row, each failing for the first time, open it; 0: never."""
     first: PositiveDuration = timedelta(seconds=30)
     """Until the first probe; doubles with each one that fails ..."""

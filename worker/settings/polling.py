@@ -38,8 +38,8 @@ def reject_bool(value: object) -> object:
     return value
 
 
-Factor = Annotated[float, BeforeValidator(reject_bool), Field(ge=1)]
-Jitter = Annotated[float, BeforeValidator(reject_bool), Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(ge=1), BeforeValidator(reject_bool)]
+Jitter = Annotated[float, Field(ge=0, lt=1), BeforeValidator(reject_bool)]
 Hours = Annotated[str, AfterValidator(check_daytime)]
 TimeZone = Annotated[str, AfterValidator(check_timezone)]
 
@@ -69,7 +69,7 @@ class PollingLadder(Table):
 
 
 class PollingOverride(Table):
-    """Some of the cadence, for one status or one account; None leaves it to the next layer."""
+    """Some of the cadence, for one status or one account; what is unset (None) is left to the next layer."""
 
     first: PositiveDuration | None = None
     factor: Factor | None = None

@@ -1,22 +1,70 @@
 """The settings in force as TOML text, secrets masked."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 from pydantic import SecretStr
 
 from worker.settings.durations import format_duration
-from worker.settings.model import Settings
-from worker.settings.polling import PollingOverride
+from worker.settings.model import AccountSettings, Settings
+from worker.settings.polling import PolledStatus, PollingOverride
 from worker.settings.table import Table
 from worker.settings.urls import MASK
 
 
-def show(settings: Settings) -> str:
-    """Write the settings in force as valid TOML; every secret is `********`, unset ones are comments."""
-    return "\n".join(_table("", _values(settings))).strip() + "\n"
+class _Note(str):
+    """What is said in a comment about a setting that has no value of its own."""
+
+    __slots__ = ()
+
+
+def show(
+    settings: Settings,
+    by_carrier: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    environ: Mapping[str, str] | None = None,
+) -> str:
+    """Write the settings in force as valid TOML; every secret is `********`, unset ones are comments.
+
+    `by_carrier`: for each account the settings that its carrier fills up. `environ` (else this process') tells whether
+    there are systemd credentials. Comments say where a key comes from, and what `polling` comes to.
+    """
+    environ = os.environ if environ is None else environ
+    values = _values(settings)
+    for name, account in settings.accounts.items():
+        shown = values["accounts"][name]
+        shown |= {key: _plain(value) for key, value in by_carrier.get(name, {}).items()}
+        shown |= _key_notes(name, account, environ)
+        shown |= _cadence(settings, name)
+    if settings.database.wake and not settings.database.can_wake:
+        values["database"]["wake"] = _Note("without effect behind a transaction-mode pooler")
+    return "\n".join(_table("", values)).strip() + "\n"
+
+
+def _key_notes(name: str, account: AccountSettings, environ: Mapping[str, str]) -> Iterator[tuple[str, _Note]]:
+    """Where the key comes from when it is no value; `KeySource` has the order."""
+    if account.api_key is not None:
+        if account.api_key_file is not None:
+            yield "api_key_file", _Note("not read, since api_key is set")
+    elif account.api_key_file is not None:
+        yield "api_key", _Note("from api_key_file")
+    elif environ.get("CREDENTIALS_DIRECTORY"):
+        yield "api_key", _Note(f"from the systemd credential {name}.api_key")
+
+
+def _cadence(settings: Settings, account: str) -> Iterator[tuple[str, _Note]]:
+    """What the layers of `polling` come to for an account; statuses that are polled alike on one line."""
+    alike: dict[str, list[str]] = {}
+    for status in get_args(PolledStatus):
+        ladder = settings.polling_for(account, status)
+        keys = [f"{name} = {_value(getattr(ladder, name))}" for name in PollingOverride.model_fields]
+        stay = f"; expired after {format_duration(ladder.max_stay)} in it" if ladder.max_stay is not None else ""
+        alike.setdefault(", ".join(keys) + stay, []).append(status)
+    for text, statuses in alike.items():
+        yield f"polling of {', '.join(statuses)}", _Note(text)
 
 
 def _values(table: Table) -> dict[str, Any]:
@@ -39,8 +87,8 @@ def _table(path: str, values: Mapping[str, Any]) -> Iterator[str]:
     if path and len(tables) < len(values):
         yield f"\n[{path}]"
     for key, value in values.items():
-        if value is None:
-            yield f"# {_key(key)}: not set"
+        if value is None or isinstance(value, _Note):
+            yield f"# {key}: {value or 'not set'}"
         elif key not in tables:
             yield f"{_key(key)} = {_value(value)}"
     for key, inner in tables.items():

@@ -146,10 +146,16 @@ class ReturnPilot:
 
     @property
     def warnings(self) -> Sequence[str]:
-        """Whether a shipment's arrival can be read at all, since numbers can be mapped away."""
-        if self.statuses.has_terminal:
-            return ()
-        return ("status_map leaves no terminal status: returns are polled until polling.max_age and then expire",)
+        """Whether a shipment's arrival can be read at all, since numbers can be mapped away, and by their names."""
+        lines = []
+        if not self.statuses.has_terminal:
+            lines.append("status_map leaves no terminal word: returns are polled until polling.max_age and then expire")
+        if names := [word for word in self.statuses.words if not word.isdecimal()]:
+            lines.append(
+                f"status_map has {', '.join(names)}: the documented words are numbers (1 to 4), so these may never"
+                " come; see returns-worker statuses"
+            )
+        return tuple(lines)
 
     async def close(self) -> None:
         """Close its connections."""
