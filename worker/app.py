@@ -38,6 +38,7 @@ from worker.steps.report import Report, expect_series
 from worker.store.accounts import register_accounts
 from worker.store.clock import ClockDiffers, require_same_time
 from worker.store.database import Database
+from worker.store.encoding import require_utf8
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
 from worker.store.holds import begin_with_one, describe, read_accounts
@@ -256,6 +257,9 @@ class Application:
     async def _prepare_schema(self) -> None:
         self._pulse.starting("waiting for the database")
         self.database.hold_file()
+        async with self.database.reading() as connection:
+            await require_utf8(connection)
+        await self._housekeeping.look_for_hidden_rows()
         state = await schema_state(self.database)
         if state is not SchemaState.CURRENT and self.settings.database.migrates_itself:
             self._pulse.starting("bringing the database's schema up to date")
