@@ -38,9 +38,9 @@ SELECT pg_backend_pid(), set_config('lock_timeout', :milliseconds, true), (
 
 # Everybody may see a session's role and application; what it does, and since when, its own role and pg_read_all_stats
 # (https://www.postgresql.org/docs/current/monitoring-stats.html). Its query may quote a customer, and is not asked for.
-# Pid 0, which is nobody's, stands for a prepared transaction.
+# Pid 0 stands for a prepared transaction (https://www.postgresql.org/docs/current/functions-info.html).
 _HOLDERS = text("""
-SELECT DISTINCT a.pid, a.usename, a.application_name, a.state, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS') AS since
+SELECT DISTINCT b.pid, a.usename, a.application_name, a.state, to_char(a.xact_start, 'YYYY-MM-DD HH24:MI:SS') AS since
   FROM unnest(pg_blocking_pids(CAST(:pid AS integer))) AS b (pid) LEFT JOIN pg_stat_activity a ON a.pid = b.pid
  ORDER BY 1 LIMIT 5""")
 _UNKNOWN = "somebody's open transaction"
@@ -107,7 +107,7 @@ class _Holders:
 
 
 def _described(row: Any) -> str:
-    if row.pid is None:
+    if row.pid == 0:
         return "a prepared transaction (pg_prepared_xacts)"
     since = row.since and f"since {row.since} UTC"
     return f"pid {row.pid} ({', '.join(filter(None, (row.usename, row.application_name, row.state, since)))})"
