@@ -15,6 +15,11 @@
 
 BEGIN;
 
+-- What waits for a table keeps all that comes later waiting, the shop's inserts too. Where somebody else's transaction is
+-- in the way for longer, such as a dump, this ends in "canceling statement due to lock timeout" and has changed nothing:
+-- run it again when that has ended.
+SET LOCAL lock_timeout = '2s';
+
 DO $$
 DECLARE
   wanted text;

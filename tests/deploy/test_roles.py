@@ -84,6 +84,23 @@ async def url(postgres_server: PostgresServer, postgres_url: str) -> AsyncIterat
     await dropped(postgres_url, *ROLES)
 
 
+async def test_behind_somebody_s_long_read_the_file_gives_up_soon_and_changes_nothing(url: str) -> None:
+    reader = await asyncpg.connect(url)
+    async with reader.transaction():
+        await reader.fetch("SELECT * FROM return_order")
+        sql = FILE.read_text(encoding="utf-8")
+        assert "SET LOCAL lock_timeout = '2s';" in sql
+        await Shop(url).execute("REVOKE SELECT ON label FROM returns_shop")
+        connection = await asyncpg.connect(url)
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await connection.execute(sql.replace("'2s'", "'100ms'"))
+        await connection.close()
+        await refused(of("returns_shop", url), ["SELECT * FROM label"])
+    await reader.close()
+    await applied(url)
+    assert await Shop(of("returns_shop", url)).execute("SELECT * FROM label") == []
+
+
 async def test_the_shop_can_do_what_the_readme_shows(url: str) -> None:
     shop = Shop(of("returns_shop", url))
     connection = await asyncpg.connect(of("returns_worker", url))

@@ -15,6 +15,7 @@ from worker.store.archive import Archived, find_archived
 from worker.store.clock import ClockDiffers
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
+from worker.store.migrating import SchemaLocked
 from worker.store.moved import DatabaseMoved, retirement
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
@@ -39,6 +40,8 @@ def explained() -> Iterator[None]:
         fail(f"error: {error}")
     except DatabaseRefused as error:
         fail(f"error: the database refuses to be used: {error}", Exit.BAD_CONFIGURATION)
+    except SchemaLocked as error:
+        fail(shown(f"error: {error}"), Exit.DATABASE_UNAVAILABLE)
     except DatabaseUnavailable as error:
         fail(f"error: the database cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
     except (ClockDiffers, ListenError, LabelStoreError) as error:

@@ -17,6 +17,7 @@ _SQLITE_OUTAGES = tuple(
 # operator intervention, system error; and one code: the server has become a standby.
 _POSTGRESQL_OUTAGES = ("08", "40", "53", "57", "58", "25006")
 _LOCKED = "55P03"  # lock_not_available
+_DEADLOCK = "40P01"
 
 # https://www.pgbouncer.org/features.html: in transaction mode the next statement may run on another server connection,
 # which knows no statement of this name, or another one's.
@@ -62,6 +63,14 @@ class translated:  # noqa: N801  a context manager reads as a verb
             raise DatabaseRefused(first_line(error)) from error
         if _is_outage(error):
             raise DatabaseUnavailable(first_line(error)) from error
+
+
+def is_locked(error: DatabaseUnavailable) -> bool:
+    """Whether what was in the way is somebody's open transaction: a lock waited for too long, or for each other."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return str(getattr(cause, "sqlite_errorname", "")).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    return getattr(cause, "sqlstate", None) in (_LOCKED, _DEADLOCK)
 
 
 def _is_refusal(error: BaseException) -> bool:
