@@ -52,7 +52,7 @@ BEGIN
   END LOOP;
   FOREACH thing IN ARRAY ARRAY['return_order_payload_change', 'return_order_shop_request',
                                'status_transition_append_only', 'return_order_wake', 'return_order_not_archived',
-                               'return_order_payload_size', 'returns_worker_place'] LOOP
+                               'return_order_payload_size', 'return_order_named', 'returns_worker_place'] LOOP
     EXECUTE format('ALTER FUNCTION %I.%I() OWNER TO returns_owner', home, thing);
     -- Triggers fire without it: the right is asked for when a trigger is made.
     EXECUTE format('REVOKE ALL ON FUNCTION %I.%I() FROM PUBLIC, returns_worker, returns_shop, returns_reader',

@@ -18,6 +18,13 @@ _SQLITE_OUTAGES = tuple(
 _POSTGRESQL_OUTAGES = ("08", "40", "53", "57", "58", "25006")
 _LOCKED = "55P03"  # lock_not_available
 
+# Of the same list: a trigger that failed, a constraint, data changed beside a trigger, a view's rule; what a function
+# raises (P0, or as the standard has it 45); and of the row itself, a value that does not fit and a limit.
+_BY_A_RULE = ("09", "23", "27", "44", "45", "P0")
+_OF_A_ROW = (*_BY_A_RULE, "22", "54")
+_UNIQUE = "23505"  # unique_violation
+_ARCHIVED = "has archived a return of this"  # what our own trigger says, which on SQLite has no code of its own
+
 # https://www.pgbouncer.org/features.html: in transaction mode the next statement may run on another server connection,
 # which knows no statement of this name, or another one's.
 _UNKNOWN_STATEMENT = ("26000", "42P05")
@@ -91,10 +98,27 @@ def _is_outage(error: BaseException) -> bool:
         cause = getattr(error.orig, "__cause__", None)
         if error.connection_invalidated or isinstance(cause, asyncpg.InvalidCachedStatementError):
             return True
-        state = getattr(error.orig, "sqlstate", None) or ""
-        while_connecting = error.statement is None and state[:2] not in {"", "23"}  # 23: a commit that breaks a rule
+        state = _sqlstate(error)
+        while_connecting = error.statement is None and state != "" and not state.startswith(_BY_A_RULE)  # else a commit
         return while_connecting or state.startswith(_POSTGRESQL_OUTAGES + _UNKNOWN_STATEMENT)
     return False
+
+
+def refusal_of(error: BaseException) -> str | None:
+    """What the database has against a row: a rule, be it somebody else's, or a value; None: it is about something else.
+
+    Rules are constraints and what triggers raise. Some are asked only when a transaction commits.
+    """
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    against = isinstance(cause, (sqlite3.IntegrityError, sqlite3.DataError)) or _sqlstate(error).startswith(_OF_A_ROW)
+    return first_line(error) if against else None
+
+
+def is_taken(error: BaseException) -> bool:
+    """Whether another row, archived or not, has what must be there once."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    unique = getattr(cause, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_UNIQUE" or _ARCHIVED in str(cause)
+    return unique or _sqlstate(error) == _UNIQUE
 
 
 def first_line(error: BaseException) -> str:
