@@ -9,7 +9,8 @@
 -- running workers: it is one transaction. It names no password; give each role one by psql's \password.
 --
 -- From then on `migrate`, `copy-to` and `archive` connect as returns_owner, `run` and all other commands as returns_worker
--- (with database.auto_migrate = false, which is the default), the shop as returns_shop, dashboards as returns_reader.
+-- (with database.auto_migrate = false, which is the default), the shop as returns_shop, dashboards as returns_reader. As
+-- these two run what adds, or only looks: docs/database.md has which.
 -- A worker opens up to five connections, a command one: ALTER ROLE returns_worker CONNECTION LIMIT needs 5 for each
 -- worker and a few more.
 
@@ -81,12 +82,25 @@ BEGIN
   EXECUTE format('GRANT UPDATE (%s) ON return_order TO returns_worker', columns);
 END $$;
 
--- The shop: what README.md shows it. The triggers do the rest.
+-- The shop: what README.md shows it, and `add`, `list`, `show`, `label`, `statuses`, `accounts` and `check`, which ask
+-- for the schema's version, whether the returns have moved, and what an account waits for. The triggers do the rest.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return TO returns_shop;
 GRANT INSERT (account, reference, payload, due_at) ON return_order TO returns_shop;
 GRANT UPDATE (payload, cancel_requested_at, retry_requested_at) ON return_order TO returns_shop;
+GRANT SELECT (moved_to, move_completed_at) ON database_place TO returns_shop;
 
--- Dashboards, and `list`, `show`, `accounts`, `statuses` and `check`. Of an account all but the fingerprint of a key.
+DO $$
+DECLARE
+  version text;
+BEGIN
+  FOREACH version IN ARRAY ARRAY['returns_worker_schema', 'alembic_version'] LOOP
+    IF to_regclass(version) IS NOT NULL THEN
+      EXECUTE format('GRANT SELECT ON %I TO returns_shop', version);
+    END IF;
+  END LOOP;
+END $$;
+
+-- Dashboards, and what the shop runs but `add`. Of an account all but the fingerprint of a key.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return, database_place, alembic_version
   TO returns_reader;
 
@@ -96,7 +110,7 @@ DECLARE
                     WHERE attrelid = 'carrier_account'::regclass AND attnum > 0 AND NOT attisdropped
                       AND attname <> 'refused_key');
 BEGIN
-  EXECUTE format('GRANT SELECT (%s) ON carrier_account TO returns_reader', columns);
+  EXECUTE format('GRANT SELECT (%s) ON carrier_account TO returns_reader, returns_shop', columns);
 END $$;
 
 COMMIT;

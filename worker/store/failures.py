@@ -51,6 +51,8 @@ class DatabaseReplaced(DatabaseUnavailable):
 _SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
+_NO_RIGHT = "42501"  # insufficient_privilege
+_ROLES = "'Roles on PostgreSQL' in docs/database.md has what each role may"
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
 
@@ -125,4 +127,6 @@ def first_line(error: BaseException) -> str:
     """What the database said, without details, which may quote a row."""
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
     line = said_by(str(cause).strip().partition("\n")[0]) or type(cause).__name__
-    return f"{line}: {_BEHIND_A_POOLER}" if getattr(cause, "sqlstate", None) in _UNKNOWN_STATEMENT else line
+    state = _sqlstate(error)
+    what_to_do = _BEHIND_A_POOLER if state in _UNKNOWN_STATEMENT else _ROLES if state == _NO_RIGHT else None
+    return f"{line}: {what_to_do}" if what_to_do else line
