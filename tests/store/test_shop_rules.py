@@ -6,13 +6,14 @@ from datetime import timedelta
 import pytest
 
 from tests.databases import on_postgresql
-from tests.store.rows import insert, insert_tracked, now
+from tests.store.rows import insert, insert_tracked, now, take
 from tests.store.shop import Shop
 from worker.domain.policy import Policy
 from worker.domain.ways_out import Person, retry
 from worker.steps.by_hand import Desk
 from worker.store.archive import Batch, archive_batch, count_over
 from worker.store.database import Database
+from worker.store.failures import DatabaseRefused
 from worker.store.intake import InsertRefused, NewReturn, insert_returns
 from worker.store.refusals import RowsLeft
 from worker.store.renames import rename_returns
@@ -207,3 +208,10 @@ async def test_add_says_which_return_the_database_refuses_and_loses_none_in_sile
     with pytest.raises(InsertRefused, match=f"^R-2: {why}$"):
         await insert_returns(database, returns, skip_existing=True)
     assert await shop.value("SELECT count(*) FROM return_order") == 0
+
+
+async def test_a_rule_against_the_lease_ends_no_worker_and_a_person_is_told(database: Database, shop: Shop) -> None:
+    await insert(shop, "R-1")
+    await refuse(shop, "UPDATE OF lease_owner", "R-1")
+    with pytest.raises(DatabaseRefused, match=f"^a rule that was added lets no return be taken: {SAYS}$"):
+        await take(database)

@@ -58,8 +58,7 @@ def archive(
         say(f"{_returns(count)} archived{left} in {time.monotonic() - began:.1f} s")
         if referred.count:
             say("what is referred to stays as long as it is: an archived return keeps its id, account and reference")
-        if refused.count:
-            fail("error: the database refuses some by a rule that was added to it; mend that, and run it again")
+        refused.fail_if_any()
 
     run(work)
 

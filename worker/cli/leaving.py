@@ -58,7 +58,8 @@ def rename(
                 left.add(error.refused)
                 left.tell()
                 say(shown(f"{error.done} returns of {old} are {new}'s, {left.count} left"))
-                fail("error: the database refuses some by a rule that was added to it; mend that, and run it again")
+                left.fail_if_any()
+                return
             if old not in settings.accounts:
                 await forget_account(database, old)
         say(shown(f"{count} returns of {old} are {new}'s"))

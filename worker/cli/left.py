@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from worker.cli.talk import say, shown
+from worker.cli.talk import fail, say, shown
 
 _REFERENCES = 5  # of each reason
 _REASONS = 20
@@ -34,3 +34,8 @@ class Left:
             say(shown(f"left: {', '.join(references)}{more}: {why}"))
         if self._beyond:
             say(f"left: {self._beyond} more, for other reasons")
+
+    def fail_if_any(self) -> None:
+        """What was left since the database refuses it makes a command fail."""
+        if self.count:
+            fail("error: the database refuses some by a rule that was added to it; mend that, and run it again")

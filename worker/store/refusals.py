@@ -3,10 +3,11 @@
 A shop has triggers, constraints and foreign keys of its own on our tables, and may add them at any time.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
-from worker.store.failures import refusal_of
+from worker.store.failures import DatabaseRefused, refusal_of
 
 T = TypeVar("T")
 
@@ -44,3 +45,15 @@ async def in_pieces(rows: Sequence[T], change: Callable[[Sequence[T]], Awaitable
         half = len(rows) // 2
         return await in_pieces(rows[:half], change) + await in_pieces(rows[half:], change)
     return []
+
+
+@contextmanager
+def as_a_whole(doing: str) -> Iterator[None]:
+    """Raises `DatabaseRefused` for a statement that cannot be cut into pieces: a person has to see to the rule."""
+    try:
+        yield
+    except Exception as error:
+        why = refusal_of(error)
+        if why is None:
+            raise
+        raise DatabaseRefused(f"{doing}: {why}") from error
