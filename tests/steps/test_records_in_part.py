@@ -1,5 +1,6 @@
 """A creation's number is written down whatever else its answer holds; what could not be kept is said in the history."""
 
+import asyncio
 import random
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,26 @@ async def test_what_a_refused_row_quotes_is_not_taken_for_a_number_that_is_taken
 ) -> None:
     """PostgreSQL's detail of a broken rule holds the row, and so the carrier's words."""
     await _assert_followed(await _created(database, tmp_path, packages=(PackageInfo(0, "carrier_ref"),)))
+
+
+@on_postgresql
+@pytest.mark.usefixtures("own_database")
+async def test_a_rule_that_is_asked_at_the_commit_costs_its_row_alone_and_is_no_outage(
+    database: Database, tmp_path: Path
+) -> None:
+    """A shop's deferred constraint trigger; a request is answered in a transaction of several statements."""
+    loop = await make_loop(database, tmp_path, {"default": _answers()})
+    await loop.insert("BAD", "GOOD", state="tracking")
+    await loop.execute("UPDATE return_order SET retry_requested_at = now()")
+    await loop.execute(
+        "CREATE FUNCTION shop_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it stays'; END $$"
+    )
+    await loop.execute(
+        "CREATE CONSTRAINT TRIGGER shop_rule AFTER UPDATE OF retry_requested_at ON return_order"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.reference = 'BAD') EXECUTE FUNCTION shop_rule()"
+    )
+    async with asyncio.timeout(10):
+        await loop.turn()
+    asked = {row["reference"]: row["retry_requested_at"] is not None for row in await loop.rows()}
+    assert asked == {"BAD": True, "GOOD": False}
+    assert loop.recorder.unrecorded == []
