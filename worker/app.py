@@ -38,9 +38,11 @@ from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, 
 from worker.store.accounts import register_accounts
 from worker.store.clock import ClockDiffers, require_same_time
 from worker.store.database import Database
+from worker.store.encoding import require_utf8
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
 from worker.store.holds import begin_with_one, describe, read_accounts
+from worker.store.migrating import SchemaLocked, Waiting
 from worker.store.moved import require_not_moved
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
@@ -259,10 +261,14 @@ class Application:
     async def _prepare_schema(self) -> None:
         self._pulse.starting("waiting for the database")
         self.database.hold_file()
+        async with self.database.reading() as connection:
+            await require_utf8(connection)
+        await self._housekeeping.look_for_hidden_rows()
         state = await schema_state(self.database)
         if state is not SchemaState.CURRENT and self.settings.database.migrates_itself:
             self._pulse.starting("bringing the database's schema up to date")
-            before, after = await migrate(self.database)
+            wait = self.settings.database.wait.total_seconds()
+            before, after = await migrate(self.database, Waiting(wait, self._say_locked))
             if before != after:  # else another worker was faster
                 log.info("schema_migrated", before=before, after=after)
         await require_current(self.database)
@@ -271,6 +277,10 @@ class Application:
         await notice_restore(self.database)
         await warn_of_risks(self.database)
         await take_over(self.database, self._timewatch)
+
+    def _say_locked(self, holder: str, pause: float) -> None:
+        self._pulse.starting(f"waiting for {holder}, which holds a lock that a change of the schema needs")
+        log.warning("schema_locked", by=holder, retry_in=round(pause, 1))
 
     async def _check_labels(self) -> None:
         try:
@@ -311,15 +321,15 @@ def _say_lost(error: str, tries: int, retry_in: float) -> None:
 async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[None]]) -> None:
     """Call until the database answers and its clock agrees with ours, for at most `database.wait`.
 
-    Then raises `DatabaseUnavailable` or `ClockDiffers`; `DatabaseRefused` at once.
+    Then raises `DatabaseUnavailable` or `ClockDiffers`; `DatabaseRefused` and `SchemaLocked` at once.
     """
     give_up_at = lease_clock() + settings.database.wait.total_seconds()
     wait = 0.1
     while True:
         try:
             return await call()
-        except DatabaseRefused:
-            raise  # waiting does not help
+        except (DatabaseRefused, SchemaLocked):
+            raise  # waiting does not help, or was done
         except (DatabaseUnavailable, ClockDiffers) as error:
             if lease_clock() + wait > give_up_at:
                 raise

@@ -14,11 +14,18 @@
 --
 -- and to be rid of a month, when all of its returns are archived or their history may go:
 --
+--     SET lock_timeout = '2s';
 --     ALTER TABLE status_transition DETACH PARTITION status_transition_2026_01;
 --     DROP TABLE status_transition_2026_01;
+--
+-- What waits for a table keeps all that comes later waiting, the shop's inserts too. So nothing here waits for somebody
+-- else's transaction, such as a dump, longer than 2 s: it ends in "canceling statement due to lock timeout" and has changed
+-- nothing. Run it again when that has ended.
 
 BEGIN;
 
+SET LOCAL lock_timeout = '2s';
+SET LOCAL statement_timeout = 0;  -- a long history is read for long
 SET LOCAL timezone = 'UTC';  -- months are months of UTC
 LOCK TABLE status_transition IN ACCESS EXCLUSIVE MODE;
 
@@ -58,7 +65,7 @@ FOR EACH ROW EXECUTE FUNCTION status_transition_append_only();
 -- What no month takes; should a month come late, what is in here is moved to it.
 CREATE TABLE status_transition_default PARTITION OF status_transition DEFAULT;
 
-CREATE FUNCTION status_transition_month(month date) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION status_transition_month(month date) RETURNS void LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
 DECLARE
   beginning timestamptz := date_trunc('month', month::timestamp) AT TIME ZONE 'UTC';
   following timestamptz := (date_trunc('month', month::timestamp) + interval '1 month') AT TIME ZONE 'UTC';

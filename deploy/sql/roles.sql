@@ -9,11 +9,17 @@
 -- running workers: it is one transaction. It names no password; give each role one by psql's \password.
 --
 -- From then on `migrate`, `copy-to` and `archive` connect as returns_owner, `run` and all other commands as returns_worker
--- (with database.auto_migrate = false, which is the default), the shop as returns_shop, dashboards as returns_reader.
+-- (with database.auto_migrate = false, which is the default), the shop as returns_shop, dashboards as returns_reader. As
+-- these two run what adds, or only looks: docs/database.md has which.
 -- A worker opens up to five connections, a command one: ALTER ROLE returns_worker CONNECTION LIMIT needs 5 for each
 -- worker and a few more.
 
 BEGIN;
+
+-- What waits for a table keeps all that comes later waiting, the shop's inserts too. Where somebody else's transaction is
+-- in the way for longer, such as a dump, this ends in "canceling statement due to lock timeout" and has changed nothing:
+-- run it again when that has ended.
+SET LOCAL lock_timeout = '2s';
 
 DO $$
 DECLARE
@@ -52,7 +58,7 @@ BEGIN
   END LOOP;
   FOREACH thing IN ARRAY ARRAY['return_order_payload_change', 'return_order_shop_request',
                                'status_transition_append_only', 'return_order_wake', 'return_order_not_archived',
-                               'return_order_payload_size', 'returns_worker_place'] LOOP
+                               'return_order_payload_size', 'return_order_named', 'returns_worker_place'] LOOP
     EXECUTE format('ALTER FUNCTION %I.%I() OWNER TO returns_owner', home, thing);
     -- Triggers fire without it: the right is asked for when a trigger is made.
     EXECUTE format('REVOKE ALL ON FUNCTION %I.%I() FROM PUBLIC, returns_worker, returns_shop, returns_reader',
@@ -81,12 +87,25 @@ BEGIN
   EXECUTE format('GRANT UPDATE (%s) ON return_order TO returns_worker', columns);
 END $$;
 
--- The shop: what README.md shows it. The triggers do the rest.
+-- The shop: what README.md shows it, and `add`, `list`, `show`, `label`, `statuses`, `accounts` and `check`, which ask
+-- for the schema's version, whether the returns have moved, and what an account waits for. The triggers do the rest.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return TO returns_shop;
 GRANT INSERT (account, reference, payload, due_at) ON return_order TO returns_shop;
 GRANT UPDATE (payload, cancel_requested_at, retry_requested_at) ON return_order TO returns_shop;
+GRANT SELECT (moved_to, move_completed_at) ON database_place TO returns_shop;
 
--- Dashboards, and `list`, `show`, `accounts`, `statuses` and `check`. Of an account all but the fingerprint of a key.
+DO $$
+DECLARE
+  version text;
+BEGIN
+  FOREACH version IN ARRAY ARRAY['returns_worker_schema', 'alembic_version'] LOOP
+    IF to_regclass(version) IS NOT NULL THEN
+      EXECUTE format('GRANT SELECT ON %I TO returns_shop', version);
+    END IF;
+  END LOOP;
+END $$;
+
+-- Dashboards, and what the shop runs but `add`. Of an account all but the fingerprint of a key.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return, database_place, alembic_version
   TO returns_reader;
 
@@ -96,7 +115,7 @@ DECLARE
                     WHERE attrelid = 'carrier_account'::regclass AND attnum > 0 AND NOT attisdropped
                       AND attname <> 'refused_key');
 BEGIN
-  EXECUTE format('GRANT SELECT (%s) ON carrier_account TO returns_reader', columns);
+  EXECUTE format('GRANT SELECT (%s) ON carrier_account TO returns_reader, returns_shop', columns);
 END $$;
 
 COMMIT;

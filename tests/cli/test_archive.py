@@ -1,10 +1,12 @@
 """What is said on the command line of `archive`."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.cli.calls import ACCOUNTS, called, configured
+from tests.databases import on_sqlite
 
 
 @pytest.fixture
@@ -33,3 +35,43 @@ def test_only_what_is_over_long_enough_and_of_the_account_is_counted_and_moved()
     assert called("list", "--state", "completed").stdout.strip() == ""
     assert "was archived at" in called("show", "D-1").stderr
     assert called("show", "D-1", "--account", "default").exit_code == 1
+
+
+@on_sqlite
+def test_what_a_shop_refers_to_is_named_and_left_and_nothing_has_failed(database: str) -> None:
+    with sqlite3.connect(database.removeprefix("sqlite:///")) as shop:
+        shop.execute("CREATE TABLE refund (return_id INTEGER REFERENCES return_order ON DELETE CASCADE)")
+        shop.execute("INSERT INTO refund SELECT id FROM return_order WHERE reference = 'D-1'")
+    refers = '"refund" ("return_id") refers to it [foreign key 0]'
+    done = called("archive", "--older-than", "0s", "--dry-run")
+    assert (done.exit_code, done.stderr) == (0, f"0 returns would be archived\n1 return would be left: {refers}\n")
+    done = called("archive", "--older-than", "0s")
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (0, f"left: D-1: {refers}")
+    assert "0 returns archived, 1 left in" in done.stderr
+    assert shop.execute("SELECT count(*) FROM refund").fetchone() == (1,)
+
+
+@on_sqlite
+def test_what_the_database_does_not_let_go_is_named_and_the_command_has_failed(database: str) -> None:
+    with sqlite3.connect(database.removeprefix("sqlite:///")) as shop:
+        shop.execute("UPDATE return_order SET state = 'completed', due_at = NULL WHERE reference LIKE 'T-%'")
+        shop.execute(
+            "CREATE TRIGGER kept BEFORE DELETE ON return_order WHEN OLD.reference <> 'T-3'"
+            " BEGIN SELECT RAISE(ABORT, 'kept for the tax office'); END"
+        )
+    done = called("archive", "--older-than", "0s")
+    first, last, error = done.stderr.splitlines()
+    assert first == "left: T-0, T-1, T-2, T-4, T-5 and 7 more: kept for the tax office"
+    assert last.startswith("1 return archived, 12 left in")
+    assert (done.exit_code, "by a rule that was added to it" in error) == (1, True)
+
+
+@on_sqlite
+def test_a_rule_that_meets_any_other_command_is_one_line(database: str) -> None:
+    with sqlite3.connect(database.removeprefix("sqlite:///")) as shop:
+        shop.execute(
+            "CREATE TRIGGER kept BEFORE INSERT ON carrier_account BEGIN SELECT RAISE(ABORT, 'not on a Friday'); END"
+        )
+    done = called("accounts", "hold", "default")
+    said = "error: the database refuses it by a rule that was added to it: not on a Friday\n"
+    assert (done.exit_code, done.stderr) == (1, said)

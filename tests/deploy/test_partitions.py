@@ -41,6 +41,26 @@ async def shop(database: Database, postgres_url: str) -> AsyncIterator[Shop]:
         yield shop
 
 
+async def test_behind_somebody_s_long_read_the_file_and_a_month_give_up_soon(
+    postgres_url: str, database: Database
+) -> None:
+    sql = FILE.read_text(encoding="utf-8")
+    assert sql.count("lock_timeout = '2s'") == 3  # the file's, the monthly function's, and those words on the way out
+    sql = sql.replace("'2s'", "'100ms'")
+    async with Shop.at(postgres_url) as reader, Shop.at(postgres_url) as owner:
+
+        async def give_up(statement: str) -> None:
+            await reader.run("BEGIN")
+            await reader.run("SELECT * FROM status_transition")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await owner.connection.execute(statement)
+            await reader.run("ROLLBACK")
+            await owner.connection.execute(f"ROLLBACK; {statement}")
+
+        await give_up(sql)
+        await give_up("SELECT status_transition_month(date '2999-01-15')")
+
+
 async def lines_in(shop: Shop) -> dict[str, int]:
     rows = await shop.fetch(
         "SELECT CAST(CAST(tableoid AS regclass) AS text) AS partition, count(*) AS lines FROM status_transition"

@@ -1,17 +1,15 @@
 """A creation's number is written down whatever else its answer holds; what could not be kept is said in the history."""
 
-import json
+import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from tests.databases import elsewhere, migrated, on_postgresql
+from tests.databases import on_postgresql
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
-from tests.postgres import PostgresServer
 from tests.process.running import until
 from worker.carriers.port import Refused
 from worker.domain.outcomes import Created
@@ -114,32 +112,6 @@ async def test_odd_and_large_texts_are_kept_as_far_as_they_can_be(
     await _assert_followed(await _created(database, tmp_path, **_ODD[what]), in_part=False)
 
 
-@pytest.fixture(params=["SQL_ASCII", "LATIN1"])
-async def elsewhere_encoded(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> AsyncIterator[Database]:
-    """A database as `initdb` makes it where the environment names no UTF-8: LANG=C, or an old Latin-1."""
-    url = postgres_server.create_database(encoding=request.param)
-    elsewhere(migrated(url))
-    database = Database(url)
-    yield database
-    await database.close()
-    postgres_server.drop_database(url)
-
-
-_CITY = "\u0141\u00f3d\u017a \U0001f600"
-_ELSEWHERE_ODD: dict[str, dict[str, Any]] = {
-    "raw": {"raw": json.dumps({"city": _CITY})},
-    "packages": {"raw": None, "packages": (PackageInfo(1, "A", _CITY),)},
-    "return_url": {"raw": None, "return_url": f"https://x/{_CITY}"},
-}
-
-
-@pytest.mark.parametrize("where", _ELSEWHERE_ODD)
-async def test_a_database_of_another_encoding_does_not_cost_a_creation_its_number(
-    elsewhere_encoded: Database, tmp_path: Path, where: str
-) -> None:
-    await _assert_followed(await _created(elsewhere_encoded, tmp_path, **_ELSEWHERE_ODD[where]))
-
-
 @pytest.mark.usefixtures("own_database")
 @on_postgresql
 async def test_a_rule_that_somebody_added_does_not_cost_a_creation_its_number(
@@ -152,8 +124,10 @@ async def test_a_rule_that_somebody_added_does_not_cost_a_creation_its_number(
     await _assert_followed(loop)
 
 
+@pytest.mark.usefixtures("own_database")
+@on_postgresql
 async def test_a_refusal_whose_words_cannot_be_stored_is_a_refusal_all_the_same(
-    elsewhere_encoded: Database, tmp_path: Path
+    database: Database, tmp_path: Path
 ) -> None:
     carrier = ScriptedCarrier()
 
@@ -161,7 +135,8 @@ async def test_a_refusal_whose_words_cannot_be_stored_is_a_refusal_all_the_same(
         raise Refused("the carrier answered 400: \u0141 is no city", raw='{"city": "\u0141\u00f3d\u017a"}')
 
     carrier.on_create = refuse
-    loop = await make_loop(elsewhere_encoded, tmp_path, {"default": carrier})
+    loop = await make_loop(database, tmp_path, {"default": carrier})
+    await loop.execute("ALTER TABLE return_order ADD CONSTRAINT plain CHECK (error_message ~ '^[ -~]*$')")
     await loop.insert("BAD")
     await loop.turn()
     (row,) = await loop.rows()
@@ -264,3 +239,26 @@ async def test_what_a_refused_row_quotes_is_not_taken_for_a_number_that_is_taken
 ) -> None:
     """PostgreSQL's detail of a broken rule holds the row, and so the carrier's words."""
     await _assert_followed(await _created(database, tmp_path, packages=(PackageInfo(0, "carrier_ref"),)))
+
+
+@on_postgresql
+@pytest.mark.usefixtures("own_database")
+async def test_a_rule_that_is_asked_at_the_commit_costs_its_row_alone_and_is_no_outage(
+    database: Database, tmp_path: Path
+) -> None:
+    """A shop's deferred constraint trigger; a request is answered in a transaction of several statements."""
+    loop = await make_loop(database, tmp_path, {"default": _answers()})
+    await loop.insert("BAD", "GOOD", state="tracking")
+    await loop.execute("UPDATE return_order SET retry_requested_at = now()")
+    await loop.execute(
+        "CREATE FUNCTION shop_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it stays'; END $$"
+    )
+    await loop.execute(
+        "CREATE CONSTRAINT TRIGGER shop_rule AFTER UPDATE OF retry_requested_at ON return_order"
+        " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.reference = 'BAD') EXECUTE FUNCTION shop_rule()"
+    )
+    async with asyncio.timeout(10):
+        await loop.turn()
+    asked = {row["reference"]: row["retry_requested_at"] is not None for row in await loop.rows()}
+    assert asked == {"BAD": True, "GOOD": False}
+    assert loop.recorder.unrecorded == []

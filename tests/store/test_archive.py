@@ -83,7 +83,7 @@ async def test_what_is_not_over_or_too_young_or_of_another_account_or_asked_abou
     asked = await insert_tracked(shop, "ASKED", state="completed", due=None)
     await shop.run(f"UPDATE return_order SET cancel_requested_at = {shop.moment()} WHERE id = {asked}")
     assert await archive(database, age=timedelta(hours=1)) == 0
-    assert await count_over(database, now(seconds=1), "default") == 2
+    assert await count_over(database, now(seconds=1), "default") == (2, {})
     assert await archive(database, account="default") == 2
     left = await shop.fetch("SELECT reference FROM return_order ORDER BY reference")
     assert {row["reference"] for row in left} == {
@@ -116,7 +116,7 @@ async def test_returns_far_apart_are_found_in_several_steps(
     monkeypatch.setattr("worker.store.archive._WINDOW", 2)
     for number in range(7):
         await insert_tracked(shop, f"R-{number}", **({"state": "completed", "due": None} if number in (0, 6) else {}))
-    assert await count_over(database, now(seconds=1), None) == 2
+    assert await count_over(database, now(seconds=1), None) == (2, {})
     batch, moved = Batch(0, 0, finished=False), 0
     while not batch.finished:
         batch = await archive_batch(database, now(seconds=1), None, batch.last, 10)

@@ -8,6 +8,7 @@ from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.store.codes import owner_of
 from worker.store.database import Database
 from worker.store.records import record
+from worker.store.renames import rename_returns
 
 
 async def _created(database: Database, shop: Shop, reference: str, *packages: PackageInfo) -> ReturnOrder:
@@ -36,7 +37,7 @@ async def test_a_code_is_its_creations_and_nobody_elses(database: Database, shop
 async def test_a_code_of_another_carriers_return_is_not_the_same_code(database: Database, shop: Shop) -> None:
     """ReturnPilot's shipments have small numbers, which may be anybody's."""
     first = await _created(database, shop, "A", PackageInfo(1, "12"))
-    await shop.run("UPDATE return_order SET account = 'pilot'")
+    await rename_returns(database, "default", "pilot", "renamed")
     second = await _created(database, shop, "B", PackageInfo(1, "7C"))
     assert first.id != second.id
     assert await _owner(database, second, "12") is None

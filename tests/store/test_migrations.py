@@ -20,7 +20,7 @@ from worker.store import schema
 from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
 
-HEAD = "0012"
+HEAD = "0014"
 MIGRATE = """
 import asyncio, sys
 from worker.store.database import Database

@@ -317,3 +317,25 @@ async def test_nothing_can_be_written_to_a_file_that_was_moved_away_from(
     await move(source, target)
     with pytest.raises(sqlite3.IntegrityError, match="have moved to another database"):
         await shop.run(statement)
+
+
+@pytest.mark.parametrize("trigger", ["TRIGGER shop_rule BEFORE INSERT", "CONSTRAINT TRIGGER shop_rule AFTER INSERT"])
+async def test_a_rule_of_the_shops_own_there_is_met_before_the_file_is_retired_for_good(
+    source: Database, target: Database, postgres_url: str, shop: Shop, tmp_path: Path, trigger: str
+) -> None:
+    fill(tmp_path / "returns.db")
+    await migrate(target)
+    late = " DEFERRABLE INITIALLY DEFERRED" if "CONSTRAINT" in trigger else ""
+    async with Shop.at(postgres_url) as there:
+        await there.run(
+            "CREATE FUNCTION shop_rule() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$"
+        )
+        await there.run(
+            f"CREATE {trigger} ON return_order{late} FOR EACH ROW WHEN (NEW.reference = 'R-rejected')"
+            " EXECUTE FUNCTION shop_rule()"
+        )
+        with pytest.raises(RowsRefused, match=r"^return_order 31: PostgreSQL refuses it: no$"):
+            await move(source, target)
+        assert await there.value("SELECT count(*) FROM return_order") == 0
+    assert not await is_retired(shop)
+    await shop.run(INSERT)

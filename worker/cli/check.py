@@ -17,11 +17,12 @@ from worker.settings import ConfigurationError, KeyUnavailableError, Settings, k
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database
 from worker.store.durability import risks
-from worker.store.encoding import limited_encoding
+from worker.store.encoding import require_utf8
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.moved import retirement
 from worker.store.queries import Backlog, read_backlog
+from worker.store.row_security import hidden_rows
 from worker.store.schema import SchemaState, schema_state
 from worker.store.sqlite_file import absence
 
@@ -96,6 +97,10 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
         if path is not None and not os.access(path, os.W_OK):
             findings.bad(f"database: {path} cannot be written")
             return []
+        async with database.reading() as connection:
+            await require_utf8(connection)
+        for line in await hidden_rows(database):
+            findings.bad(f"database: {line}")
         state = await schema_state(database)
         if state is SchemaState.NEWER:
             findings.bad("database: made by a newer version of returns-worker", Exit.BAD_CONFIGURATION)
@@ -111,12 +116,6 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
                 findings.bad(f"database: {retired}", Exit.BAD_CONFIGURATION)
                 return []
             findings.good(f"database: {database.dialect}, schema current")
-            encoding = await limited_encoding(database)
-            if encoding is not None:
-                findings.warn(
-                    f"database: its encoding is {encoding}, and answers with letters beyond it are recorded in part:"
-                    " make a database with ENCODING 'UTF8' and move this one's rows there"
-                )
             for risk in await risks(database):
                 findings.warn(f"database: {risk}")
             backlog = await read_backlog(database)

@@ -14,7 +14,8 @@ from worker.settings import ConfigurationError, Settings, load
 from worker.store.archive import Archived, find_archived
 from worker.store.clock import ClockDiffers
 from worker.store.database import Database
-from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable
+from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable, refusal_of
+from worker.store.migrating import SchemaLocked
 from worker.store.moved import DatabaseMoved, retirement
 from worker.store.queries import find_orders
 from worker.store.schema import SchemaMismatch, require_current
@@ -39,10 +40,17 @@ def explained() -> Iterator[None]:
         fail(f"error: {error}")
     except DatabaseRefused as error:
         fail(f"error: the database refuses to be used: {error}", Exit.BAD_CONFIGURATION)
+    except SchemaLocked as error:
+        fail(shown(f"error: {error}"), Exit.DATABASE_UNAVAILABLE)
     except DatabaseUnavailable as error:
         fail(f"error: the database cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
     except (ClockDiffers, ListenError, LabelStoreError) as error:
         fail(f"error: {error}")
+    except Exception as error:
+        why = refusal_of(error)
+        if why is None:
+            raise
+        fail(shown(f"error: the database refuses it by a rule that was added to it: {why}"))
 
 
 def settings_of(context: typer.Context, *, need_keys: bool = False, need_accounts: bool = False) -> Settings:

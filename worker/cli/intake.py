@@ -11,7 +11,7 @@ from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.talk import answer, fail, say
 from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
-from worker.store.intake import AlreadyThere, NewReturn, PayloadRefused, insert_returns
+from worker.store.intake import AlreadyThere, InsertRefused, NewReturn, insert_returns
 
 
 def add(
@@ -39,7 +39,7 @@ def add(
         async with opened_database(settings) as database:
             try:
                 count = await insert_returns(database, returns, skip_existing=skip_existing)
-            except PayloadRefused as error:
+            except InsertRefused as error:
                 fail(f"error: {error}; nothing was inserted")
             except AlreadyThere as error:
                 fail(f"error: {error}; nothing was inserted (--skip-existing leaves them alone)")

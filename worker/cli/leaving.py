@@ -6,6 +6,7 @@ import typer
 
 from worker.cli.context import logs_for, opened_database, run, settings_of
 from worker.cli.inspect import NameArgument
+from worker.cli.left import Left
 from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
 from worker.cli.talk import Exit, fail, is_utf8, say, shown
 from worker.cli.ways_out import DryRunOption, policies_of, tell
@@ -17,6 +18,7 @@ from worker.store.accounts import register_accounts
 from worker.store.by_hand import Choice, choose
 from worker.store.database import Database
 from worker.store.holds import hold_by_hand, read_accounts
+from worker.store.refusals import RowsLeft
 from worker.store.renames import NamesCollide, forget_account, pass_on_hold, read_belongings, rename_returns, shared_by
 
 
@@ -51,6 +53,13 @@ def rename(
                 count = await rename_returns(database, old, new, why)
             except NamesCollide:
                 fail("error: meanwhile a return was inserted that both accounts have: run it again to see which")
+            except RowsLeft as error:
+                left = Left()
+                left.add(error.refused)
+                left.tell()
+                say(shown(f"{error.done} returns of {old} are {new}'s, {left.count} left"))
+                left.fail_if_any()
+                return
             if old not in settings.accounts:
                 await forget_account(database, old)
         say(shown(f"{count} returns of {old} are {new}'s"))

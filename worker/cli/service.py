@@ -11,10 +11,11 @@ import typer
 
 from worker.app import Application, wait_for_database
 from worker.cli.context import logs_for, run, settings_of
-from worker.cli.talk import say
+from worker.cli.talk import say, shown
 from worker.runtime.shutdown import stop_requested
 from worker.runtime.systemd import ServiceManager
 from worker.store.database import Database
+from worker.store.migrating import Waiting
 from worker.store.moved import require_not_moved
 from worker.store.place import settle_place
 from worker.store.schema import migrate
@@ -59,6 +60,10 @@ def _tell_dropped(lines: int) -> None:
     log.warning("log_lines_dropped", lines=lines, hint="whoever reads the log was too slow, or the disk was full")
 
 
+def _tell_locked(holder: str, pause: float) -> None:
+    say(shown(f"waits for {holder}, which holds a lock on the tables; tries again in {pause:.0f} s"))
+
+
 def migrate_schema(context: typer.Context) -> None:
     """Bring the database's schema up to date; its data is kept."""
 
@@ -68,7 +73,7 @@ def migrate_schema(context: typer.Context) -> None:
         database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
 
         async def upgrade() -> None:
-            before, after = await migrate(database)
+            before, after = await migrate(database, Waiting(tell=_tell_locked))
             await require_not_moved(database)
             with suppress(AlreadyRunning):  # then a worker has remembered the place already
                 database.hold_file()

@@ -1,7 +1,7 @@
 """Does what a person decided about returns: looks, takes them as a worker does, decides, records."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.records import CarrierRefTaken, record
+from worker.store.refusals import in_pieces
 
 EVERYTHING = Choice()
 
@@ -65,7 +66,7 @@ class Desk:
         waiting = {each.order.id: each.order for each in planned if isinstance(each.outcome, Decision)}
         tries = max(1, round(self.patience / _PAUSE))
         for number in range(tries):
-            for each in await self._take_and_record(list(waiting), way_out):
+            for each in await self._take_and_record(waiting, way_out):
                 del waiting[each.order.id]
                 done.append(each)
             if not waiting:
@@ -75,18 +76,30 @@ class Desk:
         done += [Settled(order, Refusal(_BUSY)) for order in waiting.values()]
         return sorted(done, key=lambda each: each.order.id)
 
-    async def _take_and_record(self, ids: Sequence[int], way_out: WayOut) -> list[Settled]:
+    async def _take_and_record(self, waiting: Mapping[int, ReturnOrder], way_out: WayOut) -> list[Settled]:
+        taken: list[Claimed] = []
+        written: set[int] = set()
+
+        async def take_them(ids: Sequence[int]) -> None:
+            taken.extend(await take(self.database, ids, self.owner, self.lease))
+
+        async def record_them(some: Sequence[tuple[ReturnOrder, Decision]]) -> None:
+            written.update(await record(self.database, some))
+
+        untaken = [(waiting[order_id], why) for order_id, why in await in_pieces(list(waiting), take_them)]
         # Decided once more on what was taken: since the look at it a worker may have recorded something.
-        decided = [self._decide(claimed, way_out) for claimed in await take(self.database, ids, self.owner, self.lease)]
+        decided = [self._decide(claimed, way_out) for claimed in taken]
         made = [(each.order, each.outcome) for each in decided if isinstance(each.outcome, Decision)]
         refused = [each for each in decided if isinstance(each.outcome, Refusal)]
         try:
-            written = await record(self.database, made)
+            unwritten = [(order, why) for (order, _), why in await in_pieces(made, record_them)]
         except CarrierRefTaken:  # only one number can be given at a time
-            written = set()
+            unwritten = []
             refused = [Settled(order, Refusal(_TAKEN)) for order, _ in made]
+        refused += _not_let(unwritten)
         await hand_back(self.database, [each.order for each in refused], counted=False)
-        return refused + [Settled(order, decision) for order, decision in made if order.id in written]
+        done = [Settled(order, decision) for order, decision in made if order.id in written]
+        return _not_let(untaken) + refused + done
 
     def _decide(self, claimed: Claimed, way_out: WayOut) -> Settled:
         order = claimed.order
@@ -95,6 +108,10 @@ class Desk:
         if not self.choice.means(order):
             return Settled(order, Refusal(f"it is {order.state} by now, and not what was chosen"))
         return Settled(order, way_out(order, self.person, claimed.claimed_at, self.policy_of(order.account)))
+
+
+def _not_let(rows: Sequence[tuple[ReturnOrder, str]]) -> list[Settled]:
+    return [Settled(order, Refusal(f"the database does not let it be changed: {why}")) for order, why in rows]
 
 
 def _batches(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -27,6 +27,7 @@ from worker.store.holds import NOTHING, AccountState, describe, read_accounts
 from worker.store.leases import end_leases
 from worker.store.place import backed_up_at, settle_place
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
+from worker.store.row_security import hidden_rows
 from worker.telemetry.metrics import Metrics
 
 _BEHIND = timedelta(minutes=15)  # a batch of inserts is through sooner, at the usual limits
@@ -75,6 +76,7 @@ class Housekeeping:
         self._unroutable: frozenset[str] = frozenset()
         self._waiting: set[str] = set()  # accounts that wait for a person, and were logged
         self._clock_differs = False  # and that was logged
+        self._hidden: list[str] = []  # rows of ours, and that was logged
         if database.dialect != SQLITE:
             metrics.last_backup.set(float("nan"))  # its backups are pg_dump's
         self._backlog: list[Backlog] = []
@@ -85,6 +87,7 @@ class Housekeeping:
         """Set every gauge that is read from the database; they are the same in every worker."""
         try:
             await notice_restore(self._database)
+            await self.look_for_hidden_rows()
             await self._keep_clock()
             backlog = await self._read_backlog()
             states = await read_accounts(self._database)
@@ -118,6 +121,14 @@ class Housekeeping:
         self._metrics.orders_stranded.set(sum(row.stranded for row in backlog))
         self._note_unroutable([row for row in backlog if row.account not in self._accounts])
         self._metrics.gauges_read.set(time.time() - (self._clock() - self._counted_at))
+
+    async def look_for_hidden_rows(self) -> None:
+        """Say so, when it begins and at each start: nothing else tells hidden returns from none."""
+        hidden = await hidden_rows(self._database)
+        if hidden != self._hidden:
+            for problem in hidden:
+                log.error("rows_hidden", problem=problem)
+            self._hidden = hidden
 
     async def _read_backlog(self) -> list[Backlog]:
         """What there is to do; where that is very much, as it was up to 90 seconds ago."""

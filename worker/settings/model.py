@@ -93,7 +93,7 @@ class DatabaseSettings(Table):
     auto_migrate: bool | None = None
     """Whether `run` brings the schema up to date; None: see `migrates_itself`."""
     wait: Duration = timedelta(seconds=30)
-    """How long to wait for the database at start; zero tries once."""
+    """How long to wait for the database at start, and for others' locks where `run` migrates; zero tries once."""
     pooler: bool = False
     """Whether a transaction-mode pooler such as PgBouncer is in between; without meaning on SQLite."""
     wake: bool = True

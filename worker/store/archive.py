@@ -2,22 +2,28 @@
 
 A return is moved with all that belongs to it, as one document, in one transaction with others: at every moment, and
 whoever is killed, it is in exactly one of the two places. Returns that a worker holds, that are due for whatever reason
-or that somebody asked something of stay; so do rows that somebody's open transaction locks.
+or that somebody asked something of stay; so do rows that somebody's open transaction locks, that rows of somebody else
+refer to, or that the database does not let go.
 """
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import SQLModel, col
 
 from worker.domain.lifecycle import State
 from worker.store.columns import Document, Moment, UnreadableDocument, sqlite_text
 from worker.store.database import Database
-from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.dialect import AMONG_IDS, POSTGRESQL, SQLITE
 from worker.store.queries import History, accounts_in
+from worker.store.referring import ForeignKey, foreign_keys, referred
+from worker.store.refusals import RowsKept, in_pieces
 from worker.store.tables import ArchivedReturnRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 
 OVER = (State.COMPLETED, State.CANCELLED)
@@ -32,22 +38,27 @@ _STATES = ", ".join(f"'{state}'" for state in OVER)
 _OVER = f"""r.state IN ({_STATES}) AND r.updated_at < :before AND (:account IS NULL OR r.account = :account)
    AND r.due_at IS NULL AND r.lease_owner IS NULL
    AND r.cancel_requested_at IS NULL AND r.retry_requested_at IS NULL"""
-_POSTGRESQL_OVER = _OVER.replace(":account", "CAST(:account AS text)")
 
 # No index leads to what is over. So that no statement takes long, however many returns stay where they are, each reads
 # this many at most.
 _WINDOW = 200_000
 _WITHIN = "r.id > :after AND r.id <= :upto"
+_LOOKED_AT = 200  # returns at once
+_OVER_ON = {POSTGRESQL: _OVER.replace(":account", "CAST(:account AS text)"), SQLITE: _OVER}
 _CHOOSE = {
-    POSTGRESQL: text(f"""
-SELECT r.id FROM return_order r WHERE {_WITHIN} AND {_POSTGRESQL_OVER}
- ORDER BY r.id LIMIT :most FOR UPDATE SKIP LOCKED"""),
-    SQLITE: text(f"SELECT r.id FROM return_order r WHERE {_WITHIN} AND {_OVER} ORDER BY r.id LIMIT :most"),
+    dialect: text(
+        f"SELECT r.id, r.reference FROM return_order r WHERE {_WITHIN} AND {over} ORDER BY r.id LIMIT {_LOOKED_AT}"
+    )
+    for dialect, over in _OVER_ON.items()
 }
-_COUNT = {
-    POSTGRESQL: text(f"SELECT count(*) FROM return_order r WHERE {_WITHIN} AND {_POSTGRESQL_OVER}"),
-    SQLITE: text(f"SELECT count(*) FROM return_order r WHERE {_WITHIN} AND {_OVER}"),
+# Once more, of the chosen ones: since the look at them somebody may have asked something of one, or locked it.
+_STILL = "SELECT r.id FROM return_order r WHERE r.id {among} AND {over} ORDER BY r.id"
+_TAKE = {
+    dialect: text(_STILL.format(among=AMONG_IDS[dialect], over=over) + locked)
+    for (dialect, over), locked in zip(_OVER_ON.items(), (" FOR UPDATE SKIP LOCKED", ""), strict=True)
 }
+# What hides rows from us must not hide what refers to ours: then it is an error.
+_SEE_ALL = text("SELECT set_config('row_security', 'off', true)")
 _NEWEST = text("SELECT coalesce(max(id), 0) FROM return_order")
 
 
@@ -84,29 +95,31 @@ def _sqlite_document() -> str:
     return f"json_object('order', {_sqlite_row(ReturnOrderRow, 'o')}, {parts})"
 
 
-_IDS = {
-    POSTGRESQL: "IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)",
-    SQLITE: "IN (SELECT value FROM json_each(:ids))",
-}
 _DOCUMENT = {POSTGRESQL: _postgresql_document(), SQLITE: _sqlite_document()}
 _KEEP = {
     dialect: text(f"""
 INSERT INTO archived_return (id, account, reference, carrier_ref, ended_at, document)
 SELECT o.id, o.account, o.reference, o.carrier_ref, o.updated_at, {document}
-  FROM return_order o WHERE o.id {_IDS[dialect]}""")
+  FROM return_order o WHERE o.id {AMONG_IDS[dialect]}""")
     for dialect, document in _DOCUMENT.items()
 }
 # What belongs to them goes with them: by the foreign keys, on SQLite by a trigger too.
-_REMOVE = {dialect: text(f"DELETE FROM return_order WHERE id {ids}") for dialect, ids in _IDS.items()}
+_REMOVE = {dialect: text(f"DELETE FROM return_order WHERE id {ids}") for dialect, ids in AMONG_IDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How many returns were moved in one transaction, up to which id they were looked for, and whether that was all."""
+    """How many returns were moved, up to which id they were looked for, and whether that was all.
+
+    `referred`: those that stay since something refers to them, each with what. `refused`: those that the database did
+    not let go, each with what it says.
+    """
 
     count: int
     last: int
     finished: bool
+    referred: tuple[tuple[str, str], ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,30 +137,71 @@ class Archived:
 
 
 async def archive_batch(database: Database, before: datetime, account: str | None, after: int, most: int) -> Batch:
-    """Archive up to `most` returns that were over `before`, with ids beyond `after`; of one account, or of all."""
+    """Archive up to `most` returns that were over `before`, with ids beyond `after`; of one account, or of all.
+
+    Returns that rows of somebody else refer to stay where they are, whatever their foreign key says of a deletion.
+    """
     upto = after + _WINDOW
-    values = _values(database, before, account) | {"after": after, "upto": upto, "most": most}
-    async with database.transaction() as connection:
-        newest = (await connection.execute(_NEWEST)).scalar_one()
-        chosen = [row.id for row in await connection.execute(_CHOOSE[database.dialect], values)]
-        if chosen:  # each statement by itself: rows that were waited for are read as they are now
-            ids = {"ids": json.dumps(chosen)}
-            await connection.execute(_KEEP[database.dialect], ids)
-            await connection.execute(_REMOVE[database.dialect], ids)
-    last = chosen[-1] if len(chosen) == most else upto
-    return Batch(len(chosen), last, last >= newest)
-
-
-async def count_over(database: Database, before: datetime, account: str | None) -> int:
-    """How many returns could be archived."""
     values = _values(database, before, account)
+    moved: list[int] = []
     async with database.reading() as connection:
         newest = (await connection.execute(_NEWEST)).scalar_one()
-        count = 0
+        chosen = (await connection.execute(_CHOOSE[database.dialect], values | {"after": after, "upto": upto})).all()
+        keys = await foreign_keys(connection, database.dialect) if chosen else []
+        kept = await referred(connection, database.dialect, keys, [row.id for row in chosen])
+
+    async def move(rows: Sequence[Any]) -> None:
+        async with database.transaction() as connection:
+            ids = await _move(connection, database.dialect, keys, values, [row.id for row in rows])
+        moved.extend(ids)
+
+    free = [row for row in chosen if row.id not in kept]
+    taken, is_cut = free[:most], len(free) > most
+    refused = await in_pieces(taken, move)
+    last = taken[-1].id if is_cut else chosen[-1].id if len(chosen) == _LOOKED_AT else upto
+    return Batch(
+        len(moved),
+        last,
+        last >= newest,
+        tuple((row.reference, str(kept[row.id])) for row in chosen if row.id in kept and row.id <= last),
+        tuple((row.reference, why) for row, why in refused),
+    )
+
+
+async def _move(
+    connection: AsyncConnection, dialect: str, keys: Sequence[ForeignKey], values: dict[str, Any], wanted: list[int]
+) -> list[int]:
+    """Move those that are still over and free; each statement by itself sees what was waited for as it is now."""
+    if dialect == POSTGRESQL:
+        await connection.execute(_SEE_ALL)
+    found = await connection.execute(_TAKE[dialect], values | {"ids": json.dumps(wanted)})
+    taken = [row.id for row in found]
+    kept = await referred(connection, dialect, keys, taken, lock=True)
+    ids = [order_id for order_id in taken if order_id not in kept]
+    for change in (_KEEP, _REMOVE) if ids else ():
+        if (await connection.execute(change[dialect], {"ids": json.dumps(ids)})).rowcount != len(ids):
+            raise RowsKept  # one would be in both places, or in none
+    return ids
+
+
+async def count_over(database: Database, before: datetime, account: str | None) -> tuple[int, dict[str, int]]:
+    """How many returns could be archived, and how many of those that are over stay, by what refers to them."""
+    values, dialect = _values(database, before, account), database.dialect
+    async with database.reading() as connection:
+        newest = (await connection.execute(_NEWEST)).scalar_one()
+        keys = await foreign_keys(connection, dialect)
+        # By the first key that refers to each, so that none is counted twice; else by none.
+        which = "".join(f" WHEN {key.refers_to('r')} THEN {number}" for number, key in enumerate(keys))
+        counting = text(
+            f"SELECT {f'CASE{which} END' if keys else 'NULL'} AS by, count(*) AS found"
+            f" FROM return_order r WHERE {_WITHIN} AND {_OVER_ON[dialect]} GROUP BY 1"
+        )
+        counts: Counter[str | None] = Counter()
         for after in range(0, newest, _WINDOW):
-            window = values | {"after": after, "upto": after + _WINDOW}
-            count += (await connection.execute(_COUNT[database.dialect], window)).scalar_one()
-    return count
+            for row in await connection.execute(counting, values | {"after": after, "upto": after + _WINDOW}):
+                counts[None if row.by is None else str(keys[row.by])] += row.found
+    free = counts.pop(None, 0)
+    return free, {str(key): count for key, count in counts.items()}
 
 
 async def find_archived(database: Database, reference: str, account: str | None) -> list[Archived]:

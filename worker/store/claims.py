@@ -28,6 +28,7 @@ from worker.store.holds import HEALTH, read_health
 from worker.store.leases import is_free
 from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.queues import QUEUED, WITHDRAWN, waiting
+from worker.store.refusals import as_a_whole
 from worker.store.sqlite_file import SqliteFile
 from worker.store.taking import read_rows, readable
 
@@ -208,7 +209,8 @@ async def claim(
     On PostgreSQL a lane that has a mark goes on after it. The creations of accounts that are `careful` are counted over
     all workers, and no more are taken than their ramps and circuits allow now; True: the circuit's probe is ours.
     """
-    taken = await readable(database, partial(_claim, database, lanes, owner, lease, marks, careful))
+    with as_a_whole("a rule that was added lets no return be taken"):
+        taken = await readable(database, partial(_claim, database, lanes, owner, lease, marks, careful))
     return sorted(taken, key=lambda row: (row.due_at or row.claimed_at, row.order.id))
 
 

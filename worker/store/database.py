@@ -31,7 +31,7 @@ class Database:
         """
         self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
         self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
-        self._url = url
+        self._url, self._pooler = url, pooler
         self.engine = (
             sqlite_engine(self.path, pool_size, busy_timeout)
             if self.path
@@ -84,6 +84,21 @@ class Database:
                 return
             async with self._turn_to_write(), self.engine.begin() as connection:
                 yield connection
+
+    @asynccontextmanager
+    async def unhurried(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction in which a statement may take its time: on PostgreSQL on a connection of its own."""
+        if self.dialect == SQLITE:
+            async with self.transaction() as connection:
+                yield connection
+            return
+        engine = postgresql_engine(self._url, 1, self._pooler, command_timeout=None)
+        try:
+            with translated():
+                async with engine.begin() as connection:
+                    yield connection
+        finally:
+            await engine.dispose()
 
     @asynccontextmanager
     async def _turn_to_write(self) -> AsyncIterator[None]:

@@ -7,3 +7,9 @@ SQLITE: Final = "sqlite"
 
 NOW: Final = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 """The database's own time, as SQL."""
+
+AMONG_IDS: Final = {  # an array: the planner cannot know how few they are, and would join with the whole table
+    POSTGRESQL: "= ANY (ARRAY(SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) value))",
+    SQLITE: "IN (SELECT value FROM json_each(:ids))",
+}
+"""What a column that is one of `:ids`, a JSON list, is followed by."""

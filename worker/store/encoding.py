@@ -1,19 +1,27 @@
-"""Says whether a database can keep every text."""
+"""Refuses a database that cannot keep every text."""
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.store.database import Database
-from worker.store.dialect import POSTGRESQL
+from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.failures import DatabaseRefused
+
+_ASKED = {POSTGRESQL: "SHOW server_encoding", SQLITE: "PRAGMA encoding"}
+_WAY_OUT = {
+    POSTGRESQL: "make a database by createdb --encoding=UTF8 --template=template0, and move this one's rows there",
+    SQLITE: "make a new file, and move this one's tables there",
+}
 
 
-async def limited_encoding(database: Database) -> str | None:
-    """The encoding of a database that cannot keep every letter; None for UTF-8, which SQLite always has.
+async def require_utf8(connection: AsyncConnection) -> None:
+    """Raise `DatabaseRefused` where texts are not kept as UTF-8.
 
-    `initdb` takes SQL_ASCII where the environment names no language (LANG=C): then JSON with a letter beyond ASCII is
-    refused (https://www.postgresql.org/docs/current/datatype-json.html).
+    `initdb` takes SQL_ASCII where the environment names no language (LANG=C). There, and in LATIN1 and its like, one
+    letter that the encoding does not have makes a record fail, and with it the number of a creation
+    (https://www.postgresql.org/docs/current/datatype-json.html). A SQLite file in UTF-16 takes no insert: the checks of
+    its moments refuse each.
     """
-    if database.dialect != POSTGRESQL:
-        return None
-    async with database.reading() as connection:
-        encoding = str((await connection.execute(text("SHOW server_encoding"))).scalar_one())
-    return None if encoding == "UTF8" else encoding
+    dialect = connection.dialect.name
+    encoding = str((await connection.execute(text(_ASKED[dialect]))).scalar_one())
+    if encoding not in ("UTF8", "UTF-8"):
+        raise DatabaseRefused(f"its encoding is {encoding}, and not UTF-8: {_WAY_OUT[dialect]}")

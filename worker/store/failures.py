@@ -17,6 +17,14 @@ _SQLITE_OUTAGES = tuple(
 # operator intervention, system error; and one code: the server has become a standby.
 _POSTGRESQL_OUTAGES = ("08", "40", "53", "57", "58", "25006")
 _LOCKED = "55P03"  # lock_not_available
+_DEADLOCK = "40P01"
+
+# Of the same list: a trigger that failed, a constraint, data changed beside a trigger, a view's rule; what a function
+# raises (P0, or as the standard has it 45); and of the row itself, a value that does not fit and a limit.
+_BY_A_RULE = ("09", "23", "27", "44", "45", "P0")
+_OF_A_ROW = (*_BY_A_RULE, "22", "54")
+_UNIQUE = "23505"  # unique_violation
+_ARCHIVED = "has archived a return of this"  # what our own trigger says, which on SQLite has no code of its own
 
 # https://www.pgbouncer.org/features.html: in transaction mode the next statement may run on another server connection,
 # which knows no statement of this name, or another one's.
@@ -44,6 +52,8 @@ class DatabaseReplaced(DatabaseUnavailable):
 _SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
+_NO_RIGHT = "42501"  # insufficient_privilege
+_ROLES = "'Roles on PostgreSQL' in docs/database.md has what each role may"
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
 
@@ -62,6 +72,14 @@ class translated:  # noqa: N801  a context manager reads as a verb
             raise DatabaseRefused(first_line(error)) from error
         if _is_outage(error):
             raise DatabaseUnavailable(first_line(error)) from error
+
+
+def is_locked(error: DatabaseUnavailable) -> bool:
+    """Whether what was in the way is somebody's open transaction: a lock waited for too long, or for each other."""
+    cause = getattr(error.__cause__, "orig", None) or error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return str(getattr(cause, "sqlite_errorname", "")).startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+    return getattr(cause, "sqlstate", None) in (_LOCKED, _DEADLOCK)
 
 
 def _is_refusal(error: BaseException) -> bool:
@@ -91,14 +109,33 @@ def _is_outage(error: BaseException) -> bool:
         cause = getattr(error.orig, "__cause__", None)
         if error.connection_invalidated or isinstance(cause, asyncpg.InvalidCachedStatementError):
             return True
-        state = getattr(error.orig, "sqlstate", None) or ""
-        while_connecting = error.statement is None and state[:2] not in {"", "23"}  # 23: a commit that breaks a rule
+        state = _sqlstate(error)
+        while_connecting = error.statement is None and state != "" and not state.startswith(_BY_A_RULE)  # else a commit
         return while_connecting or state.startswith(_POSTGRESQL_OUTAGES + _UNKNOWN_STATEMENT)
     return False
+
+
+def refusal_of(error: BaseException) -> str | None:
+    """What the database has against a row: a rule, be it somebody else's, or a value; None: it is about something else.
+
+    Rules are constraints and what triggers raise. Some are asked only when a transaction commits.
+    """
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    against = isinstance(cause, (sqlite3.IntegrityError, sqlite3.DataError)) or _sqlstate(error).startswith(_OF_A_ROW)
+    return first_line(error) if against else None
+
+
+def is_taken(error: BaseException) -> bool:
+    """Whether another row, archived or not, has what must be there once."""
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    unique = getattr(cause, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_UNIQUE" or _ARCHIVED in str(cause)
+    return unique or _sqlstate(error) == _UNIQUE
 
 
 def first_line(error: BaseException) -> str:
     """What the database said, without details, which may quote a row."""
     cause = error.orig if isinstance(error, exc.DBAPIError) and error.orig else error
     line = said_by(str(cause).strip().partition("\n")[0]) or type(cause).__name__
-    return f"{line}: {_BEHIND_A_POOLER}" if getattr(cause, "sqlstate", None) in _UNKNOWN_STATEMENT else line
+    state = _sqlstate(error)
+    what_to_do = _BEHIND_A_POOLER if state in _UNKNOWN_STATEMENT else _ROLES if state == _NO_RIGHT else None
+    return f"{line}: {what_to_do}" if what_to_do else line

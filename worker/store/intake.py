@@ -9,7 +9,8 @@ from sqlalchemy import exc, text
 
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
-from worker.store.failures import first_line
+from worker.store.failures import refusal_of
+from worker.store.refusals import RowsKept
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,15 @@ class AlreadyThere(Exception):
         self.references = references
 
 
-class PayloadRefused(Exception):
-    """The database takes no such payload; the message names the return, and nothing was inserted."""
+class InsertRefused(Exception):
+    """The database takes no such return; the message names it and says why, and nothing was inserted."""
 
 
 async def insert_returns(database: Database, returns: Sequence[NewReturn], *, skip_existing: bool = False) -> int:
     """Insert all of them or none; returns how many are new.
 
     Raises `AlreadyThere` when a reference exists in its account, unless existing ones shall be skipped, and
-    `PayloadRefused`.
+    `InsertRefused`.
     """
     cast = "CAST(:payload AS jsonb)" if database.dialect == POSTGRESQL else ":payload"
     kind = "CAST({} AS text)" if database.dialect == POSTGRESQL else "{}"
@@ -47,18 +48,35 @@ async def insert_returns(database: Database, returns: Sequence[NewReturn], *, sk
         SELECT 1 FROM archived_return a WHERE a.account = {account} AND a.reference = {reference})
       ON CONFLICT (account, reference) DO NOTHING RETURNING id""")
     existing: list[str] = []
-    async with database.transaction() as connection:
-        for new in returns:
-            values = {"account": new.account, "reference": new.reference, "payload": json.dumps(new.payload)}
-            try:
-                inserted = (await connection.execute(statement, values)).first()
-            except exc.DBAPIError as error:
-                if "payload" not in first_line(error):
-                    raise
-                raise PayloadRefused(f"{new.reference}: {first_line(error)}") from error
-            if inserted is None:
-                existing.append(new.reference)
-        if existing and not skip_existing:
-            await connection.rollback()
-            raise AlreadyThere(tuple(existing))
+    try:
+        async with database.transaction() as connection:
+            for new in returns:
+                values = {"account": new.account, "reference": new.reference, "payload": json.dumps(new.payload)}
+                try:
+                    inserted = (await connection.execute(statement, values)).first()
+                except exc.DBAPIError as error:
+                    why = refusal_of(error)
+                    if why is None:
+                        raise
+                    raise InsertRefused(f"{new.reference}: {why}") from error
+                if inserted is None and not (await connection.execute(_IS_THERE, values)).first():
+                    raise InsertRefused(f"{new.reference}: {RowsKept()}")
+                if inserted is None:
+                    existing.append(new.reference)
+            if existing and not skip_existing:
+                await connection.rollback()
+                raise AlreadyThere(tuple(existing))
+    except exc.DBAPIError as error:  # a rule that is asked when all of them are committed
+        why = refusal_of(error)
+        if why is None:
+            raise
+        raise InsertRefused(why) from error
     return len(returns) - len(existing)
+
+
+_IS_THERE = text(
+    " UNION ALL ".join(
+        f"SELECT 1 FROM {table} WHERE account = :account AND reference = :reference"
+        for table in ("return_order", "archived_return")
+    )
+)

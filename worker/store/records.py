@@ -26,7 +26,7 @@ from worker.store.columns import sqlite_text
 from worker.store.database import Database
 from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.durability import DURABLY
-from worker.store.failures import first_line
+from worker.store.failures import first_line, is_taken
 
 
 class CarrierRefTaken(Exception):
@@ -234,7 +234,7 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
                 await connection.execute(_CHANGE_REQUESTS[database.dialect], {"rows": json.dumps(requests)})
             return _ids(written)
     except exc.IntegrityError as error:
-        if "carrier_ref" in first_line(error):  # what follows it may quote the row, and so the carrier
+        if is_taken(error) and "carrier_ref" in first_line(error):  # what follows it may quote the carrier
             raise CarrierRefTaken from error
         raise
 

@@ -1,32 +1,47 @@
 """Gives an account's returns another account's name, batch by batch, and forgets an account that is no longer used."""
 
+import json
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import exc, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import TextClause
 
 from worker.domain.lifecycle import LIVE_STATES
 from worker.store.database import Database
-from worker.store.dialect import POSTGRESQL
+from worker.store.dialect import AMONG_IDS, POSTGRESQL
+from worker.store.failures import first_line, is_taken
 from worker.store.holds import REGISTER
+from worker.store.refusals import RowsKept, RowsLeft, in_pieces
 
 _BATCH = 2000
 _LIVE = ", ".join(f"'{state}'" for state in LIVE_STATES)
 _STOPPED = ("sending_stopped_address", "sending_stopped_message")
+# Our own unique keys, as either database names them, and our trigger; a shop may have others.
+_OURS = re.compile(r"(return_order|archived_return)(_reference_key\b|_carrier_ref\b|\.account, )|has archived a return")
 _HELD = ("held_until", "hold_code", "hold_message", "refused_key", "create_hold_message")
 
-_LAST = """
-SELECT max(id) FROM (SELECT id FROM {} WHERE account = :old AND id > :after ORDER BY id LIMIT :batch) AS next"""
-_TELL = text(f"""
+_FIND = "SELECT id, reference FROM {} WHERE account = :old AND id > :after ORDER BY id LIMIT :batch"
+_TELL = """
 INSERT INTO status_transition (return_order_id, field, old_value, new_value, carrier_status, reason)
 SELECT id, 'state', state, state, carrier_status, :reason FROM return_order
- WHERE account = :old AND id > :after AND id <= :last AND state IN ({_LIVE})""")
-_RENAME = "UPDATE {} SET account = :new WHERE account = :old AND id > :after AND id <= :last"
+ WHERE account = :old AND id {among} AND state IN ({live})"""
+_RENAME = "UPDATE {table} SET account = :new WHERE account = :old AND id {among}"
+_KEPT = "SELECT 1 FROM {table} WHERE account = :old AND id {among} LIMIT 1"
 # The triggers look into the archive when a return gets another account, and not the other way round.
-_IN_BOTH = text("""
+_IN_BOTH = """
 SELECT 1 FROM archived_return a JOIN return_order n ON n.account = :new
    AND (n.reference = a.reference OR n.carrier_ref = a.carrier_ref)
- WHERE a.account = :new AND a.id > :after AND a.id <= :last LIMIT 1""")
+ WHERE a.account = :new AND a.id {among} LIMIT 1"""
+
+# A return whose creation may have begun gets another account by this command alone (migration 0014). On SQLite, where
+# no setting lasts as long as a transaction, the guard stands aside for one.
+_RENAMING = text("SELECT set_config('returns_worker.renaming', 'on', true)")
+_GUARD = "return_order_named"
 
 _PLACES = ("return_order", "archived_return")
 _SHARED = [
@@ -77,32 +92,74 @@ async def rename_returns(database: Database, old: str, new: str, reason: str) ->
 
     Done in batches, so that nobody waits long; an interrupted rename is completed by another. A worker that has one of
     them in its hands records what it did all the same: nothing but the name changes. Returns how many there were;
-    raises `NamesCollide`.
+    raises `NamesCollide`, and `RowsLeft` where the database refuses some of them and all others are renamed.
     """
-    archived = await _rename_in(database, "archived_return", {"old": old, "new": new})
-    return archived + await _rename_in(database, "return_order", {"old": old, "new": new, "reason": reason})
+    values = {"old": old, "new": new, "reason": reason}
+    archived, left = await _rename_in(database, "archived_return", values)
+    live, also_left = await _rename_in(database, "return_order", values)
+    if left or also_left:
+        raise RowsLeft(archived + live, left + also_left)
+    return archived + live
 
 
-async def _rename_in(database: Database, table: str, values: dict[str, str]) -> int:
-    find_last, rename = text(_LAST.format(table)), text(_RENAME.format(table))
-    count, after = 0, 0
-    while True:
-        async with database.transaction() as connection:
-            last = (await connection.execute(find_last, values | {"after": after, "batch": _BATCH})).scalar_one()
-            if last is not None:
-                batch = values | {"after": after, "last": last}
-                if "reason" in values:
-                    await connection.execute(_TELL, batch)
-                try:
-                    count += (await connection.execute(rename, batch)).rowcount
-                except exc.IntegrityError as error:
-                    raise NamesCollide from error
-                if "reason" not in values and (await connection.execute(_IN_BOTH, batch)).first() is not None:
-                    await connection.rollback()
-                    raise NamesCollide
-        if last is None and after == 0:
-            return count
-        after = last or 0  # once more from the start: an insert may have been committed late
+async def _rename_in(database: Database, table: str, values: dict[str, str]) -> tuple[int, list[tuple[str, str]]]:
+    """How many returns are renamed, and those that the database refuses."""
+
+    async def rename(rows: Sequence[Any]) -> None:
+        async with _renaming(database, table) as connection:
+            await _rename(connection, database.dialect, table, values | {"ids": json.dumps([row.id for row in rows])})
+
+    count = 0
+    while True:  # once more from the start: an insert may have been committed late
+        before, after, left = count, 0, []
+        while rows := await _find(database, table, values["old"], after):
+            refused = await in_pieces(rows, rename)
+            left += [(row.reference, why) for row, why in refused]
+            count, after = count + len(rows) - len(refused), rows[-1].id
+        if count == before:
+            return count, left
+
+
+async def _find(database: Database, table: str, old: str, after: int) -> Sequence[Any]:
+    async with database.reading() as connection:
+        return (
+            await connection.execute(text(_FIND.format(table)), {"old": old, "after": after, "batch": _BATCH})
+        ).all()
+
+
+async def _rename(connection: AsyncConnection, dialect: str, table: str, batch: dict[str, str]) -> None:
+    def among(statement: str) -> TextClause:
+        return text(statement.format(table=table, among=AMONG_IDS[dialect], live=_LIVE))
+
+    if table == "return_order":
+        await connection.execute(among(_TELL), batch)
+    try:
+        await connection.execute(among(_RENAME), batch)
+    except exc.IntegrityError as error:
+        if is_taken(error) and _OURS.search(first_line(error)):
+            raise NamesCollide from error
+        raise
+    if table == "archived_return" and (await connection.execute(among(_IN_BOTH), batch)).first() is not None:
+        raise NamesCollide
+    if (await connection.execute(among(_KEPT), batch)).first() is not None:
+        raise RowsKept
+
+
+@asynccontextmanager
+async def _renaming(database: Database, table: str) -> AsyncIterator[AsyncConnection]:
+    """A transaction in which a return may get another account, whatever its state."""
+    async with database.transaction() as connection:
+        if database.dialect == POSTGRESQL:
+            await connection.execute(_RENAMING)
+            yield connection
+        elif table == "archived_return":
+            yield connection
+        else:
+            made_by = text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = :guard")
+            guard = (await connection.execute(made_by, {"guard": _GUARD})).scalar_one()
+            await connection.exec_driver_sql(f"DROP TRIGGER {_GUARD}")
+            yield connection
+            await connection.exec_driver_sql(guard)
 
 
 async def pass_on_hold(database: Database, old: str, new: str) -> None:

@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.encoding import require_utf8
+from worker.store.migrating import Waiting, patiently
 
 _HEAD = "head"  # what to migrate to; tests begin with an older one
 _LOCK = 7_203_655_001  # any number that no other program on this database uses as advisory lock
@@ -36,22 +38,28 @@ async def schema_state(database: Database) -> SchemaState:
         return await connection.run_sync(_state)
 
 
-async def migrate(database: Database) -> tuple[str | None, str]:
+async def migrate(database: Database, waiting: Waiting | None = None) -> tuple[str | None, str]:
     """Apply what is missing, one worker at a time; returns the revision before and after.
 
-    Raises `SchemaMismatch` when the database is newer than this code.
+    Raises `SchemaMismatch` when the database is newer than this code, `DatabaseRefused` when it cannot keep every text,
+    `SchemaLocked` when others' locks take longer than `waiting` says.
     """
-    async with database.transaction() as connection:
+
+    async def change(connection: AsyncConnection) -> tuple[str | None, str]:
+        await require_utf8(connection)
         if database.dialect == POSTGRESQL:
             await _be_the_one(connection)
         return await connection.run_sync(_upgrade)
+
+    return await patiently(database, change, waiting or Waiting())
 
 
 async def prepare_schema(connection: AsyncConnection) -> None:
     """Within a PostgreSQL transaction, make the schema where there is none; another one is not touched.
 
-    Raises `SchemaMismatch` when it is older or newer than this code.
+    Raises `SchemaMismatch` when it is older or newer than this code, `DatabaseRefused` when it cannot keep every text.
     """
+    await require_utf8(connection)
     await _be_the_one(connection)
     state = await connection.run_sync(_state)
     if state is SchemaState.MISSING:

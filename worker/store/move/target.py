@@ -15,13 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.columns import read_moment
 from worker.store.durability import DURABLE
-from worker.store.failures import first_line
+from worker.store.failures import refusal_of
 from worker.store.move.rows import ACCOUNTS, TABLES, Row, Table
 from worker.store.schema import prepare_schema
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html: a value, a rule of the table, or a limit, such as that
-# of an index on a reference. Anything else is no fault of a row.
-_OF_A_ROW = ("22", "23", "54")
 _LOCK_TIMEOUT = "3s"  # how long somebody else's transaction there is waited for
 _BOUND = "return_order_payload_size_insert"
 _LARGEST_ID = (1 << 63) - 1
@@ -71,8 +68,6 @@ class Target:
 
     async def put(self, table: Table, rows: Sequence[Row]) -> list[str]:
         """Take in these rows; returns what is wrong with those that it does not take, or not keep as they are."""
-        if table is ACCOUNTS:  # a worker that was started there has made rows of its own
-            await self._driver.execute(f"DELETE FROM {table.name} WHERE name = ANY($1)", [row[0] for row in rows])
         if await self._refusal(table, rows) is None:
             return await self._differing(table, rows)
         refusals = [(row, await self._refusal(table, [row])) for row in rows]  # which of them?
@@ -82,11 +77,16 @@ class Target:
         """Take in all of them; if PostgreSQL takes none, why."""
         try:
             async with self._driver.transaction():
+                if table is ACCOUNTS:  # a worker that was started there has made rows of its own
+                    await self._driver.execute(f"DELETE FROM {table.name} WHERE name = ANY($1)", [r[0] for r in rows])
                 await self._driver.copy_records_to_table(table.name, records=rows, columns=table.columns)
+                # What is asked only at a commit is asked now: by then the file would be retired for good.
+                await self._driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         except asyncpg.PostgresError as error:
-            if not str(error.sqlstate).startswith(_OF_A_ROW):
+            why = refusal_of(error)
+            if why is None:
                 raise
-            return first_line(error)
+            return why
         return None
 
     async def _differing(self, table: Table, rows: Sequence[Row]) -> list[str]:
