@@ -23,7 +23,9 @@ def _bytes(limit: str) -> int:
 
 
 def _systemd() -> str:
-    (limit,) = re.findall(r"^MemoryMax=(.*)$", (DEPLOY / "systemd" / "returns-worker@.service").read_text(), re.MULTILINE)
+    (limit,) = re.findall(
+        r"^MemoryMax=(.*)$", (DEPLOY / "systemd" / "returns-worker@.service").read_text(), re.MULTILINE
+    )
     return str(limit)
 
 
