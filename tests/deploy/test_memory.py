@@ -23,9 +23,8 @@ def _bytes(limit: str) -> int:
 
 
 def _systemd() -> str:
-    (limit,) = re.findall(
-        r"^MemoryMax=(.*)$", (DEPLOY / "systemd" / "returns-worker@.service").read_text(), re.MULTILINE
-    )
+    unit = (DEPLOY / "systemd" / "returns-worker@.service").read_text(encoding="utf-8")
+    (limit,) = re.findall(r"^MemoryMax=(.*)$", unit, re.MULTILINE)
     return str(limit)
 
 
