@@ -92,10 +92,20 @@ def test_every_service_has_its_limits(name: str) -> None:
 
 
 @each_service
-def test_every_image_is_pinned(name: str) -> None:
-    _, colon, tag = SERVICES[name]["image"].rpartition(":")
-    assert colon
-    assert re.match(r"v?\d+", tag), tag
+def test_every_image_is_pinned_by_digest_or_built_here(name: str) -> None:
+    image = SERVICES[name]["image"]
+    if "build" in SERVICES[name]:
+        assert re.fullmatch(r"returns-worker:\d+\.\d+\.\d+", image)
+    else:
+        assert re.fullmatch(r"docker\.io/[a-z/]+:v?\d[\w.-]+@sha256:[0-9a-f]{64}", image), image
+
+
+def test_the_page_that_says_how_to_renew_names_every_image() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (loop,) = re.findall(r"<!-- renew -->\n```sh\nfor image in (.*?); do\n", page, re.DOTALL)
+    base = re.findall(r"^ARG BASE=(.+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    others = {service["image"].partition("@")[0] for service in SERVICES.values() if "build" not in service}
+    assert set(loop.replace("\\\n", " ").split()) == {*base, *others}
 
 
 @each_service
