@@ -24,6 +24,19 @@ RUN python -m pip --python /opt/build wheel --no-deps --no-build-isolation --whe
 RUN /opt/returns-worker/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/returns-worker/lib
 
 FROM ${BASE}@${BASE_DIGEST}
+# A number, so that Kubernetes can see that it is not root. The state directory is the only place written to but /tmp.
+RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/returns-worker \
+      --shell /usr/sbin/nologin returns-worker \
+ && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/returns-worker
+COPY --from=builder /opt/returns-worker /opt/returns-worker
+ENV PATH=/opt/returns-worker/bin:/usr/local/bin:/usr/bin:/bin
+# The base image comes without bytecode of the standard library: importing every command, and what they import only when
+# it is needed, leaves it.
+RUN ["/opt/returns-worker/bin/python", "-c", "from worker.cli.commands import Commands as all; import worker.store.upgrade, worker.labels.pages; [each.load() for each in all.entries.values()]"]
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    RETURNS_WORKER_HTTP__LISTEN=0.0.0.0:9464
+# Behind what is run: what is told at each build would else be the end of the cache.
 ARG BASE
 ARG BASE_DIGEST
 # Where this is published; pyproject.toml says it too.
@@ -41,18 +54,6 @@ LABEL org.opencontainers.image.title="returns-worker" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}"
-# A number, so that Kubernetes can see that it is not root. The state directory is the only place written to but /tmp.
-RUN useradd --uid 10001 --user-group --no-log-init --no-create-home --home-dir /var/lib/returns-worker \
-      --shell /usr/sbin/nologin returns-worker \
- && install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/returns-worker
-COPY --from=builder /opt/returns-worker /opt/returns-worker
-ENV PATH=/opt/returns-worker/bin:/usr/local/bin:/usr/bin:/bin
-# The base image comes without bytecode of the standard library: importing every command, and what they import only when
-# it is needed, leaves it.
-RUN ["/opt/returns-worker/bin/python", "-c", "from worker.cli.commands import Commands as all; import worker.store.upgrade, worker.labels.pages; [each.load() for each in all.entries.values()]"]
-ENV PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1 \
-    RETURNS_WORKER_HTTP__LISTEN=0.0.0.0:9464
 USER 10001:10001
 WORKDIR /var/lib/returns-worker
 VOLUME ["/var/lib/returns-worker"]

@@ -40,7 +40,7 @@ def test_hadolint_has_nothing_to_say() -> None:
     ("good", "bad", "rule"),
     [
         ("USER 10001:10001", "USER root", "DL3002"),
-        ("FROM ${BASE}@${BASE_DIGEST}\nARG", "FROM python\nARG", "DL3006"),
+        ("FROM ${BASE}@${BASE_DIGEST}\n#", "FROM python\n#", "DL3006"),
         ('ENTRYPOINT ["returns-worker"]', "ENTRYPOINT returns-worker", "DL3025"),
         ("WORKDIR /source", "WORKDIR source", "DL3000"),
     ],
