@@ -21,11 +21,11 @@ put() { cat >"$folder/$1.new" && chmod 0444 "$folder/$1.new" && mv -f "$folder/$
 once() { if [ -e "$folder/$1" ]; then cat >/dev/null; else put "$1"; fi; }
 by_chance() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
-for name in postgres_password worker_password shop_password grafana_password; do
+for name in postgres_password owner_password worker_password shop_password grafana_password; do
   by_chance | once "$name"
 done
-printf 'postgresql://postgres:%s@postgres/returns\n' "$(cat "$folder/postgres_password")" | once owner_url
+printf 'postgresql://returns_owner:%s@postgres/returns\n' "$(cat "$folder/owner_password")" | once migrate_url
 printf 'postgresql://returns_worker:%s@postgres/returns\n' "$(cat "$folder/worker_password")" | once worker_url
 printf '[returns]\nhost=postgres\ndbname=returns\nuser=postgres\npassword=%s\n' "$(cat "$folder/postgres_password")" |
-  once owner_service
+  once admin_service
 put carriers/default.key <"$key"

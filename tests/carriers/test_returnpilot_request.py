@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -210,8 +209,3 @@ def test_returnpilots_countries_are_its_own() -> None:
 
 def test_a_field_that_only_the_carrier_has_can_be_added() -> None:
     assert body({**PAYLOAD, "carrier_fields": {"note": {"a": 1}}})["note"] == {"a": 1}
-
-
-def test_the_table_of_countries_is_part_of_the_package() -> None:
-    pyproject = (Path(__file__).parents[2] / "pyproject.toml").read_text()
-    assert '"worker.carriers.returnpilot" = ["countries.csv"]' in pyproject

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -92,10 +93,20 @@ def test_every_service_has_its_limits(name: str) -> None:
 
 
 @each_service
-def test_every_image_is_pinned(name: str) -> None:
-    _, colon, tag = SERVICES[name]["image"].rpartition(":")
-    assert colon
-    assert re.match(r"v?\d+", tag), tag
+def test_every_image_is_pinned_by_digest_or_built_here(name: str) -> None:
+    image = SERVICES[name]["image"]
+    if "build" in SERVICES[name]:
+        assert re.fullmatch(r"returns-worker:\d+\.\d+\.\d+", image)
+    else:
+        assert re.fullmatch(r"docker\.io/[a-z/]+:v?\d[\w.-]+@sha256:[0-9a-f]{64}", image), image
+
+
+def test_the_page_that_says_how_to_renew_names_every_image() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (loop,) = re.findall(r"<!-- renew -->\n```sh\nfor image in (.*?); do\n", page, re.DOTALL)
+    base = re.findall(r"^ARG BASE=(.+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    others = {service["image"].partition("@")[0] for service in SERVICES.values() if "build" not in service}
+    assert set(loop.replace("\\\n", " ").split()) == {*base, *others}
 
 
 @each_service
@@ -143,30 +154,32 @@ def test_the_workers_settings_load_and_name_its_own_role(secrets: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="needs the psql shell (Debian: postgresql-client)")
-async def test_the_roles_are_made_after_the_schema_with_their_passwords(
+async def test_the_first_start_and_every_later_one_migrate_as_the_owner_of_the_tables(
     secrets: Path, tmp_path: Path, postgres_url: str
 ) -> None:
-    for name in ("sql/roles.sql", "compose/roles.psql"):
+    for name in ("sql/roles.sql", "compose/roles.psql", "compose/owner.psql"):
         text = (DEPLOY / name).read_text(encoding="utf-8").replace("/run/secrets", str(secrets))
         (tmp_path / name.rpartition("/")[2]).write_text(text)
-    database = Database(postgres_url)
-    await migrate(database)
-    await database.close()
+    administrator, owner = urlsplit(postgres_url), urlsplit(_settings("migrate", secrets).database.url)
+    as_owner = administrator._replace(netloc=f"{owner.username}@{administrator.netloc.rpartition('@')[2]}").geturl()
     there = await _roles(postgres_url)
-    psql, *words = SERVICES["roles"]["entrypoint"]
-    words = [word.replace("/etc/returns-worker", str(tmp_path)) for word in words]
     try:
-        for _ in range(2):  # it is run again after each migration
-            await asyncio.to_thread(subprocess.run, [psql, *words, postgres_url], check=True, capture_output=True)
+        for _ in range(2):
+            await _run_psql("owner", tmp_path, postgres_url)
+            database = Database(as_owner)
+            await migrate(database)
+            await database.close()
+            await _run_psql("roles", tmp_path, postgres_url)
         connection = await asyncpg.connect(postgres_url)
         rows = await connection.fetch(
             "SELECT rolname, rolpassword, rolsuper FROM pg_authid WHERE rolname ~ '^returns_'"
         )
         passwords = {row["rolname"]: row["rolpassword"] for row in rows}
-        assert {name for name, password in passwords.items() if password} == {"returns_worker", "returns_shop"}
+        with_password = {name for name, password in passwords.items() if password}
+        assert with_password == {"returns_owner", "returns_worker", "returns_shop"}
         assert not any(row["rolsuper"] for row in rows)
-        owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'return_order'"
-        assert await connection.fetchval(owner) == "returns_owner"
+        owners = await connection.fetch("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'")
+        assert [row["tableowner"] for row in owners] == ["returns_owner"]
         await connection.close()
     finally:
         # They belong to the server, and would outlive this test's database.
@@ -177,6 +190,12 @@ async def test_the_roles_are_made_after_the_schema_with_their_passwords(
         await connection.close()
 
 
+async def _run_psql(name: str, mounts: Path, url: str) -> None:
+    """A step of psql as the service runs it, on this machine's files and the tests' database."""
+    program, *words = (word.replace("/etc/returns-worker", str(mounts)) for word in SERVICES[name]["entrypoint"])
+    await asyncio.to_thread(subprocess.run, [program, *words, url], check=True, capture_output=True)
+
+
 async def _roles(url: str) -> set[str]:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch("SELECT rolname FROM pg_roles")
@@ -184,17 +203,22 @@ async def _roles(url: str) -> set[str]:
     return {row["rolname"] for row in rows}
 
 
-def test_the_schema_is_made_by_the_superuser(secrets: Path) -> None:
+def test_the_superusers_password_is_where_only_he_can_help(secrets: Path) -> None:
     password = (secrets / "postgres_password").read_text()
-    assert _settings("migrate", secrets).database.url == f"postgresql://postgres:{password}@postgres/{_database()}"
-    assert f"password={password}\n" in (secrets / "owner_service").read_text()
-    assert SERVICES["migrate"]["secrets"] == ["owner_url"]
-    assert "owner_url" not in SERVICES["worker"]["secrets"]
+    files = {file.name for file in secrets.iterdir() if file.is_file() and password in file.read_text()}
+    assert files == {"postgres_password", "admin_service"}
+    assert {name for name, service in SERVICES.items() if files & set(service.get("secrets", []))} == {
+        *("postgres", "owner", "roles"),
+    }
+    own = (secrets / "owner_password").read_text()
+    assert _settings("migrate", secrets).database.url == f"postgresql://returns_owner:{own}@postgres/{_database()}"
+    assert SERVICES["migrate"]["secrets"] == ["migrate_url"]
 
 
-def test_the_schema_and_the_roles_come_before_the_workers() -> None:
+def test_the_owner_the_schema_and_the_roles_come_before_the_workers() -> None:
     done = {"condition": "service_completed_successfully"}
-    assert SERVICES["migrate"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert SERVICES["owner"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert SERVICES["migrate"]["depends_on"] == {"owner": done}
     assert SERVICES["roles"]["depends_on"] == {"migrate": done}
     assert SERVICES["worker"]["depends_on"] == {"roles": done}
 
@@ -226,7 +250,7 @@ def test_grafana_finds_prometheus_and_the_dashboard() -> None:
 
 def test_secrets_are_made_once_and_only_the_key_is_replaced(secrets: Path, tmp_path: Path) -> None:
     before = {file.name: file.read_text() for file in secrets.iterdir() if file.is_file()}
-    assert len({before[name] for name in before if name.endswith("_password")}) == 4
+    assert len({before[name] for name in before if name.endswith("_password")}) == 5
     assert secrets.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in secrets.rglob("*") if file.is_file()} == {0o444}
     (tmp_path / "key").write_text("IZI-second\n")

@@ -40,7 +40,7 @@ def test_hadolint_has_nothing_to_say() -> None:
     ("good", "bad", "rule"),
     [
         ("USER 10001:10001", "USER root", "DL3002"),
-        ("FROM ${BASE}\nARG", "FROM python\nARG", "DL3006"),
+        ("FROM ${BASE}@${BASE_DIGEST}\n#", "FROM python\n#", "DL3006"),
         ('ENTRYPOINT ["returns-worker"]', "ENTRYPOINT returns-worker", "DL3025"),
         ("WORKDIR /source", "WORKDIR source", "DL3000"),
     ],
@@ -53,9 +53,29 @@ def test_hadolint_finds_what_is_bad(tmp_path: Path, good: str, bad: str, rule: s
     assert rule in done.stdout
 
 
-def test_its_base_is_pinned_and_can_be_named() -> None:
-    assert re.findall(r"^ARG BASE=(.*)$", DOCKERFILE, re.MULTILINE) == ["docker.io/library/python:3.12-slim-bookworm"]
-    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${BASE}"}
+def test_its_base_is_pinned_by_digest_and_both_can_be_named() -> None:
+    assert re.findall(r"^ARG BASE=(.+)$", DOCKERFILE, re.MULTILINE) == ["docker.io/library/python:3.12-slim-bookworm"]
+    (digest,) = re.findall(r"^ARG BASE_DIGEST=(.+)$", DOCKERFILE, re.MULTILINE)
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)) == {"${BASE}@${BASE_DIGEST}"}
+
+
+def test_it_has_the_labels_that_the_image_specification_names() -> None:
+    labels = dict(re.findall(r'org\.opencontainers\.image\.([a-z.]+)="([^"]*)"', FINAL_STAGE))
+    assert {labels.pop("title"), labels.pop("licenses")} == {PROJECT["project"]["name"], PROJECT["project"]["license"]}
+    assert labels.pop("description")
+    assert labels == {
+        "source": "${SOURCE}",
+        "version": "${VERSION}",
+        "revision": "${REVISION}",
+        "created": "${CREATED}",
+        "base.name": "${BASE}",
+        "base.digest": "${BASE_DIGEST}",
+    }
+    # An argument from before the first FROM is empty in a stage that does not name it again.
+    for name in ("BASE", "BASE_DIGEST", "SOURCE", "VERSION", "REVISION", "CREATED"):
+        assert re.search(rf"^ARG {name}\b", FINAL_STAGE, re.MULTILINE), name
+    assert _only(r"^ARG SOURCE=(.*)$") == PROJECT["project"]["urls"]["Source"]
 
 
 def test_it_runs_without_root_and_without_a_shell() -> None:
@@ -117,7 +137,7 @@ def test_nothing_goes_into_the_build_but_what_is_copied() -> None:
     copied = " ".join(re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)).split()
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert let_in == {"deploy/container/*.lock" if name.startswith("deploy/") else name for name in copied}
-    assert {PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]} <= let_in
+    assert {"README.md", *PROJECT["project"]["license-files"]} <= let_in
 
 
 def _only(pattern: str) -> str:

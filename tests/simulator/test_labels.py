@@ -106,7 +106,7 @@ async def test_an_encrypted_label_opens_without_a_password_and_may_be_printed(cl
         assert reader.user_access_permissions & PRINT
         assert not reader.user_access_permissions & UserAccessPermissions.MODIFY
         assert "IZIPACK" in reader.pages[1].extract_text()
-        assert not any(b"Tj" in stream for stream in streams(label))
+        assert not any(b") Tj" in stream for stream in streams(label))
 
 
 async def test_a_locked_label_opens_by_its_password_alone(client):

@@ -22,6 +22,7 @@ from engine import BASE, IMAGE, PYTHON, Engine, enter_own_mounts, missing_tools,
 from ground import GRACE, KEY, PAYLOAD, UID, Ground, require, until
 
 ROOT = Path(__file__).parents[2]
+CREATED = "2026-10-01T00:00:00Z"
 
 
 class Trial:
@@ -51,6 +52,7 @@ class Trial:
             return
         self.check("size", self.size)
         self.check("what the image says", self.said_by_image)
+        self.check("where it says it comes from", self.labels)
         engine.start("simulator", "simulate", "--port", str(self.ground.simulator), "--stage-seconds", "1")
         self.start_worker("worker")
         self.check("start", lambda: self.well("worker"))
@@ -73,7 +75,7 @@ class Trial:
 
     def build(self) -> str:
         """From an empty cache."""
-        self.engine.build(ROOT)
+        self.engine.build(ROOT, REVISION="0" * 40, CREATED=CREATED)
         return f"{IMAGE} from {BASE} (stand-in: Debian 12, Python 3.11)"
 
     def size(self) -> str:
@@ -97,6 +99,19 @@ class Trial:
         }
         require(said == expected, json.dumps(said))
         return json.dumps(said)
+
+    def labels(self) -> str:
+        """Those of the OCI image specification, with what the build was told."""
+        labels = self.engine.settings_of_image()["Config"]["Labels"]
+        seen = {name.removeprefix("org.opencontainers.image."): value for name, value in labels.items()}
+        expected = {
+            "revision": "0" * 40,
+            "created": CREATED,
+            "base.name": BASE,
+            "base.digest": self.engine.digest(BASE),
+        }
+        require(expected.items() <= seen.items() and all(seen.values()), json.dumps(seen))
+        return json.dumps({name: seen[name] for name in ("source", *expected)})
 
     # How it runs
 

@@ -74,12 +74,18 @@ class Engine:
         packed.unlink()
         return "made by debootstrap"
 
-    def build(self, source: Path) -> None:
-        """Build the image; buildah's isolation is chroot, since this machine may be a container itself."""
+    def build(self, source: Path, **arguments: str) -> None:
+        """Build the image on the stand-in; the isolation is chroot, since this machine may be a container itself."""
+        arguments |= {"BASE_DIGEST": self.digest(BASE)}
         _quietly(
             *("buildah", *self._storage, "bud", "--isolation", "chroot", "--pull-never", "--network", "host"),
+            *(word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")),
             *("--no-cache", "--format", "docker", "-t", IMAGE, str(source)),
         )
+
+    def digest(self, image: str) -> str:
+        """By which an image here is pinned."""
+        return self._podman("image", "inspect", "--format", "{{.Digest}}", image).stdout.strip()
 
     def size(self, image: str) -> int:
         """Bytes of an image, all its layers."""
