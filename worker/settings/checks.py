@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
+from worker.dsn import BadUrl, PostgresqlUrl, check_files, parse_url
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
 from worker.settings.polling import PolledStatus, PollingLadder
@@ -41,8 +42,9 @@ def key_source(
     )
 
 
-def cross_problems(settings: Settings, is_bad: IsBad) -> Problems:
-    """Check the times against each other, leaving out what was bad by itself."""
+def cross_problems(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
+    """Check what completes the database's URL, and the times against each other; not what was bad by itself."""
+    yield from _database(settings, environ, is_bad)
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
     yield from _of_another_carrier(settings, is_bad)
@@ -68,6 +70,17 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             key_source(settings, name, environ).current()
         except KeyUnavailableError as error:
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
+
+
+def _database(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
+    if is_bad(("database", "url")):
+        return
+    try:
+        url = parse_url(settings.database.url, environ)
+        if isinstance(url, PostgresqlUrl):
+            check_files(url)
+    except BadUrl as error:
+        yield ("database", "url"), str(error)
 
 
 def _times(settings: Settings, is_bad: IsBad) -> Problems:

@@ -40,7 +40,7 @@ def load(
         certain = {keys for keys, _ in sources.problems}
         found = [item for item in found if item[0] in certain or _from_environment(sources, item[0])]
     else:
-        found += list(cross_problems(settings, is_bad))
+        found += list(cross_problems(settings, environ, is_bad))
         if need_accounts or need_keys:
             found += list(missing_parts(settings, environ, is_bad, keys=need_keys))
     if found:
