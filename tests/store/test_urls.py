@@ -144,10 +144,20 @@ async def test_a_server_without_tls_is_refused_where_tls_is_required(postgres_ur
 
 
 @pytest.mark.parametrize(
-    "name", ["plain.db", "with space.db", 'o\'dd "x".db', "100%.db", "a%20b.db", "q?mode=ro", "#1.db"]
+    ("written", "name"),
+    [
+        ("plain.db", "plain.db"),
+        ("with space.db", "with space.db"),
+        ("with%20space.db", "with space.db"),
+        ('o\'dd "x".db', 'o\'dd "x".db'),
+        ("100%.db", "100%.db"),
+        ("a%2520b.db", "a%20b.db"),
+        ("q%3Fmode=ro", "q?mode=ro"),
+        ("#1.db", "#1.db"),
+    ],
 )
-async def test_a_file_may_have_any_name(tmp_path: Path, opened: Open, name: str) -> None:
-    database = opened(f"sqlite:///{tmp_path}/{name}")
+async def test_a_file_may_have_any_name(tmp_path: Path, opened: Open, written: str, name: str) -> None:
+    database = opened(f"sqlite:///{tmp_path}/{written}")
     await migrate(database)
     assert (tmp_path / name).is_file()
     assert database.path == tmp_path / name

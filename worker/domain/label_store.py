@@ -22,14 +22,14 @@ class Bucket:
 def read_label_store(store: str) -> Path | Bucket:
     """The folder, relative as it is written, or the bucket; `ValueError` never repeats `store`, which may hold a key.
 
-    A folder's percent-encoding is taken off, since labels are found again by `file:` URLs; a % without two digits
-    behind it is itself.
+    As in SQLite's URLs, a folder's percent-encoding is taken off; a % without two digits behind it is itself, and so is
+    a #.
     """
     scheme = next((each for each in ("file:", *_SCHEMES) if store.startswith(each)), None)
     if scheme is None:
         raise ValueError(f"must be {ACCEPTED}")
-    if "?" in store or "#" in store:
-        raise ValueError("must have no ? and no #: where they belong to a name, write %3F and %23")
+    if "?" in store:
+        raise ValueError("takes no parameters: leave out the ? and what follows; in a name it is written %3F")
     rest = store.removeprefix(scheme)
     return _folder(rest) if scheme == "file:" else _bucket(scheme, rest)
 
@@ -50,11 +50,11 @@ def _folder(rest: str) -> Path:
 
 def _bucket(scheme: str, rest: str) -> Bucket:
     bucket, *prefix = check_file_name(rest).rstrip("/").split("/")
-    if not bucket or any(char in bucket for char in ":@% "):
+    if not bucket or any(char in bucket for char in ":@%# "):
         raise ValueError(f"must name a bucket alone behind {scheme}: keys and addresses belong in the environment")
     # What reads the URL would drop these, and labels would lie elsewhere than their location says.
-    if any(unquote(part) in {"", ".", ".."} for part in prefix):
-        raise ValueError("must have a prefix without empty parts, . and ..")
+    if any(unquote(part) in {"", ".", ".."} or "#" in part for part in prefix):
+        raise ValueError("must have a prefix without empty parts, ., .. and #")
     if any(char < " " for char in unquote("/".join(prefix))):
         raise ValueError("must hold no control characters, without its percent-encoding too")
     return Bucket(f"{scheme}{'/'.join((bucket, *prefix))}")
