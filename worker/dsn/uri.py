@@ -1,4 +1,4 @@
-"""Splits a PostgreSQL URL into parameters, as libpq does: pure, and strict where versions of libpq differ.
+"""Splits a PostgreSQL URL into parameters, as libpq does, but refuses what is a mistake in all likelihood.
 
 https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-CONNSTRING-URIS; the judge is PQconninfoParse.
 """
@@ -31,8 +31,11 @@ def read_uri(rest: str) -> dict[str, str]:
         _store(given, user=user, password=password)
         rest = behind
     hosts, ports, rest = _places(rest)
-    _store(given, host=",".join(hosts), port=",".join(ports))
     path, question, query = rest.partition("?")
+    # libpq would take them, and tell everybody the rest of a password as the name of a host or a database.
+    if "@" in "".join((*hosts, *ports, path)):
+        raise BadUrl("must have one @, behind user and password: in these and in a name, @ is written %40 and / %2F")
+    _store(given, host=",".join(hosts), port=",".join(ports))
     _store(given, dbname=path.removeprefix("/"))
     if question:
         given |= _parameters(query)

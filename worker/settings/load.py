@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from worker.domain.file_names import check_file_name
 from worker.settings.checks import cross_problems, missing_parts
 from worker.settings.model import Settings
 from worker.settings.problems import ConfigurationError, Keys, dotted, field_problems
@@ -88,6 +89,10 @@ def _read_database_url(sources: Sources) -> None:
     file = database.get("url_file")
     if not file or not isinstance(file, str):
         return
+    try:
+        check_file_name(file)
+    except ValueError:
+        return  # the check of the setting itself says so
     try:
         database["url"] = read_secret(Path(file))
         sources.origins["database", "url"] = file
