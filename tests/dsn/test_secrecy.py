@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.dsn import BadUrl, check_files, parse_url, place_of_url, secrets_of_url
@@ -35,6 +35,7 @@ def pieces(secret: str) -> set[str]:
     return set(re.findall("(?=([QXZ]{3}))", secret))
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(_SHAPES), _SECRETS)
 def test_no_message_holds_a_piece_of_a_password(shape: str, secret: str) -> None:
     url = shape.format(secret)
@@ -53,14 +54,15 @@ def test_no_message_holds_a_piece_of_a_password(shape: str, secret: str) -> None
     assert not [(piece, text) for piece in pieces(secret) for text in said if piece in text]
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(_SHAPES[:8]), _SECRETS)
 def test_what_is_shown_holds_no_piece_of_a_password(shape: str, secret: str) -> None:
     url = shape.format(secret)
     try:
-        settings, place = DatabaseSettings(url=url), place_of_url(url, {"HOME": "/none"})
+        shown, place = DatabaseSettings(url=url), place_of_url(url, {"HOME": "/none"})
     except ValueError:
         return
-    for text in (masked_url(settings.url), repr(settings), place):
+    for text in (masked_url(shown.url), repr(shown), place):
         assert not [piece for piece in pieces(secret) if piece in text], text
 
 

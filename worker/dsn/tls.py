@@ -36,7 +36,7 @@ def tls_context(url: PostgresqlUrl) -> ssl.SSLContext:
     tls = url.tls
     made = _Context(ssl.PROTOCOL_TLS_CLIENT)
     made.names = {each.address: each.host for each in url.servers if each.host}
-    made.check_hostname = tls.mode == "verify-full"
+    made.check_hostname = False  # until there is something to check it by
     made.verify_mode = ssl.CERT_NONE
     made.minimum_version = _VERSIONS[tls.lowest]
     if tls.highest is not None:
@@ -62,6 +62,7 @@ def _trust(made: ssl.SSLContext, tls: Tls) -> None:
     else:
         return
     made.verify_mode = ssl.CERT_REQUIRED
+    made.check_hostname = tls.mode == "verify-full"
     if tls.revoked is not None:
         _load(made, tls.revoked, "sslcrl")
     if tls.revoked_folder is not None:
