@@ -1,6 +1,8 @@
 """A PostgreSQL URL means what libpq reads in it, or is refused by name; libpq is the judge."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -82,6 +84,16 @@ def _is_text(text: str) -> bool:
 def test_every_parameter_of_libpq_is_known_with_its_variable(version: int) -> None:
     for name, variable in judge.parameters(judge.judges()[version]).items():
         assert PARAMETERS[name].variable == variable or name == "servicefile"
+
+
+def test_the_documentation_says_of_every_parameter_what_becomes_of_it() -> None:
+    section = Path("docs/database.md").read_text().partition("## The database's URL")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| `")]
+    said = {name: verdict for names, verdict in rows for name in re.findall("`([a-z_]+)`", names)}
+    assert set(said) == set(PARAMETERS)
+    for name, each in PARAMETERS.items():
+        assert ("refused" in said[name]) == bool(each.only)
+        assert ("without effect" in said[name]) == bool(each.left_out)
 
 
 @pytest.mark.parametrize(
