@@ -19,6 +19,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,6 +95,15 @@ class PostgresServer:
             pytest.skip(f"the server of {URL_VARIABLE} is not ours to crash")
         self._cluster.run("pg_ctl", "restart", "-m", "immediate", "-w", "-D", "data", "-l", "log")
 
+    def ask_for_password(self, role: str) -> None:
+        """From now on this role gets in by its password alone; skips the calling test when the server is not ours."""
+        if self._cluster is None:
+            pytest.skip(f"the server of {URL_VARIABLE} is not ours to change")
+        before = self._value("SELECT pg_conf_load_time()")
+        self._cluster.ask_for_password(role)
+        while self._value("SELECT pg_conf_load_time()") == before:
+            time.sleep(0.01)
+
     def dump(self, url: str, name: str) -> None:
         """Write a dump of a database, as the runbook does; skips the calling test when the server is not ours."""
         if self._cluster is None:
@@ -139,6 +149,17 @@ class PostgresServer:
         name = urlsplit(url).path.removeprefix("/")
         assert name.startswith("returns_worker_test_"), f"not a database of the tests: {name}"
         self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _value(self, question: str) -> Any:
+        async def ask() -> Any:
+            connection = await asyncpg.connect(self.url)
+            try:
+                return await connection.fetchval(question)
+            finally:
+                await connection.close()
+
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(asyncio.run, ask()).result()
 
     def _execute(self, statement: str, strategy: str | None = None) -> None:
         async def execute() -> None:
@@ -205,6 +226,11 @@ class _Cluster:
             else:
                 return port
         raise AssertionError("unreachable")
+
+    def ask_for_password(self, role: str) -> None:
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {role} all scram-sha-256\n{rules.read_text()}")  # the first that fits counts
+        self.run("pg_ctl", "reload", "-D", "data")
 
     def remove(self) -> None:
         """Let the undertaker stop the server and delete its folder, and wait until it has."""

@@ -14,7 +14,7 @@ import pytest
 from tests.process.nursery import nursery
 from tests.process.running import PILOT_PAYLOAD, RunningWorker, typed, until
 from tests.process.shop import Shop
-from worker.settings import place_of_url
+from worker.dsn import place_of_url
 from worker.simulator import Simulator
 from worker.simulator.faults import trickle
 

@@ -121,7 +121,7 @@ ACCOUNT = "[accounts.default]\n"
         ("database = 3", "database", "must be a table"),
         ("accounts = 3", "accounts", "must be a table"),
         ("[accounts.Shop-1]", "accounts.Shop-1", "a-z, 0-9 and _"),
-        ('[accounts."a\\n"]', 'accounts."a\n"', "a-z, 0-9 and _"),
+        ('[accounts."a\\n"]', 'accounts."a\\n"', "a-z, 0-9 and _"),
         (ACCOUNT + 'carier = "izipack"', "accounts.default.carier", "did you mean carrier?"),
         (ACCOUNT + 'carrier = "dhl"', "accounts.default.carrier", "izipack, returnpilot"),
         (ACCOUNT + 'base_url = "https://h?x=1"', "accounts.default.base_url", "no query"),

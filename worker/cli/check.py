@@ -11,7 +11,7 @@ from worker.cli.context import logs_for, run, settings_of
 from worker.cli.overload import overloads
 from worker.cli.talk import Exit, answer, say, shown
 from worker.configured import Kinship, in_force, open_account
-from worker.labels import LabelStoreError, open_label_store
+from worker.labels import LabelStoreError, LabelStoreUnusable, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.store.clock import clock_offset, differing
@@ -154,6 +154,8 @@ async def _check_holds(settings: Settings, database: Database, findings: Finding
 async def _check_label_store(settings: Settings, findings: Findings) -> None:
     try:
         there = await open_label_store(settings.labels.store).check(make=False)
+    except LabelStoreUnusable as error:
+        findings.bad(f"labels: {error}", Exit.BAD_CONFIGURATION)
     except LabelStoreError as error:
         findings.bad(f"labels: {error}")
     else:

@@ -10,8 +10,8 @@ import typer
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.talk import Exit, fail, say, shown
 from worker.cli.ways_out import DryRunOption
-from worker.domain.masking import forms_of_address
-from worker.settings import Settings, check_database_url, place_of_url, read_secret
+from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secrets_of_url
+from worker.settings import Settings, read_secret
 from worker.store.database import Database
 from worker.store.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
 from worker.store.moved import retirement
@@ -41,7 +41,7 @@ def copy_to_postgresql(
         settings = settings_of(context)
         redactor = logs_for(settings)
         target_url = _target(url, url_file)
-        redactor.add(*forms_of_address(target_url))
+        redactor.add(*secrets_of_url(target_url))
         if settings.database.kind != "sqlite":
             fail("error: database.url is no SQLite database: there is nothing to move", Exit.BAD_CONFIGURATION)
         if dry_run and abandoned:
@@ -69,12 +69,15 @@ def _target(url: str | None, file: Path | None) -> str:
         fail("error: say where to, either by URL or by --url-file FILE", Exit.USAGE)
     said_by = "the URL" if file is None else shown(str(file))
     try:
-        target = check_database_url(read_secret(file) if file is not None else url or "")
+        target = read_secret(file) if file is not None else url or ""
+        parsed = parse_url(target)
+        if isinstance(parsed, PostgresqlUrl):
+            check_files(parsed)
     except OSError as error:
         fail(f"error: {said_by}: cannot be read: {error.strerror}", Exit.USAGE)
     except ValueError as error:
         fail(f"error: {said_by}: {error}", Exit.USAGE)
-    if not target.startswith("postgresql:"):
+    if not isinstance(parsed, PostgresqlUrl):
         fail("error: copy-to copies to PostgreSQL; a SQLite file is copied by `returns-worker backup`", Exit.USAGE)
     return target
 

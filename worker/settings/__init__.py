@@ -21,7 +21,7 @@ from worker.settings.polling import AccountPolling, PollingLadder, PollingOverri
 from worker.settings.problems import ConfigurationError
 from worker.settings.secrets import KeySource, KeyUnavailableError, read_secret
 from worker.settings.show import show
-from worker.settings.urls import check_database_url, masked_url, place_of_url
+from worker.settings.urls import masked_url
 
 __all__ = [
     "DEFAULT_RATE_PER_MINUTE",
@@ -42,14 +42,12 @@ __all__ = [
     "RetrySettings",
     "Settings",
     "WorkerSettings",
-    "check_database_url",
     "format_duration",
     "key_source",
     "load",
     "masked_url",
     "parse_duration",
     "parse_positive_duration",
-    "place_of_url",
     "read_daytime",
     "read_secret",
     "show",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from worker.domain.payload import receiver_problems
+from worker.dsn import BadUrl, PostgresqlUrl, check_files, parse_url
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
 from worker.settings.polling import PolledStatus, PollingLadder
@@ -50,8 +51,14 @@ def shape_problems(_: str, receiver: Mapping[str, Any]) -> Sequence[str]:
     return receiver_problems(receiver)
 
 
-def cross_problems(settings: Settings, is_bad: IsBad, at_carrier: ReceiverProblems) -> Problems:
-    """Check settings against each other and receivers by `at_carrier`, leaving out what was bad by itself."""
+def cross_problems(
+    settings: Settings, environ: Mapping[str, str], is_bad: IsBad, at_carrier: ReceiverProblems
+) -> Problems:
+    """Check settings against each other, what completes the database's URL, and receivers by `at_carrier`.
+
+    What was bad by itself is left out.
+    """
+    yield from _database(settings, environ, is_bad)
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
     yield from _of_another_carrier(settings, is_bad)
@@ -78,6 +85,17 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             key_source(settings, name, environ).current()
         except KeyUnavailableError as error:
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
+
+
+def _database(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
+    if is_bad(("database", "url")):
+        return
+    try:
+        url = parse_url(settings.database.url, environ)
+        if isinstance(url, PostgresqlUrl):
+            check_files(url)
+    except BadUrl as error:
+        yield ("database", "url"), str(error)
 
 
 def _times(settings: Settings, is_bad: IsBad) -> Problems:

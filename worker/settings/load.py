@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from worker.domain.file_names import check_file_name
 from worker.settings.checks import ReceiverProblems, cross_problems, missing_parts, shape_problems
 from worker.settings.model import Settings
 from worker.settings.problems import ConfigurationError, Keys, dotted, field_problems
@@ -42,7 +43,7 @@ def load(
         certain = {keys for keys, _ in sources.problems}
         found = [item for item in found if item[0] in certain or _from_environment(sources, item[0])]
     else:
-        found += list(cross_problems(settings, is_bad, receiver_problems))
+        found += list(cross_problems(settings, environ, is_bad, receiver_problems))
         if need_accounts or need_keys:
             found += list(missing_parts(settings, environ, is_bad, keys=need_keys))
     if found:
@@ -90,6 +91,10 @@ def _read_database_url(sources: Sources) -> None:
     file = database.get("url_file")
     if not file or not isinstance(file, str):
         return
+    try:
+        check_file_name(file)
+    except ValueError:
+        return  # the check of the setting itself says so
     try:
         database["url"] = read_secret(Path(file))
         sources.origins["database", "url"] = file

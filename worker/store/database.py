@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.dsn import parse_url
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable, translated
 from worker.store.outage import Outage
-from worker.store.postgresql import COMMAND_TIMEOUT, connecting, postgresql_engine
+from worker.store.postgresql import COMMAND_TIMEOUT, connect_timeout, connecting, postgresql_engine
 from worker.store.sqlite import BUSY_TIMEOUT, sqlite_engine
 from worker.store.sqlite_file import SqliteFile
 
@@ -25,17 +26,19 @@ class Database:
     def __init__(
         self, url: str, *, pool_size: int = 5, busy_timeout: float = BUSY_TIMEOUT, pooler: bool = False
     ) -> None:
-        """Open nothing yet; `url` is `sqlite:///PATH` or `postgresql://...` with libpq's parameters.
+        """Open nothing yet; `url` is one that `parse_url` reads, with what the environment adds. Raises `BadUrl`.
 
         With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
         """
-        self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
-        self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
-        self._url, self._pooler = url, pooler
+        self._pooler = pooler
+        parsed = parse_url(url)
+        self.path = parsed if isinstance(parsed, Path) else None
+        self._postgresql = None if isinstance(parsed, Path) else parsed
+        self.dialect = SQLITE if self.path else POSTGRESQL
         self.engine = (
-            sqlite_engine(self.path, pool_size, busy_timeout)
-            if self.path
-            else postgresql_engine(url, pool_size, pooler)
+            sqlite_engine(parsed, pool_size, busy_timeout)
+            if isinstance(parsed, Path)
+            else postgresql_engine(parsed, pool_size, pooler)
         )
         # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on one
         # server connection only in a transaction.
@@ -49,7 +52,9 @@ class Database:
 
     def connecting(self, name_ends: str) -> dict[str, Any]:
         """What PostgreSQL's driver is told for a connection beside the pool; its name in the server ends so."""
-        told = connecting(self._url)
+        assert self._postgresql is not None
+        with translated():
+            told = connecting(self._postgresql)
         settings = told["server_settings"]
         return told | {"server_settings": {**settings, "application_name": settings["application_name"] + name_ends}}
 
@@ -88,11 +93,11 @@ class Database:
     @asynccontextmanager
     async def unhurried(self) -> AsyncIterator[AsyncConnection]:
         """A transaction in which a statement may take its time: on PostgreSQL on a connection of its own."""
-        if self.dialect == SQLITE:
+        if self._postgresql is None:
             async with self.transaction() as connection:
                 yield connection
             return
-        engine = postgresql_engine(self._url, 1, self._pooler, command_timeout=None)
+        engine = postgresql_engine(self._postgresql, 1, self._pooler, command_timeout=None)
         try:
             with translated():
                 async with engine.begin() as connection:
@@ -130,10 +135,10 @@ class Database:
     @property
     def patience(self) -> float:
         """Seconds after which a statement has failed at the latest."""
-        if self.dialect == SQLITE:  # the turn to write among ourselves, then among all processes
+        if self._postgresql is None:  # the turn to write among ourselves, then among all processes
             return max(self._busy_timeout, BUSY_TIMEOUT) + self._busy_timeout
         # a place in the pool, a connection, the answer
-        return float(COMMAND_TIMEOUT + connecting(self._url)["timeout"] + COMMAND_TIMEOUT)
+        return COMMAND_TIMEOUT + connect_timeout(self._postgresql) + COMMAND_TIMEOUT
 
     @property
     def is_writing(self) -> bool:

@@ -6,6 +6,7 @@ import asyncpg
 from sqlalchemy import exc
 
 from worker.domain.masking import said_by
+from worker.dsn import BadUrl
 
 # https://sqlite.org/rescode.html: another process writes, the disk fails or is full, the file is not there
 _SQLITE_OUTAGES = tuple(
@@ -54,6 +55,7 @@ _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: ot
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _NO_RIGHT = "42501"  # insufficient_privilege
 _ROLES = "'Roles on PostgreSQL' in docs/database.md has what each role may"
+_MISTAKES_AT_LOGIN = ("22", "42")  # a setting that the URL's options ask for, and that there is not, or not so
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
 
@@ -66,6 +68,8 @@ class translated:  # noqa: N801  a context manager reads as a verb
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
+        if isinstance(error, BadUrl):
+            raise DatabaseRefused(f"database.url: {error}") from None
         if _sqlstate(error) == _LOCKED:
             raise RowLocked(first_line(error)) from error
         if _is_refusal(error):
@@ -87,7 +91,12 @@ def _is_refusal(error: BaseException) -> bool:
     if isinstance(cause, sqlite3.Error):
         name = getattr(cause, "sqlite_errorname", "")
         return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY or _MOVED in str(cause)
-    return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
+    refusals = _POSTGRESQL_REFUSALS + (_MISTAKES_AT_LOGIN if _is_at_login(error) else ())
+    return _sqlstate(error).startswith(refusals)
+
+
+def _is_at_login(error: BaseException) -> bool:
+    return isinstance(error, asyncpg.PostgresError) or (isinstance(error, exc.DBAPIError) and error.statement is None)
 
 
 def _sqlstate(error: BaseException) -> str:

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from worker.dsn import place_of_url
 from worker.store.clock import require_same_time
 from worker.store.columns import read_moment
 from worker.store.database import Database
@@ -132,7 +133,7 @@ def _opened(database: Database, place: str) -> Iterator[Source]:
     with translated():
         source = Source(database.path)
         try:
-            if source.place not in {None, place}:
+            if source.place is not None and place_of_url(source.place) != place:  # an earlier version spelled some anew
                 raise DatabaseMoved(retired(str(source.place), is_complete=source.is_complete))
             yield source
         finally:
