@@ -40,6 +40,19 @@ def place_of_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + (f"?{query}" if query else "")
 
 
+def database_of_url(url: str) -> tuple[str, str]:
+    """What tells a database from others, whoever connects to it: without a name of its own it has its user's.
+
+    Raises ValueError, which repeats nothing of the URL.
+    """
+    try:
+        parts = urlsplit(url)
+        named = parts.path.strip("/") or "dbname" in dict(parse_qsl(parts.query))
+        return place_of_url(url), "" if named else parts.netloc.rpartition("@")[0].partition(":")[0]
+    except ValueError:
+        raise ValueError("is no URL of a database") from None
+
+
 def check_database_url(url: str) -> str:
     """Accept sqlite:///FILE, postgresql:// and postgres:// (returned as postgresql://), else raise ValueError."""
     scheme, separator, rest = url.partition("://")

@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,26 @@ class Database:
     """One database, PostgreSQL or SQLite, told apart only by `dialect`."""
 
     def __init__(
-        self, url: str, *, pool_size: int = 5, busy_timeout: float = BUSY_TIMEOUT, pooler: bool = False
+        self,
+        url: str,
+        *,
+        current: Callable[[], str] | None = None,
+        pool_size: int = 5,
+        busy_timeout: float = BUSY_TIMEOUT,
+        pooler: bool = False,
     ) -> None:
         """Open nothing yet; `url` is `sqlite:///PATH` or `postgresql://...` with libpq's parameters.
 
-        With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
+        `current` is asked for the URL of each new connection to PostgreSQL: the same database, with the password as it
+        is then. With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
         """
         self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
         self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
-        self._url = url
+        self._current = current or (lambda: url)
         self.engine = (
             sqlite_engine(self.path, pool_size, busy_timeout)
             if self.path
-            else postgresql_engine(url, pool_size, pooler)
+            else postgresql_engine(self._current, pool_size, pooler)
         )
         # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on one
         # server connection only in a transaction.
@@ -49,7 +56,7 @@ class Database:
 
     def connecting(self, name_ends: str) -> dict[str, Any]:
         """What PostgreSQL's driver is told for a connection beside the pool; its name in the server ends so."""
-        told = connecting(self._url)
+        told = connecting(self._current())
         settings = told["server_settings"]
         return told | {"server_settings": {**settings, "application_name": settings["application_name"] + name_ends}}
 
@@ -118,7 +125,7 @@ class Database:
         if self.dialect == SQLITE:  # the turn to write among ourselves, then among all processes
             return max(self._busy_timeout, BUSY_TIMEOUT) + self._busy_timeout
         # a place in the pool, a connection, the answer
-        return float(COMMAND_TIMEOUT + connecting(self._url)["timeout"] + COMMAND_TIMEOUT)
+        return float(COMMAND_TIMEOUT + connecting(self._current())["timeout"] + COMMAND_TIMEOUT)
 
     @property
     def is_writing(self) -> bool:

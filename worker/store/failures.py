@@ -32,6 +32,10 @@ class DatabaseRefused(DatabaseUnavailable):
     """The database is there and will not let us work: no rights, or no database at all. A person has to act."""
 
 
+class DatabaseUnusable(DatabaseRefused):
+    """What is there will never do: no SQLite database, one that is not whole, or one that was moved from."""
+
+
 class RowLocked(DatabaseUnavailable):
     """Somebody's open transaction locks the row, for longer than it was worth waiting: the database itself is well."""
 
@@ -40,8 +44,9 @@ class DatabaseReplaced(DatabaseUnavailable):
     """Another file has taken the place of the SQLite file that is open: what is written to it would be lost."""
 
 
-# Not a database file; no rights on a table (42501), no such role or password, no such database.
-_SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
+_SQLITE_UNUSABLE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+# No rights on a table (42501), no such role or password, no such database.
+_SQLITE_REFUSALS = ("SQLITE_AUTH", "SQLITE_PERM")
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
@@ -58,17 +63,25 @@ class translated:  # noqa: N801  a context manager reads as a verb
             return
         if _sqlstate(error) == _LOCKED:
             raise RowLocked(first_line(error)) from error
+        if _is_unusable(error):
+            raise DatabaseUnusable(first_line(error)) from error
         if _is_refusal(error):
             raise DatabaseRefused(first_line(error)) from error
         if _is_outage(error):
             raise DatabaseUnavailable(first_line(error)) from error
 
 
+def _is_unusable(error: BaseException) -> bool:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    name = getattr(cause, "sqlite_errorname", "")
+    return isinstance(cause, sqlite3.Error) and (name.startswith(_SQLITE_UNUSABLE) or _MOVED in str(cause))
+
+
 def _is_refusal(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         name = getattr(cause, "sqlite_errorname", "")
-        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY or _MOVED in str(cause)
+        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY
     return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
 
 

@@ -6,6 +6,7 @@ from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from worker.store.columns import read_document
@@ -36,9 +37,12 @@ def connecting(url: str) -> dict[str, Any]:
     }
 
 
-def postgresql_engine(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
-    """A pool of `pool_size` connections; with `pooler`, each transaction may reach another server connection."""
-    told = connecting(url) | {"prepared_statement_name_func": _statement_names()}
+def postgresql_engine(current: Callable[[], str], pool_size: int, pooler: bool) -> AsyncEngine:
+    """A pool of `pool_size` connections; with `pooler`, each transaction may reach another server connection.
+
+    Each new connection is made by the URL that is `current` then.
+    """
+    told: dict[str, Any] = {"prepared_statement_name_func": _statement_names()}
     if pooler:
         # No statement is kept (https://magicstack.github.io/asyncpg/current/faq.html), and one without a name is sent
         # once more together with its values (https://github.com/MagicStack/asyncpg/pull/1065).
@@ -47,7 +51,7 @@ def postgresql_engine(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
             "prepared_statement_cache_size": 0,
             "prepared_statement_name_func": lambda: "",
         }
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+asyncpg://",
         connect_args=told,
         pool_size=pool_size,
@@ -56,6 +60,12 @@ def postgresql_engine(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
         hide_parameters=True,  # an error must not quote a customer
         json_deserializer=read_document,
     )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def _as_it_is_now(_dialect: object, _record: object, _arguments: object, told: dict[str, Any]) -> None:
+        told |= connecting(current())
+
+    return engine
 
 
 def _statement_names() -> Callable[[], str]:
