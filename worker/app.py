@@ -51,7 +51,9 @@ _CONNECTIONS = 5  # to the database, the one on which it listens among them
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
 _ENDED = 8.0  # seconds beyond the grace time after which the process has ended, if need be by its last resort
 _LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
-_REFUSES = "refuses to be used: a right is missing, or the file is not whole; see database_refuses in the log"
+_REFUSES = (
+    "refuses to be used: a right or a password is missing, or the file is not whole; see database_refuses in the log"
+)
 _WAITING = "waiting for the database"
 _SLOW_STATEMENTS = 3  # between two signs of the loop's progress, a database that fails ends the turn with the first one
 
