@@ -55,6 +55,10 @@ SETTINGS = {
 }
 
 
+WITH_PASSWORD = "returns_worker_test_with_password"
+"""A role whose members are asked for their passwords by a server of our own; everybody else is trusted."""
+
+
 class PostgresServer:
     """A running PostgreSQL whose databases come and go with the tests.
 
@@ -131,6 +135,19 @@ class PostgresServer:
             yield Standby(cluster, source, str(port))
         finally:
             cluster.run("pg_ctl", "stop", "-m", "immediate", "-D", "standby")
+
+    @contextlib.contextmanager
+    def role(self, password: str) -> Iterator[str]:
+        """A superuser that is asked for this password, gone at the end; skips the test when the server is not ours."""
+        if self._cluster is None:
+            pytest.skip(f"the server of {URL_VARIABLE} may ask for no password")
+        name = f"returns_worker_test_{secrets.token_hex(6)}"
+        self._execute(f"CREATE ROLE {WITH_PASSWORD}")
+        self._execute(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{password}' IN ROLE {WITH_PASSWORD}")
+        try:
+            yield name
+        finally:
+            self._execute(f"DROP ROLE {name}, {WITH_PASSWORD}")
 
     def create_database(self, encoding: str | None = None) -> str:
         """Create an empty database and return its URL; callable with or without a running event loop.
@@ -215,6 +232,8 @@ class _Cluster:
         settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
         identity = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
         self.run("initdb", "--no-sync", "-D", "data", *identity, *settings)
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all +{WITH_PASSWORD} all scram-sha-256\n{rules.read_text()}")
         for attempts_left in (2, 1, 0):
             port = free_port()
             try:

@@ -9,11 +9,14 @@ from typing import Annotated
 import structlog
 import typer
 
-from worker.app import Application, wait_for_database
+from worker.app import Application
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.talk import say, shown
+from worker.renewed import renewed_url
+from worker.runtime.clock import lease_clock
 from worker.runtime.shutdown import stop_requested
 from worker.runtime.systemd import ServiceManager
+from worker.steps.starting import wait_for_database
 from worker.store.database import Database
 from worker.store.migrating import Waiting
 from worker.store.moved import require_not_moved
@@ -47,6 +50,7 @@ def run_worker(
                 stopping.cancel()
                 if not starting.done():
                     starting.cancel()  # told to stop while it waits for the database
+                    await asyncio.gather(starting, return_exceptions=True)
                     return
                 await starting
                 await application.run(stop, until_idle=until_idle)
@@ -69,8 +73,8 @@ def migrate_schema(context: typer.Context) -> None:
 
     async def work() -> None:
         settings = settings_of(context)
-        logs_for(settings)
-        database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
+        current = renewed_url(settings.database, logs_for(settings), lambda _: None)
+        database = Database(settings.database.url, current=current, pool_size=1, pooler=settings.database.pooler)
 
         async def upgrade() -> None:
             before, after = await migrate(database, Waiting(tell=_tell_locked))
@@ -86,7 +90,7 @@ def migrate_schema(context: typer.Context) -> None:
             )
 
         try:
-            await wait_for_database(settings, upgrade)
+            await wait_for_database(database, upgrade, settings.database.wait, lease_clock)
         finally:
             await database.close()
 

@@ -21,6 +21,7 @@ from worker.settings.polling import AccountPolling, PollingLadder, PollingOverri
 from worker.settings.problems import ConfigurationError
 from worker.settings.secrets import KeySource, KeyUnavailableError, read_secret
 from worker.settings.show import show
+from worker.settings.url_source import UrlSource
 from worker.settings.urls import masked_url
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "PollingSettings",
     "RetrySettings",
     "Settings",
+    "UrlSource",
     "WorkerSettings",
     "format_duration",
     "key_source",

@@ -92,7 +92,7 @@ class DatabaseSettings(Table):
     url: Annotated[str, AfterValidator(check_url), MayHoldPassword()] = "sqlite:///returns.db"
     """sqlite:///FILE or postgresql://...; postgres:// is read as postgresql://."""
     url_file: OptionalPath = None
-    """A file holding the URL, read once at start; used when `url` is not given."""
+    """A file holding the URL, else the systemd credential `database.url`; None where `url` is given."""
     auto_migrate: bool | None = None
     """Whether `run` brings the schema up to date; None: see `migrates_itself`."""
     wait: Duration = timedelta(seconds=30)

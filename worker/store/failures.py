@@ -41,6 +41,10 @@ class DatabaseRefused(DatabaseUnavailable):
     """The database is there and will not let us work: no rights, or no database at all. A person has to act."""
 
 
+class DatabaseUnusable(DatabaseRefused):
+    """What is there, or how we ask for it, will never do: no SQLite database, one that is not whole, a wrong option."""
+
+
 class RowLocked(DatabaseUnavailable):
     """Somebody's open transaction locks the row, for longer than it was worth waiting: the database itself is well."""
 
@@ -49,8 +53,9 @@ class DatabaseReplaced(DatabaseUnavailable):
     """Another file has taken the place of the SQLite file that is open: what is written to it would be lost."""
 
 
-# Not a database file; no rights on a table (42501), no such role or password, no such database.
-_SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
+_SQLITE_UNUSABLE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+# No rights on a table (42501), no such role or password, no such database.
+_SQLITE_REFUSALS = ("SQLITE_AUTH", "SQLITE_PERM")
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _NO_RIGHT = "42501"  # insufficient_privilege
@@ -69,9 +74,11 @@ class translated:  # noqa: N801  a context manager reads as a verb
         if error is None:
             return
         if isinstance(error, BadUrl):
-            raise DatabaseRefused(f"database.url: {error}") from None
+            raise DatabaseUnusable(f"database.url: {error}") from None
         if _sqlstate(error) == _LOCKED:
             raise RowLocked(first_line(error)) from error
+        if _is_unusable(error):
+            raise DatabaseUnusable(first_line(error)) from error
         if _is_refusal(error):
             raise DatabaseRefused(first_line(error)) from error
         if _is_outage(error):
@@ -86,17 +93,24 @@ def is_locked(error: DatabaseUnavailable) -> bool:
     return getattr(cause, "sqlstate", None) in (_LOCKED, _DEADLOCK)
 
 
-def _is_refusal(error: BaseException) -> bool:
+def _is_unusable(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
-        name = getattr(cause, "sqlite_errorname", "")
-        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY or _MOVED in str(cause)
-    refusals = _POSTGRESQL_REFUSALS + (_MISTAKES_AT_LOGIN if _is_at_login(error) else ())
-    return _sqlstate(error).startswith(refusals)
+        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_UNUSABLE) or _MOVED in str(cause)
+    state = _sqlstate(error)
+    return _is_at_login(error) and state != _NO_RIGHT and state.startswith(_MISTAKES_AT_LOGIN)
 
 
 def _is_at_login(error: BaseException) -> bool:
     return isinstance(error, asyncpg.PostgresError) or (isinstance(error, exc.DBAPIError) and error.statement is None)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        name = getattr(cause, "sqlite_errorname", "")
+        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY
+    return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
 
 
 def _sqlstate(error: BaseException) -> str:

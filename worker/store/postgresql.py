@@ -53,11 +53,12 @@ def connecting(url: PostgresqlUrl) -> dict[str, Any]:
 
 
 def postgresql_engine(
-    url: PostgresqlUrl, pool_size: int, pooler: bool, command_timeout: float | None = COMMAND_TIMEOUT
+    current: Callable[[], PostgresqlUrl], pool_size: int, pooler: bool, command_timeout: float | None = COMMAND_TIMEOUT
 ) -> AsyncEngine:
     """A pool of `pool_size` connections; with `pooler`, each transaction may reach another server connection.
 
-    `command_timeout` is in seconds; without one only the kernel notices that the other end is gone.
+    Each new connection is made by the URL that is `current` then. `command_timeout` is in seconds; without one only the
+    kernel notices that the other end is gone.
     """
     told: dict[str, Any] = {"prepared_statement_name_func": _statement_names()}
     if pooler:
@@ -82,7 +83,7 @@ def postgresql_engine(
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def _tell(_dialect: object, _record: object, _words: object, told: dict[str, Any]) -> None:
-        told |= connecting(url) | {"command_timeout": command_timeout}
+        told |= connecting(current()) | {"command_timeout": command_timeout}
 
     return engine
 
