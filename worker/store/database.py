@@ -23,19 +23,27 @@ class Database:
     """One database, PostgreSQL or SQLite, told apart only by `dialect`."""
 
     def __init__(
-        self, url: str, *, pool_size: int = 5, busy_timeout: float = BUSY_TIMEOUT, pooler: bool = False
+        self,
+        url: str,
+        *,
+        pool_size: int = 5,
+        busy_timeout: float = BUSY_TIMEOUT,
+        pooler: bool = False,
+        schema: str | None = None,
     ) -> None:
         """Open nothing yet; `url` is `sqlite:///PATH` or `postgresql://...` with libpq's parameters.
 
-        With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
+        With `pooler`, PostgreSQL is used so that each transaction may reach another server connection. `schema` is
+        where in PostgreSQL our tables are; None: by the role's search path.
         """
         self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
         self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
+        self.schema = schema
         self._url = url
         self.engine = (
             sqlite_engine(self.path, pool_size, busy_timeout)
             if self.path
-            else postgresql_engine(url, pool_size, pooler)
+            else postgresql_engine(url, pool_size, pooler, schema)
         )
         # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on one
         # server connection only in a transaction.

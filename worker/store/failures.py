@@ -44,6 +44,9 @@ class DatabaseReplaced(DatabaseUnavailable):
 _SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
+# duplicate_table (for a view, an index and a sequence too), duplicate_object (a type), duplicate_function
+_NAME_TAKEN = ("42P07", "42710", "42723")
+_SQLITE_NAME_TAKEN = (" already exists", "there is already ")
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
 
@@ -70,6 +73,13 @@ def _is_refusal(error: BaseException) -> bool:
         name = getattr(cause, "sqlite_errorname", "")
         return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY or _MOVED in str(cause)
     return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
+
+
+def is_name_taken(error: exc.DBAPIError) -> bool:
+    """Whether something could not be made because another thing has its name."""
+    if isinstance(error.orig, sqlite3.Error):
+        return any(words in str(error.orig) for words in _SQLITE_NAME_TAKEN)
+    return _sqlstate(error) in _NAME_TAKEN
 
 
 def _sqlstate(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from worker.store.columns import read_document
+from worker.store.search_path import connected
 
 COMMAND_TIMEOUT = 20.0  # seconds; a half-open connection would otherwise hold a worker for ever
 _CONNECT_TIMEOUT = 10.0
@@ -36,9 +38,15 @@ def connecting(url: str) -> dict[str, Any]:
     }
 
 
-def postgresql_engine(url: str, pool_size: int, pooler: bool) -> AsyncEngine:
-    """A pool of `pool_size` connections; with `pooler`, each transaction may reach another server connection."""
-    told = connecting(url) | {"prepared_statement_name_func": _statement_names()}
+def postgresql_engine(url: str, pool_size: int, pooler: bool, schema: str | None) -> AsyncEngine:
+    """A pool of `pool_size` connections; with `pooler`, each transaction may reach another server connection.
+
+    `schema` is where our tables are, as in `search_path.connected`.
+    """
+    told = connecting(url) | {
+        "prepared_statement_name_func": _statement_names(),
+        "async_creator_fn": partial(connected, schema, pooler),
+    }
     if pooler:
         # No statement is kept (https://magicstack.github.io/asyncpg/current/faq.html), and one without a name is sent
         # once more together with its values (https://github.com/MagicStack/asyncpg/pull/1065).
