@@ -34,7 +34,7 @@ class Target:
         self._driver = driver
 
     @classmethod
-    async def entered(cls, connection: AsyncConnection, schema: str | None) -> "Target":
+    async def entered(cls, connection: AsyncConnection, schema: str | None = None) -> "Target":
         """Wait for whoever else copies to it, and make the schema where it is missing; raises `SchemaMismatch`.
 
         A copy that was killed right at its commit has committed when this returns, or never will.
