@@ -75,7 +75,7 @@ HOMES = {
     "sqlalchemy": {"store/"},
     "sqlmodel": {"store/"},
     "alembic": {"store/upgrade.py", "store/migrations/"},
-    "asyncpg": {"store/failures.py", "store/hints.py", "store/move/target.py"},
+    "asyncpg": {"store/failures.py", "store/hints.py", "store/move/target.py", "store/search_path.py"},
     "apscheduler": {"runtime/scheduler.py"},
     "prometheus_client": {"telemetry/"},
     "pydantic": {"settings/"},

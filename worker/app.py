@@ -76,6 +76,7 @@ class Application:
             # Five connections in all: a role may not be allowed more.
             pool_size=_CONNECTIONS - (1 if settings.database.listens else 0),
             pooler=settings.database.pooler,
+            schema=settings.database.schema,
         )
         self._labels = open_label_store(settings.labels.store)
         self._keys = {name: key_source(settings, name) for name in settings.accounts}

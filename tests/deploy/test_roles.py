@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.calls import ACCOUNTS, called, configured
 from tests.databases import elsewhere
+from tests.deploy.scripts import FOLDER, script
 from tests.postgres import PostgresServer
 from tests.process.running import CONFIG, KEY, PAYLOAD, PILOT_PAYLOAD, TOKEN, RunningWorker, typed, until
 from tests.process.shop import Shop
@@ -25,12 +26,10 @@ from worker.simulator import Simulator
 from worker.store.archive import archive_batch
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused
-from worker.store.schema import migrate
+from worker.store.schema import migrate, require_current
 from worker.store.tables import SQLModel
 
-ROOT = Path(__file__).parents[2]
-FILE = ROOT / "deploy" / "sql" / "roles.sql"
-ALL_TABLES = [*(table.name for table in SQLModel.metadata.sorted_tables), "alembic_version"]
+ALL_TABLES = [*(table.name for table in SQLModel.metadata.sorted_tables), "returns_worker_schema"]
 OF_THE_SHOP = {"payload", "cancel_requested_at", "retry_requested_at"}
 AT_INSERT = {"account", "reference", "payload", "due_at"}
 ROLES = ("returns_owner", "returns_worker", "returns_shop", "returns_reader")
@@ -46,10 +45,10 @@ def of(role: str, url: str) -> str:
     return parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
-async def applied(url: str) -> None:
+async def applied(url: str, schema: str | None = None) -> None:
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(FILE.read_text(encoding="utf-8"))
+        await connection.execute(script("roles.sql", schema))
     finally:
         await connection.close()
 
@@ -75,8 +74,8 @@ async def refused(url: str, statements: list[str]) -> None:
         await connection.close()
 
 
-async def migrated(url: str) -> None:
-    database = Database(url)
+async def migrated(url: str, schema: str | None = None) -> None:
+    database = Database(url, schema=schema)
     await migrate(database)
     await database.close()
 
@@ -96,7 +95,7 @@ async def test_behind_somebody_s_long_read_the_file_gives_up_soon_and_changes_no
     reader = await asyncpg.connect(url)
     async with reader.transaction():
         await reader.fetch("SELECT * FROM return_order")
-        sql = FILE.read_text(encoding="utf-8")
+        sql = script("roles.sql")
         assert "SET LOCAL lock_timeout = '2s';" in sql
         await Shop(url).execute("REVOKE SELECT ON label FROM returns_shop")
         connection = await asyncpg.connect(url)
@@ -178,7 +177,7 @@ async def test_the_worker_changes_no_history_deletes_no_return_and_alters_nothin
             "UPDATE return_order SET reference = 'x'",
             "UPDATE return_order SET payload = '{}'",
             "UPDATE database_place SET moved_to = 'x'",
-            "UPDATE alembic_version SET version_num = 'x'",
+            "UPDATE returns_worker_schema SET version_num = 'x'",
         ],
     )
 
@@ -274,14 +273,68 @@ async def test_an_installation_of_another_role_in_a_schema_of_its_own_is_taken_o
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="needs the psql shell (Debian: postgresql-client)")
 async def test_psql_runs_it_as_its_first_lines_say(url: str) -> None:
-    ran = await asyncio.to_thread(
-        subprocess.run,
-        ["psql", "--set", "ON_ERROR_STOP=1", "--file", str(FILE), url],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "COMMIT"), ran.stderr
+    await migrated(url, "Returns-1")
+    for options in ([], ["--set", "schema=Returns-1"]):
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            ["psql", "--set", "ON_ERROR_STOP=1", *options, "--file", str(FOLDER / "roles.sql"), url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "COMMIT"), ran.stderr
+    worker = Database(of("returns_worker", url), schema="Returns-1")
+    await require_current(worker)
+    await worker.close()
+
+
+# Better than PostgreSQL's own fits what the file would call: it would make whoever wrote it a superuser.
+TRAP = """
+CREATE FUNCTION public.trap() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN ALTER ROLE returns_test_shop SUPERUSER; RETURN true; END $$;
+CREATE FUNCTION public.same(oid, regclass) RETURNS boolean LANGUAGE sql
+AS 'SELECT public.trap() AND $1 OPERATOR(pg_catalog.=) $2';
+CREATE OPERATOR public.= (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = public.same);
+CREATE FUNCTION public.quote_ident(name) RETURNS text LANGUAGE sql
+AS 'SELECT CASE WHEN public.trap() THEN pg_catalog.quote_ident($1::text) END';
+"""
+
+
+async def test_nobody_becomes_superuser_by_what_an_administrator_runs_and_afterwards_nobody_may_create_there(
+    url: str,
+) -> None:
+    admin = Shop(url)
+    await admin.execute("CREATE ROLE returns_test_shop LOGIN")
+    try:
+        await admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        shop = await asyncpg.connect(of("returns_test_shop", url))
+        await shop.execute(TRAP)
+        await applied(url)
+        assert await admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'returns_test_shop'") == [
+            {"rolsuper": False}
+        ]
+        with pytest.raises(Refused):
+            await shop.execute("CREATE TABLE public.mine (id int)")
+        await shop.close()
+    finally:
+        await dropped(url, "returns_test_shop")
+
+
+async def test_a_table_that_workers_of_before_read_belongs_to_the_owner_and_a_shops_own_stays_the_shops(
+    url: str,
+) -> None:
+    admin = Shop(url)
+    await admin.execute("CREATE TABLE alembic_version AS SELECT * FROM returns_worker_schema")
+    whose = "SELECT relowner::regrole::text AS owner FROM pg_class WHERE relname = 'alembic_version'"
+    (before,) = await admin.execute(whose)
+    await applied(url)
+    assert await admin.execute(whose) == [before]
+    await admin.execute("UPDATE database_place SET version_taken_over_at = now()")
+    await applied(url)
+    assert await admin.execute(whose) == [{"owner": "returns_owner"}]
+    assert await Shop(of("returns_worker", url)).execute("SELECT 1 FROM alembic_version")
+    await admin.execute("DROP TABLE alembic_version")
+    await applied(url)
 
 
 async def test_a_worker_does_all_its_work_under_its_role_and_so_does_every_command(url: str, tmp_path: Path) -> None:
@@ -345,7 +398,7 @@ WITHOUT_A_ROLE = {"schedule", "health", "demo", "simulate", "backup"}
 
 def allowed() -> dict[str, set[str]]:
     """The table of docs/database.md: for each command the roles that may run it."""
-    page = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
+    page = (FOLDER.parents[1] / "docs" / "database.md").read_text(encoding="utf-8")
     head, table = re.search(r"^\| command \|(.*)\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE).groups()  # type: ignore[union-attr]
     roles = [f"returns_{name}" for name in re.findall(r"`returns_(\w+)`", head)]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]

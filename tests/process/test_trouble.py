@@ -131,7 +131,7 @@ async def test_a_newer_database_refuses_an_older_worker(start: Start, tmp_path: 
     worker = await start().ready()
     assert await worker.stopped() == 0
     connection = sqlite3.connect(tmp_path / "returns.db")
-    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.execute("UPDATE returns_worker_schema SET version_num = '9999'")
     connection.commit()
     connection.close()
     older = start()

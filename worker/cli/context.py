@@ -80,7 +80,9 @@ def logs_for(settings: Settings) -> Redactor:
 @asynccontextmanager
 async def opened_database(settings: Settings, *, only_to_read: bool = False) -> AsyncIterator[Database]:
     """The database, with the schema this version works with; one that has moved elsewhere only to read it."""
-    database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
+    database = Database(
+        settings.database.url, pool_size=1, pooler=settings.database.pooler, schema=settings.database.schema
+    )
     try:
         missing = database.path and absence(database.path)
         if missing:

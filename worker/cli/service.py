@@ -21,7 +21,7 @@ from worker.store.database import Database
 from worker.store.migrating import Waiting
 from worker.store.moved import require_not_moved
 from worker.store.place import settle_place
-from worker.store.schema import migrate
+from worker.store.schema import keeps_former_table, migrate
 from worker.store.sqlite_file import AlreadyRunning
 from worker.telemetry.outlet import Outlet
 
@@ -74,7 +74,13 @@ def migrate_schema(context: typer.Context) -> None:
     async def work() -> None:
         settings = settings_of(context)
         current = renewed_url(settings.database, logs_for(settings), lambda _: None)
-        database = Database(settings.database.url, current=current, pool_size=1, pooler=settings.database.pooler)
+        database = Database(
+            settings.database.url,
+            current=current,
+            pool_size=1,
+            pooler=settings.database.pooler,
+            schema=settings.database.schema,
+        )
 
         async def upgrade() -> None:
             before, after = await migrate(database, Waiting(tell=_tell_locked))
@@ -88,6 +94,11 @@ def migrate_schema(context: typer.Context) -> None:
                 if before == after
                 else f"migrated from {before or 'nothing'} to {after}"
             )
+            if await keeps_former_table(database):
+                say(
+                    "the table alembic_version is kept for workers older than schema 0013, which stop at it: when none"
+                    " of them runs any more, it may be dropped (DROP TABLE alembic_version)"
+                )
 
         try:
             await wait_for_database(database, upgrade, settings.database.wait, lease_clock)

@@ -1,6 +1,7 @@
 """Settings: TOML and environment to frozen, validated `Settings`; all problems at once; secrets masked."""
 
 from worker.settings.checks import key_source
+from worker.settings.database_schema import check_schema
 from worker.settings.daytime import read_daytime
 from worker.settings.durations import format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
@@ -44,6 +45,7 @@ __all__ = [
     "Settings",
     "UrlSource",
     "WorkerSettings",
+    "check_schema",
     "format_duration",
     "key_source",
     "load",

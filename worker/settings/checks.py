@@ -63,6 +63,8 @@ def cross_problems(
     yield from _ladders(settings, is_bad)
     yield from _of_another_carrier(settings, is_bad)
     yield from _receivers(settings, is_bad, at_carrier)
+    if settings.database.schema is not None and settings.database.kind == "sqlite" and not is_bad(("database", "url")):
+        yield ("database", "schema"), "only PostgreSQL has schemas, and database.url is a SQLite file: remove it"
     for name, table in (("retry", settings.retry), ("circuit", settings.circuit)):
         if table.cap < table.first and not _cadence_is_bad((name,), is_bad):
             yield (name, "cap"), _cap_below_first(table.cap, table.first)

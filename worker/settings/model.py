@@ -1,5 +1,6 @@
 """Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,6 +14,7 @@ from worker.domain.file_names import check_file_name
 from worker.domain.words import clashes
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
+from worker.settings.database_schema import check_schema
 from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
 from worker.settings.polling import (
     AccountPolling,
@@ -86,6 +88,11 @@ AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+\z")]
 OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
 
 
+# pydantic has a deprecated method of that name, and takes a field in its place
+# (https://docs.pydantic.dev/latest/migration/#changes-to-pydanticbasemodel).
+warnings.filterwarnings("ignore", 'Field name "schema" in "DatabaseSettings" shadows', UserWarning)
+
+
 class DatabaseSettings(Table):
     """`[database]`: where the returns are."""
 
@@ -93,6 +100,8 @@ class DatabaseSettings(Table):
     """sqlite:///FILE or postgresql://...; postgres:// is read as postgresql://."""
     url_file: OptionalPath = None
     """A file holding the URL, else the systemd credential `database.url`; None where `url` is given."""
+    schema: Annotated[Annotated[str, AfterValidator(check_schema)] | None, BeforeValidator(_none_if_empty)] = None  # type: ignore[assignment]
+    """The schema of PostgreSQL that has our tables; None: by the search path of the role."""
     auto_migrate: bool | None = None
     """Whether `run` brings the schema up to date; None: see `migrates_itself`."""
     wait: Duration = timedelta(seconds=30)

@@ -32,13 +32,15 @@ class Database:
         pool_size: int = 5,
         busy_timeout: float = BUSY_TIMEOUT,
         pooler: bool = False,
+        schema: str | None = None,
     ) -> None:
         """Open nothing yet; `url` is one that `parse_url` reads, with what the environment adds. Raises `BadUrl`.
 
         `current` is asked for the URL of each new connection to PostgreSQL: the same database, with the password as it
         is then. With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
+        `schema` is where in PostgreSQL our tables are; None: by the role's search path.
         """
-        self._pooler = pooler
+        self.schema, self._pooler = schema, pooler
         parsed = parse_url(url)
         self.path = parsed if isinstance(parsed, Path) else None
         self.dialect = SQLITE if self.path else POSTGRESQL
@@ -46,7 +48,7 @@ class Database:
         self.engine = (
             sqlite_engine(parsed, pool_size, busy_timeout)
             if isinstance(parsed, Path)
-            else postgresql_engine(self._current, pool_size, pooler)
+            else postgresql_engine(self._current, pool_size, pooler, schema)
         )
         # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on one
         # server connection only in a transaction.
@@ -104,7 +106,7 @@ class Database:
             async with self.transaction() as connection:
                 yield connection
             return
-        engine = postgresql_engine(self._current, 1, self._pooler, command_timeout=None)
+        engine = postgresql_engine(self._current, 1, self._pooler, self.schema, command_timeout=None)
         try:
             with translated():
                 async with engine.begin() as connection:

@@ -61,6 +61,9 @@ _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _NO_RIGHT = "42501"  # insufficient_privilege
 _ROLES = "'Roles on PostgreSQL' in docs/database.md has what each role may"
 _MISTAKES_AT_LOGIN = ("22", "42")  # a setting that the URL's options ask for, and that there is not, or not so
+# duplicate_table (for a view, an index and a sequence too), duplicate_object (a type), duplicate_function
+_NAME_TAKEN = ("42P07", "42710", "42723")
+_SQLITE_NAME_TAKEN = (" already exists", "there is already ")
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
 
@@ -111,6 +114,13 @@ def _is_refusal(error: BaseException) -> bool:
         name = getattr(cause, "sqlite_errorname", "")
         return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY
     return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
+
+
+def is_name_taken(error: exc.DBAPIError) -> bool:
+    """Whether something could not be made because another thing has its name."""
+    if isinstance(error.orig, sqlite3.Error):
+        return any(words in str(error.orig) for words in _SQLITE_NAME_TAKEN)
+    return _sqlstate(error) in _NAME_TAKEN
 
 
 def _sqlstate(error: BaseException) -> str:

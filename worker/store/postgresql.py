@@ -4,6 +4,7 @@ import random
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from worker.dsn import PostgresqlUrl, Tls, password_of, tls_context
 from worker.store.columns import read_document
+from worker.store.search_path import connected
 
 COMMAND_TIMEOUT = 20.0  # seconds; a half-open connection would otherwise hold a worker for ever
 _CONNECT_TIMEOUT = 10.0
@@ -53,14 +55,22 @@ def connecting(url: PostgresqlUrl) -> dict[str, Any]:
 
 
 def postgresql_engine(
-    current: Callable[[], PostgresqlUrl], pool_size: int, pooler: bool, command_timeout: float | None = COMMAND_TIMEOUT
+    current: Callable[[], PostgresqlUrl],
+    pool_size: int,
+    pooler: bool,
+    schema: str | None,
+    command_timeout: float | None = COMMAND_TIMEOUT,
 ) -> AsyncEngine:
     """A pool of `pool_size` connections; with `pooler`, each transaction may reach another server connection.
 
-    Each new connection is made by the URL that is `current` then. `command_timeout` is in seconds; without one only the
-    kernel notices that the other end is gone.
+    Each new connection is made by the URL that is `current` then. `schema` is where our tables are, as in
+    `search_path.connected`. `command_timeout` is in seconds; without one only the kernel notices that the other end is
+    gone.
     """
-    told: dict[str, Any] = {"prepared_statement_name_func": _statement_names()}
+    told: dict[str, Any] = {
+        "prepared_statement_name_func": _statement_names(),
+        "async_creator_fn": partial(connected, schema, pooler),
+    }
     if pooler:
         # No statement is kept (https://magicstack.github.io/asyncpg/current/faq.html), and one without a name is sent
         # once more together with its values (https://github.com/MagicStack/asyncpg/pull/1065).

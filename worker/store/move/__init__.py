@@ -84,7 +84,7 @@ async def copy_to(
         try:
             await require_same_time(target)  # what was held or in doubt until then is so by the other clock
             async with target.transaction() as connection:
-                there = await Target.entered(connection)
+                there = await Target.entered(connection, target.schema)
                 if not await _has_arrived(source, there, place):
                     may_reopen = witness is not None
                     _refuse(source.orphans())
@@ -119,7 +119,7 @@ async def abandon(database: Database, target: Database, place: str) -> bool:
             raise CopyRefused(f"the move to {place} is complete, and what this file knows is older: nothing was opened")
         if source.place is not None:
             async with target.transaction() as connection:
-                is_free = await (await Target.entered(connection)).is_free()
+                is_free = await (await Target.entered(connection, target.schema)).is_free()
                 await connection.rollback()  # of the schema, where there was none
             if not is_free:
                 raise CopyRefused(f"{place} has returns: run copy-to once more, which says whose they are")
