@@ -133,7 +133,7 @@ def _opened(database: Database, place: str) -> Iterator[Source]:
     with translated():
         source = Source(database.path)
         try:
-            if source.place is not None and place_of_url(source.place) != place:  # an earlier version spelled some anew
+            if source.place is not None and _as_spelled_now(source.place) != place:
                 raise DatabaseMoved(retired(str(source.place), is_complete=source.is_complete))
             yield source
         finally:
@@ -192,3 +192,9 @@ _SOMEBODY_ELSE_S = (
     "stop what inserts there, keep those returns elsewhere, delete them there, run copy-to once more, and insert them"
     " again"
 )
+
+
+def _as_spelled_now(place: str) -> str:
+    """A place that was remembered: earlier versions spelled some URLs otherwise."""
+    url, schema, name = place.partition(" (schema ")
+    return place_of_url(url) + schema + name
