@@ -1,6 +1,7 @@
 """What several settings must be to each other, and what a command needs of them."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
@@ -16,6 +17,8 @@ from worker.settings.secrets import KeySource, KeyUnavailableError
 Problems = Iterator[tuple[Keys, str]]
 IsBad = Callable[[Keys], bool]
 """Whether something at or inside this place was bad already, so that only a default stands for it."""
+
+_OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING: https://sqlite.org/releaselog/3_35_0.html
 
 _NO_ACCOUNT = (
     "no account is configured; at least one [accounts.NAME] is needed, in the file that --config or"
@@ -42,7 +45,9 @@ def key_source(
 
 
 def cross_problems(settings: Settings, is_bad: IsBad) -> Problems:
-    """Check the times against each other, leaving out what was bad by itself."""
+    """Check the times against each other and the database against this Python, leaving out what was bad by itself."""
+    if settings.database.kind == "sqlite" and sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        yield ("database", "url"), _too_old(sqlite3.sqlite_version)
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
     yield from _of_another_carrier(settings, is_bad)
@@ -68,6 +73,14 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             key_source(settings, name, environ).current()
         except KeyUnavailableError as error:
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
+
+
+def _too_old(version: str) -> str:
+    oldest = ".".join(map(str, _OLDEST_SQLITE))
+    return (
+        f"this Python comes with SQLite {version}, which knows no RETURNING: {oldest} or newer is needed;"
+        " use another Python (python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'), or PostgreSQL"
+    )
 
 
 def _times(settings: Settings, is_bad: IsBad) -> Problems:
