@@ -12,6 +12,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -46,6 +47,7 @@ def main() -> None:
     options.add_argument("--processes", default="2", help="test files at a time")
     chosen = options.parse_args()
     chosen.cache.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it: so would the tests
     matrix = Matrix(chosen.cache.resolve(), chosen.processes)
     commit = _said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"])
     print(f"{time.strftime('%Y-%m-%d')}, commit {commit}\n\n| version | from | what ran | result |\n|---|---|---|---|")
@@ -155,6 +157,7 @@ class Matrix:
                 _unpack(inner, inner.parent)
             source = next(folder.rglob("sqlite3.c"))
             features = [f"-DSQLITE_ENABLE_{name}" for name in ("COLUMN_METADATA", "JSON1", "DESERIALIZE", "FTS5")]
+            features += ["-DHAVE_USLEEP=1"]  # as distributions do: else it waits for a lock in whole seconds
             _quietly("cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(source), *features, "-lpthread", "-lm")
         return folder
 
