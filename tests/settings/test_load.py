@@ -1,5 +1,6 @@
 """File and environment become settings; or one error that names every problem."""
 
+import sqlite3
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -398,3 +399,15 @@ def test_a_missing_ca_file_is_a_problem_where_accounts_are_used() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError):
         Settings().worker.lease = timedelta(seconds=1)  # type: ignore[misc]
+
+
+def test_an_sqlite_that_is_too_old_is_refused_before_anything_starts_and_postgresql_does_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+    (found,) = problems()
+    assert found.startswith("database.url: this Python comes with SQLite 3.34.1, which knows no RETURNING: 3.35.0 or")
+    assert from_text('[database]\nurl = "postgresql://db.example/shop"').database.kind == "postgresql"
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    assert from_text("") == Settings()

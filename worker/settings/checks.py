@@ -1,6 +1,7 @@
 """What several settings must be to each other, and what a command needs of them."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -21,6 +22,7 @@ IsBad = Callable[[Keys], bool]
 
 ReceiverProblems = Callable[[str, Mapping[str, Any]], Sequence[str]]
 """What is wrong with a receiver at the carrier of this name, a line `receiver.…: …` each."""
+_OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING: https://sqlite.org/releaselog/3_35_0.html
 
 _NO_ACCOUNT = (
     "no account is configured; at least one [accounts.NAME] is needed, in the file that --config or"
@@ -58,6 +60,8 @@ def cross_problems(
 
     What was bad by itself is left out.
     """
+    if settings.database.kind == "sqlite" and sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        yield ("database", "url"), _too_old(sqlite3.sqlite_version)
     yield from _database(settings, environ, is_bad)
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
@@ -87,6 +91,14 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             key_source(settings, name, environ).current()
         except KeyUnavailableError as error:
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
+
+
+def _too_old(version: str) -> str:
+    oldest = ".".join(map(str, _OLDEST_SQLITE))
+    return (
+        f"this Python comes with SQLite {version}, which knows no RETURNING: {oldest} or newer is needed;"
+        " use another Python (python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'), or PostgreSQL"
+    )
 
 
 def _database(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
