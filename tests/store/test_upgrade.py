@@ -37,6 +37,11 @@ def nothing(_row: Row, _before: Tables) -> None:
     return
 
 
+def meanwhile(_row: Row, _before: Tables) -> Any:
+    """It is the migration that did it."""
+    return MEANWHILE
+
+
 def label_sought_since(row: Row, before: Tables) -> Any:
     """Where a label is sought: since the return is at the carrier; beside another label from now on."""
     if row["state"] != "tracking" or row["due_at"] is None or row["label_due_at"] is None:
@@ -62,6 +67,8 @@ MIGRATIONS: Mapping[str, Migration] = {
     "0010": Migration(),  # bounds what comes in from now on
     "0011": Migration(columns={"database_place": dict.fromkeys(("clock_seen_at", "clock_doubted_since"), nothing)}),
     "0012": Migration(),  # an index
+    "0013": Migration(columns={"database_place": {"version_taken_over_at": meanwhile}}),
+    "0014": Migration(),  # guards what a return is known by
 }
 HEAD = max(MIGRATIONS)
 
