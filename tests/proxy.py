@@ -1,6 +1,7 @@
 """A TCP proxy that can leave both ends half open, refuse, or cut: a network that fails as real ones do."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -17,6 +18,10 @@ class Proxy:
         self._flows.set()
         self._open: set[asyncio.StreamWriter] = set()
         self._handlers: set[asyncio.Task[None]] = set()
+        self.asked = 0
+        """How many pieces have come from those who connect; with PostgreSQL's drivers each is a question."""
+        self.cut_at = 0
+        """The number of a piece at which every connection is cut instead of passing it on; 0: none."""
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._handle, "127.0.0.1", 0)
@@ -71,7 +76,10 @@ class Proxy:
         from_target: asyncio.StreamReader,
         to_target: asyncio.StreamWriter,
     ) -> None:
-        ways = [asyncio.create_task(self._pass(*way)) for way in ((reader, to_target), (from_target, writer))]
+        ways = [
+            asyncio.create_task(self._pass(reader, to_target, self._question)),
+            asyncio.create_task(self._pass(from_target, writer)),
+        ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait(ways, timeout=0.1)  # the last bytes of the other direction
@@ -80,9 +88,17 @@ class Proxy:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _question(self) -> None:
+        self.asked += 1
+        if self.asked == self.cut_at:
+            self.cut()
+
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seen: Callable[[], None] = lambda: None
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
+                seen()
                 await self._flows.wait()
                 writer.write(data)
                 await writer.drain()

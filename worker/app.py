@@ -5,7 +5,6 @@ import os
 import random
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import cache, partial
 
@@ -14,11 +13,9 @@ import structlog
 import worker
 from worker.carriers.http.edge import Observer
 from worker.carriers.http.endings import RequestOutcome
-from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
 from worker.configured import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision
-from worker.domain.masking import forms_of_key
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
 from worker.engine.activity import activity
@@ -29,20 +26,22 @@ from worker.engine.loop import Engine
 from worker.engine.meter import Meter
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
+from worker.engine.starting import wait_for_database
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
+from worker.renewed import renewed_key, renewed_url
 from worker.runtime.clock import lease_clock
 from worker.runtime.pulse import Pulse
 from worker.runtime.scheduler import Ticks
 from worker.runtime.systemd import ServiceManager
-from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, key_source
+from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source
 from worker.store.accounts import register_accounts
-from worker.store.clock import ClockDiffers, require_same_time
+from worker.store.clock import require_same_time
 from worker.store.database import Database
 from worker.store.encoding import require_utf8
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
 from worker.store.holds import begin_with_one, describe, read_accounts
-from worker.store.migrating import SchemaLocked, Waiting
+from worker.store.migrating import Waiting
 from worker.store.moved import require_not_moved
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
@@ -54,7 +53,10 @@ _CONNECTIONS = 5  # to the database, the one on which it listens among them
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
 _ENDED = 8.0  # seconds beyond the grace time after which the process has ended, if need be by its last resort
 _LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
-_REFUSES = "refuses to be used: a right is missing, or the file is not whole; see database_refuses in the log"
+_REFUSES = (
+    "refuses to be used: a right or a password is missing, or the file is not whole; see database_refuses in the log"
+)
+_WAITING = "waiting for the database"
 _SLOW_STATEMENTS = 3  # between two signs of the loop's progress, a database that fails ends the turn with the first one
 
 log = structlog.get_logger()
@@ -67,11 +69,14 @@ class Application:
         """Make every part, open nothing; raises `ConfigurationError`. The `manager` is told what goes on."""
         self.settings = settings
         self.metrics = Metrics(worker.__version__)
+        self._current_url = renewed_url(settings.database, redactor, self.metrics.database_url_unreadable.set)
         self.database = Database(
             settings.database.url,
+            current=self._current_url,
             # Five connections in all: a role may not be allowed more.
             pool_size=_CONNECTIONS - (1 if settings.database.listens else 0),
             pooler=settings.database.pooler,
+            schema=settings.database.schema,
         )
         self._labels = open_label_store(settings.labels.store)
         self._keys = {name: key_source(settings, name) for name in settings.accounts}
@@ -129,15 +134,13 @@ class Application:
     async def start(self) -> None:
         """Wait for the database, bring its schema up to date or check it, and begin to listen.
 
-        Raises `DatabaseUnavailable`, `ClockDiffers`, `AlreadyRunning`, `SchemaMismatch`, `DatabaseMoved`,
-        `ConfigurationError`, `LabelStoreAway` and `ListenError`.
+        Raises `DatabaseUnavailable`, `DatabaseUnusable`, `ClockDiffers`, `AlreadyRunning`, `SchemaMismatch`,
+        `DatabaseMoved`, `ConfigurationError`, `LabelStoreAway` and `ListenError`.
         """
-        self._pulse.start("looking at the label store")
-        await self._check_labels()
-        await wait_for_database(self.settings, self._prepare_schema)
-        await register_accounts(self.database, list(self._accounts))
-        await begin_with_one(self.database, list(self._accounts))
-        await self._housekeeping.refresh_gauges()  # else what is first scraped would say 0, and end alerts that last
+        self._pulse.start(_WAITING)
+        await wait_for_database(self.database, self._prepare_database, self.settings.database.wait, lease_clock)
+        self._pulse.starting("looking at the label store")
+        await self._check_labels()  # it makes a folder, and a volume that is mounted late may hold the database, too
         self.engine.turned_at = lease_clock()  # to wait for the database was no hang
         await self._server.start()
         host, port = self._server.address
@@ -148,6 +151,7 @@ class Application:
         worker_settings = self.settings.worker
         self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.engine.wake)
         self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
+        self._ticks.every(worker_settings.gauges.total_seconds(), "database_url", self._look_at_url)
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
         self._ticks.start()
         for name, account in self._accounts.items():
@@ -226,7 +230,7 @@ class Application:
 
     def _account(self, name: str, redactor: Redactor) -> Account:
         settings, key = self.settings.accounts[name], self._keys[name]
-        current = _redacted(key, redactor)
+        current = renewed_key(key, redactor)
         pace, shared = pace_of(self.settings, name), partial(self._kinship.shared, name)
         meter = Meter(self.database, name, pace, lease_clock, shared)
         carrier = open_account(self.settings, name, current, self._observer(name), meter, self._timewatch.now)
@@ -258,12 +262,12 @@ class Application:
     def _seconds_since_turn(self) -> float:
         return lease_clock() - self.engine.turned_at
 
-    async def _prepare_schema(self) -> None:
-        self._pulse.starting("waiting for the database")
+    async def _prepare_database(self) -> None:
+        """All that the start asks of the database; nothing of it minds being done once more."""
+        self._pulse.starting(_WAITING)
         self.database.hold_file()
         async with self.database.reading() as connection:
             await require_utf8(connection)
-        await self._housekeeping.look_for_hidden_rows()
         state = await schema_state(self.database)
         if state is not SchemaState.CURRENT and self.settings.database.migrates_itself:
             self._pulse.starting("bringing the database's schema up to date")
@@ -275,8 +279,15 @@ class Application:
         await require_not_moved(self.database)
         await require_same_time(self.database)
         await notice_restore(self.database)
-        await warn_of_risks(self.database)
         await take_over(self.database, self._timewatch)
+        await register_accounts(self.database, list(self._accounts))
+        await begin_with_one(self.database, list(self._accounts))
+        await self._housekeeping.read_gauges()  # else what is first scraped would say 0, and end alerts that last
+        await warn_of_risks(self.database)
+
+    async def _look_at_url(self) -> None:
+        """Notice a file that turned bad before a connection needs it."""
+        self._current_url()
 
     def _say_locked(self, holder: str, pause: float) -> None:
         self._pulse.starting(f"waiting for {holder}, which holds a lock that a change of the schema needs")
@@ -316,41 +327,3 @@ def _say_lost(error: str, tries: int, retry_in: float) -> None:
     """Said once when it lasts; a database that is away is said by whoever needs it."""
     say = log.warning if tries == _LOST_FOR_LONGER else log.debug
     say("listening_failed", error=error, retry_in=round(retry_in, 1), hint="new returns are found by the tick")
-
-
-async def wait_for_database(settings: Settings, call: Callable[[], Awaitable[None]]) -> None:
-    """Call until the database answers and its clock agrees with ours, for at most `database.wait`.
-
-    Then raises `DatabaseUnavailable` or `ClockDiffers`; `DatabaseRefused` and `SchemaLocked` at once.
-    """
-    give_up_at = lease_clock() + settings.database.wait.total_seconds()
-    wait = 0.1
-    while True:
-        try:
-            return await call()
-        except (DatabaseRefused, SchemaLocked):
-            raise  # waiting does not help, or was done
-        except (DatabaseUnavailable, ClockDiffers) as error:
-            if lease_clock() + wait > give_up_at:
-                raise
-            what = "clock_differs" if isinstance(error, ClockDiffers) else "database_unavailable"
-            log.warning(what, doing="start", error=str(error), retry_in=wait)
-        await asyncio.sleep(wait)
-        wait = min(wait * 2, 2.0)
-
-
-def _redacted(key: KeySource, redactor: Redactor) -> Callable[[], str]:
-    known = ""
-
-    def current() -> str:
-        nonlocal known
-        try:
-            value = key.current()
-        except KeyUnavailableError as error:  # there never was a key: nothing can have been sent
-            raise NotSent(f"no key: {error}") from error
-        if value != known:
-            redactor.add(*forms_of_key(value))
-            known = value
-        return value
-
-    return current

@@ -4,6 +4,8 @@
 --
 --     psql --set ON_ERROR_STOP=1 --file partition-history.sql postgresql://returns_owner@HOST/NAME
 --
+-- (with --set schema=returns for tables in a schema of their own, database.schema; else they are found by the search path).
+--
 -- It is one transaction. What there is so far becomes the first partition as it is, without being copied: it is read once,
 -- to prove how far its times go, and its primary key is made anew. Workers run against it unchanged. Later migrations may
 -- not: read the CHANGELOG before each. Run deploy/sql/roles.sql once more afterwards.
@@ -26,6 +28,17 @@ BEGIN;
 
 SET LOCAL lock_timeout = '2s';
 SET LOCAL statement_timeout = 0;  -- a long history is read for long
+\if :{?schema}
+SET LOCAL search_path TO :"schema";
+\endif
+-- Only PostgreSQL's own functions are to be found, and what stands beside these tables.
+DO $$
+BEGIN
+  PERFORM pg_catalog.set_config(
+            'search_path', pg_catalog.concat(pg_catalog.quote_ident(CAST(n.nspname AS pg_catalog.text)), ', pg_temp'), true)
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) CAST('return_order' AS pg_catalog.regclass);
+END $$;
 SET LOCAL timezone = 'UTC';  -- months are months of UTC
 LOCK TABLE status_transition IN ACCESS EXCLUSIVE MODE;
 
@@ -65,7 +78,7 @@ FOR EACH ROW EXECUTE FUNCTION status_transition_append_only();
 -- What no month takes; should a month come late, what is in here is moved to it.
 CREATE TABLE status_transition_default PARTITION OF status_transition DEFAULT;
 
-CREATE FUNCTION status_transition_month(month date) RETURNS void LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+CREATE FUNCTION status_transition_month(month date) RETURNS void LANGUAGE plpgsql SET search_path FROM CURRENT SET lock_timeout = '2s' AS $$
 DECLARE
   beginning timestamptz := date_trunc('month', month::timestamp) AT TIME ZONE 'UTC';
   following timestamptz := (date_trunc('month', month::timestamp) + interval '1 month') AT TIME ZONE 'UTC';

@@ -4,9 +4,14 @@
 --
 --     psql --set ON_ERROR_STOP=1 --file roles.sql postgresql://ADMIN@HOST/NAME
 --
--- ADMIN is a superuser, or owns the tables and may create roles. The tables are found by the search path, so for a
--- schema of their own put PGOPTIONS='-c search_path=returns' before it. It may be run as often as you like, also beside
+-- ADMIN is a superuser, or owns the tables and may create roles. For tables in a schema of their own (database.schema)
+-- add --set schema=returns; else they are found by the search path. It may be run as often as you like, also beside
 -- running workers: it is one transaction. It names no password; give each role one by psql's \password.
+--
+-- In the schema of the tables nobody may create any more but its owner, returns_owner, and whom you grant it: what
+-- somebody makes there can be called in place of PostgreSQL's own functions, by whoever works with these tables. Up to
+-- PostgreSQL 14 everybody may create in the schema public, and a shop may have relied on that: GRANT CREATE ON SCHEMA
+-- public TO its role, or better, move these tables to a schema of their own.
 --
 -- From then on `migrate`, `copy-to` and `archive` connect as returns_owner, `run` and all other commands as returns_worker
 -- (with database.auto_migrate = false, which is the default), the shop as returns_shop, dashboards as returns_reader. As
@@ -20,6 +25,17 @@ BEGIN;
 -- in the way for longer, such as a dump, this ends in "canceling statement due to lock timeout" and has changed nothing:
 -- run it again when that has ended.
 SET LOCAL lock_timeout = '2s';
+\if :{?schema}
+SET LOCAL search_path TO :"schema";
+\endif
+-- What is called here runs as an administrator: only PostgreSQL's own is found, and tables are named with their schema.
+DO $$
+BEGIN
+  PERFORM pg_catalog.set_config('returns_worker.home', CAST(n.nspname AS pg_catalog.text), true)
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    WHERE c.oid OPERATOR(pg_catalog.=) CAST('return_order' AS pg_catalog.regclass);
+END $$;
+SET LOCAL search_path TO pg_catalog, pg_temp;
 
 DO $$
 DECLARE
@@ -35,9 +51,10 @@ END $$;
 -- An installation whose tables belonged to somebody else: they are the owner's now, with their indexes and sequences.
 DO $$
 DECLARE
-  home text := (SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                 WHERE c.oid = 'return_order'::regclass);
+  home text := current_setting('returns_worker.home');
   thing text;
+  is_ours boolean;
+  columns text;
 BEGIN
   -- Whoever is no superuser can give something only to a role that he may become; PostgreSQL 16 tells that from
   -- being a member of it.
@@ -48,11 +65,12 @@ BEGIN
     EXECUTE format('GRANT returns_owner TO %I', current_user);
   END IF;
   EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO returns_owner', home);
+  EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', home);
   EXECUTE format('GRANT USAGE ON SCHEMA %I TO returns_worker, returns_shop, returns_reader', home);
   EXECUTE format('GRANT CONNECT ON DATABASE %I TO returns_owner, returns_worker, returns_shop, returns_reader',
                  current_database());
   FOREACH thing IN ARRAY ARRAY['return_order', 'status_transition', 'package', 'label', 'archived_return',
-                               'carrier_account', 'database_place', 'alembic_version'] LOOP
+                               'carrier_account', 'database_place', 'returns_worker_schema'] LOOP
     EXECUTE format('ALTER TABLE %I.%I OWNER TO returns_owner', home, thing);
     EXECUTE format('REVOKE ALL ON TABLE %I.%I FROM PUBLIC, returns_worker, returns_shop, returns_reader', home, thing);
   END LOOP;
@@ -64,12 +82,33 @@ BEGIN
     EXECUTE format('REVOKE ALL ON FUNCTION %I.%I() FROM PUBLIC, returns_worker, returns_shop, returns_reader',
                    home, thing);
   END LOOP;
+  -- The table that workers older than schema 0013 read; unless it was ours, it is the shop's.
+  EXECUTE format('SELECT version_taken_over_at IS NOT NULL FROM %I.database_place', home) INTO is_ours;
+  IF is_ours AND to_regclass(format('%I.alembic_version', home)) IS NOT NULL THEN
+    EXECUTE format('ALTER TABLE %I.alembic_version OWNER TO returns_owner', home);
+    EXECUTE format('REVOKE ALL ON TABLE %I.alembic_version FROM PUBLIC, returns_worker, returns_shop, returns_reader',
+                   home);
+    EXECUTE format('GRANT SELECT ON TABLE %I.alembic_version TO returns_worker, returns_shop, returns_reader', home);
+  END IF;
+
+  -- Of a return the workers write all but what a person or a shop wrote, and what numbers the rows.
+  SELECT string_agg(quote_ident(attname::text), ', ') FROM pg_attribute
+   WHERE attrelid = format('%I.return_order', home)::regclass::oid AND attnum > 0 AND NOT attisdropped
+     AND attname NOT IN ('id', 'reference', 'payload', 'shop_changes', 'created_at') INTO columns;
+  EXECUTE format('GRANT UPDATE (%s) ON %I.return_order TO returns_worker', columns, home);
+  -- Of an account dashboards, and the shop, read all but the fingerprint of a key.
+  SELECT string_agg(quote_ident(attname::text), ', ') FROM pg_attribute
+   WHERE attrelid = format('%I.carrier_account', home)::regclass::oid AND attnum > 0 AND NOT attisdropped
+     AND attname <> 'refused_key' INTO columns;
+  EXECUTE format('GRANT SELECT (%s) ON %I.carrier_account TO returns_reader, returns_shop', columns, home);
+
+  PERFORM set_config('search_path', quote_ident(home) || ', pg_temp', true);
 END $$;
 
 -- The workers, and every command but migrate, copy-to and archive. What a person or a shop wrote, and what numbers the rows,
 -- is not theirs to change; the history is only added to. `account` is for `accounts rename`.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return, carrier_account, database_place,
-  alembic_version TO returns_worker;
+  returns_worker_schema TO returns_worker;
 GRANT INSERT (account, reference, payload) ON return_order TO returns_worker;  -- `add`
 GRANT INSERT ON status_transition, package, label, carrier_account TO returns_worker;
 GRANT UPDATE ON package, label, carrier_account TO returns_worker;
@@ -78,15 +117,6 @@ GRANT DELETE ON carrier_account TO returns_worker;  -- `accounts rename`, `accou
 GRANT UPDATE (place, creations, restored_at, clock_seen_at, clock_doubted_since) ON database_place TO returns_worker;
 GRANT EXECUTE ON FUNCTION returns_worker_place() TO returns_worker;
 
-DO $$
-DECLARE
-  columns text := (SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
-                    WHERE attrelid = 'return_order'::regclass AND attnum > 0 AND NOT attisdropped
-                      AND attname NOT IN ('id', 'reference', 'payload', 'shop_changes', 'created_at'));
-BEGIN
-  EXECUTE format('GRANT UPDATE (%s) ON return_order TO returns_worker', columns);
-END $$;
-
 -- The shop: what README.md shows it, and `add`, `list`, `show`, `label`, `statuses`, `accounts` and `check`, which ask
 -- for the schema's version, whether the returns have moved, and what an account waits for. The triggers do the rest.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return TO returns_shop;
@@ -94,28 +124,10 @@ GRANT INSERT (account, reference, payload, due_at) ON return_order TO returns_sh
 GRANT UPDATE (payload, cancel_requested_at, retry_requested_at) ON return_order TO returns_shop;
 GRANT SELECT (moved_to, move_completed_at) ON database_place TO returns_shop;
 
-DO $$
-DECLARE
-  version text;
-BEGIN
-  FOREACH version IN ARRAY ARRAY['returns_worker_schema', 'alembic_version'] LOOP
-    IF to_regclass(version) IS NOT NULL THEN
-      EXECUTE format('GRANT SELECT ON %I TO returns_shop', version);
-    END IF;
-  END LOOP;
-END $$;
+GRANT SELECT ON returns_worker_schema TO returns_shop;
 
 -- Dashboards, and what the shop runs but `add`. Of an account all but the fingerprint of a key.
-GRANT SELECT ON return_order, status_transition, package, label, archived_return, database_place, alembic_version
+GRANT SELECT ON return_order, status_transition, package, label, archived_return, database_place, returns_worker_schema
   TO returns_reader;
-
-DO $$
-DECLARE
-  columns text := (SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
-                    WHERE attrelid = 'carrier_account'::regclass AND attnum > 0 AND NOT attisdropped
-                      AND attname <> 'refused_key');
-BEGIN
-  EXECUTE format('GRANT SELECT (%s) ON carrier_account TO returns_reader, returns_shop', columns);
-END $$;
 
 COMMIT;

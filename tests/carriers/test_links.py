@@ -1,5 +1,6 @@
 """An address is split once, and in the one way in which everybody reads it; what can be read in two is refused."""
 
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 import httpx
@@ -73,7 +74,7 @@ HOSTS = {
     "https://xn--bcher-kva.example": ("https", "xn--bcher-kva.example", 443),
     "https://8.8.8.8": ("https", "8.8.8.8", 443),
     "https://[2606:4700:0:0::1111]:1": ("https", "2606:4700::1111", 1),
-    "https://[::FFFF:8.8.8.8]": ("https", "::ffff:808:808", 443),
+    "https://[::FFFF:8.8.8.8]": ("https", str(IPv6Address("::ffff:8.8.8.8")), 443),  # as Python writes it
     "//labels.example": ("http", "labels.example", 80),
     "\x00 https://labels.example\r\n ": ("https", "labels.example", 443),
 }

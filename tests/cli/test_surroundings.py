@@ -77,6 +77,12 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert (code, errors) == (1, b"")
 
 
+def test_a_message_is_there_before_the_command_ends_whatever_python_is_told_of_buffers() -> None:
+    saying = f"{NO_TYPER} sys.stderr.write('waits\\n') and os._exit(0); import os, sys; start.main()"
+    for variable in ({"PYTHONUNBUFFERED": "1"}, {"PYTHONUNBUFFERED": ""}):
+        assert scripted(saying, **variable) == (0, b"", b"waits\n")
+
+
 @pytest.mark.parametrize("errors", [FULL, None], ids=["full", "closed"])
 def test_a_message_that_cannot_be_written_stops_no_command(shop: Path, errors: Path | None) -> None:
     assert typed(shop, "list", "--account", "elsewhere", errors=errors)[0] == 0

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import asyncpg
 import pytest
 
+from tests.deploy.scripts import script
 from tests.store.rows import created, insert, now, polled, take_one
 from tests.store.shop import Refused, Shop
 from worker.domain.lifecycle import Step
@@ -16,7 +16,6 @@ from worker.store.queries import find_orders, read_history
 from worker.store.records import record
 from worker.store.schema import migrate, require_current
 
-FILE = Path(__file__).parents[2] / "deploy" / "sql" / "partition-history.sql"
 OLD_LINE = """INSERT INTO status_transition (return_order_id, field, new_value, observed_at)
   SELECT id, 'tracking_status', 'unknown', '{}' FROM return_order"""
 
@@ -37,14 +36,14 @@ async def shop(database: Database, postgres_url: str) -> AsyncIterator[Shop]:
         order = await take_one(database)
         await record(database, [(order, created(order))])
         await shop.run(OLD_LINE.format("2020-03-04 05:06:07+00"))
-        await shop.connection.execute(FILE.read_text(encoding="utf-8"))
+        await shop.connection.execute(script("partition-history.sql"))
         yield shop
 
 
 async def test_behind_somebody_s_long_read_the_file_and_a_month_give_up_soon(
     postgres_url: str, database: Database
 ) -> None:
-    sql = FILE.read_text(encoding="utf-8")
+    sql = script("partition-history.sql")
     assert sql.count("lock_timeout = '2s'") == 3  # the file's, the monthly function's, and those words on the way out
     sql = sql.replace("'2s'", "'100ms'")
     async with Shop.at(postgres_url) as reader, Shop.at(postgres_url) as owner:
@@ -117,3 +116,15 @@ async def test_a_return_is_archived_out_of_all_its_months(database: Database, sh
     (archived,) = await find_archived(database, "R-1", None)
     assert archived.history is not None
     assert len(archived.history.transitions) == 4
+
+
+async def test_a_history_in_a_schema_of_its_own_is_split_there_whoever_makes_the_next_month(postgres_url: str) -> None:
+    database = Database(postgres_url, schema="Returns-1")
+    await migrate(database)
+    async with Shop.at(postgres_url) as shop:
+        await shop.connection.execute(script("partition-history.sql", "Returns-1"))
+        await shop.run("""SELECT "Returns-1".status_transition_month(date '2999-01-15')""")
+        assert await shop.value("""SELECT to_regclass('"Returns-1".status_transition_2999_01') IS NOT NULL""")
+        assert await shop.value("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace") == 0
+    await require_current(database)
+    await database.close()

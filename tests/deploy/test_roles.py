@@ -1,67 +1,35 @@
 """deploy/sql/roles.sql gives each role what it needs and no more, as PostgreSQL itself says."""
 
 import asyncio
-import json
-import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
-from tests.cli.calls import ACCOUNTS, called, configured
-from tests.databases import elsewhere
+from tests.deploy import roles
+from tests.deploy.roles import ROLES, applied, dropped, migrated, of
+from tests.deploy.scripts import FOLDER, script
 from tests.postgres import PostgresServer
-from tests.process.running import CONFIG, KEY, PAYLOAD, PILOT_PAYLOAD, TOKEN, RunningWorker, typed, until
 from tests.process.shop import Shop
-from worker.cli.commands import Commands
-from worker.labels.names import LabelName, aside_path
-from worker.simulator import Simulator
 from worker.store.archive import archive_batch
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused
-from worker.store.schema import migrate
+from worker.store.schema import require_current
 from worker.store.tables import SQLModel
 
-ROOT = Path(__file__).parents[2]
-FILE = ROOT / "deploy" / "sql" / "roles.sql"
-ALL_TABLES = [*(table.name for table in SQLModel.metadata.sorted_tables), "alembic_version"]
+url = roles.url
+ALL_TABLES = [*(table.name for table in SQLModel.metadata.sorted_tables), "returns_worker_schema"]
 OF_THE_SHOP = {"payload", "cancel_requested_at", "retry_requested_at"}
 AT_INSERT = {"account", "reference", "payload", "due_at"}
-ROLES = ("returns_owner", "returns_worker", "returns_shop", "returns_reader")
 
 Refused = asyncpg.InsufficientPrivilegeError
 Call = Callable[[str, str], Any]
 Does = Callable[..., Awaitable[None]]
-
-
-def of(role: str, url: str) -> str:
-    """The database as that role; the tests' server asks for no password."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}").geturl()
-
-
-async def applied(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(FILE.read_text(encoding="utf-8"))
-    finally:
-        await connection.close()
-
-
-async def dropped(url: str, *roles: str) -> None:
-    """Roles belong to the whole server: they must not outlive the test."""
-    admin = Shop(url)
-    there = [role for role in roles if await admin.execute("SELECT 1 FROM pg_roles WHERE rolname = ?1", role)]
-    for role in there:
-        await admin.execute(f"DROP OWNED BY {role} CASCADE")
-    for role in there:
-        await admin.execute(f"DROP ROLE {role}")
 
 
 async def refused(url: str, statements: list[str]) -> None:
@@ -75,28 +43,11 @@ async def refused(url: str, statements: list[str]) -> None:
         await connection.close()
 
 
-async def migrated(url: str) -> None:
-    database = Database(url)
-    await migrate(database)
-    await database.close()
-
-
-@pytest.fixture
-async def url(postgres_server: PostgresServer, postgres_url: str) -> AsyncIterator[str]:
-    """A database whose tables the superuser made, with the roles."""
-    if await Shop(postgres_url).execute("SELECT 1 FROM pg_roles WHERE rolname = 'returns_owner'"):
-        pytest.skip("this server has the roles already, for something else")
-    await migrated(postgres_url)
-    await applied(postgres_url)
-    yield postgres_url
-    await dropped(postgres_url, *ROLES)
-
-
 async def test_behind_somebody_s_long_read_the_file_gives_up_soon_and_changes_nothing(url: str) -> None:
     reader = await asyncpg.connect(url)
     async with reader.transaction():
         await reader.fetch("SELECT * FROM return_order")
-        sql = FILE.read_text(encoding="utf-8")
+        sql = script("roles.sql")
         assert "SET LOCAL lock_timeout = '2s';" in sql
         await Shop(url).execute("REVOKE SELECT ON label FROM returns_shop")
         connection = await asyncpg.connect(url)
@@ -178,7 +129,7 @@ async def test_the_worker_changes_no_history_deletes_no_return_and_alters_nothin
             "UPDATE return_order SET reference = 'x'",
             "UPDATE return_order SET payload = '{}'",
             "UPDATE database_place SET moved_to = 'x'",
-            "UPDATE alembic_version SET version_num = 'x'",
+            "UPDATE returns_worker_schema SET version_num = 'x'",
         ],
     )
 
@@ -274,218 +225,65 @@ async def test_an_installation_of_another_role_in_a_schema_of_its_own_is_taken_o
 
 @pytest.mark.skipif(shutil.which("psql") is None, reason="needs the psql shell (Debian: postgresql-client)")
 async def test_psql_runs_it_as_its_first_lines_say(url: str) -> None:
-    ran = await asyncio.to_thread(
-        subprocess.run,
-        ["psql", "--set", "ON_ERROR_STOP=1", "--file", str(FILE), url],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "COMMIT"), ran.stderr
+    await migrated(url, "Returns-1")
+    for options in ([], ["--set", "schema=Returns-1"]):
+        ran = await asyncio.to_thread(
+            subprocess.run,
+            ["psql", "--set", "ON_ERROR_STOP=1", *options, "--file", str(FOLDER / "roles.sql"), url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.returncode, ran.stdout.splitlines()[-1]) == (0, "COMMIT"), ran.stderr
+    worker = Database(of("returns_worker", url), schema="Returns-1")
+    await require_current(worker)
+    await worker.close()
 
 
-async def test_a_worker_does_all_its_work_under_its_role_and_so_does_every_command(url: str, tmp_path: Path) -> None:
-    (tmp_path / "izipack.key").write_text(KEY)
-    (tmp_path / "pilot.key").write_text(TOKEN)
-    shop = Shop(of("returns_shop", url))
-    async with Simulator(api_key=KEY, stage_seconds=0.3, token=TOKEN, rate_limit=0) as carrier:
-        config = tmp_path / "worker.toml"
-        text = CONFIG.format(database_url=of("returns_worker", url), carrier_url=carrier.url, folder=tmp_path)
-        config.write_text(text.replace("auto_migrate = true", ""))
-
-        async def does(*words: str, code: int = 0) -> None:
-            done = await typed(config, *words)
-            assert done[0] == code, (words, done)
-            assert code or "permission denied" not in done[2], done
-
-        await does("check")
-        worker = await RunningWorker(config, tmp_path / "worker.log").ready()
-        try:
-            await _work(shop, worker, does, tmp_path)
-        finally:
-            worker.kill()
-        assert not worker.saw("database_restored")
-        assert "permission denied" not in worker.log_text
-        config.write_text(config.read_text().replace(of("returns_worker", url), of("returns_reader", url)))
-        for command in (["list"], ["show", "R-1"], ["accounts"], ["statuses"], ["check"], ["schedule"]):
-            await does(*command)
-        await does("add", str(tmp_path / "one.json"), code=78)
-    assert {row["state"] for row in await shop.execute("SELECT state FROM return_order")} == {"completed", "cancelled"}
+# Better than PostgreSQL's own fits what the file would call: it would make whoever wrote it a superuser.
+TRAP = """
+CREATE FUNCTION public.trap() RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN ALTER ROLE returns_test_shop SUPERUSER; RETURN true; END $$;
+CREATE FUNCTION public.same(oid, regclass) RETURNS boolean LANGUAGE sql
+AS 'SELECT public.trap() AND $1 OPERATOR(pg_catalog.=) $2';
+CREATE OPERATOR public.= (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = public.same);
+CREATE FUNCTION public.quote_ident(name) RETURNS text LANGUAGE sql
+AS 'SELECT CASE WHEN public.trap() THEN pg_catalog.quote_ident($1::text) END';
+"""
 
 
-# By what docs/database.md calls them; {role} is who runs it, and each has a file of its own to add.
-COMMANDS = {
-    "run": "run --until-idle",
-    "migrate": "migrate",
-    "archive": "archive --older-than 0s",
-    "archive --dry-run": "archive --older-than 0s --dry-run",
-    "copy-to": "copy-to --dry-run {url}",
-    "retry": "retry R-3",
-    "resolve": "resolve R-4 --not-created",
-    "cancel": "cancel R-2",
-    "poll": "poll R-1",
-    "label --refetch": "label R-1 --refetch -o -",
-    "label --accept": "label R-5 --accept",
-    "statuses --remap": "statuses --remap",
-    "accounts hold": "accounts hold default",
-    "accounts release": "accounts release default",
-    "accounts rename": "accounts rename old default",
-    "accounts retire": "accounts retire pilot",
-    "restored": "restored",
-    "add": "add {role}.json",
-    "list": "list",
-    "show": "show R-1",
-    "label": "label R-1 -o -",
-    "statuses": "statuses",
-    "accounts": "accounts",
-    "check": "check",
-}
-WITHOUT_A_ROLE = {"schedule", "health", "demo", "simulate", "backup"}
-
-
-def allowed() -> dict[str, set[str]]:
-    """The table of docs/database.md: for each command the roles that may run it."""
-    page = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
-    head, table = re.search(r"^\| command \|(.*)\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE).groups()  # type: ignore[union-attr]
-    roles = [f"returns_{name}" for name in re.findall(r"`returns_(\w+)`", head)]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    return {
-        command: {role for role, cell in zip(roles, cells, strict=True) if cell}
-        for commands, *cells in rows
-        for command in re.findall(r"`([^`]+)`", commands)
-    }
-
-
-def test_the_table_of_roles_has_every_command() -> None:
-    assert allowed().keys() == COMMANDS.keys()
-    assert {name.partition(" ")[0] for name in COMMANDS} | WITHOUT_A_ROLE == Commands.entries.keys()
-
-
-@pytest.fixture
-def calling(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Calls a command as a role."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(role: str, command: str) -> Any:
-        words = COMMANDS[command].format(role=role, url=of(role, url))
-        place = f"sqlite:///{tmp_path}/file.db" if command == "copy-to" else of(role, url)
-        (tmp_path / f"{role}.json").write_text(json.dumps({"reference": f"ADDED-{role}", "payload": {}}))
-        accounts = ACCOUNTS.replace("[accounts.default]", '[accounts.default]\nbase_url = "http://127.0.0.1:1"', 1)
-        configured(tmp_path, f'database.url = "{place}"\nhttp.listen = "127.0.0.1:0"\n{accounts}')
-        return called(*words.split())
-
-    return call
-
-
-@pytest.fixture
-def filled(url: str, tmp_path: Path, calling: Call) -> Call:
-    """The same, in a database with something to do for each command but `copy-to`, which takes an empty one."""
-    labels = tmp_path / "labels"
-    aside = labels / aside_path(LabelName("default", "N-5", 1))
-    for file in (labels / "R-1.pdf", aside):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"%PDF-1.4")
-    elsewhere(_fill(url, (labels / "R-1.pdf").as_uri()))
-    return calling
-
-
-async def _fill(url: str, label: str) -> None:
-    shop = Shop(url)
-    columns = "(reference, payload, state, next_step, due_at, carrier_ref, tracking_status, carrier_status"
-    for row in (
-        "('R-1', '{}', 'completed', 'track', NULL, 'N-1', 'delivered', 'Delivered', NULL)",
-        "('R-2', '{}', 'pending', 'create', now(), NULL, NULL, NULL, NULL)",
-        "('R-3', '{}', 'rejected', 'create', NULL, NULL, NULL, NULL, NULL)",
-        "('R-4', '{}', 'needs_attention', 'create', NULL, NULL, NULL, NULL, now() - interval '1 day')",
-        "('R-5', '{}', 'tracking', 'track', now() + interval '1 hour', 'N-5', 'unknown', 'Delivered', NULL)",
-    ):
-        await shop.execute(f"INSERT INTO return_order {columns}, create_started_at) VALUES {row}")
-    await shop.execute("UPDATE return_order SET error_code = 'create_outcome_unknown' WHERE reference = 'R-4'")
-    await shop.execute("INSERT INTO return_order (account, reference, payload) VALUES ('old', 'R-6', '{}')")
-    await shop.execute(
-        "INSERT INTO label (return_order_id, position, location, media_type, byte_count, sha256)"
-        " SELECT id, 1, ?1, 'application/pdf', 8, 'x' FROM return_order WHERE reference = 'R-1'",
-        label,
-    )
-
-
-def assert_may(done: Any, role: str, command: str) -> None:
-    """What the command was about may be no more, or out of reach; but no right was wanting."""
-    assert isinstance(done.exception, SystemExit | None), (role, command, done.exception)
-    assert "permission denied" not in done.stderr, (role, command)
-    assert done.exit_code in (0, 1), (role, command, done.stderr)
-
-
-def assert_may_not(done: Any, role: str, command: str) -> None:
-    *before, line = done.stderr.splitlines()
-    assert before in ([], ["nothing was copied, and the SQLite file is in use as before"])
-    assert line.startswith("error: the database refuses to be used: permission denied"), (role, command, line)
-    assert done.exit_code == 78, (role, command)
-
-
-def test_the_shop_s_role_adds_and_looks(filled: Call, url: str) -> None:
-    for command in ("add", "list", "show", "label", "statuses", "accounts", "check"):
-        assert "returns_shop" in allowed()[command]
-        done = filled("returns_shop", command)
-        assert_may(done, "returns_shop", command)
-        assert done.exit_code == (1 if command == "check" else 0), done.stderr  # an account is not configured
-    assert elsewhere(Shop(url).execute("SELECT 1 FROM return_order WHERE reference = 'ADDED-returns_shop'"))
-    for command in ("cancel", "archive"):
-        assert_may_not(filled("returns_shop", command), "returns_shop", command)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("role", ["returns_reader", "returns_shop", "returns_worker", "returns_owner"])
-def test_each_role_runs_what_the_table_says_and_is_refused_everything_else_in_one_line(
-    url: str, request: pytest.FixtureRequest, tmp_path: Path, role: str
+async def test_nobody_becomes_superuser_by_what_an_administrator_runs_and_afterwards_nobody_may_create_there(
+    url: str,
 ) -> None:
-    table = allowed()
-    elsewhere(migrated(f"sqlite:///{tmp_path}/file.db"))
-    call = request.getfixturevalue("calling")
-    (assert_may if role in table["copy-to"] else assert_may_not)(call(role, "copy-to"), role, "copy-to")
-    call = request.getfixturevalue("filled")
-    for command in (name for name in COMMANDS if name not in ("copy-to", "run")):
-        (assert_may if role in table[command] else assert_may_not)(call(role, command), role, command)
-    code, _, said = elsewhere(typed(tmp_path / "returns-worker.toml", "run", "--until-idle"))
-    assert (code == 0) is (role in table["run"]), said
-    assert code in (0, 78), said
+    admin = Shop(url)
+    await admin.execute("CREATE ROLE returns_test_shop LOGIN")
+    try:
+        await admin.execute("GRANT CREATE ON SCHEMA public TO PUBLIC")
+        shop = await asyncpg.connect(of("returns_test_shop", url))
+        await shop.execute(TRAP)
+        await applied(url)
+        assert await admin.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'returns_test_shop'") == [
+            {"rolsuper": False}
+        ]
+        with pytest.raises(Refused):
+            await shop.execute("CREATE TABLE public.mine (id int)")
+        await shop.close()
+    finally:
+        await dropped(url, "returns_test_shop")
 
 
-async def _work(shop: Shop, worker: RunningWorker, does: Does, folder: Path) -> None:
-    async def comes_to(reference: str, state: str) -> None:
-        await until(lambda: shop.is_in(reference, state), 15, lambda: worker.log_text)
-
-    await shop.insert("R-1")
-    await shop.insert("P-1", PILOT_PAYLOAD, account="pilot")
-    await comes_to("R-1", "completed")
-    await comes_to("P-1", "completed")
-    assert await shop.execute("SELECT 1 FROM label")
-
-    await does("accounts", "hold", "default", "--reason", "counting")
-    await shop.insert("R-2")
-    await does("cancel", "R-2")
-    await does("accounts", "release", "default")
-    await comes_to("R-2", "cancelled")
-
-    await shop.insert("BAD", PAYLOAD | {"packages": []})
-    await comes_to("BAD", "rejected")
-    await shop.execute("UPDATE return_order SET payload = ?1::text::jsonb WHERE reference = 'BAD'", PAYLOAD)
-    await does("retry", "BAD")
-    await comes_to("BAD", "completed")
-    (folder / "one.json").write_text('{"reference": "ADDED", "payload": {}}')
-    await does("add", str(folder / "one.json"))
-    await comes_to("ADDED", "rejected")
-    await does("resolve", "ADDED", "--not-created", code=1)
-    await does("cancel", "ADDED")
-    for command in (
-        ["poll", "R-1"],
-        ["label", "R-1", "-o", str(folder / "label.pdf")],
-        ["label", "R-1", "--refetch", "-o", str(folder / "again.pdf")],
-        ["statuses", "--remap"],
-        ["accounts", "retire", "pilot"],
-        ["restored"],
-        ["check"],
-    ):
-        await does(*command)
-    await does("backup", str(folder / "x.db"), code=1)
-    await comes_to("ADDED", "cancelled")
+async def test_a_table_that_workers_of_before_read_belongs_to_the_owner_and_a_shops_own_stays_the_shops(
+    url: str,
+) -> None:
+    admin = Shop(url)
+    await admin.execute("CREATE TABLE alembic_version AS SELECT * FROM returns_worker_schema")
+    whose = "SELECT relowner::regrole::text AS owner FROM pg_class WHERE relname = 'alembic_version'"
+    (before,) = await admin.execute(whose)
+    await applied(url)
+    assert await admin.execute(whose) == [before]
+    await admin.execute("UPDATE database_place SET version_taken_over_at = now()")
+    await applied(url)
+    assert await admin.execute(whose) == [{"owner": "returns_owner"}]
+    assert await Shop(of("returns_worker", url)).execute("SELECT 1 FROM alembic_version")
+    await admin.execute("DROP TABLE alembic_version")
+    await applied(url)

@@ -22,7 +22,8 @@ from worker.store.records import record
 
 # 1024 characters of four bytes each, which do not compress: more than an entry of PostgreSQL's btree may hold.
 _LONG = "".join(map(chr, random.Random(16).sample(range(0x20000, 0x2A6D0), 1024)))
-_DEEP = "[" * 4000 + "]" * 4000
+# Deeper than max_stack_depth lets PostgreSQL read; at a fifth of it, it depends on the server's build and on Python.
+_DEEP = "[" * 50_000 + "]" * 50_000
 
 _UNSTORABLE: dict[str, dict[str, Any]] = {
     "no_position": {"packages": (PackageInfo(0, "A"),)},

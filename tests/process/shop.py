@@ -60,11 +60,13 @@ class Shop:
 
 
 async def let_the_database_be_ahead(shop: Shop, interval: str) -> None:
-    """A function of the same name, found first, stands for the server's clock; read by the next connection or plan."""
-    name = shop.url.rsplit("/", 1)[1].partition("?")[0]
-    await shop.execute("CREATE SCHEMA IF NOT EXISTS ahead")
+    """A function of its own name stands for the server's clock, in this database alone; read by the next plan.
+
+    Only a superuser can do that: a function in any other schema is not found.
+    """
+    if not await shop.execute("SELECT 1 FROM pg_proc WHERE proname = 'now_as_it_is'"):
+        await shop.execute("ALTER FUNCTION pg_catalog.now() RENAME TO now_as_it_is")
     await shop.execute(
-        "CREATE OR REPLACE FUNCTION ahead.now() RETURNS timestamptz LANGUAGE sql STABLE"
-        f" AS $$ SELECT pg_catalog.now() + interval '{interval}' $$"
+        "CREATE OR REPLACE FUNCTION pg_catalog.now() RETURNS timestamptz LANGUAGE sql STABLE"
+        f" AS $$ SELECT pg_catalog.now_as_it_is() + interval '{interval}' $$"
     )
-    await shop.execute(f"ALTER DATABASE {name} SET search_path = ahead, pg_catalog, public")

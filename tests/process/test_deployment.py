@@ -85,12 +85,12 @@ async def test_what_only_a_person_can_mend_ends_with_78_and_one_line(
 async def test_a_database_older_than_the_code_is_not_touched_unless_it_may_be(
     start: Start, config: Path, shop: Shop
 ) -> None:
-    await shop.execute("UPDATE alembic_version SET version_num = '0005'")
+    await shop.execute("UPDATE returns_worker_schema SET version_num = '0005'")
     replace(config, "auto_migrate = true", "auto_migrate = false")
     worker = start()
     assert await worker.ended() == 78
     assert "the database's schema is older; run: returns-worker migrate" in worker.log_text
-    assert (await shop.execute("SELECT version_num FROM alembic_version"))[0]["version_num"] == "0005"
+    assert (await shop.execute("SELECT version_num FROM returns_worker_schema"))[0]["version_num"] == "0005"
 
 
 @on_sqlite

@@ -14,7 +14,7 @@ import pytest
 from tests.process.nursery import nursery
 from tests.process.running import PILOT_PAYLOAD, RunningWorker, typed, until
 from tests.process.shop import Shop
-from worker.settings import place_of_url
+from worker.dsn import place_of_url
 from worker.simulator import Simulator
 from worker.simulator.faults import trickle
 
@@ -141,10 +141,10 @@ async def test_a_target_that_is_not_one_is_said_with_its_own_exit_code_and_witho
         assert (done[0], part in done[2]) == (code, True), done
         assert "hunter2" not in done[1] + done[2]
     there = Shop(postgres_url)
-    await there.execute("CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)")
+    await there.execute("CREATE TABLE returns_worker_schema (version_num varchar(32) PRIMARY KEY)")
     for revision, part in (("0005", "older"), ("9999", "newer")):
-        await there.execute("DELETE FROM alembic_version")
-        await there.execute("INSERT INTO alembic_version VALUES (?1)", revision)
+        await there.execute("DELETE FROM returns_worker_schema")
+        await there.execute("INSERT INTO returns_worker_schema VALUES (?1)", revision)
         done = await typed(config, "copy-to", postgres_url)
         assert (done[0], part in done[2]) == (78, True), done
 

@@ -66,6 +66,25 @@ async def test_a_return_of_each_carrier_is_completed_behind_a_pooler(
     assert await worker.stopped() == 0
 
 
+async def test_a_schema_of_its_own_holds_behind_a_pooler_that_keeps_other_programs_search_paths(
+    start: Start, told: dict[str, str], postgres_url: str, holders: Holders
+) -> None:
+    for holder in (holders.one, holders.other):
+        await holder.execute("SET search_path = public")
+    shop = Shop(postgres_url)
+    worker = await start(RETURNS_WORKER_DATABASE__SCHEMA="Returns-1", **told).ready()
+    await holders.move_the_worker()
+    await shop.execute("INSERT INTO \"Returns-1\".return_order (reference, payload) VALUES ('R-1', '{}')")
+
+    async def is_rejected() -> bool:
+        return bool(await shop.execute("SELECT 1 FROM \"Returns-1\".return_order WHERE state = 'rejected'"))
+
+    await until(is_rejected, 30, lambda: worker.log_text)
+    await holders.other.execute("ROLLBACK")
+    assert await shop.execute("SELECT 1 FROM public.return_order") == []  # another installation
+    assert await worker.stopped() == 0
+
+
 async def test_a_restart_of_the_pooler_is_waited_out(
     start: Start, shop: Shop, pgbouncer: PgBouncer, told: dict[str, str]
 ) -> None:

@@ -68,7 +68,9 @@ async def test_every_problem_of_a_bad_configuration_is_named_at_once_and_nothing
 
 @on_postgresql
 async def test_an_unreachable_database_is_waited_for_and_then_ends_with_69(start: Start, config: Path) -> None:
-    config.write_text(config.read_text().replace("postgresql://", "postgresql://nobody@127.0.0.1:1/x?ignored="))
+    config.write_text(
+        config.read_text().replace("postgresql://", "postgresql://nobody@127.0.0.1:1/x?application_name=")
+    )
     worker = start()
     assert await worker.ended() == 69
     assert worker.saw("database_unavailable")
@@ -131,7 +133,7 @@ async def test_a_newer_database_refuses_an_older_worker(start: Start, tmp_path: 
     worker = await start().ready()
     assert await worker.stopped() == 0
     connection = sqlite3.connect(tmp_path / "returns.db")
-    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.execute("UPDATE returns_worker_schema SET version_num = '9999'")
     connection.commit()
     connection.close()
     older = start()

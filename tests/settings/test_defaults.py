@@ -105,6 +105,14 @@ def test_only_sqlite_migrates_itself(tmp_path: Path) -> None:
     assert (Settings().database.kind, postgres.kind) == ("sqlite", "postgresql")
 
 
+def test_a_schema_may_be_named_on_postgresql_and_is_shown() -> None:
+    environ = {"RETURNS_WORKER_DATABASE__URL": "postgresql://u@h/db", "RETURNS_WORKER_DATABASE__SCHEMA": "Returns-1"}
+    settings = load(environ=environ)
+    assert settings.database.schema == "Returns-1"
+    assert tomllib.loads(show(settings))["database"]["schema"] == "Returns-1"
+    assert load(environ=environ | {"RETURNS_WORKER_DATABASE__SCHEMA": ""}).database.schema is None
+
+
 def test_only_a_transaction_mode_pooler_and_the_operator_keep_a_worker_from_being_woken() -> None:
     def can_wake(**environ: str) -> bool:
         prefix = "RETURNS_WORKER_DATABASE__"
@@ -174,7 +182,8 @@ def test_switching_on_every_commented_line_is_valid_configuration(tmp_path: Path
     live = re.sub(r"^# (\[[a-z_.]+\]|[A-Za-z_]+ = .+)$", r"\1", text, flags=re.MULTILINE)
     file = tmp_path / "all.toml"
     # One table can't be opened twice or after its children, so keep TOML's order: the file is written in it.
-    file.write_text(live)
+    # Only PostgreSQL has schemas.
+    file.write_text(live.replace('url = "sqlite:///returns.db"', 'url = "postgresql://u@h/returns"', 1))
     account = load(file, {}, receiver_problems=receiver_problems).accounts["default"]
     assert account.status_map["Onderweg"] == "in_transit"
     assert account.receiver is not None and account.receiver["address"]["country"] == "NL"

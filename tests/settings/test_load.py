@@ -1,5 +1,6 @@
 """File and environment become settings; or one error that names every problem."""
 
+import sqlite3
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -118,10 +119,17 @@ ACCOUNT = "[accounts.default]\n"
         ('[database]\nurl_file = "absent"', "database.url_file", "cannot be read"),
         ('[database]\nauto_migrate = "perhaps"', "database.auto_migrate", "true or false"),
         ("[database]\npooler = 2", "database.pooler", "true or false"),
+        ('[database]\nschema = "returns"', "database.schema", "only PostgreSQL has schemas"),
+        ('[database]\nschema = "pg_returns"', "database.schema", "PostgreSQL's own"),
+        ('[database]\nschema = "information_schema"', "database.schema", "PostgreSQL's own"),
+        ('[database]\nschema = "$user"', "database.schema", "must begin with a letter or _"),
+        ("[database]\nschema = 'a\"; DROP'", "database.schema", "no quotes"),
+        ('[database]\nschema = "returns "', "database.schema", "letters, digits, spaces"),
+        (f'[database]\nschema = "{"ü" * 32}"', "database.schema", "at most 63 bytes"),
         ("database = 3", "database", "must be a table"),
         ("accounts = 3", "accounts", "must be a table"),
         ("[accounts.Shop-1]", "accounts.Shop-1", "a-z, 0-9 and _"),
-        ('[accounts."a\\n"]', 'accounts."a\n"', "a-z, 0-9 and _"),
+        ('[accounts."a\\n"]', 'accounts."a\\n"', "a-z, 0-9 and _"),
         (ACCOUNT + 'carier = "izipack"', "accounts.default.carier", "did you mean carrier?"),
         (ACCOUNT + 'carrier = "dhl"', "accounts.default.carrier", "izipack, returnpilot"),
         (ACCOUNT + 'base_url = "https://h?x=1"', "accounts.default.base_url", "no query"),
@@ -391,3 +399,15 @@ def test_a_missing_ca_file_is_a_problem_where_accounts_are_used() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError):
         Settings().worker.lease = timedelta(seconds=1)  # type: ignore[misc]
+
+
+def test_an_sqlite_that_is_too_old_is_refused_before_anything_starts_and_postgresql_does_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+    (found,) = problems()
+    assert found.startswith("database.url: this Python comes with SQLite 3.34.1, which knows no RETURNING: 3.35.0 or")
+    assert from_text('[database]\nurl = "postgresql://db.example/shop"').database.kind == "postgresql"
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    assert from_text("") == Settings()

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.dsn import check_url
 from worker.listening import check_host
 from worker.settings import HttpSettings, masked_url
-from worker.settings.urls import check_base_url, check_database_url, check_label_store, check_proxy
+from worker.settings.urls import check_base_url, check_label_store, check_proxy
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,11 @@ from worker.settings.urls import check_base_url, check_database_url, check_label
         ("postgresql:///db?user=u&password=s3cret&x=1", "postgresql:///db?user=u&password=********&x=1"),
         ("postgresql://u:s3@cr/et@h1,h2/db", "postgresql://u:********@h1,h2/db"),
         ("postgresql://u:s3?cret@h/db", "postgresql://u:********@h/db"),
+        ("postgresql:///db?user=u&password=s3;cr#et&x=1", "postgresql:///db?user=u&password=********&x=1"),
+        ("postgresql:///db?user=u&pass%77ord=s3cret", "postgresql:///db?user=u&pass%77ord=********"),
+        ("postgresql:///u:s3cret@h/db", "postgresql:///u:********@h/db"),
         ("sqlite:///returns.db", "sqlite:///returns.db"),
+        ("sqlite:////srv/a:b@c/returns.db", "sqlite:////srv/a:b@c/returns.db"),
         ("http://u:s3cret@proxy:3128", "http://u:********@proxy:3128"),
         ("u:s3cret@proxy:3128", "********"),
         ("", ""),
@@ -51,11 +56,11 @@ def test_no_password_however_odd_survives_masking(password: str) -> None:
 )
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(ValueError):
-        check_database_url(url)
+        check_url(url)
 
 
 def test_both_names_of_postgresql_are_the_same() -> None:
-    assert check_database_url("postgres://u@h/db") == check_database_url("postgresql://u@h/db")
+    assert check_url("postgres://u@h/db") == check_url("postgresql://u@h/db")
 
 
 def test_a_base_url_loses_its_trailing_slash() -> None:
@@ -91,15 +96,27 @@ def test_a_proxy_that_cannot_be_one_is_refused(proxy: str) -> None:
     assert "s3cret" not in str(raised.value)
 
 
-@pytest.mark.parametrize("store", ["file:labels", "file:/var/l", "file:///var/l", "s3://b/p", "gs://b", "az://c"])
+@pytest.mark.parametrize(
+    "store", ["file:labels", "file:/var/l", "file:///var/l", "file:a%20b", "s3://b/p", "gs://b", "az://c/"]
+)
 def test_a_label_store_may_be_a_folder_or_a_bucket(store: str) -> None:
     assert check_label_store(store) == store
 
 
-@pytest.mark.parametrize("store", ["labels", "file:", "file://labels", "file:///", "s3://", "ftp://h", "https://h"])
-def test_other_label_stores_are_refused(store: str) -> None:
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    "store",
+    [
+        *("labels", "file:", "file://labels", "file:///", "s3://", "ftp://h", "https://h"),
+        *("file:a%00b", "file:a\nb", "file:a%0ab", "file:~", "file:~/s3cret", "file:///s3cret?b", "file:a?s3cret"),
+        *("file:%ffs3cret", "s3:///s3cret", "s3://b/../s3cret", "s3://b/%2e%2e/x", "s3://b//x", "s3://u:s3cret@b/x"),
+        *("s3://b:80/x", "s3://b/x?token=s3cret", "s3://b/x#s3cret", "s3://b/a\x01", "s3://b/%01", "az://c/./x"),
+        "file:\udcffs3cret",
+    ],
+)
+def test_other_label_stores_are_refused_without_repeating_them(store: str) -> None:
+    with pytest.raises(ValueError) as raised:
         check_label_store(store)
+    assert "s3cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

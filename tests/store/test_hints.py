@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import asyncpg
 import pytest
@@ -294,6 +294,6 @@ async def test_a_file_whose_name_means_something_in_an_address_is_watched(
 ) -> None:
     file = tmp_path / "a b?mode=ro#%41.db"
     shutil.copy(migrated_file, file)
-    async with watching(opened(f"sqlite:///{file}")) as watched, Shop.at(f"sqlite:///{file}") as shop:
+    async with watching(opened(f"sqlite:///{quote(str(file))}")) as watched, Shop.at(f"sqlite:///{file}") as shop:
         await insert(shop, "R-1")
         await watched.until(lambda: watched.wakes == 2)

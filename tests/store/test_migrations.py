@@ -19,6 +19,7 @@ from tests.store.shop import Shop
 from worker.store import schema
 from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
+from worker.store.version import VERSION_TABLE
 
 HEAD = "0014"
 MIGRATE = """
@@ -38,7 +39,7 @@ asyncio.run(main())
 
 async def test_the_migrated_schema_is_the_one_in_the_code(database: Database) -> None:
     def differences(connection: Connection) -> list[object]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "version_table": VERSION_TABLE})
         return list(compare_metadata(context, SQLModel.metadata))
 
     async with database.reading() as connection:
@@ -58,7 +59,7 @@ async def test_tables_columns_and_their_nullability_are_those_of_the_code(databa
         return {
             table: {column["name"]: column["nullable"] for column in inspector.get_columns(table)}
             for table in inspector.get_table_names()
-            if table != "alembic_version"
+            if table != "returns_worker_schema"
         }
 
     async with database.reading() as connection:
@@ -112,12 +113,12 @@ async def test_processes_that_migrate_at_once_all_succeed(empty_url: str, opened
 
 @pytest.mark.usefixtures("own_database")
 async def test_a_newer_database_is_refused(database: Database, shop: Shop) -> None:
-    await shop.run("UPDATE alembic_version SET version_num = '9999'")
+    await shop.run("UPDATE returns_worker_schema SET version_num = '9999'")
     assert await schema_state(database) is SchemaState.NEWER
     for refuse in (require_current, migrate):
         with pytest.raises(SchemaMismatch, match="made by a newer version of returns-worker; upgrade this worker"):
             await refuse(database)
-    assert await shop.value("SELECT version_num FROM alembic_version") == "9999"
+    assert await shop.value("SELECT version_num FROM returns_worker_schema") == "9999"
 
 
 async def test_an_older_database_says_to_migrate(

@@ -2,19 +2,24 @@
 
 import asyncio
 import contextlib
+import os
+import secrets
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
+from tests.postgres import PostgresServer
 from tests.store.conftest import Open
 from worker.store.database import Database
-from worker.store.failures import DatabaseUnavailable
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.schema import migrate, require_current
 
 
@@ -66,11 +71,109 @@ async def test_host_port_user_and_name_may_be_parameters(postgres_url: str, open
         assert await setting(opened(url), "server_encoding") == "UTF8"
 
 
-async def test_a_password_may_hold_any_character(postgres_url: str, opened: Open) -> None:
-    parts = urlsplit(postgres_url)
-    password = quote("p@ss:w/o?r#d %+&='\"", safe="")
-    url = f"postgresql://{parts.username}:{password}@{parts.hostname}:{parts.port}{parts.path}"
-    assert await setting(opened(url), "server_encoding") == "UTF8"
+PASSWORDS = ("p@ss:w/o?r#d %+&='\"", "a+b#[::1];,|\\", "50%25 100%", "é€😀")
+
+
+@pytest.fixture(scope="module")
+def role(postgres_server: PostgresServer) -> str:
+    """One that gets in by its password alone."""
+    name = f"returns_worker_test_{secrets.token_hex(4)}"
+    postgres_server.ask_for_password(name)
+    return name
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+async def test_a_password_may_hold_any_character(
+    postgres_server: PostgresServer, opened: Open, role: str, password: str
+) -> None:
+    parts = urlsplit(postgres_server.url)
+    owner = await asyncpg.connect(postgres_server.url)
+    await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD $odd${password}$odd$")
+    place = f"{parts.hostname}:{parts.port}{parts.path}"
+    try:
+        urls = [f"postgresql://{role}:{quote(password, safe=safe)}@{place}" for safe in ("", "+#[]&=;,:'\"|\\")]
+        urls.append(f"postgresql://{place}?user={role}&password={quote(password, safe='+#[]:/?@')}")
+        for url in urls:
+            assert await setting(opened(url), "server_encoding") == "UTF8"
+        assert with_psql(urls[1], "SELECT 1") in {"1", None}
+        with pytest.raises(DatabaseRefused, match="password authentication failed"):
+            await setting(opened(f"postgresql://{role}:wrong@{place}"), "server_encoding")
+    finally:
+        await owner.execute(f"DROP ROLE {role}")
+        await owner.close()
+
+
+def with_psql(url: str, question: str, **environ: str) -> str | None:
+    """What psql answers; None where there is none."""
+    if shutil.which("psql") is None:
+        return None
+    command = ["psql", url, "--no-psqlrc", "--tuples-only", "--no-align", "--command", question]
+    environ = {"PATH": os.defpath, "PGCONNECT_TIMEOUT": "5"} | environ
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ, timeout=30)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "hostaddr=127.0.0.1",
+        "options=-c%20work_mem%3D7MB&sslcompression=0&sslsni=1&requirepeer=&load_balance_hosts=random&require_auth=",
+        "application_name=a%20b%2Bc",
+        "service=shop",
+        "target_session_attrs=read-write",
+    ],
+)
+async def test_a_connection_is_the_one_that_psql_makes(
+    postgres_server: PostgresServer, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: str
+) -> None:
+    parts = urlsplit(postgres_server.url)
+    (tmp_path / "services").write_text("[shop]\noptions=-c work_mem=9MB\nhost=wrong\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=8MB")
+    host = "no.such.host.invalid" if "hostaddr" in parameters else parts.hostname
+    url = f"postgresql://{parts.username}@{host}:{parts.port}{parts.path}?{parameters}"
+    question = "SELECT current_user || current_database() || current_setting('work_mem')"
+    if "application_name" in parameters:
+        question += " || current_setting('application_name')"
+    async with opened(url).reading() as connection:
+        answer = str((await connection.execute(text(question))).scalar_one())
+    known = "&".join(each for each in parameters.split("&") if not each.startswith(("load_balance", "require_auth")))
+    said = with_psql(
+        url.replace(parameters, known), question, PGSERVICEFILE=str(tmp_path / "services"), PGOPTIONS="-c work_mem=8MB"
+    )
+    assert said in {answer, None}
+
+
+@pytest.mark.parametrize("options", ["-c bogus_setting=1", "-c work_mem=lots", "-Z"])
+async def test_an_option_that_the_server_does_not_take_is_no_outage(
+    postgres_server: PostgresServer, opened: Open, options: str
+) -> None:
+    with pytest.raises(DatabaseRefused):
+        await setting(opened(f"{postgres_server.url}?options={quote(options)}"), "server_encoding")
+
+
+async def test_a_changed_password_file_is_taken_up_by_the_next_connection(
+    postgres_server: PostgresServer, opened: Open, role: str, tmp_path: Path
+) -> None:
+    parts, file = urlsplit(postgres_server.url), tmp_path / "pass"
+    file.touch(0o600)
+    owner = await asyncpg.connect(postgres_server.url)
+    await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'first'")
+    database = opened(f"postgresql://{role}@{parts.hostname}:{parts.port}{parts.path}?passfile={file}")
+    try:
+        for password in ("first", "sec#nd"):
+            await owner.execute(f"ALTER ROLE {role} PASSWORD '{password}'")
+            file.write_text(f"*:*:*:*:{password}\n")
+            assert await setting(database, "server_encoding") == "UTF8"
+            await database.engine.dispose()
+        file.unlink()
+        with pytest.raises(DatabaseRefused, match=r"^database\.url: .*/pass: cannot be read"):
+            await setting(database, "server_encoding")
+        with pytest.raises(DatabaseRefused):
+            database.connecting(" (wake)")
+    finally:
+        await owner.execute(f"DROP ROLE {role}")
+        await owner.close()
 
 
 @asynccontextmanager
@@ -144,10 +247,20 @@ async def test_a_server_without_tls_is_refused_where_tls_is_required(postgres_ur
 
 
 @pytest.mark.parametrize(
-    "name", ["plain.db", "with space.db", 'o\'dd "x".db', "100%.db", "a%20b.db", "q?mode=ro", "#1.db"]
+    ("written", "name"),
+    [
+        ("plain.db", "plain.db"),
+        ("with space.db", "with space.db"),
+        ("with%20space.db", "with space.db"),
+        ('o\'dd "x".db', 'o\'dd "x".db'),
+        ("100%.db", "100%.db"),
+        ("a%2520b.db", "a%20b.db"),
+        ("q%3Fmode=ro", "q?mode=ro"),
+        ("#1.db", "#1.db"),
+    ],
 )
-async def test_a_file_may_have_any_name(tmp_path: Path, opened: Open, name: str) -> None:
-    database = opened(f"sqlite:///{tmp_path}/{name}")
+async def test_a_file_may_have_any_name(tmp_path: Path, opened: Open, written: str, name: str) -> None:
+    database = opened(f"sqlite:///{tmp_path}/{written}")
     await migrate(database)
     assert (tmp_path / name).is_file()
     assert database.path == tmp_path / name

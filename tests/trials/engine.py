@@ -66,7 +66,7 @@ class Engine:
         (tree / "usr/local/bin/python").unlink(missing_ok=True)
         (tree / "usr/local/bin/python").symlink_to("/usr/bin/python3")
         (tree / "usr/lib/python3.11/EXTERNALLY-MANAGED").unlink(missing_ok=True)
-        _give_pip_settings(tree)
+        give_pip_settings(tree)
         packed = self.folder / "base.tar"
         _quietly("tar", "-C", str(tree), "-cf", str(packed), ".")
         path = "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -168,7 +168,7 @@ class Engine:
         return done
 
 
-def _give_pip_settings(tree: Path) -> None:
+def give_pip_settings(tree: Path) -> None:
     """What this machine's environment tells pip, such as a proxy's certificates, goes into the base image alone.
 
     So that our Dockerfile stays as it is everywhere.

@@ -11,13 +11,14 @@ from worker.cli.context import logs_for, run, settings_of
 from worker.cli.overload import overloads
 from worker.cli.talk import Exit, answer, say, shown
 from worker.configured import Kinship, in_force, open_account
-from worker.labels import LabelStoreError, open_label_store
+from worker.labels import LabelStoreError, LabelStoreUnusable, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, show
 from worker.store.clock import clock_offset, differing
 from worker.store.database import Database
 from worker.store.durability import risks
 from worker.store.encoding import require_utf8
+from worker.store.exposure import open_to_all
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.moved import retirement
@@ -84,7 +85,9 @@ class Findings:
 
 async def _check_database(settings: Settings, findings: Findings) -> list[Backlog]:
     """What there is to do, as far as that can be read."""
-    database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
+    database = Database(
+        settings.database.url, pool_size=1, pooler=settings.database.pooler, schema=settings.database.schema
+    )
     try:
         path = database.path.absolute() if database.path is not None else None
         missing = database.path and absence(database.path)
@@ -116,6 +119,13 @@ async def _check_database(settings: Settings, findings: Findings) -> list[Backlo
                 findings.bad(f"database: {retired}", Exit.BAD_CONFIGURATION)
                 return []
             findings.good(f"database: {database.dialect}, schema current")
+            anybodys = await open_to_all(database)
+            if anybodys is not None:
+                findings.warn(
+                    f"database: every role may create in its schema {anybodys}, also functions that run with the"
+                    f" worker's rights or an administrator's: REVOKE CREATE ON SCHEMA {anybodys} FROM PUBLIC, which"
+                    " deploy/sql/roles.sql does, or a schema of its own (database.schema)"
+                )
             for risk in await risks(database):
                 findings.warn(f"database: {risk}")
             backlog = await read_backlog(database)
@@ -154,6 +164,8 @@ async def _check_holds(settings: Settings, database: Database, findings: Finding
 async def _check_label_store(settings: Settings, findings: Findings) -> None:
     try:
         there = await open_label_store(settings.labels.store).check(make=False)
+    except LabelStoreUnusable as error:
+        findings.bad(f"labels: {error}", Exit.BAD_CONFIGURATION)
     except LabelStoreError as error:
         findings.bad(f"labels: {error}")
     else:

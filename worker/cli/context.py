@@ -8,7 +8,8 @@ import typer
 
 from worker.cli.talk import Exit, fail, is_utf8, say, shown
 from worker.domain.masking import forms_of_address, forms_of_key
-from worker.labels import LabelStoreError
+from worker.dsn import secrets_of_url
+from worker.labels import LabelStoreError, LabelStoreUnusable
 from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
 from worker.store.archive import Archived, find_archived
@@ -44,6 +45,8 @@ def explained() -> Iterator[None]:
         fail(shown(f"error: {error}"), Exit.DATABASE_UNAVAILABLE)
     except DatabaseUnavailable as error:
         fail(f"error: the database cannot be reached: {error}", Exit.DATABASE_UNAVAILABLE)
+    except LabelStoreUnusable as error:
+        fail(f"error: labels.store: {error}", Exit.BAD_CONFIGURATION)
     except (ClockDiffers, ListenError, LabelStoreError) as error:
         fail(f"error: {error}")
     except Exception as error:
@@ -69,7 +72,7 @@ def logs_for(settings: Settings) -> Redactor:
     for account in settings.accounts.values():
         key = account.api_key.get_secret_value() if account.api_key is not None else ""
         redactor.add(*forms_of_key(key), *forms_of_address(account.proxy))
-    redactor.add(*forms_of_address(settings.database.url))
+    redactor.add(*secrets_of_url(settings.database.url))
     configure_logs(settings.log.format, settings.log.level, redactor)
     return redactor
 
@@ -77,7 +80,9 @@ def logs_for(settings: Settings) -> Redactor:
 @asynccontextmanager
 async def opened_database(settings: Settings, *, only_to_read: bool = False) -> AsyncIterator[Database]:
     """The database, with the schema this version works with; one that has moved elsewhere only to read it."""
-    database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
+    database = Database(
+        settings.database.url, pool_size=1, pooler=settings.database.pooler, schema=settings.database.schema
+    )
     try:
         missing = database.path and absence(database.path)
         if missing:

@@ -10,8 +10,8 @@ import typer
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.talk import Exit, fail, say, shown
 from worker.cli.ways_out import DryRunOption
-from worker.domain.masking import forms_of_address
-from worker.settings import Settings, check_database_url, place_of_url, read_secret
+from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secrets_of_url
+from worker.settings import Settings, check_schema, read_secret
 from worker.store.database import Database
 from worker.store.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
 from worker.store.moved import retirement
@@ -27,6 +27,9 @@ def copy_to_postgresql(
     url_file: Annotated[
         Path | None, typer.Option("--url-file", help="A file that holds it: others can see what is typed.")
     ] = None,
+    schema: Annotated[
+        str | None, typer.Option("--schema", help="The schema there that is to have the tables, as database.schema is.")
+    ] = None,
     dry_run: DryRunOption = False,
     abandoned: Annotated[
         bool, typer.Option("--abandon", help="Open the SQLite file again after a copy that did not arrive.")
@@ -41,12 +44,15 @@ def copy_to_postgresql(
         settings = settings_of(context)
         redactor = logs_for(settings)
         target_url = _target(url, url_file)
-        redactor.add(*forms_of_address(target_url))
+        _check_schema(schema)
+        # With it, since the same address with another schema is another place: a second copy must not be made there.
+        place = place_of_url(target_url) + (f" (schema {schema})" if schema is not None else "")
+        redactor.add(*secrets_of_url(target_url))
         if settings.database.kind != "sqlite":
             fail("error: database.url is no SQLite database: there is nothing to move", Exit.BAD_CONFIGURATION)
         if dry_run and abandoned:
             fail("error: --abandon takes no --dry-run", Exit.USAGE)
-        source, target = Database(settings.database.url, pool_size=1), Database(target_url, pool_size=1)
+        source, target = Database(settings.database.url, pool_size=1), Database(target_url, pool_size=1, schema=schema)
         try:
             if source.path is not None and not source.path.is_file():
                 raise SchemaMismatch(f"there is no database at {source.path.absolute()}")
@@ -54,9 +60,9 @@ def copy_to_postgresql(
             if not dry_run:
                 source.hold_file()
             if abandoned:
-                await _abandon(source, target, place_of_url(target_url))
+                await _abandon(source, target, place)
             else:
-                await _copy(settings, source, target, place_of_url(target_url), dry_run=dry_run)
+                await _copy(settings, source, target, place, dry_run=dry_run)
         finally:
             await target.close()
             await source.close()
@@ -69,14 +75,25 @@ def _target(url: str | None, file: Path | None) -> str:
         fail("error: say where to, either by URL or by --url-file FILE", Exit.USAGE)
     said_by = "the URL" if file is None else shown(str(file))
     try:
-        target = check_database_url(read_secret(file) if file is not None else url or "")
+        target = read_secret(file) if file is not None else url or ""
+        parsed = parse_url(target)
+        if isinstance(parsed, PostgresqlUrl):
+            check_files(parsed)
     except OSError as error:
         fail(f"error: {said_by}: cannot be read: {error.strerror}", Exit.USAGE)
     except ValueError as error:
         fail(f"error: {said_by}: {error}", Exit.USAGE)
-    if not target.startswith("postgresql:"):
+    if not isinstance(parsed, PostgresqlUrl):
         fail("error: copy-to copies to PostgreSQL; a SQLite file is copied by `returns-worker backup`", Exit.USAGE)
     return target
+
+
+def _check_schema(schema: str | None) -> None:
+    try:
+        if schema is not None:
+            check_schema(schema)
+    except ValueError as error:
+        fail(f"error: --schema: {error}", Exit.USAGE)
 
 
 async def _abandon(source: Database, target: Database, place: str) -> None:
@@ -107,7 +124,7 @@ async def _copy(settings: Settings, source: Database, target: Database, place: s
     else:
         _tell(copied, place, dry_run=dry_run)
     if not dry_run:
-        _say_what_is_next(settings)
+        _say_what_is_next(settings, target.schema)
 
 
 def _progress() -> Progress:
@@ -139,9 +156,10 @@ def _tell(copied: Copied, place: str, *, dry_run: bool) -> None:
         )
 
 
-def _say_what_is_next(settings: Settings) -> None:
+def _say_what_is_next(settings: Settings, schema: str | None) -> None:
+    there = f', and database.schema to "{schema}",' if schema is not None else ""
     say("next:")
-    say("  1. set database.url to the new database for every worker, as the role returns_worker (deploy/sql/roles.sql)")
+    say(f"  1. set database.url to the new database{there} for every worker, as returns_worker (deploy/sql/roles.sql)")
     say("  2. let the shop insert there; the old file refuses its inserts, changes and requests")
     say("  3. run `returns-worker check`, then start the worker")
     if settings.labels.store.startswith("file:"):

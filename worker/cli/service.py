@@ -9,16 +9,19 @@ from typing import Annotated
 import structlog
 import typer
 
-from worker.app import Application, wait_for_database
+from worker.app import Application
 from worker.cli.context import logs_for, run, settings_of
 from worker.cli.talk import say, shown
+from worker.engine.starting import wait_for_database
+from worker.renewed import renewed_url
+from worker.runtime.clock import lease_clock
 from worker.runtime.shutdown import stop_requested
 from worker.runtime.systemd import ServiceManager
 from worker.store.database import Database
 from worker.store.migrating import Waiting
 from worker.store.moved import require_not_moved
 from worker.store.place import settle_place
-from worker.store.schema import migrate
+from worker.store.schema import keeps_former_table, migrate
 from worker.store.sqlite_file import AlreadyRunning
 from worker.telemetry.outlet import Outlet
 
@@ -47,6 +50,7 @@ def run_worker(
                 stopping.cancel()
                 if not starting.done():
                     starting.cancel()  # told to stop while it waits for the database
+                    await asyncio.gather(starting, return_exceptions=True)
                     return
                 await starting
                 await application.run(stop, until_idle=until_idle)
@@ -69,8 +73,14 @@ def migrate_schema(context: typer.Context) -> None:
 
     async def work() -> None:
         settings = settings_of(context)
-        logs_for(settings)
-        database = Database(settings.database.url, pool_size=1, pooler=settings.database.pooler)
+        current = renewed_url(settings.database, logs_for(settings), lambda _: None)
+        database = Database(
+            settings.database.url,
+            current=current,
+            pool_size=1,
+            pooler=settings.database.pooler,
+            schema=settings.database.schema,
+        )
 
         async def upgrade() -> None:
             before, after = await migrate(database, Waiting(tell=_tell_locked))
@@ -84,9 +94,14 @@ def migrate_schema(context: typer.Context) -> None:
                 if before == after
                 else f"migrated from {before or 'nothing'} to {after}"
             )
+            if await keeps_former_table(database):
+                say(
+                    "the table alembic_version is kept for workers older than schema 0013, which stop at it: when none"
+                    " of them runs any more, it may be dropped (DROP TABLE alembic_version)"
+                )
 
         try:
-            await wait_for_database(settings, upgrade)
+            await wait_for_database(database, upgrade, settings.database.wait, lease_clock)
         finally:
             await database.close()
 

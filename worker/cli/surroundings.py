@@ -79,6 +79,7 @@ def _stream(raw: io.FileIO, before: object) -> io.TextIOWrapper:
         io.BufferedWriter(raw),
         encoding=of.encoding if of else "utf-8",
         errors="backslashreplace",
-        line_buffering=of.line_buffering if of else True,
+        # With PYTHONUNBUFFERED, as in a container, Python asks for the second alone, over no buffer that would keep it.
+        line_buffering=of.line_buffering or of.write_through if of else True,
         write_through=of.write_through if of else False,
     )

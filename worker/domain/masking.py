@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from functools import lru_cache
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 IN_ANSWERS = 6
 """Characters that a part of a secret must have to be masked where numbers and references are read; in logs 4 will do.
@@ -45,6 +45,12 @@ def forms_of_address(url: str, shortest: int = IN_LOGS) -> tuple[str, ...]:
     pair = f"{unquote(name)}:{unquote(password)}"
     forms = (user, password, unquote(password), pair, *_encoded(pair))
     return _sorted({form for form in forms if len(form) >= shortest})
+
+
+def forms_of_passwords(*passwords: str) -> tuple[str, ...]:
+    """The passwords as they are and as a URL holds them, the longest first; not those that any text may hold."""
+    forms = {form for each in passwords for form in (each, quote(each, safe=""))}
+    return _sorted({form for form in forms if len(form) >= IN_LOGS})
 
 
 def said_by(error: BaseException | str) -> str:

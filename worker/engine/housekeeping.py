@@ -84,22 +84,26 @@ class Housekeeping:
         self._behind: dict[str, datetime] = {}  # accounts that run behind, and when that was logged last
 
     async def refresh_gauges(self) -> None:
-        """Set every gauge that is read from the database; they are the same in every worker."""
+        """Set every gauge that is read from the database, unless it is away."""
         try:
-            await notice_restore(self._database)
-            await self.look_for_hidden_rows()
-            await self._keep_clock()
-            backlog = await self._read_backlog()
-            states = await read_accounts(self._database)
-            offset = await clock_offset(self._database)
-            backup = await backed_up_at(self._database)
+            await self.read_gauges()
         except DatabaseUnavailable as error:
             self._metrics.storage_errors.labels("gauges").inc()
             say_away(self._database, "gauges", error)
             if self._clock() - self._looked_at > _UNKNOWN_AFTER.total_seconds():
                 self._metrics.forget_what_the_database_said()  # lest it be taken for true, beside other workers' gauges
-            return
-        say_back(self._database, "gauges")
+        else:
+            say_back(self._database, "gauges")
+
+    async def read_gauges(self) -> None:
+        """The same, but raises `DatabaseUnavailable`; the gauges are the same in every worker."""
+        await notice_restore(self._database)
+        await self.look_for_hidden_rows()
+        await self._keep_clock()
+        backlog = await self._read_backlog()
+        states = await read_accounts(self._database)
+        offset = await clock_offset(self._database)
+        backup = await backed_up_at(self._database)
         self._looked_at = self._clock()
         self._note_clock(offset)
         if self._database.dialect == SQLITE:

@@ -5,7 +5,10 @@ import structlog
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 
-_HINT = "waiting does not help: grant the role what it lacks; a file that is not whole is restored from a backup"
+_HINT = (
+    "waiting does not help: grant the role what it lacks, or put its password into database.url_file; a SQLite file"
+    " that is not whole is restored from a backup"
+)
 
 log = structlog.get_logger()
 

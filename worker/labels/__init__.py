@@ -9,6 +9,7 @@ from worker.labels.store import (
     LabelStore,
     LabelStoreAway,
     LabelStoreError,
+    LabelStoreUnusable,
     open_label_store,
 )
 from worker.labels.verify import VerifiedLabel, media_type_of, verify_label, verify_pdf
@@ -20,6 +21,7 @@ __all__ = [
     "LabelStore",
     "LabelStoreAway",
     "LabelStoreError",
+    "LabelStoreUnusable",
     "NotALabel",
     "VerifiedLabel",
     "as_it_is",

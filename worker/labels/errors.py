@@ -1,9 +1,10 @@
 """What can go wrong with a label: with its bytes, or with the store that shall keep it.
 
-NotALabel            the bytes are not a label that may be stored
-LabelStoreError      the store cannot be used now: full, read-only, unreachable, a package not installed
-├── LabelStoreAway   it does not answer, or not now: that may end by itself
-└── LabelMissing     the store works; this label is not in it
+NotALabel               the bytes are not a label that may be stored
+LabelStoreError         the store cannot be used now: full, read-only, unreachable, a package not installed
+├── LabelStoreAway      it does not answer, or not now: that may end by itself
+├── LabelStoreUnusable  it cannot be opened as it is configured: waiting changes nothing
+└── LabelMissing        the store works; this label is not in it
 """
 
 REASON_LIMIT = 200
@@ -28,6 +29,10 @@ class LabelStoreError(Exception):
 
 class LabelStoreAway(LabelStoreError):
     """The store does not answer, or fails in a way that may end by itself: no setting need be wrong."""
+
+
+class LabelStoreUnusable(LabelStoreError):
+    """The settings or the environment name a store that cannot be opened, or a package is missing."""
 
 
 class LabelMissing(LabelStoreError):

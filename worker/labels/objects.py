@@ -11,7 +11,7 @@ from obstore.store import ObjectStore, from_url
 
 from worker.domain.masking import said_by
 from worker.labels.aside import Kept, superfluous
-from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
+from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable
 from worker.labels.names import ASIDE, UNKNOWN, LabelName, aside_path, relative_path
 from worker.labels.verify import VerifiedLabel
 
@@ -33,7 +33,7 @@ class ObjectLabelStore:
 
     @classmethod
     def from_url(cls, url: str) -> "ObjectLabelStore":
-        """Open the bucket; credentials come from the environment. ValueError when the URL is unusable."""
+        """Open the bucket; credentials come from the environment. `LabelStoreUnusable` says what is missing."""
         try:
             store = from_url(
                 url,
@@ -46,7 +46,7 @@ class ObjectLabelStore:
                 retry_config={"max_retries": 2, "retry_timeout": _PATIENCE},
             )
         except (BaseError, ValueError) as error:
-            raise ValueError(f"{url!r} is not a usable label store: {_reason(error)}") from error
+            raise LabelStoreUnusable(f"{url} cannot be opened as label store: {_reason(error)}") from error
         return cls(store, url)
 
     async def put(self, name: LabelName, label: VerifiedLabel) -> str:

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote
 
-from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
+from worker.domain.label_store import read_label_store
+from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable
 from worker.labels.files import FileLabelStore
 from worker.labels.names import LabelName
 from worker.labels.verify import VerifiedLabel
@@ -17,14 +17,9 @@ __all__ = [
     "LabelStore",
     "LabelStoreAway",
     "LabelStoreError",
+    "LabelStoreUnusable",
     "open_label_store",
 ]
-
-OBJECT_SCHEMES = ("s3://", "gs://", "az://")
-"""Stores reached through obstore, which takes its credentials from the environment as each vendor's tools do."""
-
-ACCEPTED = "file:FOLDER, file:///ABSOLUTE/FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
-"""The forms of `[labels] store`, for messages."""
 
 
 class LabelStore(Protocol):
@@ -72,25 +67,13 @@ def open_label_store(url: str, *, base: Path | None = None) -> LabelStore:
     """Return the store that `url` names (`[labels] store`); touches neither disk nor network.
 
     A relative folder is relative to `base` (default: the working directory). `ValueError` says what is
-    accepted; `LabelStoreError` when the optional package for object stores is not installed.
+    accepted; `LabelStoreUnusable` when the optional package for object stores is not installed, or the environment
+    does not say what it needs.
     """
-    if url.startswith("file:"):
-        return FileLabelStore(_folder(url, base or Path.cwd()))
-    if url.startswith(OBJECT_SCHEMES):
-        return _open_object_store(url)
-    raise ValueError(f"{url!r} is not a label store; accepted: {ACCEPTED}")
-
-
-def _folder(url: str, base: Path) -> Path:
-    rest = url.removeprefix("file:")
-    if rest.startswith("//"):
-        rest = rest.removeprefix("//").removeprefix("localhost")
-        if not rest.startswith("/"):
-            raise ValueError(f"{url!r} names another host; accepted: {ACCEPTED}")
-    folder = unquote(rest)
-    if not folder or "\0" in folder:
-        raise ValueError(f"{url!r} names no folder; accepted: {ACCEPTED}")
-    return base.absolute() / folder
+    read = read_label_store(url)
+    if isinstance(read, Path):
+        return FileLabelStore((base or Path.cwd()).absolute() / read)
+    return _open_object_store(read.url)
 
 
 def _open_object_store(url: str) -> LabelStore:
@@ -100,5 +83,5 @@ def _open_object_store(url: str) -> LabelStore:
         if (error.name or "").partition(".")[0] != "obstore":
             raise
         message = f"{url} needs a package that is not installed: pip install 'returns-worker[object-store]'"
-        raise LabelStoreError(message) from None
+        raise LabelStoreUnusable(message) from None
     return ObjectLabelStore.from_url(url)

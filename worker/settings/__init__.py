@@ -1,6 +1,7 @@
 """Settings: TOML and environment to frozen, validated `Settings`; all problems at once; secrets masked."""
 
 from worker.settings.checks import key_source
+from worker.settings.database_schema import check_schema
 from worker.settings.daytime import read_daytime
 from worker.settings.durations import format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
@@ -21,7 +22,8 @@ from worker.settings.polling import AccountPolling, PollingLadder, PollingOverri
 from worker.settings.problems import ConfigurationError
 from worker.settings.secrets import KeySource, KeyUnavailableError, read_secret
 from worker.settings.show import show
-from worker.settings.urls import check_database_url, masked_url, place_of_url
+from worker.settings.url_source import UrlSource
+from worker.settings.urls import masked_url
 
 __all__ = [
     "DEFAULT_RATE_PER_MINUTE",
@@ -41,15 +43,15 @@ __all__ = [
     "PollingSettings",
     "RetrySettings",
     "Settings",
+    "UrlSource",
     "WorkerSettings",
-    "check_database_url",
+    "check_schema",
     "format_duration",
     "key_source",
     "load",
     "masked_url",
     "parse_duration",
     "parse_positive_duration",
-    "place_of_url",
     "read_daytime",
     "read_secret",
     "show",

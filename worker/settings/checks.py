@@ -1,6 +1,7 @@
 """What several settings must be to each other, and what a command needs of them."""
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from worker.domain.payload import receiver_problems
+from worker.dsn import BadUrl, PostgresqlUrl, check_files, parse_url
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
 from worker.settings.polling import PolledStatus, PollingLadder
@@ -20,6 +22,7 @@ IsBad = Callable[[Keys], bool]
 
 ReceiverProblems = Callable[[str, Mapping[str, Any]], Sequence[str]]
 """What is wrong with a receiver at the carrier of this name, a line `receiver.…: …` each."""
+_OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING: https://sqlite.org/releaselog/3_35_0.html
 
 _NO_ACCOUNT = (
     "no account is configured; at least one [accounts.NAME] is needed, in the file that --config or"
@@ -50,12 +53,22 @@ def shape_problems(_: str, receiver: Mapping[str, Any]) -> Sequence[str]:
     return receiver_problems(receiver)
 
 
-def cross_problems(settings: Settings, is_bad: IsBad, at_carrier: ReceiverProblems) -> Problems:
-    """Check settings against each other and receivers by `at_carrier`, leaving out what was bad by itself."""
+def cross_problems(
+    settings: Settings, environ: Mapping[str, str], is_bad: IsBad, at_carrier: ReceiverProblems
+) -> Problems:
+    """Check settings against each other, what completes the database's URL, and receivers by `at_carrier`.
+
+    What was bad by itself is left out.
+    """
+    if settings.database.kind == "sqlite" and sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        yield ("database", "url"), _too_old(sqlite3.sqlite_version)
+    yield from _database(settings, environ, is_bad)
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
     yield from _of_another_carrier(settings, is_bad)
     yield from _receivers(settings, is_bad, at_carrier)
+    if settings.database.schema is not None and settings.database.kind == "sqlite" and not is_bad(("database", "url")):
+        yield ("database", "schema"), "only PostgreSQL has schemas, and database.url is a SQLite file: remove it"
     for name, table in (("retry", settings.retry), ("circuit", settings.circuit)):
         if table.cap < table.first and not _cadence_is_bad((name,), is_bad):
             yield (name, "cap"), _cap_below_first(table.cap, table.first)
@@ -78,6 +91,25 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             key_source(settings, name, environ).current()
         except KeyUnavailableError as error:
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
+
+
+def _too_old(version: str) -> str:
+    oldest = ".".join(map(str, _OLDEST_SQLITE))
+    return (
+        f"this Python comes with SQLite {version}, which knows no RETURNING: {oldest} or newer is needed;"
+        " use another Python (python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'), or PostgreSQL"
+    )
+
+
+def _database(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
+    if is_bad(("database", "url")):
+        return
+    try:
+        url = parse_url(settings.database.url, environ)
+        if isinstance(url, PostgresqlUrl):
+            check_files(url)
+    except BadUrl as error:
+        yield ("database", "url"), str(error)
 
 
 def _times(settings: Settings, is_bad: IsBad) -> Problems:

@@ -8,11 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from worker.domain.file_names import check_file_name
 from worker.settings.checks import ReceiverProblems, cross_problems, missing_parts, shape_problems
 from worker.settings.model import Settings
 from worker.settings.problems import ConfigurationError, Keys, dotted, field_problems
-from worker.settings.secrets import read_secret
+from worker.settings.secrets import read_secret, unreadable
 from worker.settings.sources import Sources, read_sources
+
+_CREDENTIAL = "database.url"
 
 
 def load(
@@ -31,7 +34,7 @@ def load(
     """
     environ = os.environ if environ is None else environ
     sources = read_sources(file, environ)
-    _read_database_url(sources)
+    has_url = _read_database_url(sources, environ.get("CREDENTIALS_DIRECTORY"))
     settings, found = _validated(sources)
 
     def is_bad(place: Keys) -> bool:
@@ -42,11 +45,14 @@ def load(
         certain = {keys for keys, _ in sources.problems}
         found = [item for item in found if item[0] in certain or _from_environment(sources, item[0])]
     else:
-        found += list(cross_problems(settings, is_bad, receiver_problems))
+        found += list(cross_problems(settings, environ, is_bad, receiver_problems))
         if need_accounts or need_keys:
             found += list(missing_parts(settings, environ, is_bad, keys=need_keys))
     if found:
         raise ConfigurationError([_line(sources, keys, text) for keys, text in found])
+    if has_url and settings.database.url_file is not None:  # and nobody looks at that file
+        database = settings.database.model_copy(update={"url_file": None})
+        settings = settings.model_copy(update={"database": database})
     return settings
 
 
@@ -82,21 +88,33 @@ def _drop(raw: dict[str, Any], keys: Iterable[str]) -> bool:
     return True
 
 
-def _read_database_url(sources: Sources) -> None:
-    """Put the URL from `database.url_file` in its place, unless there is a URL already."""
-    database = sources.raw.get("database")
-    if not isinstance(database, dict) or "url" in database:
-        return
-    file = database.get("url_file")
+def _read_database_url(sources: Sources, credentials: str | None) -> bool:
+    """Put the URL from `database.url_file` in its place, unless there is one already; whether there was.
+
+    Where neither is set, a systemd credential `database.url` is that file.
+    """
+    database = sources.raw.setdefault("database", {})
+    if not isinstance(database, dict):
+        return False
+    if "url" in database:
+        return True
+    configured = database.get("url_file")
+    file = configured or (credentials and str(Path(credentials, _CREDENTIAL)))
     if not file or not isinstance(file, str):
-        return
+        return False
     try:
-        database["url"] = read_secret(Path(file))
+        if configured:
+            check_file_name(file)
+    except ValueError:
+        return False  # the check of the setting itself says so
+    try:
+        database |= {"url": read_secret(Path(file)), "url_file": file}
         sources.origins["database", "url"] = file
-    except OSError as error:
-        sources.problems.append((("database", "url_file"), f"{file}: cannot be read: {error.strerror}"))
-    except ValueError as error:
-        sources.problems.append((("database", "url_file"), f"{file}: {error}"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and not configured:
+            return False  # a unit has credentials without this one
+        sources.problems.append((("database", "url_file"), unreadable(file, error)))
+    return False
 
 
 def _from_environment(sources: Sources, keys: Keys) -> bool:

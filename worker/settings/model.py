@@ -1,5 +1,6 @@
 """Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,8 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
+from worker.domain.file_names import check_file_name
 from worker.domain.words import clashes
+from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
+from worker.settings.database_schema import check_schema
 from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
 from worker.settings.polling import (
     AccountPolling,
@@ -24,7 +28,6 @@ from worker.settings.secrets import check_key
 from worker.settings.table import MayHoldPassword, Table
 from worker.settings.urls import (
     check_base_url,
-    check_database_url,
     check_label_store,
     check_proxy,
 )
@@ -62,9 +65,11 @@ def _check_listen(listen: str) -> str:
 
 
 def _none_if_empty(value: object) -> object:
-    if isinstance(value, str) and "\0" in value:  # the system calls would raise, at a worse moment
-        raise ValueError("must not hold a NUL character")
     return None if value == "" else value
+
+
+def _path(value: object) -> object:
+    return _none_if_empty(check_file_name(value) if isinstance(value, str) else value)
 
 
 def _lower(value: object) -> object:
@@ -80,16 +85,23 @@ def _one_spelling_each(words: dict[str, MappedStatus]) -> dict[str, MappedStatus
 
 Count = Annotated[int, Field(ge=1), BeforeValidator(reject_bool)]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+\z")]
-OptionalPath = Annotated[Path | None, BeforeValidator(_none_if_empty)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
+
+
+# pydantic has a deprecated method of that name, and takes a field in its place
+# (https://docs.pydantic.dev/latest/migration/#changes-to-pydanticbasemodel).
+warnings.filterwarnings("ignore", 'Field name "schema" in "DatabaseSettings" shadows', UserWarning)
 
 
 class DatabaseSettings(Table):
     """`[database]`: where the returns are."""
 
-    url: Annotated[str, AfterValidator(check_database_url), MayHoldPassword()] = "sqlite:///returns.db"
+    url: Annotated[str, AfterValidator(check_url), MayHoldPassword()] = "sqlite:///returns.db"
     """sqlite:///FILE or postgresql://...; postgres:// is read as postgresql://."""
     url_file: OptionalPath = None
-    """A file holding the URL, read once at start; used when `url` is not given."""
+    """A file holding the URL, else the systemd credential `database.url`; None where `url` is given."""
+    schema: Annotated[Annotated[str, AfterValidator(check_schema)] | None, BeforeValidator(_none_if_empty)] = None  # type: ignore[assignment]
+    """The schema of PostgreSQL that has our tables; None: by the search path of the role."""
     auto_migrate: bool | None = None
     """Whether `run` brings the schema up to date; None: see `migrates_itself`."""
     wait: Duration = timedelta(seconds=30)

@@ -1,5 +1,6 @@
 """What is wrong with a configuration, one line each, never with a secret's value."""
 
+import json
 import types
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -25,7 +26,10 @@ class ConfigurationError(Exception):
 
 def dotted(keys: Keys) -> str:
     """Write a setting's place as TOML does, quoting keys that are not bare."""
-    return ".".join(key if key and key.replace("-", "").replace("_", "").isalnum() else f'"{key}"' for key in keys)
+    return ".".join(
+        key if key and key.replace("-", "").replace("_", "").isalnum() else json.dumps(key, ensure_ascii=False)
+        for key in keys
+    )
 
 
 def annotation_at(model: type[BaseModel], keys: Keys) -> Any:

@@ -1,4 +1,4 @@
-"""Where an account's API key comes from, and how a changed key file is noticed without a restart."""
+"""Secrets out of files, an account's API key above all, and how a changed file is noticed without a restart."""
 
 import stat
 import time
@@ -47,6 +47,34 @@ def read_secret(file: Path) -> str:
         raise ValueError("is not UTF-8 text") from None
 
 
+def unreadable(file: Path | str, error: OSError | ValueError) -> str:
+    """What is said of a file that `read_secret` could not take."""
+    return f"{file}: cannot be read: {error.strerror}" if isinstance(error, OSError) else f"{file}: {error}"
+
+
+class SecretFile:
+    """A file with a secret, read again when it was changed or replaced. Not thread-safe."""
+
+    def __init__(self, path: Path, accept: Callable[[str], str]) -> None:
+        """`accept` returns what is made of its text, and raises ValueError, with no part of it, for a bad one."""
+        self.path = path
+        self._accept = accept
+        self._content: str | None = None
+        self._signature: _Signature | None = None
+
+    def read(self) -> str:
+        """Return what it holds; raises OSError and ValueError as `read_secret` and `accept` do."""
+        # The signature is taken before reading and kept only on success: a change in between is seen next time,
+        # and a bad file is read again until it is good.
+        status = self.path.stat()
+        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if self._content is None or signature != self._signature:
+            self._signature = None
+            self._content = self._accept(read_secret(self.path))
+            self._signature = signature
+        return self._content
+
+
 class KeySource:
     """One account's API key: the value, else the file, else the systemd credential `<account>.api_key`.
 
@@ -66,18 +94,17 @@ class KeySource:
         self.problem: str | None = None
         """Why the file can't be used at present; None when all is well. Never holds a part of the key."""
         self._value = value
-        self._file = file
         self._hint = ""
         if file is None and credentials_directory is not None:
-            self._file = credentials_directory / f"{account}.api_key"
+            file = credentials_directory / f"{account}.api_key"
             self._hint = "; the unit's LoadCredential= names the file that must hold the key"
+        self._file = SecretFile(file, check_key) if value is None and file is not None else None
         self._clock = clock
         self._key: str | None = None
-        self._signature: _Signature | None = None
         self._looked_at: float | None = None
 
     def __repr__(self) -> str:
-        source = "value" if self._value is not None else self._file
+        source = "value" if self._value is not None else self._file and self._file.path
         return f"KeySource(account={self.account!r}, source={str(source)!r}, problem={self.problem!r})"
 
     def current(self) -> str:
@@ -102,20 +129,8 @@ class KeySource:
                 self.problem = "no key: set api_key, api_key_file or the systemd credential"
                 return
             else:
-                self._look_at_file(self._file)
-        except OSError as error:
-            self.problem = f"{self._file}: cannot be read: {error.strerror}{self._hint}"
-        except ValueError as error:
-            self.problem = f"{self._file}: {error}{self._hint}" if self._value is None else str(error)
+                self._key = self._file.read()
+        except (OSError, ValueError) as error:
+            self.problem = f"{unreadable(self._file.path, error)}{self._hint}" if self._file else str(error)
         else:
             self.problem = None
-
-    def _look_at_file(self, file: Path) -> None:
-        # The signature is taken before reading and kept only on success: a change in between is seen next time,
-        # and a bad file is read again until it is good.
-        status = file.stat()
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if signature != self._signature or self._key is None:
-            self._signature = None
-            self._key = check_key(read_secret(file))
-            self._signature = signature

@@ -8,7 +8,7 @@ whole. An account whose name holds `__` or starts or ends with `_` can be set in
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,23 @@ def read_sources(file: Path | None, environ: Mapping[str, str]) -> Sources:
     if sources.file is not None:
         _read_file(sources, sources.file)
     _read_environment(sources, environ)
+    sources.problems += _unfit((), sources.raw)
     return sources
+
+
+def _unfit(keys: Keys, value: Any) -> Iterator[tuple[Keys, str]]:
+    """Every text that nothing can be done with: a NUL, and lone surrogates, which stand for bytes that are no UTF-8."""
+    if isinstance(value, str):
+        if "\0" in value:
+            yield keys, "must hold no NUL character"
+        elif any("\ud800" <= char <= "\udfff" for char in value):
+            yield keys, "must be UTF-8 text"
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _unfit((*keys, key), inner)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _unfit((*keys, str(number)), inner)
 
 
 def _read_file(sources: Sources, file: Path) -> None:

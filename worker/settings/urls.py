@@ -1,17 +1,16 @@
 """What a URL in the settings may look like, and how to show one without its password."""
 
 import re
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from worker.domain.label_store import read_label_store
 
 MASK = "********"
 
 _SECRET_PARAMETER = re.compile(
-    r"([?&;](?:\w*(?:pass|password|passwd|passphrase|secret|token|api_?key|access_?key|account_?key|signature)|sig)=)"
-    r"[^&;#]*",
+    r"\w*(?:pass|password|passwd|passphrase|secret|token|api_?key|access_?key|account_?key|signature)|sig",
     re.IGNORECASE,
 )
-_PLACE = ("host", "port", "dbname")  # libpq's parameters that say which database it is
-_STORE_SCHEMES = ("s3://", "gs://", "az://")
 
 # None of the messages below repeats the value: a URL may hold a password, even a malformed one.
 
@@ -24,36 +23,27 @@ def masked_url(url: str) -> str:
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return MASK if "@" in url else _SECRET_PARAMETER.sub(rf"\1{MASK}", url)
-    if not rest.startswith("/"):  # after three slashes there is no authority, so no user and password
+        return MASK if "@" in url else _without_secrets(url)
+    if scheme.lower() != "sqlite":  # it has files alone, whose names may hold both characters
         before, at, after = rest.rpartition("@")
         user, colon, _ = before.partition(":")
         if at and colon:
             rest = f"{user}:{MASK}@{after}"
-    return f"{scheme}://" + _SECRET_PARAMETER.sub(rf"\1{MASK}", rest)
+    return f"{scheme}://{_without_secrets(rest)}"
 
 
-def place_of_url(url: str) -> str:
-    """What a database is called to everybody: `url` without user and password, and of the parameters only the place."""
-    parts = urlsplit(url)
-    query = urlencode([pair for pair in parse_qsl(parts.query) if pair[0] in _PLACE])
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" + (f"?{query}" if query else "")
-
-
-def check_database_url(url: str) -> str:
-    """Accept sqlite:///FILE, postgresql:// and postgres:// (returned as postgresql://), else raise ValueError."""
-    scheme, separator, rest = url.partition("://")
-    scheme = scheme.lower()
-    if separator and scheme in {"postgresql", "postgres"}:
-        return f"postgresql://{rest}"
-    if not separator or scheme != "sqlite":
-        raise ValueError("must be sqlite:///FILE or postgresql://USER@HOST/NAME; no other database is supported")
-    path = rest.partition("?")[0].removeprefix("/")
-    if not rest.startswith("/") or not path:
-        raise ValueError("must name a file: sqlite:///returns.db (relative) or sqlite:////var/lib/x.db (absolute)")
-    if path.startswith(":memory:"):
-        raise ValueError("must name a file; a database in memory is seen by nobody else and forgets every return")
-    return f"sqlite://{rest}"
+def _without_secrets(text: str) -> str:
+    """Mask what stands for a secret behind a ? or &, up to the next &: the name may be percent-encoded as well."""
+    parts = re.split(r"([?&;])", text)
+    for number in range(2, len(parts), 2):
+        name, equals, _ = parts[number].partition("=")
+        if equals and _SECRET_PARAMETER.fullmatch(unquote(name)):
+            parts[number] = f"{name}={MASK}"
+            for behind in range(number + 1, len(parts), 2):
+                if parts[behind] == "&":
+                    break
+                parts[behind : behind + 2] = "", ""
+    return "".join(parts)
 
 
 def check_base_url(url: str) -> str:
@@ -77,14 +67,9 @@ def check_proxy(url: str) -> str:
 
 
 def check_label_store(store: str) -> str:
-    """Accept file:FOLDER, file:///FOLDER and s3://, gs://, az:// with a bucket, else raise ValueError."""
-    folder = store.removeprefix("file:")
-    if folder != store and folder.strip("/") and (not folder.startswith("//") or folder.startswith("///")):
-        return store
-    for scheme in _STORE_SCHEMES:
-        if store.startswith(scheme) and store.removeprefix(scheme).strip("/"):
-            return store
-    raise ValueError("must be file:FOLDER (file:labels, file:///var/lib/labels), s3://..., gs://... or az://...")
+    """Accept what `read_label_store` can read, else raise ValueError."""
+    read_label_store(store)
+    return store
 
 
 def _split_http(url: str) -> SplitResult:

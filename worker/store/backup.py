@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 from worker.domain.masking import said_by
 from worker.store.database import Database
+from worker.store.dialect import SQLITE
 from worker.store.schema import SchemaState, schema_state
+from worker.store.version import revision
 
 _BUSY_TIMEOUT = 10.0  # seconds that another process' write is waited for
 _DAY = 86_400.0  # seconds after which an unfinished copy is surely nobody's work in progress
@@ -112,9 +114,9 @@ def _verify(database: Path, part: Path) -> None:
         found = [row[0] for row in copied.execute("PRAGMA integrity_check(3)")]
         if found != ["ok"]:
             raise BackupFailed(f"the copy is not whole: {'; '.join(map(str, found))[:300]}")
-        (version,) = copied.execute("SELECT version_num FROM alembic_version").fetchone()
+        version = revision(SQLITE, copied.execute)
     with closing(_opened(database, "rw")) as source:
-        if source.execute("SELECT version_num FROM alembic_version").fetchone() != (version,):
+        if revision(SQLITE, source.execute) != version:
             raise BackupFailed("the database was migrated meanwhile: make the copy once more")
 
 

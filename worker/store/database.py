@@ -2,17 +2,19 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.dsn import PostgresqlUrl, parse_url
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable, translated
 from worker.store.outage import Outage
-from worker.store.postgresql import COMMAND_TIMEOUT, connecting, postgresql_engine
+from worker.store.postgresql import COMMAND_TIMEOUT, connect_timeout, connecting, postgresql_engine
 from worker.store.sqlite import BUSY_TIMEOUT, sqlite_engine
 from worker.store.sqlite_file import SqliteFile
 
@@ -23,19 +25,30 @@ class Database:
     """One database, PostgreSQL or SQLite, told apart only by `dialect`."""
 
     def __init__(
-        self, url: str, *, pool_size: int = 5, busy_timeout: float = BUSY_TIMEOUT, pooler: bool = False
+        self,
+        url: str,
+        *,
+        current: Callable[[], str] | None = None,
+        pool_size: int = 5,
+        busy_timeout: float = BUSY_TIMEOUT,
+        pooler: bool = False,
+        schema: str | None = None,
     ) -> None:
-        """Open nothing yet; `url` is `sqlite:///PATH` or `postgresql://...` with libpq's parameters.
+        """Open nothing yet; `url` is one that `parse_url` reads, with what the environment adds. Raises `BadUrl`.
 
-        With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
+        `current` is asked for the URL of each new connection to PostgreSQL: the same database, with the password as it
+        is then. With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
+        `schema` is where in PostgreSQL our tables are; None: by the role's search path.
         """
-        self.dialect = SQLITE if url.startswith("sqlite:") else POSTGRESQL
-        self.path = Path(url.removeprefix("sqlite:///")) if self.dialect == SQLITE else None
-        self._url, self._pooler = url, pooler
+        self.schema, self._pooler = schema, pooler
+        parsed = parse_url(url)
+        self.path = parsed if isinstance(parsed, Path) else None
+        self.dialect = SQLITE if self.path else POSTGRESQL
+        self._current = partial(_parsed, current or (lambda: url))
         self.engine = (
-            sqlite_engine(self.path, pool_size, busy_timeout)
-            if self.path
-            else postgresql_engine(url, pool_size, pooler)
+            sqlite_engine(parsed, pool_size, busy_timeout)
+            if isinstance(parsed, Path)
+            else postgresql_engine(self._current, pool_size, pooler, schema)
         )
         # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on one
         # server connection only in a transaction.
@@ -49,7 +62,8 @@ class Database:
 
     def connecting(self, name_ends: str) -> dict[str, Any]:
         """What PostgreSQL's driver is told for a connection beside the pool; its name in the server ends so."""
-        told = connecting(self._url)
+        with translated():
+            told = connecting(self._current())
         settings = told["server_settings"]
         return told | {"server_settings": {**settings, "application_name": settings["application_name"] + name_ends}}
 
@@ -88,11 +102,11 @@ class Database:
     @asynccontextmanager
     async def unhurried(self) -> AsyncIterator[AsyncConnection]:
         """A transaction in which a statement may take its time: on PostgreSQL on a connection of its own."""
-        if self.dialect == SQLITE:
+        if self.path is not None:
             async with self.transaction() as connection:
                 yield connection
             return
-        engine = postgresql_engine(self._url, 1, self._pooler, command_timeout=None)
+        engine = postgresql_engine(self._current, 1, self._pooler, self.schema, command_timeout=None)
         try:
             with translated():
                 async with engine.begin() as connection:
@@ -130,10 +144,10 @@ class Database:
     @property
     def patience(self) -> float:
         """Seconds after which a statement has failed at the latest."""
-        if self.dialect == SQLITE:  # the turn to write among ourselves, then among all processes
+        if self.path is not None:  # the turn to write among ourselves, then among all processes
             return max(self._busy_timeout, BUSY_TIMEOUT) + self._busy_timeout
         # a place in the pool, a connection, the answer
-        return float(COMMAND_TIMEOUT + connecting(self._url)["timeout"] + COMMAND_TIMEOUT)
+        return COMMAND_TIMEOUT + connect_timeout(self._current()) + COMMAND_TIMEOUT
 
     @property
     def is_writing(self) -> bool:
@@ -151,3 +165,9 @@ class Database:
         """Raise `DatabaseReplaced` where another file has taken the place of the one that is open."""
         if self.file is not None and self.file.is_replaced:
             raise DatabaseReplaced(f"{self.file.path} was replaced or removed while the worker had it open")
+
+
+def _parsed(current: Callable[[], str]) -> PostgresqlUrl:
+    parsed = parse_url(current())
+    assert isinstance(parsed, PostgresqlUrl)  # `current` never leads elsewhere
+    return parsed

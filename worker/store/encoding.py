@@ -4,7 +4,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.dialect import POSTGRESQL, SQLITE
-from worker.store.failures import DatabaseRefused
+from worker.store.failures import DatabaseUnusable
 
 _ASKED = {POSTGRESQL: "SHOW server_encoding", SQLITE: "PRAGMA encoding"}
 _WAY_OUT = {
@@ -14,7 +14,7 @@ _WAY_OUT = {
 
 
 async def require_utf8(connection: AsyncConnection) -> None:
-    """Raise `DatabaseRefused` where texts are not kept as UTF-8.
+    """Raise `DatabaseUnusable` where texts are not kept as UTF-8.
 
     `initdb` takes SQL_ASCII where the environment names no language (LANG=C). There, and in LATIN1 and its like, one
     letter that the encoding does not have makes a record fail, and with it the number of a creation
@@ -24,4 +24,4 @@ async def require_utf8(connection: AsyncConnection) -> None:
     dialect = connection.dialect.name
     encoding = str((await connection.execute(text(_ASKED[dialect]))).scalar_one())
     if encoding not in ("UTF8", "UTF-8"):
-        raise DatabaseRefused(f"its encoding is {encoding}, and not UTF-8: {_WAY_OUT[dialect]}")
+        raise DatabaseUnusable(f"its encoding is {encoding}, and not UTF-8: {_WAY_OUT[dialect]}")

@@ -6,6 +6,7 @@ import asyncpg
 from sqlalchemy import exc
 
 from worker.domain.masking import said_by
+from worker.dsn import BadUrl
 
 # https://sqlite.org/rescode.html: another process writes, the disk fails or is full, the file is not there
 _SQLITE_OUTAGES = tuple(
@@ -40,6 +41,10 @@ class DatabaseRefused(DatabaseUnavailable):
     """The database is there and will not let us work: no rights, or no database at all. A person has to act."""
 
 
+class DatabaseUnusable(DatabaseRefused):
+    """What is there, or how we ask for it, will never do: no SQLite database, one that is not whole, a wrong option."""
+
+
 class RowLocked(DatabaseUnavailable):
     """Somebody's open transaction locks the row, for longer than it was worth waiting: the database itself is well."""
 
@@ -48,12 +53,17 @@ class DatabaseReplaced(DatabaseUnavailable):
     """Another file has taken the place of the SQLite file that is open: what is written to it would be lost."""
 
 
-# Not a database file; no rights on a table (42501), no such role or password, no such database.
-_SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PERM")
+_SQLITE_UNUSABLE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
+# No rights on a table (42501), no such role or password, no such database.
+_SQLITE_REFUSALS = ("SQLITE_AUTH", "SQLITE_PERM")
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _NO_RIGHT = "42501"  # insufficient_privilege
 _ROLES = "'Roles on PostgreSQL' in docs/database.md has what each role may"
+_MISTAKES_AT_LOGIN = ("22", "42")  # a setting that the URL's options ask for, and that there is not, or not so
+# duplicate_table (for a view, an index and a sequence too), duplicate_object (a type), duplicate_function
+_NAME_TAKEN = ("42P07", "42710", "42723")
+_SQLITE_NAME_TAKEN = (" already exists", "there is already ")
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
 
@@ -66,8 +76,12 @@ class translated:  # noqa: N801  a context manager reads as a verb
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
+        if isinstance(error, BadUrl):
+            raise DatabaseUnusable(f"database.url: {error}") from None
         if _sqlstate(error) == _LOCKED:
             raise RowLocked(first_line(error)) from error
+        if _is_unusable(error):
+            raise DatabaseUnusable(first_line(error)) from error
         if _is_refusal(error):
             raise DatabaseRefused(first_line(error)) from error
         if _is_outage(error):
@@ -82,12 +96,31 @@ def is_locked(error: DatabaseUnavailable) -> bool:
     return getattr(cause, "sqlstate", None) in (_LOCKED, _DEADLOCK)
 
 
+def _is_unusable(error: BaseException) -> bool:
+    cause = error.orig if isinstance(error, exc.DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorname", "").startswith(_SQLITE_UNUSABLE) or _MOVED in str(cause)
+    state = _sqlstate(error)
+    return _is_at_login(error) and state != _NO_RIGHT and state.startswith(_MISTAKES_AT_LOGIN)
+
+
+def _is_at_login(error: BaseException) -> bool:
+    return isinstance(error, asyncpg.PostgresError) or (isinstance(error, exc.DBAPIError) and error.statement is None)
+
+
 def _is_refusal(error: BaseException) -> bool:
     cause = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         name = getattr(cause, "sqlite_errorname", "")
-        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY or _MOVED in str(cause)
+        return name.startswith(_SQLITE_REFUSALS) or name in _READ_ONLY
     return _sqlstate(error).startswith(_POSTGRESQL_REFUSALS)
+
+
+def is_name_taken(error: exc.DBAPIError) -> bool:
+    """Whether something could not be made because another thing has its name."""
+    if isinstance(error.orig, sqlite3.Error):
+        return any(words in str(error.orig) for words in _SQLITE_NAME_TAKEN)
+    return _sqlstate(error) in _NAME_TAKEN
 
 
 def _sqlstate(error: BaseException) -> str:

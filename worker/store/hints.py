@@ -14,6 +14,7 @@ from worker.domain.masking import said_by
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
 from worker.store.failures import DatabaseUnavailable
+from worker.store.search_path import connected
 
 _CHANNEL = "returns_worker"  # of this database alone: https://www.postgresql.org/docs/current/sql-notify.html
 _GAP = 0.03  # seconds between two wakes: a flood of notifications must not become as many turns
@@ -53,7 +54,7 @@ async def watch(
 
 async def _follow_notifications(database: Database, wake: Callable[[], None], claimed: Callable[[], int]) -> None:
     """Listen on a connection of its own: one of the pool would forget it, and be missed there."""
-    connection = await asyncpg.connect(**database.connecting(" (wake)"))
+    connection = await connected(database.schema, False, **database.connecting(" (wake)"))
     try:
         heard = asyncio.Event()
         connection.add_termination_listener(lambda _: heard.set())

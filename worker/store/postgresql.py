@@ -1,52 +1,76 @@
 """Connects to PostgreSQL: the driver, what it is told, and the pool of connections."""
 
+import random
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from worker.dsn import PostgresqlUrl, Tls, password_of, tls_context
 from worker.store.columns import read_document
+from worker.store.search_path import connected
 
 COMMAND_TIMEOUT = 20.0  # seconds; a half-open connection would otherwise hold a worker for ever
 _CONNECT_TIMEOUT = 10.0
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}  # seconds, seconds, times; see tcp(7)
-_CLIENT_ONLY = {"channel_binding", "gssencmode", "keepalives", "keepalives_idle", "keepalives_interval"} | {
-    "keepalives_count",
-    "tcp_user_timeout",
-    "client_encoding",
-    "fallback_application_name",
-}  # libpq parameters without meaning for this driver, which would send them to the server
+_HERE = ("/run/postgresql", "/var/run/postgresql", "/tmp", "localhost")  # noqa: S108  where servers make their sockets
 
 
-def connecting(url: str) -> dict[str, Any]:
-    """What the driver is told for one connection."""
-    dsn, parameters = _without_client_only(url), dict(parse_qsl(urlsplit(url).query))
-    seconds = parameters.get("connect_timeout", "")
-    timeout = float(seconds) if seconds.isdecimal() and int(seconds) else _CONNECT_TIMEOUT
-    name = parameters.get("application_name", "returns-worker")
-    # These two settings travel with the connection's first packet, and PgBouncer sets them wherever a transaction lands
-    # (https://www.pgbouncer.org/config.html, ignore_startup_parameters).
+def connect_timeout(url: PostgresqlUrl) -> float:
+    """Seconds after which there is a connection or none will come."""
+    return float(url.connect_timeout or _CONNECT_TIMEOUT)
+
+
+def connecting(url: PostgresqlUrl) -> dict[str, Any]:
+    """What the driver is told for one connection, with the files of certificates and passwords as they are now.
+
+    Everything is told, lest the driver look for it by rules of its own. Raises `BadUrl`.
+    """
+    servers = random.sample(url.servers, len(url.servers)) if url.in_any_order else url.servers
+    places = [(place, each.port) for each in servers for place in ((each.address,) if each.address else _HERE)]
+    # These settings travel with the connection's first packet, and PgBouncer sets the first two wherever a transaction
+    # lands (https://www.pgbouncer.org/config.html, ignore_startup_parameters).
+    settings = {"application_name": url.application_name or "returns-worker", "timezone": "UTC"}
     return {
-        "dsn": dsn,
-        "timeout": timeout,
+        "host": [host for host, _ in places],
+        "port": [port for _, port in places],
+        "user": url.user,
+        "password": password_of(url) or "",
+        "database": url.database,
+        "target_session_attrs": url.target_session_attrs,
+        "krbsrvname": url.kerberos_name or "postgres",
+        "gsslib": "gssapi",
+        "direct_tls": url.tls.direct,
+        "timeout": connect_timeout(url),
         "command_timeout": COMMAND_TIMEOUT,
-        "server_settings": {"application_name": name, "timezone": "UTC"},
+        "server_settings": settings | ({"options": url.options} if url.options else {}),
+        **_encryption(url),
     }
 
 
 def postgresql_engine(
-    url: str, pool_size: int, pooler: bool, command_timeout: float | None = COMMAND_TIMEOUT
+    current: Callable[[], PostgresqlUrl],
+    pool_size: int,
+    pooler: bool,
+    schema: str | None,
+    command_timeout: float | None = COMMAND_TIMEOUT,
 ) -> AsyncEngine:
     """A pool of `pool_size` connections; with `pooler`, each transaction may reach another server connection.
 
-    `command_timeout` is in seconds; without one only the kernel notices that the other end is gone.
+    Each new connection is made by the URL that is `current` then. `schema` is where our tables are, as in
+    `search_path.connected`. `command_timeout` is in seconds; without one only the kernel notices that the other end is
+    gone.
     """
-    told = connecting(url) | {"prepared_statement_name_func": _statement_names(), "command_timeout": command_timeout}
+    told: dict[str, Any] = {
+        "prepared_statement_name_func": _statement_names(),
+        "async_creator_fn": partial(connected, schema, pooler),
+    }
     if pooler:
         # No statement is kept (https://magicstack.github.io/asyncpg/current/faq.html), and one without a name is sent
         # once more together with its values (https://github.com/MagicStack/asyncpg/pull/1065).
@@ -66,6 +90,11 @@ def postgresql_engine(
     )
     if command_timeout is None:
         event.listen(engine.sync_engine, "connect", _keep_alive)
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def _tell(_dialect: object, _record: object, _words: object, told: dict[str, Any]) -> None:
+        told |= connecting(current()) | {"command_timeout": command_timeout}
+
     return engine
 
 
@@ -79,13 +108,32 @@ def _keep_alive(connection: Any, _record: object) -> None:
                 end.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
+def _encryption(url: PostgresqlUrl) -> dict[str, Any]:
+    """Only by a URL can the driver be told to do without encryption where there is none; its files go there as well."""
+    if url.tls.is_certain:
+        return {"ssl": tls_context(url)}
+    if url.tls.mode == "disable":
+        return {"ssl": False}
+    return {"dsn": f"postgresql://?{urlencode(_of_the_driver(url.tls), quote_via=quote)}"}
+
+
+def _of_the_driver(tls: Tls) -> dict[str, str]:
+    given = {
+        "sslmode": tls.mode,
+        "sslcert": tls.certificate,
+        "sslkey": tls.key,
+        "sslpassword": tls.password,
+        "ssl_min_protocol_version": _version(tls.lowest),
+        "ssl_max_protocol_version": _version(tls.highest),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _version(lower: str | None) -> str | None:
+    return lower and lower.replace("tls", "TLS")
+
+
 def _statement_names() -> Callable[[], str]:
     """The driver counts from 1 in each process, and behind a pooler would run another process' statement instead."""
     mine, numbers = secrets.token_hex(8), count(1)
     return lambda: f"returns_worker_{mine}_{next(numbers)}"
-
-
-def _without_client_only(url: str) -> str:
-    parts = urlsplit(url)
-    query = [(key, value) for key, value in parse_qsl(parts.query) if key not in _CLIENT_ONLY | {"connect_timeout"}]
-    return urlunsplit(parts._replace(scheme="postgresql", query=urlencode(query)))

@@ -5,6 +5,7 @@ from sqlalchemy import text
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
 from worker.store.tables import ReturnOrderRow
+from worker.store.version import VERSION_TABLE
 
 # It is not active for superusers, for roles with BYPASSRLS, and for the owner unless it is forced. No row is hidden
 # where a permissive policy for the role lets all of them through, and no restrictive one does less
@@ -24,7 +25,7 @@ SELECT c.relname, string_agg(a.name, ', ' ORDER BY a.name) AS actions, current_u
            AND EXISTS (SELECT FROM unnest(p.polroles) AS r WHERE r = 0 OR pg_has_role(r, 'USAGE'))) IS NOT TRUE
  GROUP BY c.relname ORDER BY c.relname""")
 
-_TABLES = [*ReturnOrderRow.metadata.tables, "alembic_version"]
+_TABLES = [*ReturnOrderRow.metadata.tables, VERSION_TABLE]
 
 
 async def hidden_rows(database: Database) -> list[str]:

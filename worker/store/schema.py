@@ -7,13 +7,16 @@ from enum import Enum
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, exc, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.encoding import require_utf8
+from worker.store.failures import first_line, is_name_taken
+from worker.store.ground import NoGround, make_room
 from worker.store.migrating import Waiting, patiently
+from worker.store.version import asking, former_is_kept, keep_former, our_tables_stand, revision, take_over
 
 _HEAD = "head"  # what to migrate to; tests begin with an older one
 _LOCK = 7_203_655_001  # any number that no other program on this database uses as advisory lock
@@ -41,20 +44,26 @@ async def schema_state(database: Database) -> SchemaState:
 async def migrate(database: Database, waiting: Waiting | None = None) -> tuple[str | None, str]:
     """Apply what is missing, one worker at a time; returns the revision before and after.
 
-    Raises `SchemaMismatch` when the database is newer than this code, `DatabaseRefused` when it cannot keep every text,
-    `SchemaLocked` when others' locks take longer than `waiting` says.
+    Raises `SchemaMismatch` when the database is newer than this code, or has no room for our tables, `DatabaseUnusable`
+    when it cannot keep every text, `SchemaLocked` when others' locks take longer than `waiting` says.
     """
 
     async def change(connection: AsyncConnection) -> tuple[str | None, str]:
         await require_utf8(connection)
         if database.dialect == POSTGRESQL:
             await _be_the_one(connection)
-        return await connection.run_sync(_upgrade)
+        return await connection.run_sync(_upgrade, database.schema)
 
     return await patiently(database, change, waiting or Waiting())
 
 
-async def prepare_schema(connection: AsyncConnection) -> None:
+async def keeps_former_table(database: Database) -> bool:
+    """Whether a current database still has the `alembic_version` of before, for older workers."""
+    async with database.reading() as connection:
+        return await connection.run_sync(former_is_kept)
+
+
+async def prepare_schema(connection: AsyncConnection, schema: str | None) -> None:
     """Within a PostgreSQL transaction, make the schema where there is none; another one is not touched.
 
     Raises `SchemaMismatch` when it is older or newer than this code, `DatabaseRefused` when it cannot keep every text.
@@ -63,7 +72,7 @@ async def prepare_schema(connection: AsyncConnection) -> None:
     await _be_the_one(connection)
     state = await connection.run_sync(_state)
     if state is SchemaState.MISSING:
-        await connection.run_sync(_upgrade)
+        await connection.run_sync(_upgrade, schema)
     elif state is not SchemaState.CURRENT:
         remedy = "migrate it first" if state is SchemaState.OLDER else "upgrade this returns-worker first"
         raise SchemaMismatch(f"the schema of the other database is {state.value} than this returns-worker: {remedy}")
@@ -86,11 +95,18 @@ async def require_current(database: Database) -> None:
 _NEWER = "the database was made by a newer version of returns-worker; upgrade this worker, or use another database"
 
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
-_HAS_VERSION = {  # in the schema of the search path, or in the file
-    POSTGRESQL: "SELECT to_regclass('alembic_version') IS NOT NULL",
-    SQLITE: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'",
+_UNKNOWN_VERSION = (
+    "tables of returns-worker are here, and nothing says of which version: returns_worker_schema is missing or empty;"
+    " put it back from a backup"
+)
+_NAME_TAKEN = "a name that returns-worker needs is taken ({}), and nothing was changed: keep its tables apart,"
+_APART = {
+    POSTGRESQL: 'in a schema of their own: database.schema = "returns" (copy-to: --schema)',
+    SQLITE: "in a file of their own: database.url",
 }
+
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def _state(connection: Connection) -> SchemaState:
@@ -104,11 +120,7 @@ def _state(connection: Connection) -> SchemaState:
 
 
 def _revision(connection: Connection) -> str | None:
-    """What Alembic has noted in its table of one row (https://alembic.sqlalchemy.org/en/latest/tutorial.html)."""
-    if not connection.execute(text(_HAS_VERSION[connection.dialect.name])).scalar_one():
-        return None
-    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-    return revision
+    return revision(connection.dialect.name, asking(connection))
 
 
 @cache
@@ -118,11 +130,24 @@ def _revisions() -> tuple[str, ...]:
     return tuple(sorted((name.partition("_")[0] for name in names), reverse=True))
 
 
-def _upgrade(connection: Connection) -> tuple[str | None, str]:
+def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, str]:
     from worker.store.upgrade import upgrade  # noqa: PLC0415 - Alembic, a fifth of a start, for what is rarely needed
 
     if _state(connection) is SchemaState.NEWER:
         raise SchemaMismatch(_NEWER)
-    before = _revision(connection)
-    upgrade(connection, _MIGRATIONS, _HEAD)
-    return before, str(_revision(connection))
+    before, dialect = _revision(connection), connection.dialect.name
+    if before is None and our_tables_stand(dialect, asking(connection)):
+        raise SchemaMismatch(_UNKNOWN_VERSION)
+    try:
+        make_room(connection, schema)
+        taken_over = take_over(connection)
+        upgrade(connection, _MIGRATIONS, _HEAD)
+    except NoGround as error:
+        raise SchemaMismatch(str(error)) from error
+    except exc.DBAPIError as error:
+        if is_name_taken(error):
+            raise SchemaMismatch(f"{_NAME_TAKEN.format(first_line(error))} {_APART[dialect]}") from error
+        raise
+    after = str(_revision(connection))
+    keep_former(connection, before, after, taken_over=taken_over)
+    return before, after

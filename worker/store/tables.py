@@ -195,3 +195,4 @@ class DatabasePlaceRow(SQLModel, table=True):
     move_completed_at: datetime | None = Field(sa_column=Column(Moment))
     clock_seen_at: datetime | None = Field(sa_column=Column(Moment))
     clock_doubted_since: datetime | None = Field(sa_column=Column(Moment))
+    version_taken_over_at: datetime | None = Field(sa_column=Column(Moment))

@@ -91,6 +91,9 @@ class Metrics:
         self.key_unreadable = self._gauge(
             "account_key_unreadable", "1 while the account's key cannot be read; the last one stays in use.", "account"
         )
+        self.database_url_unreadable = self._gauge(
+            "database_url_unreadable", "1 while `database.url_file` cannot be used; the last good URL stays in use."
+        )
         self.last_backup = self._gauge(
             "last_backup_timestamp_seconds", "When `returns-worker backup` last succeeded; 0 never, NaN on PostgreSQL."
         )

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from worker.dsn import place_of_url
 from worker.store.clock import require_same_time
 from worker.store.columns import read_moment
 from worker.store.database import Database
@@ -83,7 +84,7 @@ async def copy_to(
         try:
             await require_same_time(target)  # what was held or in doubt until then is so by the other clock
             async with target.transaction() as connection:
-                there = await Target.entered(connection)
+                there = await Target.entered(connection, target.schema)
                 if not await _has_arrived(source, there, place):
                     may_reopen = witness is not None
                     _refuse(source.orphans())
@@ -118,7 +119,7 @@ async def abandon(database: Database, target: Database, place: str) -> bool:
             raise CopyRefused(f"the move to {place} is complete, and what this file knows is older: nothing was opened")
         if source.place is not None:
             async with target.transaction() as connection:
-                is_free = await (await Target.entered(connection)).is_free()
+                is_free = await (await Target.entered(connection, target.schema)).is_free()
                 await connection.rollback()  # of the schema, where there was none
             if not is_free:
                 raise CopyRefused(f"{place} has returns: run copy-to once more, which says whose they are")
@@ -132,7 +133,7 @@ def _opened(database: Database, place: str) -> Iterator[Source]:
     with translated():
         source = Source(database.path)
         try:
-            if source.place not in {None, place}:
+            if source.place is not None and _as_spelled_now(source.place) != place:
                 raise DatabaseMoved(retired(str(source.place), is_complete=source.is_complete))
             yield source
         finally:
@@ -191,3 +192,9 @@ _SOMEBODY_ELSE_S = (
     "stop what inserts there, keep those returns elsewhere, delete them there, run copy-to once more, and insert them"
     " again"
 )
+
+
+def _as_spelled_now(place: str) -> str:
+    """A place that was remembered: earlier versions spelled some URLs otherwise."""
+    url, schema, name = place.partition(" (schema ")
+    return place_of_url(url) + schema + name

@@ -31,12 +31,12 @@ class Target:
         self._driver = driver
 
     @classmethod
-    async def entered(cls, connection: AsyncConnection) -> "Target":
+    async def entered(cls, connection: AsyncConnection, schema: str | None = None) -> "Target":
         """Wait for whoever else copies to it, and make the schema where it is missing; raises `SchemaMismatch`.
 
         A copy that was killed right at its commit has committed when this returns, or never will.
         """
-        await prepare_schema(connection)
+        await prepare_schema(connection, schema)
         await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
         await connection.execute(DURABLE)  # the file is retired for good by what this commits
         return cls((await connection.get_raw_connection()).driver_connection)

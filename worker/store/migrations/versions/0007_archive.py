@@ -103,6 +103,6 @@ def upgrade() -> None:
         for event in ("insert", "update", "delete"):
             op.execute(_MOVED.format(event=event))
         return
-    schema = op.get_bind().execute(sa.text("SELECT quote_ident(current_schema())")).scalar_one()
+    schema = op.get_bind().execute(sa.text("SELECT pg_catalog.quote_ident(current_schema())")).scalar_one()
     for statement in (_GUARD.format(schema=schema), *_POSTGRESQL_TRIGGERS):
         op.execute(statement)

@@ -1,0 +1,88 @@
+"""Waits for the database at a start: one that is away, and one that does not let us in yet."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from math import inf
+
+import structlog
+
+from worker.engine.outage import say_back
+from worker.store.clock import ClockDiffers
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable, DatabaseUnusable
+from worker.store.migrating import SchemaLocked
+from worker.store.schema import SchemaMismatch
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0  # seconds between two tries
+_SAY_AGAIN = 10.0  # seconds after which the same reason is logged once more
+
+_WAY_IN = {
+    POSTGRESQL: "make the database or the role, grant it what it lacks (deploy/sql/roles.sql), or set the right user"
+    " and password in database.url or its file",
+    SQLITE: "let the worker's user write the file of database.url, and in its folder",
+}
+_WAY_THERE = {
+    POSTGRESQL: "start the database, or set the right address in database.url",
+    SQLITE: "mount or make the folder of database.url, or end what keeps the file from being written",
+}
+
+log = structlog.get_logger()
+
+
+async def wait_for_database(
+    database: Database, start: Callable[[], Awaitable[None]], wait: timedelta, clock: Callable[[], float]
+) -> None:
+    """Do all that a start asks of the database, from the beginning each time, until it goes well or `wait` is over.
+
+    Then raises `DatabaseUnavailable`, `ClockDiffers`, or `SchemaMismatch` where the database came without its schema.
+    What waiting does not mend, or was waited for, is raised at once: `DatabaseUnusable`, `SchemaLocked`, and a
+    `SchemaMismatch` before anything was waited for.
+    """
+    began, pause, said, said_at = clock(), _FIRST_PAUSE, "", -inf
+    while True:
+        try:
+            await (_to_its_end(start) if database.dialect == SQLITE else start())
+        except (DatabaseUnusable, SchemaLocked):
+            raise
+        except (DatabaseUnavailable, ClockDiffers, SchemaMismatch) as error:
+            if isinstance(error, SchemaMismatch) and not said:
+                raise
+            left = began + wait.total_seconds() - clock()
+            if left < pause:
+                if isinstance(error, DatabaseRefused):  # what was waited for may still come: it is not said to be wrong
+                    raise DatabaseUnavailable(f"it refuses to be used: {error}") from error
+                raise
+            if str(error) != said:
+                pause, said_at = _FIRST_PAUSE, -inf  # something is happening there
+            if clock() - said_at > _SAY_AGAIN:
+                said, said_at = str(error), clock()
+                _say(database, error, left)
+            await database.close()  # nothing of this try: what comes may be another file, or another server
+        else:
+            return say_back(database, "start")
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+async def _to_its_end(start: Callable[[], Awaitable[None]]) -> None:
+    """Be cancelled after a try and not within: SQLite's driver answers from a thread, and must find the loop there."""
+    trying = asyncio.ensure_future(start())
+    try:
+        await asyncio.shield(trying)
+    except asyncio.CancelledError:
+        await asyncio.gather(trying, return_exceptions=True)
+        raise
+
+
+def _say(database: Database, error: Exception, left: float) -> None:
+    database.outage.failed("start", refused=isinstance(error, DatabaseRefused))
+    event, hint = "database_unavailable", _WAY_THERE[database.dialect]
+    if isinstance(error, ClockDiffers):
+        event, hint = "clock_differs", "set the wrong clock right"
+    elif isinstance(error, SchemaMismatch):
+        event, hint = "schema_differs", "it is waited for, too"
+    elif isinstance(error, DatabaseRefused):
+        event, hint = "database_refuses", _WAY_IN[database.dialect]
+    log.warning(event, doing="start", error=str(error), waits=round(left), hint=hint)

@@ -1,0 +1,27 @@
+"""Says whether anybody may make things where our own names are looked for."""
+
+from sqlalchemy import text
+
+from worker.store.database import Database
+from worker.store.dialect import POSTGRESQL
+
+# `acldefault`: a schema whose rights nobody has touched has none written down. 0 is PUBLIC.
+_OPEN_TO_ALL = text("""
+SELECT quote_ident(CAST(n.nspname AS text)) FROM pg_namespace n
+ WHERE n.nspname = current_schema() AND EXISTS (
+   SELECT FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
+    WHERE a.grantee = CAST(0 AS oid) AND a.privilege_type = 'CREATE')""")
+
+
+async def open_to_all(database: Database) -> str | None:
+    """The schema of our tables as SQL names it, if PUBLIC may create in it; None if not, and on SQLite.
+
+    Whoever may, can make a function that is called in place of PostgreSQL's own, with our rights
+    (https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS). Up to PostgreSQL 14 the schema
+    public was made so.
+    """
+    if database.dialect != POSTGRESQL:
+        return None
+    async with database.reading() as connection:
+        name: str | None = (await connection.execute(_OPEN_TO_ALL)).scalar_one_or_none()
+        return name
