@@ -4,7 +4,7 @@
 #   docker build --build-arg BASE=docker.io/library/python@sha256:DIGEST -t returns-worker .
 #
 # A tag moves and a digest does not: `docker buildx imagetools inspect docker.io/library/python:3.12-slim-bookworm` says
-# today's. docs/deployment.md says how to run it.
+# today's. docs/operate/deployment.md says how to run it.
 ARG BASE=docker.io/library/python:3.12-slim-bookworm
 
 FROM ${BASE} AS builder

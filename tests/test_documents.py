@@ -37,10 +37,10 @@ from worker.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DATABASE = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
+DATABASE = (ROOT / "docs" / "reference" / "tables.md").read_text(encoding="utf-8")
 REFERENCE = (ROOT / "config" / "worker.toml").read_text(encoding="utf-8")
-CADENCE = (ROOT / "docs" / "cadence.md").read_text(encoding="utf-8")
-SCALING = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+CADENCE = (ROOT / "docs" / "operate" / "cadence.md").read_text(encoding="utf-8")
+SCALING = (ROOT / "docs" / "operate" / "scaling.md").read_text(encoding="utf-8")
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
@@ -79,7 +79,7 @@ def test_every_error_code_is_explained_as_the_code_explains_it(code: ErrorCode) 
 @pytest.mark.parametrize("table", sorted(SQLModel.metadata.tables))
 def test_every_column_is_documented_in_the_section_of_its_table(table: str) -> None:
     sections = [part for part in DATABASE.split("\n## ") if f"`{table}`" in part.partition("\n")[0]]
-    assert len(sections) == 1, f"docs/database.md has no section about {table}"
+    assert len(sections) == 1, f"docs/reference/tables.md has no section about {table}"
     assert [c.name for c in SQLModel.metadata.tables[table].c if f"`{c.name}`" not in sections[0]] == []
 
 
@@ -206,7 +206,7 @@ def test_a_return_can_be_inserted_with_the_psql_shell(postgres_server: PostgresS
 
 
 def test_every_promise_names_tests_that_there_are() -> None:
-    promises = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    promises = (ROOT / "docs" / "internals" / "promises.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(test_\w+)`", promises))
     written = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
     assert len(named) > 20
@@ -283,7 +283,7 @@ def test_the_warning_of_too_many_polls_is_what_check_says(tmp_path: Path) -> Non
 
 
 def test_local_links_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 

@@ -313,7 +313,7 @@ async def test_a_worker_does_all_its_work_under_its_role_and_so_does_every_comma
     assert {row["state"] for row in await shop.execute("SELECT state FROM return_order")} == {"completed", "cancelled"}
 
 
-# By what docs/database.md calls them; {role} is who runs it, and each has a file of its own to add.
+# By what docs/reference/tables.md calls them; {role} is who runs it, and each has a file of its own to add.
 COMMANDS = {
     "run": "run --until-idle",
     "migrate": "migrate",
@@ -344,8 +344,8 @@ WITHOUT_A_ROLE = {"schedule", "health", "demo", "simulate", "backup"}
 
 
 def allowed() -> dict[str, set[str]]:
-    """The table of docs/database.md: for each command the roles that may run it."""
-    page = (ROOT / "docs" / "database.md").read_text(encoding="utf-8")
+    """The table of docs/reference/tables.md: for each command the roles that may run it."""
+    page = (ROOT / "docs" / "reference" / "tables.md").read_text(encoding="utf-8")
     head, table = re.search(r"^\| command \|(.*)\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE).groups()  # type: ignore[union-attr]
     roles = [f"returns_{name}" for name in re.findall(r"`returns_(\w+)`", head)]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]

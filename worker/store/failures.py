@@ -53,7 +53,7 @@ _SQLITE_REFUSALS = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_AUTH", "SQLITE_PE
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _NO_RIGHT = "42501"  # insufficient_privilege
-_ROLES = "'Roles on PostgreSQL' in docs/database.md has what each role may"
+_ROLES = "'Roles on PostgreSQL' in docs/reference/tables.md has what each role may"
 _MOVED = "have moved to another database"  # what the triggers of a SQLite file say that was moved away from
 
 
