@@ -87,7 +87,7 @@ BEGIN
   EXECUTE format('GRANT UPDATE (%s) ON return_order TO returns_worker', columns);
 END $$;
 
--- The shop: what README.md shows it, and `add`, `list`, `show`, `label`, `statuses`, `accounts` and `check`, which ask
+-- The shop: what README.md and docs/reference/states.md show it, and `add`, `list`, `show`, `label`, `statuses`, `accounts` and `check`, which ask
 -- for the schema's version, whether the returns have moved, and what an account waits for. The triggers do the rest.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return TO returns_shop;
 GRANT INSERT (account, reference, payload, due_at) ON return_order TO returns_shop;
