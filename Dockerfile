@@ -2,7 +2,7 @@
 #
 #   docker build --build-arg REVISION="$(git rev-parse HEAD)" --build-arg CREATED="$(date -u +%FT%TZ)" -t returns-worker .
 #
-# A tag moves and a digest does not; docs/deployment.md says how to renew it, and how to run the image. The digest is that
+# A tag moves and a digest does not; docs/operate/deployment.md says how to renew it, and how to run the image. The digest is that
 # of the index of all platforms, from October 2026 (Python 3.12.15).
 ARG BASE=docker.io/library/python:3.12-slim-bookworm
 ARG BASE_DIGEST=sha256:54c85f3c47607a77f32adec749d3c81d1348bf25833671f512b26a9b6d778cb3

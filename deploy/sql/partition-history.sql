@@ -1,6 +1,6 @@
 -- Partitions of status_transition by month, for a history that is to be dropped month by month. PostgreSQL only.
 --
--- Nothing needs it for speed: see docs/scaling.md. Stop the workers, take a backup, and then as the tables' owner
+-- Nothing needs it for speed: see docs/operate/scaling.md. Stop the workers, take a backup, and then as the tables' owner
 --
 --     psql --set ON_ERROR_STOP=1 --file partition-history.sql postgresql://returns_owner@HOST/NAME
 --

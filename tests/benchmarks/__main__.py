@@ -1,4 +1,4 @@
-"""Measures the figures of docs/performance.md: `python -m tests.benchmarks`, from the checkout's folder.
+"""Measures the figures of docs/internals/performance.md: `python -m tests.benchmarks`, from the checkout's folder.
 
 Exit code 0 when every figure could be told, whether it reaches what it should or not; 1 when one was too noisy to say.
 """
@@ -23,7 +23,7 @@ from tests.benchmarks.plots import draw_claims, draw_cpu
 from tests.benchmarks.processes import ROOT
 from tests.benchmarks.table import row, table, with_rows
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "internals" / "performance.md"
 _VERSIONS = ("aiohttp", "asyncpg", "httpx", "sqlalchemy", "uvloop")
 
 

@@ -1,4 +1,4 @@
-"""The two pictures of docs/performance.md: CPU against requests in flight, and claims against the table's size."""
+"""The two pictures of docs/internals/performance.md: CPU against requests in flight, claims against rows."""
 
 import asyncio
 from collections.abc import Mapping

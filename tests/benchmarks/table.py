@@ -1,4 +1,4 @@
-"""The table of the figures in Markdown, as it is printed and as it stands in docs/performance.md."""
+"""The table of the figures in Markdown, as it is printed and as it stands in docs/internals/performance.md."""
 
 import re
 from collections.abc import Iterable, Mapping

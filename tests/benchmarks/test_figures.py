@@ -16,7 +16,7 @@ from tests.benchmarks.plot import Axis, marks_around, svg
 from tests.benchmarks.table import HEADER, row, rows_of, shown, table, with_rows
 from tests.benchmarks.throughput import percentile
 
-_PAGE = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+_PAGE = (Path(__file__).parents[2] / "docs" / "internals" / "performance.md").read_text(encoding="utf-8")
 _EXPLAINED = _PAGE.partition("## What each figure means")[2]
 RATIO = Subject("cpu", "CPU over CPU", Reach(2.0), measured_in="us")
 VALUE = Subject("start", "to ready", Reach(2.0), "s")

@@ -81,7 +81,7 @@ def minutes_of_the_day_after(ledger: Ledger, drained: float) -> tuple[int, float
 
 
 def say(capsys: pytest.CaptureFixture[str], what: str, ledger: Ledger, took: float, most: int, mean: float) -> None:
-    """A line for docs/cadence.md, in the long forms."""
+    """A line for docs/operate/cadence.md, in the long forms."""
     if len(ledger.sent_at) >= 50_000:
         with capsys.disabled():
             print(

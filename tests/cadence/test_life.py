@@ -1,7 +1,7 @@
 """Months of four shops in compressed time: every account within its limit, every poll no later than was reported.
 
 The short form is part of every run. The long form, `pytest -m long tests/cadence`, follows 100,000 returns for 90 days;
-it prints the table that docs/cadence.md shows. RETURNS_WORKER_TEST_CADENCE_SEED sets another seed.
+it prints the table that docs/operate/cadence.md shows. RETURNS_WORKER_TEST_CADENCE_SEED sets another seed.
 """
 
 import gc

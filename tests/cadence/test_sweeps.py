@@ -1,6 +1,7 @@
 """At a carrier that lists: what many open returns cost over a month, beside what they would cost one by one.
 
-The short form is part of every run; `pytest -m long tests/cadence/test_sweeps.py` prints the table of docs/cadence.md.
+The short form is part of every run; `pytest -m long tests/cadence/test_sweeps.py` prints the table of
+docs/operate/cadence.md.
 """
 
 import pytest
@@ -13,7 +14,7 @@ A_FEW_REQUESTS = 60.0  # seconds; what has become due takes its turn
 
 
 def say(capsys: pytest.CaptureFixture[str], what: str, together: Shop, alone: Shop) -> float:
-    """A line for docs/cadence.md; returns which part of the single polls' cost was spent."""
+    """A line for docs/operate/cadence.md; returns which part of the single polls' cost was spent."""
     part, late = together.requests / alone.requests, max(together.late)
     with capsys.disabled():
         print(

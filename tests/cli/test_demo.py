@@ -8,15 +8,17 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 from subprocess import PIPE
+from xml.etree import ElementTree
 
 import pytest
 import typer
 
 from worker.cli.demo.command import CarrierClock, demo
-from worker.cli.demo.fates import broken_promises, sample_returns
+from worker.cli.demo.fates import FATES, broken_promises, sample_returns
 from worker.simulator import Simulator
 
 # Nothing of the surroundings: no key, no proxy, no settings, no terminal.
@@ -34,7 +36,7 @@ def ran(*words, cwd="/", **surroundings):
 def played(tmp_path_factory):
     """The demo, run once in an empty folder: its process, and the folder it was told to keep."""
     empty, folder = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("kept")
-    done = ran(*WORKER, "demo", "--keep", str(folder), cwd=empty)
+    done = ran(*WORKER, "demo", "--keep", str(folder), "--svg", str(folder / "end.svg"), cwd=empty)
     print(done.stdout)
     assert list(empty.iterdir()) == []
     return done, folder
@@ -102,6 +104,35 @@ def test_one_history_and_the_metrics_tell_the_same_story(played):
         'carrier_requests_total{account="default",operation="create",outcome="throttled"} 1.0',
     ):
         assert f"  returns_worker_{series}\n" in done.stdout
+
+
+def words_of(picture):
+    """What an SVG says, word by word; that it parses shows that it is whole."""
+    texts = ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}text")
+    return Counter(word for each in texts for word in (each.text or "").replace("\xa0", " ").split())
+
+
+def test_the_picture_names_every_kind_of_return_and_its_end_and_is_the_one_in_the_readme(played):
+    """Should it say something else by now: `returns-worker demo --svg docs/demo.svg`."""
+    _, folder = played
+    drawn = (folder / "end.svg").read_text(encoding="utf-8")
+    words = words_of(folder / "end.svg")
+    for fate in FATES:
+        assert not Counter(f"{fate.happening} {fate.promise}".split()) - words
+    assert {"completed/delivered", "needs_attention", "rejected", "cancelled/pending"} <= words.keys()
+    assert words == words_of(Path(__file__).parents[2] / "docs" / "demo.svg")
+    for what in ("@font-face", "url(http", "href", str(folder), sys.prefix):  # it fetches nothing, and knows no machine
+        assert what not in drawn
+
+
+def test_a_picture_that_cannot_be_written_gives_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("worker.cli.demo.command.run_loop", lambda playing: playing.close() or True)
+    with pytest.raises(typer.Exit) as ended:
+        demo(tmp_path / "new", tmp_path)
+    assert (ended.value.exit_code, capsys.readouterr().err) == (
+        1,
+        f"error: the picture cannot be written: {tmp_path}: Is a directory\n",
+    )
 
 
 def test_without_a_terminal_it_prints_plain_lines_and_logs_into_its_folder(played):

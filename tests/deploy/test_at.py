@@ -108,6 +108,6 @@ def test_what_is_missing_is_said(machine: dict[str, str], tmp_path: Path) -> Non
 
 
 def test_the_installation_puts_it_in_place() -> None:
-    page = (FOLDER.parents[1] / "docs" / "deployment.md").read_text(encoding="utf-8")
+    page = (FOLDER.parents[1] / "docs" / "operate" / "deployment.md").read_text(encoding="utf-8")
     assert "install -m 0755 deploy/systemd/returns-worker-at /usr/local/sbin/" in page
     assert AT.stat().st_mode & 0o111

@@ -102,7 +102,7 @@ def test_every_image_is_pinned_by_digest_or_built_here(name: str) -> None:
 
 
 def test_the_page_that_says_how_to_renew_names_every_image() -> None:
-    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "operate" / "deployment.md").read_text(encoding="utf-8")
     (loop,) = re.findall(r"<!-- renew -->\n```sh\nfor image in (.*?); do\n", page, re.DOTALL)
     base = re.findall(r"^ARG BASE=(.+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
     others = {service["image"].partition("@")[0] for service in SERVICES.values() if "build" not in service}

@@ -12,7 +12,7 @@ from worker.labels.verify import PARALLEL
 from worker.settings.model import AccountSettings, LabelSettings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-PAGE = (DEPLOY.parent / "docs" / "deployment.md").read_text(encoding="utf-8")
+PAGE = (DEPLOY.parent / "docs" / "operate" / "deployment.md").read_text(encoding="utf-8")
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 

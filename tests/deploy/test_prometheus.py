@@ -78,7 +78,7 @@ def test_the_runbook_has_a_heading_for_each_alert_in_the_order_of_the_rules() ->
 
 
 def test_the_monitoring_page_lists_each_alert_with_its_severity() -> None:
-    page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "operate" / "monitoring.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(Returns\w+)` \| (\w+) \|", page, re.MULTILINE)
     assert rows == [(rule.name, rule.written["labels"]["severity"]) for rule in ALERTS]
 

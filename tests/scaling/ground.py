@@ -1,4 +1,4 @@
-"""Makes the databases that the figures in docs/scaling.md were measured on, measures, and removes them.
+"""Makes the databases that the figures in docs/operate/scaling.md were measured on, measures, and removes them.
 
     python -m tests.scaling.ground [COMPLETED]
 

@@ -51,7 +51,7 @@ UNDERSTOOD = {
 def toml_files() -> Iterator[tuple[str, str]]:
     for file in sorted((*ROOT.glob("config/*.toml"), *ROOT.glob("deploy/**/worker.toml"))):
         yield str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")
-    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), ROOT / "deploy" / "RUNBOOK.md"):
+    for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), ROOT / "deploy" / "RUNBOOK.md"):
         for number, block in enumerate(
             re.findall(r"^```toml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
         ):

@@ -258,7 +258,7 @@ def test_every_fault_is_explained_in_one_line():
 
 
 def test_the_page_lists_every_operation_and_every_fault_as_they_are():
-    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "simulator.md").read_text(encoding="utf-8")
     for name, text in FAULTS.items():
         signature = inspect.signature(getattr(faults, name)).parameters.values()
         each = (
@@ -276,7 +276,7 @@ def test_the_page_lists_every_operation_and_every_fault_as_they_are():
 
 
 async def test_each_fault_that_the_page_orders_is_taken(client):
-    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "simulator.md").read_text(encoding="utf-8")
     orders = re.findall(r"-d '(.+?)'", page)
     assert len(orders) == page.count("/simulator/faults")
     assert [(await client.call("POST", "/simulator/faults", data=wish.encode())).status for wish in orders] == [201] * 6

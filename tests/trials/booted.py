@@ -85,7 +85,7 @@ def make_wheels(cache: Path) -> Path:
 
 
 def install(root: Path, wheels: Path) -> None:
-    """Do to the system what docs/deployment.md tells an operator to do, with the wheels instead of a network."""
+    """Do to the system what docs/operate/deployment.md tells an operator to do, with wheels instead of a network."""
     shutil.copytree(wheels, root / "wheels")
     (own,) = wheels.glob("returns_worker-*.whl")
     pip = [f"{_INSTALLED}/bin/pip", "install", "--quiet", "--no-index", "--disable-pip-version-check"]

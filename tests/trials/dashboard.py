@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws docs/dashboard.png from the data of a real Prometheus that scraped a worker through a lively simulated day.
+"""Draws docs/operate/dashboard.png from a real Prometheus that scraped a worker through a lively simulated day.
 
 `.venv/bin/pip install matplotlib` first (it is no dependency of the project), and Debian's `prometheus`; then
 `.venv/bin/python tests/trials/dashboard.py [SECONDS]`, which takes a little longer than SECONDS (240). It fails when a
@@ -46,7 +46,7 @@ async def main(seconds: float) -> None:
             finally:
                 prometheus.stop()
                 worker.kill()
-    file = ROOT / "docs" / "dashboard.png"
+    file = ROOT / "docs" / "operate" / "dashboard.png"
     caption = (
         f"Prometheus's data of {seconds:.0f} s of a worker with both simulated carriers, in minutes since the start;"
         " drawn by tests/trials/dashboard.py, not by Grafana."

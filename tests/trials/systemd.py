@@ -85,10 +85,10 @@ class Trial:
         return f"completed, delivered; {location}: {head}, {pages} page"
 
     def check_as_the_unit(self) -> str:
-        """`check` with the unit's credential and folder, as docs/deployment.md writes it"""
-        page = (CHECKOUT / "docs" / "deployment.md").read_text()
+        """`check` with the unit's credential and folder, as docs/operate/deployment.md writes it"""
+        page = (CHECKOUT / "docs" / "operate" / "deployment.md").read_text()
         command = re.search(r"<!-- systemd-check -->\n```sh\n(.*?)```", page, re.DOTALL)
-        assert command is not None, "docs/deployment.md shows no check"
+        assert command is not None, "docs/operate/deployment.md shows no check"
         said = self._machine.run("sh", "-c", command[1])
         good = [line for line in said.splitlines() if line.startswith("ok ")]
         require(len(good) == 3 and "error" not in said, said)

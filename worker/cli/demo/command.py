@@ -13,6 +13,8 @@ from worker.app import Application
 from worker.cli.context import explained, logs_for
 from worker.cli.demo.fates import sample_returns
 from worker.cli.demo.folder import DATABASE, LOG, make_folder, write_settings
+from worker.cli.demo.picture import blank
+from worker.cli.demo.picture import svg as drawn
 from worker.cli.demo.screen import screen
 from worker.cli.demo.shop import Progress, Shop
 from worker.cli.demo.summary import print_summary
@@ -45,25 +47,33 @@ def demo(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for database, labels and log; default: a temporary one."),
     ] = None,
+    svg: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw its end there; a file of that name is written over.")
+    ] = None,
 ) -> None:
     """The whole job on this machine: simulated carriers, sample returns, the worker; it takes some ten seconds."""
-    console = Console(highlight=False, markup=False)
+    console, picture = Console(highlight=False, markup=False), blank()
     try:
         folder = make_folder(keep)
         console.print(f"returns-worker demo in {folder}", style="bold", soft_wrap=True)
         with explained():
-            as_promised = run_loop(_play(folder, console))
+            as_promised = run_loop(_play(folder, console, picture))
     except OSError as error:  # a folder that cannot be written to, a port that cannot be had
         where = f"{error.filename}: " if error.filename else ""
         fail(f"error: the demo cannot run: {where}{error.strerror or error}")
     if as_promised is None:
         say(f"interrupted; what there is so far: {folder}")
         raise typer.Exit(_INTERRUPTED)
+    if svg is not None:
+        try:
+            svg.write_text(drawn(picture), encoding="utf-8")
+        except OSError as error:
+            fail(f"error: the picture cannot be written: {svg}: {error.strerror}")
     if not as_promised:
         fail(f"the log may say why: {folder / LOG}")
 
 
-async def _play(folder: Path, console: Console) -> bool | None:
+async def _play(folder: Path, console: Console, picture: Console) -> bool | None:
     """Run everything until all returns have reached their end, and tell; whether all was well, None if interrupted."""
     clock = CarrierClock()
     with (folder / LOG).open("a", encoding="utf-8", buffering=1) as log, redirect_stderr(log), stop_requested() as stop:
@@ -75,7 +85,7 @@ async def _play(folder: Path, console: Console) -> bool | None:
                 progress = await _watch(shop, clock, running, console)
                 if progress is None:
                     return None
-                return await print_summary(application, carriers, shop, progress, folder, console)
+                return await print_summary(application, carriers, shop, progress, folder, console, picture)
 
 
 async def _watch(shop: Shop, clock: CarrierClock, running: "asyncio.Task[None]", console: Console) -> Progress | None:

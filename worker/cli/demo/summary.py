@@ -28,11 +28,20 @@ _METRICS = re.compile(
 
 
 async def print_summary(
-    application: Application, carriers: Simulator, shop: Shop, progress: Progress, folder: Path, console: Console
+    application: Application,
+    carriers: Simulator,
+    shop: Shop,
+    progress: Progress,
+    folder: Path,
+    console: Console,
+    picture: Console,
 ) -> bool:
-    """Ask the database, the carriers, the folder and the metrics, and tell it; whether all is as was promised."""
+    """Ask the database, the carriers, the folder and the metrics, and tell it; whether all is as was promised.
 
-    def tell(heading: str, *lines: object) -> None:
+    `picture` is told what is the same each time.
+    """
+
+    def tell(heading: str, *lines: object, console: Console = console) -> None:
         console.print(f"\n{heading}\n", style="bold", soft_wrap=True)
         for line in lines:
             console.print(f"  {line}", soft_wrap=True)  # what is there to be copied is left to the terminal to wrap
@@ -60,6 +69,10 @@ async def print_summary(
     table.add_row("there twice", *map(str, twice))
     console.print(table)
 
+    tell(f"What became of {sum(progress.counts.values())} returns", console=picture)
+    table.title = None  # it has the time
+    picture.print(_fates(broken), "", table, sep="\n")
+
     told, reference, _ = sample_returns()[0]
     tell(f"One return from beginning to end: {told.happening}; {told.promise}")
     for order in await find_orders(application.database, reference=reference):
@@ -77,7 +90,9 @@ async def print_summary(
         problems.append("the time was over before every return had reached its end")
     if files != progress.labels or any(twice):
         problems.append(f"{files} label files for {progress.labels} labels, {sum(twice)} returns created twice")
-    tell("Not everything happened as promised:" if problems else "Everything happened as promised.", *problems)
+    for each in (console, picture):
+        end = "Not everything happened as promised:" if problems else "Everything happened as promised."
+        tell(end, *problems, console=each)
     return not problems
 
 
