@@ -78,11 +78,13 @@ async def _to_its_end(start: Callable[[], Awaitable[None]]) -> None:
 
 def _say(database: Database, error: Exception, left: float) -> None:
     database.outage.failed("start", refused=isinstance(error, DatabaseRefused))
-    event, hint = "database_unavailable", _WAY_THERE[database.dialect]
-    if isinstance(error, ClockDiffers):
-        event, hint = "clock_differs", "set the wrong clock right"
-    elif isinstance(error, SchemaMismatch):
-        event, hint = "schema_differs", "it is waited for, too"
-    elif isinstance(error, DatabaseRefused):
-        event, hint = "database_refuses", _WAY_IN[database.dialect]
-    log.warning(event, doing="start", error=str(error), waits=round(left), hint=hint)
+    told = {"doing": "start", "error": str(error), "waits": round(left)}
+    match error:
+        case ClockDiffers():
+            log.warning("clock_differs", hint="set the wrong clock right", **told)
+        case SchemaMismatch():
+            log.warning("schema_differs", hint="it is waited for, too", **told)
+        case DatabaseRefused():
+            log.warning("database_refuses", hint=_WAY_IN[database.dialect], **told)
+        case _:
+            log.warning("database_unavailable", hint=_WAY_THERE[database.dialect], **told)
