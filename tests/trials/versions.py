@@ -125,7 +125,7 @@ class Matrix:
         command = [*python, *self._pytest, *words]
         done = subprocess.run(command, cwd=ROOT, env=_environ(**environ), capture_output=True, text=True, check=False)
         lines = done.stdout.strip().splitlines() or [done.stderr[-300:]]
-        failed = re.findall(r"^_+ (test_\S+) _+$", done.stdout, re.MULTILINE)
+        failed = re.findall(r"^_+ (?:ERROR at \w+ of )?(test_\S+) _+$", done.stdout, re.MULTILINE)
         return lines[-1] if done.returncode == 0 else f"{lines[-1]}: {' '.join(failed)}"
 
     # Where the versions come from
