@@ -22,7 +22,6 @@ from tests.chaos.test_chaos import HEADER
 from tests.postgres import PostgresServer
 from tests.scaling.capacity import HEADER as CAPACITY_HEADER
 from worker.cli.commands import application
-from worker.cli.overload import overloads
 from worker.configured import receiver_problems
 from worker.domain.decision import StepOutcome
 from worker.domain.errors import MEANING, ErrorCode
@@ -34,6 +33,7 @@ from worker.store.database import Database
 from worker.store.queries import Backlog
 from worker.store.schema import migrate
 from worker.telemetry.metrics import Metrics
+from worker.usecases.overload import overloads
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ import typer
 
 import worker
 from worker.cli.lazy import Entry, LazyGroup
-from worker.cli.talk import answer
+from worker.cli.output import answer
 
 
 class Commands(LazyGroup):
@@ -44,19 +44,19 @@ class Commands(LazyGroup):
             "worker.cli.intake:add",
             'Insert returns: objects with "reference", "payload" and perhaps "account". All of them or none.',
         ),
-        "list": Entry("worker.cli.inspect:list_returns", "List returns, newest first."),
-        "show": Entry("worker.cli.inspect:show", "Show one return with its whole history."),
+        "list": Entry("worker.cli.list_and_show:list_returns", "List returns, newest first."),
+        "show": Entry("worker.cli.list_and_show:show", "Show one return with its whole history."),
         "label": Entry("worker.cli.label:label", "Write a return's stored label to a file or to stdout."),
         "retry": Entry(
-            "worker.cli.ways_out:retry",
+            "worker.cli.decisions:retry",
             "Do again what was rejected, or held after failing too often; a creation in doubt is only looked up.",
         ),
         "resolve": Entry(
-            "worker.cli.ways_out:resolve",
+            "worker.cli.decisions:resolve",
             "Say what became of a creation in doubt, after looking for it at the carrier.",
         ),
         "cancel": Entry(
-            "worker.cli.ways_out:cancel",
+            "worker.cli.decisions:cancel",
             "Withdraw returns: at the carrier where that takes it, else they are followed no longer.",
         ),
         "poll": Entry(
@@ -76,11 +76,11 @@ class Commands(LazyGroup):
             "Copy the SQLite database while work goes on, check the copy, and put it in place.",
         ),
         "restored": Entry(
-            "worker.cli.ways_out:restored",
+            "worker.cli.decisions:restored",
             "Say that the database was set back by a snapshot: what may have been created since is looked up, or held.",
         ),
         "copy-to": Entry(
-            "worker.cli.move:copy_to_postgresql",
+            "worker.cli.copy_to:copy_to_postgresql",
             "Retire the SQLite file, and move everything from it to an empty PostgreSQL.",
         ),
         "simulate": Entry(

@@ -8,7 +8,7 @@ import typer
 
 from worker.telemetry.terminal import shown
 
-__all__ = ["MOST", "Exit", "answer", "fail", "is_utf8", "say", "shown"]
+__all__ = ["MOST", "Exit", "answer", "counted", "fail", "say", "shown"]
 
 
 class Exit(IntEnum):
@@ -24,9 +24,9 @@ MOST = 1_000_000_000
 """The largest number of rows that an option takes; both databases can count so far."""
 
 
-def is_utf8(text: str) -> bool:
-    """Whether a word of the command line can be looked up at all: bytes that are no UTF-8 come as lone surrogates."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+def counted(returns: int) -> str:
+    """So many returns, in words."""
+    return f"{returns} {'return' if returns == 1 else 'returns'}"
 
 
 def answer(message: str) -> None:

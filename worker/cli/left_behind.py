@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from worker.cli.talk import fail, say, shown
+from worker.cli.output import fail, say, shown
 
 _REFERENCES = 5  # of each reason
 _REASONS = 20

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.context import logs_for, run, settings_of
-from worker.cli.talk import Exit, fail, say, shown
-from worker.cli.ways_out import DryRunOption
+from worker.cli.options import DryRunOption
+from worker.cli.output import Exit, fail, say, shown
+from worker.cli.session import opened_settings, run
 from worker.domain.masking import forms_of_address
 from worker.settings import Settings, check_database_url, place_of_url, read_secret
 from worker.store.database import Database
@@ -38,8 +38,7 @@ def copy_to_postgresql(
     """
 
     async def work() -> None:
-        settings = settings_of(context)
-        redactor = logs_for(settings)
+        settings, redactor = opened_settings(context)
         target_url = _target(url, url_file)
         redactor.add(*forms_of_address(target_url))
         if settings.database.kind != "sqlite":
@@ -61,7 +60,7 @@ def copy_to_postgresql(
             await target.close()
             await source.close()
 
-    run(work)
+    run(work())
 
 
 def _target(url: str | None, file: Path | None) -> str:
