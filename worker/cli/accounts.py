@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from worker.cli.decisions import tell
-from worker.cli.left_behind import Left
 from worker.cli.options import (
     ByOption,
     DryRunOption,
@@ -19,12 +18,13 @@ from worker.cli.options import (
     owner_of_command,
     person_of,
 )
-from worker.cli.output import Exit, answer, fail, say, shown
+from worker.cli.output import Exit, Left, answer, fail, say, shown
 from worker.cli.printing import print_table
 from worker.cli.session import Session
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.holds import AccountState, explain
+from worker.store.refusals import RowsLeft
 from worker.usecases import accounts as usecase
 
 accounts = typer.Typer(
@@ -100,13 +100,16 @@ def rename(
             there_is = await usecase.renamable(settings, database, old, new)
             say(shown(f"{there_is.returns} returns of {old} would be {new}'s, {there_is.live} of them still live"))
             return
-        renamed = await usecase.rename(settings, database, old, new, person)
-        left = Left()
-        left.add(renamed.left)
-        left.tell()
-        kept = f", {left.count} left" if left.count else ""
-        say(shown(f"{renamed.returns} returns of {old} are {new}'s{kept}"))
-        left.fail_if_any()
+        try:
+            count = await usecase.rename(settings, database, old, new, person)
+        except RowsLeft as error:
+            left = Left()
+            left.add(error.refused)
+            left.tell()
+            say(shown(f"{error.done} returns of {old} are {new}'s, {left.count} left"))
+            left.fail_if_any()
+            return
+        say(shown(f"{count} returns of {old} are {new}'s"))
         if old in settings.accounts:
             say(shown(f"when no insert names {old} any more, remove [accounts.{old}] and restart the workers"))
 
@@ -127,12 +130,12 @@ def retire(
     """
     person = person_of(by, reason)
     done = Session(context).call(usecase.retire, name, person, owner_of_command(), dry_run=dry_run)
-    if done.forgotten:
+    if done is None:
         say(shown(f"{name} is forgotten"))
         return
     if not dry_run:
         say(shown(f"{name} is held: {_THEN.format(name=name)}"))
-    tell(done.settled, dry_run=dry_run)
+    tell(done, dry_run=dry_run)
 
 
 def _say(name: str, state: AccountState) -> None:

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.left_behind import Left
 from worker.cli.options import AccountFilter, DryRunOption, duration_of
-from worker.cli.output import MOST, counted, say, shown
+from worker.cli.output import MOST, Left, counted, say, shown
 from worker.cli.session import Session
 from worker.settings import Settings
 from worker.store.database import Database

@@ -1,5 +1,6 @@
 """The ways out of `rejected` and `needs_attention`, for a person: retry, resolve, cancel; and what a restore means."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -17,8 +18,8 @@ from worker.cli.output import MOST, Exit, answer, counted, fail, say, shown
 from worker.cli.session import Session
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
+from worker.domain.ways_out import WayOut, not_created
 from worker.domain.ways_out import cancel as withdrawn
-from worker.domain.ways_out import not_created
 from worker.domain.ways_out import retry as retried
 from worker.store.by_hand import Choice
 from worker.store.place import declare_restored
@@ -35,22 +36,38 @@ AgeOption = Annotated[str | None, typer.Option("--older-than", help="Filter: las
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, max=MOST, help="Filter: so many, oldest first.")]
 
 
-def retry(
-    context: typer.Context,
-    references: References = None,
-    account: AccountFilter = None,
-    state: StateOption = None,
-    error_code: CodeOption = None,
-    older_than: AgeOption = None,
-    limit: LimitOption = None,
-    reason: ReasonOption = "",
-    by: ByOption = None,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Do again what was rejected, or held after failing too often; a creation in doubt is only looked up."""
-    states = state or [State.REJECTED, State.NEEDS_ATTENTION]
-    request = _request(references, account, states, error_code, older_than, limit, reason, by, dry_run, bool(state))
-    tell(Session(context).call(decide_by_hand, request, retried), dry_run=dry_run)
+def _command(way_out: WayOut, states: list[State], said: str) -> Callable[..., None]:
+    """A command for those of the returns that are meant which are in one of the `states`, unless it is told which."""
+
+    def command(
+        context: typer.Context,
+        references: References = None,
+        account: AccountFilter = None,
+        state: StateOption = None,
+        error_code: CodeOption = None,
+        older_than: AgeOption = None,
+        limit: LimitOption = None,
+        reason: ReasonOption = "",
+        by: ByOption = None,
+        dry_run: DryRunOption = False,
+    ) -> None:
+        request = _request(references, account, state, states, error_code, older_than, limit, reason, by, dry_run)
+        tell(Session(context).call(decide_by_hand, request, way_out), dry_run=dry_run)
+
+    command.__doc__ = said
+    return command
+
+
+retry = _command(
+    retried,
+    [State.REJECTED, State.NEEDS_ATTENTION],
+    "Do again what was rejected, or held after failing too often; a creation in doubt is only looked up.",
+)
+cancel = _command(
+    withdrawn,
+    [State.PENDING, State.TRACKING, State.REJECTED, State.NEEDS_ATTENTION],
+    "Withdraw returns: at the carrier where that takes it, else they are followed no longer.",
+)
 
 
 def resolve(
@@ -76,30 +93,13 @@ def resolve(
         fail("error: say either --carrier-ref NUMBER or --not-created", Exit.USAGE)
     if carrier_ref is not None and (len(references or []) != 1 or error_code or older_than or state):
         fail("error: --carrier-ref is for one REFERENCE", Exit.USAGE)
-    states = state or [State.PENDING, State.NEEDS_ATTENTION, State.REJECTED]
-    request = _request(references, account, states, error_code, older_than, limit, reason, by, dry_run, bool(state))
+    states = [State.PENDING, State.NEEDS_ATTENTION, State.REJECTED]
+    request = _request(references, account, state, states, error_code, older_than, limit, reason, by, dry_run)
     if carrier_ref is None:
-        tell(Session(context).call(decide_by_hand, request, not_created), dry_run=dry_run)
-        return
-    tell(Session(context).call(adopt, request, carrier_ref.strip()), dry_run=dry_run)
-
-
-def cancel(
-    context: typer.Context,
-    references: References = None,
-    account: AccountFilter = None,
-    state: StateOption = None,
-    error_code: CodeOption = None,
-    older_than: AgeOption = None,
-    limit: LimitOption = None,
-    reason: ReasonOption = "",
-    by: ByOption = None,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Withdraw returns: at the carrier where that takes it, else they are followed no longer."""
-    states = state or [State.PENDING, State.TRACKING, State.REJECTED, State.NEEDS_ATTENTION]
-    request = _request(references, account, states, error_code, older_than, limit, reason, by, dry_run, bool(state))
-    tell(Session(context).call(decide_by_hand, request, withdrawn), dry_run=dry_run)
+        done = Session(context).call(decide_by_hand, request, not_created)
+    else:
+        done = Session(context).call(adopt, request, carrier_ref.strip())
+    tell(done, dry_run=dry_run)
 
 
 def restored(context: typer.Context) -> None:
@@ -114,6 +114,7 @@ def restored(context: typer.Context) -> None:
 def _request(
     references: list[str] | None,
     account: str | None,
+    state: list[State] | None,
     states: list[State],
     error_code: str | None,
     older_than: str | None,
@@ -121,16 +122,15 @@ def _request(
     reason: str,
     by: str | None,
     dry_run: bool,
-    filtered: bool,
 ) -> Request:
-    filtered = filtered or error_code is not None or older_than is not None
+    filtered = bool(state) or error_code is not None or older_than is not None
     if references and (filtered or limit is not None):
         fail("error: give either references or filters, not both", Exit.USAGE)
     if not references and not filtered:
         fail("error: say which: a REFERENCE, or a filter such as --state or --error-code", Exit.USAGE)
     if not is_utf8("".join((*(references or []), account or "", error_code or ""))):
         fail("error: an argument is not UTF-8", Exit.USAGE)
-    choice = Choice(account, states, error_code, duration_of("--older-than", older_than), limit)
+    choice = Choice(account, state or states, error_code, duration_of("--older-than", older_than), limit)
     return Request(references or [], choice, person_of(by, reason), owner_of_command(), dry_run)
 
 

@@ -57,28 +57,19 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return run_loop(work)
 
 
-_TOLD: tuple[tuple[type[Exception], Exit, str], ...] = (
-    (ReturnAmbiguous, Exit.USAGE, "error: {}: say which with --account"),
-    (WrongRequest, Exit.USAGE, "error: {}"),
-    (NotConfigured, Exit.BAD_CONFIGURATION, "error: {}"),
-    (NotDone, Exit.FAILED, "error: {}"),
-    (ConfigurationError, Exit.BAD_CONFIGURATION, "{}"),
-    (SchemaMismatch, Exit.BAD_CONFIGURATION, "error: {}"),
-    (DatabaseMoved, Exit.BAD_CONFIGURATION, "error: {}"),
-    (
-        DatabaseReplaced,
-        Exit.FAILED,
-        "error: {}; start it again: what may be missing in the new file is then looked up, or held",
-    ),
-    (AlreadyRunning, Exit.FAILED, "error: {}"),
-    (DatabaseRefused, Exit.BAD_CONFIGURATION, "error: the database refuses to be used: {}"),
-    (SchemaLocked, Exit.DATABASE_UNAVAILABLE, "error: {}"),
-    (DatabaseUnavailable, Exit.DATABASE_UNAVAILABLE, "error: the database cannot be reached: {}"),
-    (ClockDiffers, Exit.FAILED, "error: {}"),
-    (ListenError, Exit.FAILED, "error: {}"),
-    (LabelStoreError, Exit.FAILED, "error: {}"),
+_START_AGAIN = "start it again: what may be missing in the new file is then looked up, or held"
+_TOLD: tuple[tuple[tuple[type[Exception], ...], Exit, str], ...] = (
+    ((ReturnAmbiguous,), Exit.USAGE, "error: {}: say which with --account"),
+    ((WrongRequest,), Exit.USAGE, "error: {}"),
+    ((NotConfigured, SchemaMismatch, DatabaseMoved), Exit.BAD_CONFIGURATION, "error: {}"),
+    ((ConfigurationError,), Exit.BAD_CONFIGURATION, "{}"),
+    ((DatabaseRefused,), Exit.BAD_CONFIGURATION, "error: the database refuses to be used: {}"),
+    ((SchemaLocked,), Exit.DATABASE_UNAVAILABLE, "error: {}"),
+    ((DatabaseUnavailable,), Exit.DATABASE_UNAVAILABLE, "error: the database cannot be reached: {}"),
+    ((DatabaseReplaced,), Exit.FAILED, f"error: {{}}; {_START_AGAIN}"),
+    ((NotDone, AlreadyRunning, ClockDiffers, ListenError, LabelStoreError), Exit.FAILED, "error: {}"),
 )
-"""What is said of an error, the first that it is, and the exit code."""
+"""What is said of an error, by the first line that it fits, and the exit code."""
 
 
 @contextmanager
@@ -87,8 +78,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        for kind, code, told in _TOLD:
-            if isinstance(error, kind):
+        for kinds, code, told in _TOLD:
+            if isinstance(error, kinds):
                 fail((shown if isinstance(error, NotDone) else shown_lines)(told.format(error)), code)
         why = refusal_of(error)
         if why is None:

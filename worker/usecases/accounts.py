@@ -14,7 +14,6 @@ from worker.store.by_hand import Choice, choose
 from worker.store.database import Database
 from worker.store.holds import AccountState, explain, hold_by_hand, hold_creations, read_accounts, release_by_hand
 from worker.store.queries import Backlog, read_backlog
-from worker.store.refusals import RowsLeft
 from worker.store.renames import (
     Belongings,
     NamesCollide,
@@ -44,22 +43,6 @@ class Standing:
     creations_held: bool = False
     circuit_open_until: datetime | None = None
     create_circuit_open_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Renamed:
-    """How many returns have the new name, and which the database left under the old one, each with its reason."""
-
-    returns: int
-    left: Sequence[tuple[str, str]] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Retired:
-    """What became, or would become, of the live returns of an account; `forgotten`: nothing is left of it."""
-
-    settled: list[Settled]
-    forgotten: bool = False
 
 
 async def read_standings(settings: Settings, database: Database) -> list[Standing]:
@@ -142,27 +125,28 @@ async def renamable(settings: Settings, database: Database, old: str, new: str) 
     return there_is
 
 
-async def rename(settings: Settings, database: Database, old: str, new: str, person: Person) -> Renamed:
-    """Let all returns of one account belong to another, which is configured: the same one at the carrier."""
+async def rename(settings: Settings, database: Database, old: str, new: str, person: Person) -> int:
+    """Let all returns of one account belong to another, which is configured: the same one at the carrier.
+
+    Returns how many there were; raises `RowsLeft` where the database leaves some under the old name.
+    """
     await renamable(settings, database, old, new)
     await pass_on_hold(database, old, new)  # first: what is held must not be created under the new name
     try:
         count = await rename_returns(database, old, new, person.signed(f"its account {old} is now called {new}"))
     except NamesCollide:
         raise NotDone("meanwhile a return was inserted that both accounts have: run it again to see which") from None
-    except RowsLeft as error:
-        return Renamed(error.done, error.refused)
     if old not in settings.accounts:
         await forget_account(database, old)
-    return Renamed(count)
+    return count
 
 
 async def retire(
     settings: Settings, database: Database, name: str, person: Person, owner: str, *, dry_run: bool
-) -> Retired:
-    """End an account: it is held for good, and its live returns come to an end here; with none of them it is forgotten.
+) -> list[Settled] | None:
+    """End an account: it is held for good, and its live returns come to an end here; `owner` holds them meanwhile.
 
-    `owner` holds the rows meanwhile.
+    What became, or would become, of each; None: it had none, and is forgotten.
     """
     choice, known = Choice(account=name, states=LIVE_STATES), {*settings.accounts, *await read_accounts(database)}
     if not is_utf8(name) or (name not in known and not await choose(database, choice)):
@@ -174,5 +158,5 @@ async def retire(
     ids = await choose(database, choice)
     if not ids and not dry_run and name not in settings.accounts:
         await forget_account(database, name)  # not before: the hold keeps a worker that still has it configured
-        return Retired([], forgotten=True)
-    return Retired(await (desk.preview if dry_run else desk.settle)(ids, retired))
+        return None
+    return await (desk.preview if dry_run else desk.settle)(ids, retired)
