@@ -19,14 +19,14 @@ ALLOWED = {
     "store": {"domain"},
     "engine": {"carriers", "store", "labels", "domain", "telemetry"},
     "runtime": set(),
-    "configured": {"carriers", "domain", "settings"},
+    "from_settings": {"carriers", "domain", "settings"},
     # Faces stand on it, and nothing else; it has no library to print with (see HOMES), nor what ends a process.
-    "usecases": {"configured", "runtime", "engine", "carriers", "store", "labels", "domain", "settings"},
-    "app": {"configured", "runtime", "engine", "carriers", "store", "labels", "domain", "telemetry", "settings"},
+    "usecases": {"from_settings", "runtime", "engine", "carriers", "store", "labels", "domain", "settings"},
+    "app": {"from_settings", "runtime", "engine", "carriers", "store", "labels", "domain", "telemetry", "settings"},
     "cli": {
         "app",
         "usecases",
-        "configured",
+        "from_settings",
         "runtime",
         "engine",
         "carriers",

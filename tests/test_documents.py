@@ -22,11 +22,11 @@ from tests.chaos.test_chaos import HEADER
 from tests.postgres import PostgresServer
 from tests.scaling.capacity import HEADER as CAPACITY_HEADER
 from worker.cli.commands import application
-from worker.configured import receiver_problems
 from worker.domain.decision import StepOutcome
 from worker.domain.errors import MEANING, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.tracking import TrackingStatus
+from worker.from_settings import receiver_problems
 from worker.settings import Settings, load
 from worker.settings.table import Table
 from worker.store.database import Database

@@ -16,7 +16,6 @@ from worker.carriers.http.edge import Observer
 from worker.carriers.http.endings import RequestOutcome
 from worker.carriers.port import NotSent
 from worker.carriers.registry import CARRIERS
-from worker.configured import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.masking import forms_of_key
 from worker.domain.returns import ReturnOrder
@@ -29,6 +28,7 @@ from worker.engine.loop import Engine
 from worker.engine.meter import Meter
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
+from worker.from_settings import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.runtime.pulse import Pulse

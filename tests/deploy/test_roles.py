@@ -340,7 +340,7 @@ COMMANDS = {
     "accounts": "accounts",
     "check": "check",
 }
-WITHOUT_A_ROLE = {"schedule", "health", "demo", "simulate", "backup"}
+WITHOUT_A_ROLE = {"schedule", "health", "demo", "simulate", "backup", "config"}
 
 
 def allowed() -> dict[str, set[str]]:

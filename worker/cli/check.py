@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.output import Exit, answer, say
 from worker.cli.session import opened_settings, run, settings_of
-from worker.configured import in_force
+from worker.from_settings import in_force
 from worker.settings import ConfigurationError, show
 from worker.telemetry.terminal import shown_lines
 from worker.usecases.check import Verdict, find_faults

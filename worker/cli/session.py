@@ -63,13 +63,13 @@ _TOLD: tuple[tuple[tuple[type[Exception], ...], Exit, str], ...] = (
     ((WrongRequest,), Exit.USAGE, "error: {}"),
     ((NotConfigured, SchemaMismatch, DatabaseMoved), Exit.BAD_CONFIGURATION, "error: {}"),
     ((ConfigurationError,), Exit.BAD_CONFIGURATION, "{}"),
+    ((DatabaseReplaced,), Exit.FAILED, f"error: {{}}; {_START_AGAIN}"),
     ((DatabaseRefused,), Exit.BAD_CONFIGURATION, "error: the database refuses to be used: {}"),
     ((SchemaLocked,), Exit.DATABASE_UNAVAILABLE, "error: {}"),
     ((DatabaseUnavailable,), Exit.DATABASE_UNAVAILABLE, "error: the database cannot be reached: {}"),
-    ((DatabaseReplaced,), Exit.FAILED, f"error: {{}}; {_START_AGAIN}"),
     ((NotDone, AlreadyRunning, ClockDiffers, ListenError, LabelStoreError), Exit.FAILED, "error: {}"),
 )
-"""What is said of an error, by the first line that it fits, and the exit code."""
+"""What is said of an error, by the first line that it fits (some are kinds of others further down), and the exit code."""
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def settings_of(context: typer.Context, *, need_keys: bool = False) -> Settings:
     file: Path | None = context.obj
     if not need_keys:
         return load(file)
-    from worker.configured import receiver_problems  # noqa: PLC0415 - whoever needs keys imports the carriers anyway
+    from worker.from_settings import receiver_problems  # noqa: PLC0415 - whoever needs keys imports the carriers anyway
 
     return load(file, need_keys=True, receiver_problems=receiver_problems)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.configured import policies_of
 from worker.domain.lifecycle import LIVE_STATES, State
 from worker.domain.ways_out import Person, retired
+from worker.from_settings import policies_of
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts
 from worker.store.by_hand import Choice, choose

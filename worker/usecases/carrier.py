@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from worker.carriers.port import Carrier, utc_now
-from worker.configured import Kinship, open_account, pace_of
 from worker.engine.meter import Meter
+from worker.from_settings import Kinship, open_account, pace_of
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings, key_source
 from worker.store.accounts import register_accounts

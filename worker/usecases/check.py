@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from worker.carriers.port import CarrierError
-from worker.configured import Kinship, open_account
+from worker.from_settings import Kinship, open_account
 from worker.labels import LabelStoreError, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source

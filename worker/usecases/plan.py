@@ -7,12 +7,12 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from worker.carriers.registry import CARRIERS, returns_per_request
-from worker.configured import policy_of
 from worker.domain.demand import POLLED, asking_hours
 from worker.domain.forecast import BY_LINK, BY_PARCEL, Forecast, Journey, forecast
 from worker.domain.outcomes import Created
 from worker.domain.policy import Policy
 from worker.domain.tracking import TrackingStatus
+from worker.from_settings import policy_of
 from worker.settings import Settings
 
 _MINUTE = timedelta(minutes=1)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.carriers.registry import CARRIERS, CarrierKind
-from worker.configured import map_of, policies_of
 from worker.domain.tracking import TrackingStatus
 from worker.domain.ways_out import Person, remapped
+from worker.from_settings import map_of, policies_of
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.words import read_followed, read_words
