@@ -18,7 +18,7 @@ from worker.domain.lifecycle import State
 from worker.domain.returns import Party
 from worker.settings import Settings
 from worker.store.database import Database
-from worker.store.queries import find_orders
+from worker.store.queries import History, find_orders
 from worker.usecases.show import LabelWay, ShownReturn, show_return
 
 _INTERNAL = ("payload", "next_step", "lease_token", "shop_changes", "claims")  # `--json` has them
@@ -60,7 +60,7 @@ def show(
     if history.payload_unreadable is not None:
         say(shown(f"note: its payload cannot be shown: {history.payload_unreadable}"))
     if as_json:
-        answer(json.dumps(_as_json(found), indent=2, default=datetime.isoformat))
+        answer(json.dumps(_as_json(history), indent=2, default=datetime.isoformat))
         return
     print_return(found)
     if not found.is_configured:
@@ -139,13 +139,9 @@ def _who(party: Party) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _as_json(found: ShownReturn) -> dict[str, Any]:
-    return {
-        **_plain(found.history.order),
-        "packages": [_plain(row) for row in found.history.packages],
-        "labels": [_plain(row) for row in found.history.labels],
-        "transitions": [_plain(row) for row in found.history.transitions],
-    }
+def _as_json(history: History) -> dict[str, Any]:
+    parts = {name: [_plain(row) for row in getattr(history, name)] for name in ("packages", "labels", "transitions")}
+    return _plain(history.order) | parts
 
 
 def _plain(row: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -69,7 +69,7 @@ _TOLD: tuple[tuple[tuple[type[Exception], ...], Exit, str], ...] = (
     ((DatabaseUnavailable,), Exit.DATABASE_UNAVAILABLE, "error: the database cannot be reached: {}"),
     ((NotDone, AlreadyRunning, ClockDiffers, ListenError, LabelStoreError), Exit.FAILED, "error: {}"),
 )
-"""What is said of an error, by the first line that it fits (some are kinds of others further down), and the exit code."""
+"""What is said of an error, by the first line that it fits (some are kinds of what follows), and the exit code."""
 
 
 @contextmanager

@@ -21,6 +21,8 @@ from worker.cli.output import Exit, answer, counted, fail, say, shown
 from worker.cli.printing import print_table
 from worker.cli.session import Session
 from worker.domain.decision import Decision
+from worker.settings import Settings
+from worker.store.database import Database
 from worker.usecases import statuses as usecase
 from worker.usecases.desk import Settled
 from worker.usecases.statuses import Word, list_words
@@ -46,7 +48,15 @@ def statuses(
         _show(Session(context, only_to_read=True).call(list_words, account), as_json=as_json)
         return
     person, owner = person_of(by, reason), owner_of_command()
-    _tell(Session(context).call(usecase.remap, account, person, owner, dry_run=dry_run), dry_run=dry_run)
+
+    async def work(settings: Settings, database: Database) -> None:
+        changed = 0
+        async for done in usecase.remap(settings, database, account, person, owner, dry_run=dry_run):
+            changed += _tell(done)
+        say(f"{counted(changed)} {'would be ' if dry_run else ''}read anew")
+        say("a worker that was started before the map was changed reads by the old one: restart it first")
+
+    Session(context).call(work)
 
 
 def _show(words: Sequence[Word], *, as_json: bool) -> None:
@@ -71,7 +81,7 @@ def _show(words: Sequence[Word], *, as_json: bool) -> None:
                 say(f"  {shown(json.dumps(each.word, ensure_ascii=False))} = ...")
 
 
-def _tell(done: Sequence[Settled], *, dry_run: bool) -> None:
+def _tell(done: Sequence[Settled]) -> int:
     changed = 0
     for each in done:
         if not isinstance(each.outcome, Decision):
@@ -80,5 +90,4 @@ def _tell(done: Sequence[Settled], *, dry_run: bool) -> None:
         changed += 1
         line = each.outcome.transitions[0]
         answer(shown(f"{each.order.reference}: {line.old_value} -> {line.new_value}: {line.reason}"))
-    say(f"{counted(changed)} {'would be ' if dry_run else ''}read anew")
-    say("a worker that was started before the map was changed reads by the old one: restart it first")
+    return changed

@@ -1,7 +1,7 @@
 """The words of carriers that were seen so far, and what a changed map of them makes of the followed returns."""
 
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -46,10 +46,13 @@ async def list_words(settings: Settings, database: Database, account: str | None
 
 async def remap(
     settings: Settings, database: Database, account: str | None, person: Person, owner: str, *, dry_run: bool
-) -> list[Settled]:
-    """Read the returns that are still followed by the map as it is now; `owner` holds the rows meanwhile."""
+) -> AsyncIterator[list[Settled]]:
+    """Read the returns that are still followed by the map as it is now, one account after the other.
+
+    `owner` holds the rows meanwhile.
+    """
     _require_configured(settings, account)
-    desk, done = Desk(database, person, policies_of(settings), owner), []
+    desk = Desk(database, person, policies_of(settings), owner)
     for name in [account] if account is not None else sorted(settings.accounts):
         meanings = _meanings_of(settings, name)
         ids = [
@@ -57,8 +60,7 @@ async def remap(
             for each in await read_followed(database, name)
             if each.tracking_status not in meanings(each.carrier_status)
         ]
-        done += await (desk.preview if dry_run else desk.settle)(ids, remapped(meanings, random.random))
-    return done
+        yield await (desk.preview if dry_run else desk.settle)(ids, remapped(meanings, random.random))
 
 
 def _require_configured(settings: Settings, account: str | None) -> None:
