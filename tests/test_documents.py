@@ -23,16 +23,16 @@ from tests.documents.pages import ROOT, read, snippet
 from tests.postgres import PostgresServer
 from tests.scaling.capacity import HEADER as CAPACITY_HEADER
 from worker.cli.commands import application
-from worker.cli.overload import overloads
-from worker.configured import receiver_problems
 from worker.domain.decision import StepOutcome
 from worker.domain.lifecycle import State, Step
+from worker.from_settings import receiver_problems
 from worker.settings import Settings, load
 from worker.settings.table import Table
 from worker.store.database import Database
 from worker.store.queries import Backlog
 from worker.store.schema import migrate
 from worker.telemetry.metrics import Metrics
+from worker.usecases.overload import overloads
 
 README = read("README.md")
 TABLES = read("docs/reference/tables.md")

@@ -14,7 +14,6 @@ import worker
 from worker.carriers.http.edge import Observer
 from worker.carriers.http.endings import RequestOutcome
 from worker.carriers.registry import CARRIERS
-from worker.configured import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
@@ -27,6 +26,7 @@ from worker.engine.meter import Meter
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
 from worker.engine.starting import wait_for_database
+from worker.from_settings import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.renewed import renewed_key, renewed_url
 from worker.runtime.clock import lease_clock

@@ -7,8 +7,8 @@ from datetime import timedelta
 from tests.cadence.carrier import drawn
 from tests.cadence.clock import DAY, HOUR, moment, seconds
 from tests.cadence.simulation import Account, Simulation
-from worker.configured import policy_of
 from worker.domain.returns import ReturnOrder
+from worker.from_settings import policy_of
 from worker.settings import AccountPolling, AccountSettings, Settings
 
 AT_MIDNIGHT = 0.5  # of a day's returns are inserted in one transaction at midnight; the rest from 08:00 to 22:00

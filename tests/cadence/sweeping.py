@@ -12,7 +12,6 @@ from heapq import heappop, heappush
 
 from tests.cadence.carrier import Journey
 from tests.cadence.clock import DAY, HOUR, moment, seconds
-from worker.configured import policy_of
 from worker.domain.cadence import COMPANY
 from worker.domain.decide import decide
 from worker.domain.lifecycle import State, Step
@@ -23,6 +22,7 @@ from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.engine.sweep import _AGAIN_AFTER, _LONGEST, MANY
+from worker.from_settings import policy_of
 from worker.settings import AccountSettings, Settings
 
 PAGE = 50

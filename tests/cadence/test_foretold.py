@@ -14,13 +14,13 @@ from tests.cadence.simulation import Account, Simulation
 from tests.carriers import pilot, wire
 from worker.carriers import open_carrier
 from worker.carriers.registry import AccountConfig
-from worker.cli.plan import Open, Plan, plan_of
-from worker.configured import policy_of
 from worker.domain.decide import decide
 from worker.domain.outcomes import Tracked
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
+from worker.from_settings import policy_of
 from worker.settings import AccountPolling, AccountSettings, Settings
+from worker.usecases.plan import Open, Plan, plan_of
 
 MINUTE = timedelta(minutes=1)
 BEGIN = 40.4 * DAY  # 27 March, 09:36; two nights later the clock goes forward

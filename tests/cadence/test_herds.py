@@ -13,11 +13,11 @@ from tests.cadence.carrier import without_end
 from tests.cadence.clock import DAY, HOUR, moment
 from tests.cadence.ledger import Ledger, between, busiest, shown
 from tests.cadence.simulation import SLOWEST, TICK, Account, Simulation
-from worker.configured import policy_of
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Tracked
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
+from worker.from_settings import policy_of
 from worker.settings import AccountSettings, Settings
 
 OUTAGE = 6 * HOUR

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.grids import diagonal
-from worker.configured import meeting_of, policy_of
 from worker.domain.cadence import Daytime, Ladder, meeting_width
 from worker.domain.tracking import TrackingStatus
+from worker.from_settings import meeting_of, policy_of
 from worker.settings import AccountSettings, Settings, key_source
 
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

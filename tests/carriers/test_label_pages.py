@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.carriers.wire import Wire, at_carrier, raw_server, read_request
-from worker.configured import open_account
+from worker.from_settings import open_account
 from worker.settings import load
 
 

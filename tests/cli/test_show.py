@@ -9,9 +9,10 @@ from rich.console import Console
 
 from tests.cli.calls import ACCOUNTS, called, configured
 from tests.process.shop import Shop
-from worker.cli.inspect import print_history
+from worker.cli.list_and_show import print_return
 from worker.store.queries import History
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow
+from worker.usecases.show import ShownReturn
 
 TRACKING = "https://track.example/" + "7" * 150
 LINK = "https://app.example/return/" + "x" * 150
@@ -78,9 +79,8 @@ def test_nothing_that_is_copied_is_cut_or_folded_on_a_narrow_terminal() -> None:
     package = PackageRow(return_order_id=1, position=1, tracking_number="3STRACK", tracking_url=TRACKING)
     label = LabelRow(return_order_id=1, position=1, location=LOCATION, media_type="image/png", byte_count=9)
     screen = io.StringIO()
-    print_history(
-        History(order, [], [package], [label]), Console(file=screen, force_terminal=True, width=40, color_system=None)
-    )
+    found = ShownReturn(History(order, [], [package], [label]))
+    print_return(found, Console(file=screen, force_terminal=True, width=40, color_system=None))
     for whole in (WHO, LINK, f"3STRACK {TRACKING}", f"{LOCATION} (image/png, 9 bytes)"):
         assert whole in screen.getvalue()
 
@@ -89,5 +89,5 @@ def test_a_payload_of_any_shape_is_shown_as_far_as_it_names_somebody() -> None:
     for payload in ({}, {"customer": 5, "receiver": None}, {"customer": {"name": []}}):
         order = ReturnOrderRow(id=1, account="default", reference="R-1", payload=payload)
         screen = io.StringIO()
-        print_history(History(order, [], [], []), Console(file=screen, width=80))
+        print_return(ShownReturn(History(order, [], [], [])), Console(file=screen, width=80))
         assert lines_of(screen.getvalue()).keys() & {"customer", "receiver"} == set()

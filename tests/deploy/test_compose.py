@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 import yaml
 
-from worker.configured import receiver_problems
+from worker.from_settings import receiver_problems
 from worker.settings import Settings, load
 from worker.store.database import Database
 from worker.store.schema import migrate

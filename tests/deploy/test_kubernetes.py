@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from worker.configured import receiver_problems
+from worker.from_settings import receiver_problems
 from worker.settings import Settings, load
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from worker.app import _ENDED
-from worker.cli.talk import Exit
+from worker.cli.output import Exit
 from worker.settings import Settings, load
 from worker.settings.checks import key_source
 

@@ -9,7 +9,7 @@ from tests.documents import settings_page
 from tests.documents.events import events
 from tests.documents.pages import PAGES, ROOT, anchors, names, read, rows, section
 from tests.domain.cases import NOW, POLICY, SEARCHABLE, every_meeting
-from worker.cli.talk import Exit
+from worker.cli.output import Exit
 from worker.domain.decide import decide
 from worker.domain.errors import MEANING, ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State

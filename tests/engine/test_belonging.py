@@ -14,9 +14,9 @@ from worker.domain.outcomes import Created
 from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.domain.ways_out import Person
-from worker.engine.ask import Asker
 from worker.engine.meter import Meter
 from worker.store.database import Database
+from worker.usecases.poll_now import Asker
 
 
 async def _followed(database: Database, folder: Path, codes: dict[str, Sequence[str]], **carriers: Any) -> Loop:

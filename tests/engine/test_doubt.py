@@ -16,13 +16,13 @@ from worker.domain.policy import Policy
 from worker.domain.requests import action_for
 from worker.domain.returns import ReturnOrder
 from worker.domain.ways_out import Person, retry
-from worker.engine.by_hand import Desk
 from worker.engine.leases import Timing
 from worker.store.by_hand import Choice, choose, take
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.place import declare_restored
 from worker.store.records import record
+from worker.usecases.desk import Desk
 
 REJECTED = "UPDATE return_order SET state = 'rejected', due_at = NULL, error_code = 'carrier_refused'"
 

@@ -20,7 +20,6 @@ from tests.process.running import until
 from worker.carriers import open_carrier
 from worker.carriers.port import Carrier
 from worker.carriers.registry import AccountConfig
-from worker.configured import policy_of
 from worker.domain.decision import Hold
 from worker.domain.errors import ErrorCode
 from worker.domain.health import Circuit, Health
@@ -28,6 +27,7 @@ from worker.domain.kin import Kin, Shared
 from worker.domain.pacing import Pace
 from worker.domain.tracking import TrackingStatus
 from worker.engine.meter import Meter
+from worker.from_settings import policy_of
 from worker.settings import AccountSettings, Settings
 from worker.store.columns import read_moment
 from worker.store.database import Database

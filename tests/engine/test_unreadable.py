@@ -17,12 +17,12 @@ from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
 from worker.domain.ways_out import Person, retry
-from worker.engine.by_hand import Desk
 from worker.store import payloads
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.payloads import LARGEST_PAYLOAD, read_payloads
 from worker.store.queries import find_orders
+from worker.usecases.desk import Desk
 
 LARGE = '{"customer": "' + "x" * LARGEST_PAYLOAD + '"}'
 ME = Person("me")

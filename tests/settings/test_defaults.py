@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from worker.configured import receiver_problems
+from worker.from_settings import receiver_problems
 from worker.settings import (
     AccountPolling,
     AccountSettings,

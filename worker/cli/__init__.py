@@ -1,5 +1,5 @@
 """The commands: results go to stdout, messages to stderr."""
 
-from worker.cli.start import main
+from worker.cli.entry import main
 
 __all__ = ["main"]

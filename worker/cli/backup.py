@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.context import logs_for, run, settings_of
-from worker.cli.talk import MOST, Exit, fail, say, shown
+from worker.cli.output import MOST, Exit, fail, say, shown
+from worker.cli.session import opened_settings, run
 from worker.settings import Settings
 from worker.store.backup import BackupFailed, copy, destination, remember_backup, remove_older
 from worker.store.database import Database
@@ -33,15 +33,14 @@ def backup(
     """Copy the SQLite database while work goes on, check the copy, and put it in place."""
 
     async def work() -> None:
-        settings = settings_of(context)
-        logs_for(settings)
+        settings, _ = opened_settings(context)
         if settings.database.kind != "sqlite":
             fail(_PG_DUMP)
         if keep is not None and not dest.is_dir():
             fail(f"error: --keep is for a folder, and there is none at {shown(str(dest))}: make it first", Exit.USAGE)
         await _copy(settings, dest, keep)
 
-    run(work)
+    run(work())
 
 
 async def _copy(settings: Settings, dest: Path, keep: int | None) -> None:

@@ -7,7 +7,7 @@ import typer
 
 import worker
 from worker.cli.lazy import Entry, LazyGroup
-from worker.cli.talk import answer
+from worker.cli.output import answer
 
 
 class Commands(LazyGroup):
@@ -15,79 +15,68 @@ class Commands(LazyGroup):
 
     entries = {  # noqa: RUF012
         "run": Entry(
-            "worker.cli.service:run_worker",
+            "service:run_worker",
             "Pick up returns and follow them, until told to stop by SIGTERM, SIGINT or SIGHUP.",
             takes_signals=True,
         ),
         "demo": Entry(
-            "worker.cli.demo.command:demo",
+            "demo.command:demo",
             "The whole job on this machine: simulated carriers, sample returns, the worker; it takes some ten seconds.",
         ),
-        "migrate": Entry(
-            "worker.cli.service:migrate_schema",
-            "Bring the database's schema up to date; its data is kept.",
-        ),
-        "check": Entry("worker.cli.check:check", "Say what is wrong before it matters."),
+        "migrate": Entry("service:migrate_schema", "Bring the database's schema up to date; its data is kept."),
+        "check": Entry("check:check", "Say what is wrong before it matters."),
         "config": Entry(
-            "worker.cli.config:config",
-            "Write a commented file of all settings to start from, or their schema for editors.",
+            "config:config", "Write a commented file of all settings to start from, or their schema for editors."
         ),
-        "health": Entry(
-            "worker.cli.health:health",
-            "Ask the worker on this machine how it is; exit code 0 when it is well.",
-        ),
+        "health": Entry("health:health", "Ask the worker on this machine how it is; exit code 0 when it is well."),
         "schedule": Entry(
-            "worker.cli.schedule:schedule",
+            "schedule:schedule",
             "Say when a return would be polled over its life, and what many of them cost; asks no carrier.",
         ),
         "add": Entry(
-            "worker.cli.intake:add",
+            "intake:add",
             'Insert returns: objects with "reference", "payload" and perhaps "account". All of them or none.',
         ),
-        "list": Entry("worker.cli.inspect:list_returns", "List returns, newest first."),
-        "show": Entry("worker.cli.inspect:show", "Show one return with its whole history."),
-        "label": Entry("worker.cli.label:label", "Write a return's stored label to a file or to stdout."),
+        "list": Entry("list_and_show:list_returns", "List returns, newest first."),
+        "show": Entry("list_and_show:show", "Show one return with its whole history."),
+        "label": Entry("label:label", "Write a return's stored label to a file or to stdout."),
         "retry": Entry(
-            "worker.cli.ways_out:retry",
+            "decisions:retry",
             "Do again what was rejected, or held after failing too often; a creation in doubt is only looked up.",
         ),
         "resolve": Entry(
-            "worker.cli.ways_out:resolve",
-            "Say what became of a creation in doubt, after looking for it at the carrier.",
+            "decisions:resolve", "Say what became of a creation in doubt, after looking for it at the carrier."
         ),
         "cancel": Entry(
-            "worker.cli.ways_out:cancel",
+            "decisions:cancel",
             "Withdraw returns: at the carrier where that takes it, else they are followed no longer.",
         ),
         "poll": Entry(
-            "worker.cli.poll:poll",
+            "poll:poll",
             "Ask the carrier now where a return is, out of turn and within the pace; also one that is completed.",
         ),
         "statuses": Entry(
-            "worker.cli.statuses:statuses",
-            "List the carrier's words seen so far, how often, and what they are mapped to.",
+            "statuses:statuses", "List the carrier's words seen so far, how often, and what they are mapped to."
         ),
         "archive": Entry(
-            "worker.cli.archive:archive",
+            "archive:archive",
             "Move completed and cancelled returns, with their history, to `archived_return`, while work goes on.",
         ),
         "backup": Entry(
-            "worker.cli.backup:backup",
-            "Copy the SQLite database while work goes on, check the copy, and put it in place.",
+            "backup:backup", "Copy the SQLite database while work goes on, check the copy, and put it in place."
         ),
         "restored": Entry(
-            "worker.cli.ways_out:restored",
+            "decisions:restored",
             "Say that the database was set back by a snapshot: what may have been created since is looked up, or held.",
         ),
         "copy-to": Entry(
-            "worker.cli.move:copy_to_postgresql",
-            "Retire the SQLite file, and move everything from it to an empty PostgreSQL.",
+            "copy_to:copy_to_postgresql", "Retire the SQLite file, and move everything from it to an empty PostgreSQL."
         ),
         "simulate": Entry(
-            "worker.cli.simulate:simulate",
+            "simulate:simulate",
             "Serve the simulated carriers, for one's own tests; what the carriers do not document is made up.",
         ),
-        "accounts": Entry("worker.cli.accounts:accounts", "Show what each account waits for, hold one, release it."),
+        "accounts": Entry("accounts:accounts", "Show what each account waits for, hold one, release it."),
     }
 
 

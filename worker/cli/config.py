@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.talk import Exit, answer, fail, say, shown
+from worker.cli.output import Exit, answer, fail, say, shown
 from worker.listening import DEFAULT_FILE, configuration_file
 from worker.settings.schema import schema, start_file
 

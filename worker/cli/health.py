@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from worker.cli.output import Exit, answer, fail, shown
 from worker.cli.probe import PATIENCE, NoAnswer, NotAsked, ask, plain_address
-from worker.cli.talk import Exit, answer, fail, shown
 
 
 def health(
@@ -36,7 +36,7 @@ def health(
 
 def _validated(context: typer.Context) -> tuple[str, int]:
     """The address after reading all settings, which says everything that is wrong with them."""
-    from worker.cli.context import explained, settings_of  # noqa: PLC0415 - costs more than all the rest
+    from worker.cli.session import explained, settings_of  # noqa: PLC0415 - costs more than all the rest
 
     with explained():
         http = settings_of(context).http

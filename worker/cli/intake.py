@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.context import logs_for, opened_database, run, settings_of
-from worker.cli.talk import answer, fail, say
+from worker.cli.output import answer, fail, say
+from worker.cli.session import opened_database, opened_settings, run
 from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
 from worker.store.intake import AlreadyThere, InsertRefused, NewReturn, insert_returns
@@ -24,8 +24,7 @@ def add(
     """Insert returns: objects with "reference", "payload" and perhaps "account". All of them or none."""
 
     async def work() -> None:
-        settings = settings_of(context)
-        logs_for(settings)
+        settings, _ = opened_settings(context)
         problems: list[str] = []
         returns = [new for name in files for new in _read(name, problems)]
         times = Counter((new.account, new.reference) for new in returns)
@@ -45,7 +44,7 @@ def add(
                 fail(f"error: {error}; nothing was inserted (--skip-existing leaves them alone)")
         answer(f"{count} {'return' if count == 1 else 'returns'} inserted")
 
-    run(work)
+    run(work())
 
 
 def _read(name: str, problems: list[str]) -> list[NewReturn]:

@@ -1,49 +1,30 @@
 """The command that writes a label out, asks the carrier for it once more, or takes one that was refused."""
 
-import json
 import os
 import stat
 import sys
-from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-from worker.carriers.port import Carrier, LabelDocument
-from worker.cli.carrier import opened_carrier, refuse_if_held
-from worker.cli.context import logs_for, opened_database, run, settings_of, the_order, the_return
-from worker.cli.inspect import AccountOption, history_of, way_on
-from worker.cli.person import ByOption, ReasonOption, owner_of_command, person_of
-from worker.cli.talk import Exit, fail, say, shown
-from worker.cli.ways_out import policies_of, tell
-from worker.configured import fingerprint_of, policy_of
-from worker.domain.decision import Decision
-from worker.domain.errors import ErrorCode
+from worker.cli.decisions import tell
+from worker.cli.list_and_show import say_if_archived, way_on
+from worker.cli.options import AccountOption, ByOption, ReasonOption, ReferenceArgument, owner_of_command, person_of
+from worker.cli.output import Exit, fail, say, shown
+from worker.cli.session import Session
 from worker.domain.lifecycle import State
-from worker.domain.outcomes import Failed, LabelReady, LabelTrouble
-from worker.domain.returns import PackageInfo, ReturnOrder
-from worker.domain.verdicts import TURNED_AWAY, hold_after
-from worker.domain.ways_out import Person, accepted
-from worker.engine.by_hand import Desk
-from worker.engine.label import ask_for_label, fetch_label, forget_aside, keep_aside, name_of, refusal_of, stored
-from worker.labels import LabelMissing, as_it_is, open_label_store
-from worker.labels.names import aside_path
 from worker.settings import Settings
-from worker.store.accounts import database_now
 from worker.store.database import Database
-from worker.store.holds import hold_account
-from worker.store.queries import History, read_history
-from worker.store.records import replace_label
-from worker.store.tables import LabelRow, ReturnOrderRow
-
-T = TypeVar("T")
+from worker.store.tables import ReturnOrderRow
+from worker.usecases.find import find_return
+from worker.usecases.label import LabelNotFetched, Unchecked, accept_label, refetch_label, stored_label, unchecked_label
+from worker.usecases.show import LabelWay, label_way, show_return
 
 
 def label(
     context: typer.Context,
-    reference: Annotated[str, typer.Argument(help="The shop's reference.")],
+    reference: ReferenceArgument,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="File to write; - is stdout. Default: named after the carrier's number."),
@@ -69,132 +50,48 @@ def label(
         fail("error: --by and --reason go with --accept: nothing else is written into the history", Exit.USAGE)
     person = person_of(by, reason)
 
-    async def work() -> None:
-        settings = settings_of(context, need_keys=refetch)
-        logs_for(settings)
-        async with opened_database(settings, only_to_read=not (refetch or accept)) as database:
-            if accept:
-                order = await the_order(database, reference, account)
-                await _accept(settings, database, order, position, person)
-            elif unchecked:
-                order = await the_order(database, reference, account)
-                await _write_unchecked(settings, database, order, position, output)
-            else:
-                if refetch:
-                    await _refetch(settings, database, await the_order(database, reference, account), position)
-                found = await history_of(database, await the_return(database, reference, account))
-                await _write_stored(settings, found, position, output)
+    async def work(settings: Settings, database: Database) -> None:
+        if accept:
+            order = await find_return(database, reference, account)
+            done = await accept_label(settings, database, order, position, person, owner_of_command())
+            tell(done, dry_run=False)
+            return
+        if refetch:
+            order = await find_return(database, reference, account)
+            try:
+                if unchecked:
+                    _write_unchecked(await unchecked_label(settings, database, order, position), output)
+                    return
+                await refetch_label(settings, database, order, position)
+            except LabelNotFetched as error:
+                led_on = f"; {way_on(order.reference, position, LabelWay.ACCEPT)}" if error.refused else ""
+                fail(shown(f"error: {error}{led_on}"))
+        found = await show_return(settings, database, reference, account)
+        say_if_archived(found)
+        stored = await stored_label(settings, found.history, position)
+        if stored is None:
+            fail(shown(f"error: {_missing(found.history.order, position)}"))
+        _write(stored[1], output or stored[0])
 
-    run(work)
-
-
-async def _write_stored(settings: Settings, found: History, position: int, output: str | None) -> None:
-    labels, order = {row.position: row for row in found.labels}, found.order
-    if position not in labels:
-        missing = f"{order.reference!r} ({order.state}) has no label {position}{_why_missing(order, position)}"
-        fail(shown(f"error: {missing}"))
-    content = await open_label_store(settings.labels.store).get(labels[position].location)
-    _write(content, output or _file_name(labels[position]))
+    Session(context, only_to_read=not (refetch or accept), need_keys=refetch).call(work)
 
 
-def _why_missing(order: ReturnOrderRow, position: int) -> str:
+def _missing(order: ReturnOrderRow, position: int) -> str:
+    missing, code = f"{order.reference!r} ({order.state}) has no label {position}", order.label_error_code
     if order.state not in (State.TRACKING, State.COMPLETED):
-        return ""
-    code = order.label_error_code
+        return missing
     yet = " yet" if order.label_due_at is not None else ""
-    return f"{yet} ({code}: {order.label_error_message}); {way_on(order, position, code)}" if code else yet
+    way = f"; {way_on(order.reference, position, label_way(order, code))}" if code else ""
+    return f"{missing}{yet}" + (f" ({code}: {order.label_error_message}){way}" if code else "")
 
 
-async def _refetch(settings: Settings, database: Database, order: ReturnOrderRow, position: int) -> None:
-    store = open_label_store(settings.labels.store)
-    asked, outcome = await _asked(settings, database, order, position, partial(fetch_label, store=store))
-    if not isinstance(outcome, LabelReady):
-        refused = isinstance(outcome, LabelTrouble) and outcome.code == ErrorCode.LABEL_UNUSABLE
-        led_on = f"; {way_on(order, position, ErrorCode.LABEL_UNUSABLE)}" if refused else ""
-        fail(shown(f"error: the label could not be fetched: {getattr(outcome, 'message', outcome)}{led_on}"))
-    await replace_label(database, order.id, outcome.label)
-    await forget_aside(asked, outcome.label.position, store)
-
-
-async def _write_unchecked(
-    settings: Settings, database: Database, order: ReturnOrderRow, position: int, output: str | None
-) -> None:
-    store = open_label_store(settings.labels.store)
-    asked, document = await _asked(settings, database, order, position, ask_for_label)
-    if not isinstance(document, LabelDocument):
-        fail(shown(f"error: the label could not be fetched: {document.message}"))
-    kept = await keep_aside(asked, document, store)
-    file = output or f"{Path(aside_path(name_of(asked, position))).name}.unchecked"
-    _write(document.content, file, for_owner_alone=True)
-    refusal = await refusal_of(document)
-    if refusal is None:
+def _write_unchecked(unchecked: Unchecked, output: str | None) -> None:
+    _write(unchecked.content, output or unchecked.name, for_owner_alone=True)
+    if unchecked.refusal is None:
         say("it is a label: without --unchecked it is stored")
     else:
-        aside = f"; its {len(document.content)} bytes are kept aside, for --accept" if kept else ""
-        say(f"it would be refused: {refusal}{aside}")
-
-
-async def _asked(
-    settings: Settings,
-    database: Database,
-    order: ReturnOrderRow,
-    position: int,
-    ask: Callable[[ReturnOrder, Carrier], Awaitable[T]],
-) -> tuple[ReturnOrder, T]:
-    """What came of asking the carrier; the account waits where it was turned away."""
-    if order.carrier_ref is None:
-        fail(shown(f"error: {order.reference!r} is not at the carrier, so there is no label to ask for"))
-    if order.account not in settings.accounts:
-        fail(f"error: account {order.account!r} is not configured", Exit.BAD_CONFIGURATION)
-    await refuse_if_held(database, order.account)
-    history = await read_history(database, order)
-    if history.payload_unreadable is not None:
-        fail(shown(f"error: the payload of {order.reference!r} cannot be read: {history.payload_unreadable}"))
-    asked = ReturnOrder(
-        id=order.id,
-        account=order.account,
-        reference=order.reference,
-        carrier_ref=order.carrier_ref,
-        payload=json.dumps(order.payload),
-        packages=tuple(
-            PackageInfo(row.position, row.label_code, row.description, row.tracking_number, row.tracking_url)
-            for row in history.packages
-        ),
-        labels=frozenset(row.position for row in history.packages if row.position != position),
-    )
-    async with opened_carrier(settings, database, order.account) as opened:
-        outcome = await ask(asked, opened.carrier)
-        if isinstance(outcome, Failed) and outcome.kind in TURNED_AWAY:
-            hold = hold_after(outcome, await database_now(database), policy_of(settings, order.account))
-            key = fingerprint_of(opened.key()) if hold.until is None else None
-            await hold_account(database, order.account, hold, key)
-    return asked, outcome
-
-
-async def _accept(settings: Settings, database: Database, order: ReturnOrderRow, position: int, person: Person) -> None:
-    if order.carrier_ref is None:
-        fail(shown(f"error: {order.reference!r} is not at the carrier, so it has no label"))
-    store = open_label_store(settings.labels.store)
-    whose = ReturnOrder(order.id, order.account, order.reference, carrier_ref=order.carrier_ref)
-    name = name_of(whose, position)
-    try:
-        taken = await as_it_is(await store.aside(name))
-    except LabelMissing:
-        fail(
-            shown(
-                f"error: nothing is kept aside of label {position} of {order.reference!r}; `label --refetch --unchecked"
-                " -o FILE` asks the carrier for it now, and keeps what comes"
-            )
-        )
-    way_out = accepted(stored(position, await store.put(name, taken), taken))
-    done = await Desk(database, person, policies_of(settings), owner_of_command()).settle([order.id], way_out)
-    if isinstance(done[0].outcome, Decision):
-        await forget_aside(whose, position, store)
-    tell(done, dry_run=False)
-
-
-def _file_name(row: LabelRow) -> str:
-    return Path(row.location).name
+        aside = f"; its {len(unchecked.content)} bytes are kept aside, for --accept" if unchecked.is_kept else ""
+        say(f"it would be refused: {unchecked.refusal}{aside}")
 
 
 def _write(content: bytes, output: str, *, for_owner_alone: bool = False) -> None:

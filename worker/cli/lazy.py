@@ -15,7 +15,7 @@ from worker.runtime.signals import let_signals_through
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A command before it is imported: where it is, as `module:name`, and what the list of commands says of it."""
+    """A command before it is imported: where in `worker.cli`, as `module:name`, and what the list of commands says."""
 
     place: str
     summary: str
@@ -26,7 +26,7 @@ class Entry:
         """Import it, and make what typer makes of a function, or of a group of its own."""
         module, _, name = self.place.partition(":")
         with _no_collection():
-            found = getattr(import_module(module), name)
+            found = getattr(import_module(f"worker.cli.{module}"), name)
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)
         alone = typer.Typer(add_completion=False)

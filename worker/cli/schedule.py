@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby, pairwise
 from math import ceil
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
 
-from worker.cli.context import explained, logs_for, opened_database, settings_of
-from worker.cli.overload import figure
-from worker.cli.plan import Open, Plan, plan_of
-from worker.cli.talk import MOST, Exit, answer, fail, shown
+from worker.cli.output import MOST, Exit, answer, fail, shown
+from worker.cli.session import explained, opened_database, opened_settings
 from worker.domain.cadence import spoken
 from worker.domain.demand import POLLED
 from worker.domain.forecast import Forecast, Journey
@@ -25,6 +23,8 @@ from worker.settings import AccountSettings, Settings, format_duration, parse_po
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.store.schema import SchemaMismatch
+from worker.usecases.overload import figure
+from worker.usecases.plan import Open, Plan, plan_of
 
 _ASSUMED = 1000  # open returns
 _PATIENCE = 5.0  # seconds for the database, which may be away: it only counts
@@ -55,8 +55,7 @@ def schedule(
 ) -> None:
     """Say when a return would be polled over its life, and what many of them cost; asks no carrier."""
     with explained():
-        settings = settings_of(context)
-        logs_for(settings)
+        settings, _ = opened_settings(context)
         if not settings.accounts:
             settings = settings.model_copy(update={"accounts": {"default": AccountSettings()}})
         if account is not None and account not in settings.accounts:
@@ -72,7 +71,7 @@ def schedule(
             for name in ([account] if account is not None else settings.accounts)
         ]
         if as_json:
-            answer(json.dumps([plan.as_json() for plan in plans], indent=2))
+            answer(json.dumps([_for_programs(plan) for plan in plans], indent=2))
         else:
             width = min(shutil.get_terminal_size().columns, _WIDEST)
             answer("\n\n".join("\n".join(_lines(plan, width)) for plan in plans))
@@ -125,6 +124,39 @@ def _opened(account: str, given: int | None, backlog: list[Backlog] | None) -> O
         return Open(_ASSUMED, "assumed, as there is no database that is current and can be read")
     tracked = sum(tracked_by_status(backlog, account).values())
     return Open(tracked, "tracked now") if tracked else Open(_ASSUMED, "assumed, as none is tracked yet")
+
+
+def _for_programs(plan: Plan) -> dict[str, Any]:
+    found = plan.forecast
+    polls = [] if found.is_cut else [{"at": poll.at.isoformat(), "status": poll.status} for poll in found.polls]
+    return {
+        "account": plan.account,
+        "carrier": plan.carrier,
+        "rate_per_minute": plan.limit,
+        "timezone": plan.timezone,
+        "journey": [{"status": status, "stay": format_duration(stay)} for status, stay in plan.journey],
+        "pickup_date": plan.pickup.isoformat() if plan.pickup else None,
+        "start": found.start.isoformat(),
+        "ends_at": None if found.is_cut else found.ends_at.isoformat(),
+        "ending": None if found.is_cut else found.ending,
+        "polls": polls,
+        "requests": {"creation": 1, "label": found.labels, "polls": plan.polls, "all": plan.requests},
+        "requests_a_day": round(plan.requests / (found.life / _DAY), 3),
+        "if_it_stayed": {
+            status: {"polls": stay.polls, "for": format_duration(stay.span), "expires": stay.expires}
+            for status, stay in plan.stays.items()
+        },
+        "open": {
+            "returns": plan.open.returns,
+            "source": plan.open.source,
+            "requests_a_minute": round(plan.mean_per_minute, 3),
+            "requests_a_minute_when_asking": round(plan.per_minute(), 3),
+            "requests_a_minute_when_asking_by_pages": round(plan.per_minute(plan.page), 3) if plan.page > 1 else None,
+            "percent_of_limit": round(100 * plan.per_minute() / plan.limit, 1) if plan.limit else None,
+            "can_serve": plan.can_serve(),
+            "can_serve_by_pages": plan.can_serve(plan.page) if plan.page > 1 else None,
+        },
+    }
 
 
 def _lines(plan: Plan, width: int) -> Iterator[str]:

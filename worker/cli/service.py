@@ -10,8 +10,8 @@ import structlog
 import typer
 
 from worker.app import Application
-from worker.cli.context import logs_for, run, settings_of
-from worker.cli.talk import say, shown
+from worker.cli.output import say, shown
+from worker.cli.session import opened_settings, run
 from worker.engine.starting import wait_for_database
 from worker.renewed import renewed_url
 from worker.runtime.clock import lease_clock
@@ -39,8 +39,8 @@ def run_worker(
     sys.stderr = outlet = Outlet(sys.stderr.fileno(), _tell_dropped, encoding=sys.stderr.encoding)
 
     async def work() -> None:
-        settings = settings_of(context, need_keys=True)
-        application = Application(settings, logs_for(settings), ServiceManager(os.environ))
+        settings, redactor = opened_settings(context, need_keys=True)
+        application = Application(settings, redactor, ServiceManager(os.environ))
         outlet.counted_by(application.metrics.log_lines_dropped.inc)
         with stop_requested(settings.worker.grace.total_seconds() + _LAST_RESORT) as stop:
             try:
@@ -57,7 +57,7 @@ def run_worker(
             finally:
                 await application.stop()
 
-    run(work)
+    run(work())
 
 
 def _tell_dropped(lines: int) -> None:
@@ -72,8 +72,8 @@ def migrate_schema(context: typer.Context) -> None:
     """Bring the database's schema up to date; its data is kept."""
 
     async def work() -> None:
-        settings = settings_of(context)
-        current = renewed_url(settings.database, logs_for(settings), lambda _: None)
+        settings, redactor = opened_settings(context)
+        current = renewed_url(settings.database, redactor, lambda _: None)
         database = Database(
             settings.database.url,
             current=current,
@@ -105,4 +105,4 @@ def migrate_schema(context: typer.Context) -> None:
         finally:
             await database.close()
 
-    run(work)
+    run(work())

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.talk import answer, fail, say
+from worker.cli.output import answer, fail, say
 from worker.runtime.shutdown import stop_requested
 from worker.simulator import MAGIC_WORDS, Simulator
 

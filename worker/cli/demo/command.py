@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from worker.app import Application
-from worker.cli.context import explained, logs_for
 from worker.cli.demo.fates import sample_returns
 from worker.cli.demo.folder import DATABASE, LOG, make_folder, write_settings
 from worker.cli.demo.picture import blank
@@ -18,7 +17,8 @@ from worker.cli.demo.picture import svg as drawn
 from worker.cli.demo.screen import screen
 from worker.cli.demo.shop import Progress, Shop
 from worker.cli.demo.summary import print_summary
-from worker.cli.talk import fail, say
+from worker.cli.output import fail, say
+from worker.cli.session import explained, logs_for
 from worker.runtime.loop import run_loop
 from worker.runtime.shutdown import stop_requested
 from worker.settings import Settings

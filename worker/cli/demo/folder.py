@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from worker.cli.demo.samples import made_up
-from worker.cli.talk import Exit, fail
+from worker.cli.output import Exit, fail
 from worker.settings import Settings, load
 from worker.simulator import Simulator
 

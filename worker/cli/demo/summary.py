@@ -16,9 +16,10 @@ from worker.cli.demo.fates import CARRIERS, FATES, broken_promises, sample_retur
 from worker.cli.demo.folder import DATABASE, LABELS, LOG, OWN
 from worker.cli.demo.screen import counts_table
 from worker.cli.demo.shop import Progress, Shop
-from worker.cli.inspect import print_history
+from worker.cli.list_and_show import print_return
 from worker.simulator import Simulator
 from worker.store.queries import find_orders, read_history
+from worker.usecases.show import ShownReturn
 
 # The metrics that tell the same story, where they are not 0.
 _METRICS = re.compile(
@@ -76,7 +77,7 @@ async def print_summary(
     told, reference, _ = sample_returns()[0]
     tell(f"One return from beginning to end: {told.happening}; {told.promise}")
     for order in await find_orders(application.database, reference=reference):
-        print_history(await read_history(application.database, order), console)
+        print_return(ShownReturn(await read_history(application.database, order)), console)
 
     await application.refresh_gauges()
     url = "http://{}:{}/metrics".format(*application.address)

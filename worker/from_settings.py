@@ -21,6 +21,7 @@ from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import StatusMap, TrackingStatus
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, read_daytime
 
+_LONG = timedelta(minutes=5)
 _LOOK_EVERY = 1.0  # seconds, as key files are looked at
 _SHARED = (
     "they have one pace, the slowest of theirs, and must not use the same reference twice: a lost creation of it could"
@@ -143,6 +144,13 @@ def policy_of(settings: Settings, account: str, meets: timedelta = timedelta(0))
         searchable=is_searchable(settings.accounts[account].carrier),
         open_ended=CARRIERS[settings.accounts[account].carrier].open_ended,
     )
+
+
+def policies_of(settings: Settings) -> Callable[[str], Policy]:
+    """The policy of each account; of one that is not configured here nobody knows that it can be searched."""
+    policies = {name: policy_of(settings, name) for name in settings.accounts}
+    unknown = Policy(settles_after=max((policy.settles_after for policy in policies.values()), default=_LONG))
+    return lambda account: policies.get(account, unknown)
 
 
 def meeting_of(account: str, key: KeySource) -> timedelta:

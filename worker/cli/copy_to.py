@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.context import logs_for, run, settings_of
-from worker.cli.talk import Exit, fail, say, shown
-from worker.cli.ways_out import DryRunOption
+from worker.cli.options import DryRunOption
+from worker.cli.output import Exit, fail, say, shown
+from worker.cli.session import opened_settings, run
 from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secrets_of_url
 from worker.settings import Settings, check_schema, read_secret
 from worker.store.database import Database
@@ -41,8 +41,7 @@ def copy_to_postgresql(
     """
 
     async def work() -> None:
-        settings = settings_of(context)
-        redactor = logs_for(settings)
+        settings, redactor = opened_settings(context)
         target_url = _target(url, url_file)
         _check_schema(schema)
         # With it, since the same address with another schema is another place: a second copy must not be made there.
@@ -67,7 +66,7 @@ def copy_to_postgresql(
             await target.close()
             await source.close()
 
-    run(work)
+    run(work())
 
 
 def _target(url: str | None, file: Path | None) -> str:

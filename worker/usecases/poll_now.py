@@ -1,8 +1,9 @@
 """Asks a carrier about one return because a person wants to know now: out of turn, and within the account's pace."""
 
 import asyncio
+import random
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from worker.carriers.port import Carrier, NoTimeLeft
@@ -14,11 +15,17 @@ from worker.domain.ways_out import Person, Refusal, asked_about, may_be_asked_ab
 from worker.engine.meter import Allowance, Meter
 from worker.engine.perform import track
 from worker.engine.recorder import record_one
+from worker.from_settings import fingerprint_of, policy_of
+from worker.runtime.clock import lease_clock
+from worker.settings import Settings
 from worker.store.by_hand import look_at, take
 from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.holds import hold_account
+from worker.usecases.carrier import opened_carrier
+from worker.usecases.find import find_return
+from worker.usecases.not_done import NotConfigured
 
 _PATIENCE = 30.0  # seconds to wait for a request out of the pace, and for a worker to let the return go
 _PAUSE = 0.5
@@ -32,6 +39,29 @@ class Asked:
     order: ReturnOrder
     outcome: Decision | Refusal
     answer: Outcome | None = None
+
+
+async def poll_now(
+    settings: Settings, database: Database, reference: str, account: str | None, person: Person, owner: str
+) -> Asked:
+    """Ask the carrier where a return is; `owner` holds it meanwhile. Raises `NotDone` where nothing may be asked."""
+    order = await find_return(database, reference, account)
+    if order.account not in settings.accounts:
+        raise NotConfigured(f"account {order.account} is not configured here")
+    async with opened_carrier(settings, database, order.account) as opened:
+        asker = Asker(
+            database=database,
+            carrier=opened.carrier,
+            meter=opened.meter,
+            policy=replace(policy_of(settings, order.account), judges_ages=opened.judges_ages),
+            timeout=settings.accounts[order.account].timeout.total_seconds(),
+            key=lambda: fingerprint_of(opened.key()),
+            owner=owner,
+            clock=lease_clock,
+            chance=random.random,
+            near=opened.near,
+        )
+        return await asker.ask(order.id, person)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import pytest
 from tests.engine.scripted import POLICY, ScriptedCarrier, make_loop
 from tests.process.running import until
 from worker.domain.ways_out import Person
-from worker.engine.ask import Asker
 from worker.engine.meter import Meter
 from worker.store.database import Database
+from worker.usecases.poll_now import Asker
 
 
 async def test_a_question_that_is_given_up_holds_the_return_no_longer(database: Database, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import errno
 import os
 import sys
 
-from worker.cli.surroundings import Unwritable, forget_stdout, put_in_order
+from worker.cli.streams import Unwritable, forget_stdout, put_in_order
 from worker.runtime.signals import keep_signals
 
 _FAILED = 1

@@ -10,11 +10,11 @@ from worker.domain.decision import Decision
 from worker.domain.lifecycle import State, Step
 from worker.domain.policy import Policy
 from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, retry
-from worker.engine.by_hand import Desk, Settled
 from worker.store.by_hand import Choice, choose
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.records import record
+from worker.usecases.desk import Desk, Settled
 
 ANNA = Person("anna@shop", "looked in the portal")
 POLICY = Policy(settles_after=timedelta(0))

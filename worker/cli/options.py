@@ -1,4 +1,4 @@
-"""Who gives a command and why, as the history shall say it."""
+"""The arguments and options that several commands have, and what they come to."""
 
 import getpass
 import os
@@ -9,13 +9,28 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.talk import Exit, fail, is_utf8
+from worker.cli.output import Exit, fail
 from worker.domain.ways_out import Person
 from worker.settings import parse_duration
 from worker.store.leases import COMMAND
+from worker.usecases.not_done import is_utf8
 
+ReferenceArgument = Annotated[str, typer.Argument(help="The shop's reference.")]
+NameArgument = Annotated[str, typer.Argument(help="The account's name.", metavar="NAME")]
+AccountOption = Annotated[str | None, typer.Option("--account", help="Which account's return it is.")]
+AccountFilter = Annotated[str | None, typer.Option("--account", help="Only this account.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else the user and the machine.")]
+
+
+def duration_of(option: str, text: str | None) -> timedelta | None:
+    """An option's duration, such as "2h"; None where it is not given."""
+    try:
+        return None if text is None else parse_duration(text)
+    except ValueError as error:
+        fail(f"error: {option}: {error}", Exit.USAGE)
 
 
 def person_of(by: str | None, reason: str) -> Person:
@@ -28,14 +43,6 @@ def person_of(by: str | None, reason: str) -> Person:
 def owner_of_command() -> str:
     """What a lease that a command takes is signed with."""
     return f"{COMMAND}{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-
-
-def duration_of(option: str, text: str | None) -> timedelta | None:
-    """An option's duration, such as "2h"; None where it is not given."""
-    try:
-        return None if text is None else parse_duration(text)
-    except ValueError as error:
-        fail(f"error: {option}: {error}", Exit.USAGE)
 
 
 def _user() -> str:

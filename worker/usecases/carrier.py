@@ -1,4 +1,4 @@
-"""Opens an account's carrier for one command, within the pace that the workers keep."""
+"""Opens an account's carrier for one question of a person's, within the pace that the workers keep."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from worker.carriers.port import Carrier, utc_now
-from worker.cli.talk import fail, shown
-from worker.configured import Kinship, open_account, pace_of
 from worker.engine.meter import Meter
+from worker.from_settings import Kinship, open_account, pace_of
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings, key_source
 from worker.store.accounts import register_accounts
 from worker.store.clock import is_believed
 from worker.store.database import Database
 from worker.store.holds import read_holds
+from worker.usecases.not_done import NotDone
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,15 @@ class Opened:
     judges_ages: bool
 
 
-async def refuse_if_held(database: Database, account: str) -> None:
-    """End the command where the account is held: whoever holds it, the carrier or a person, wants nothing asked."""
-    hold = (await read_holds(database)).get(account)
-    if hold is not None:
-        fail(shown(f"error: account {account} is {hold}; `returns-worker accounts release {account}` ends that"))
-
-
 @asynccontextmanager
 async def opened_carrier(settings: Settings, database: Database, account: str) -> AsyncIterator[Opened]:
-    """The carrier of a configured account, for as long as it is needed."""
+    """The carrier of a configured account, for as long as it is needed; raises `NotDone` where the account is held.
+
+    Whoever holds it, the carrier or a person, wants nothing asked.
+    """
+    hold = (await read_holds(database)).get(account)
+    if hold is not None:
+        raise NotDone(f"account {account} is {hold}; `returns-worker accounts release {account}` ends that")
     keys = {name: key_source(settings, name) for name in settings.accounts}
     key, kinship = keys[account], Kinship(settings, keys, lease_clock)
     shared = partial(kinship.shared, account)

@@ -5,16 +5,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from worker.carriers.registry import CARRIERS
 from worker.domain.decision import Decision
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
-from worker.domain.ways_out import Person, Refusal, WayOut
-from worker.store.by_hand import Choice, look_at, take
+from worker.domain.ways_out import Person, Refusal, WayOut, found
+from worker.from_settings import policies_of
+from worker.settings import Settings
+from worker.store.by_hand import Choice, choose, look_at, take
 from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.records import CarrierRefTaken, record
 from worker.store.refusals import in_pieces
+from worker.usecases.find import find_return
+from worker.usecases.not_done import NotConfigured, WrongRequest
 
 EVERYTHING = Choice()
 
@@ -22,6 +27,17 @@ _BATCH = 200
 _PAUSE = 0.5  # seconds between tries at rows that a worker holds
 _BUSY = "a worker holds it at the moment: try again"
 _TAKEN = "another return of its account has that number"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which returns are meant, and who decides; with `references` only the account of the `choice` counts."""
+
+    references: Sequence[str]
+    choice: Choice
+    person: Person
+    owner: str  # of the leases
+    dry_run: bool  # say what would happen, and change nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,30 @@ class Desk:
         if not self.choice.means(order):
             return Settled(order, Refusal(f"it is {order.state} by now, and not what was chosen"))
         return Settled(order, way_out(order, self.person, claimed.claimed_at, self.policy_of(order.account)))
+
+
+async def decide_by_hand(settings: Settings, database: Database, request: Request, way_out: WayOut) -> list[Settled]:
+    """What becomes, or would become, of each return that is meant."""
+    ids = (
+        [(await find_return(database, reference, request.choice.account)).id for reference in request.references]
+        if request.references
+        else await choose(database, request.choice)
+    )
+    choice = Choice() if request.references else request.choice
+    desk = Desk(database, request.person, policies_of(settings), request.owner, choice)
+    return await (desk.preview if request.dry_run else desk.settle)(ids, way_out)
+
+
+async def adopt(settings: Settings, database: Database, request: Request, number: str) -> list[Settled]:
+    """A person found the one return that is meant at the carrier, under this number."""
+    (reference,) = request.references
+    order = await find_return(database, reference, request.choice.account)
+    if order.account not in settings.accounts:
+        raise NotConfigured(f"account {order.account} is not configured here")
+    # It becomes a part of the path that is asked for.
+    if not CARRIERS[settings.accounts[order.account].carrier].is_number(number):
+        raise WrongRequest(f"--carrier-ref: {number} is no number of this carrier's")
+    return await decide_by_hand(settings, database, request, found(number))
 
 
 def _not_let(rows: Sequence[tuple[ReturnOrder, str]]) -> list[Settled]:

@@ -1,15 +1,58 @@
-"""Says which returns a command left as they were, and why: a handful of each reason."""
+"""What a command says, and the exit codes it ends with."""
 
+import sys
 from collections.abc import Iterable
+from enum import IntEnum
+from typing import NoReturn
 
-from worker.cli.talk import fail, say, shown
+import typer
+
+from worker.telemetry.terminal import shown
+
+__all__ = ["MOST", "Exit", "Left", "answer", "counted", "fail", "say", "shown"]
+
 
 _REFERENCES = 5  # of each reason
 _REASONS = 20
 
 
+class Exit(IntEnum):
+    """Exit codes; 69 and 78 are sysexits.h's EX_UNAVAILABLE and EX_CONFIG."""
+
+    FAILED = 1
+    USAGE = 2
+    DATABASE_UNAVAILABLE = 69
+    BAD_CONFIGURATION = 78
+
+
+MOST = 1_000_000_000
+"""The largest number of rows that an option takes; both databases can count so far."""
+
+
+def counted(returns: int) -> str:
+    """So many returns, in words."""
+    return f"{returns} {'return' if returns == 1 else 'returns'}"
+
+
+def answer(message: str) -> None:
+    """A line, or several, of a result, on stdout."""
+    # Named, since left to itself it takes ASCII for a mistake and writes UTF-8.
+    typer.echo(message, file=sys.stdout)
+
+
+def say(message: str) -> None:
+    """A message for a person, on stderr."""
+    typer.echo(message, file=sys.stderr)
+
+
+def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
+    """End the command with a message."""
+    say(message)
+    raise typer.Exit(code)
+
+
 class Left:
-    """What was left so far; it takes the same room however many there are."""
+    """Which returns a command left as they were, and why: it keeps a handful of each reason, however many there are."""
 
     def __init__(self) -> None:
         """Nothing yet."""

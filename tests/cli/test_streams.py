@@ -10,10 +10,10 @@ import pytest
 
 from tests.process.nursery import nursery
 from worker.cli.commands import Commands
-from worker.cli.talk import answer
+from worker.cli.output import answer
 
 FULL = Path("/dev/full")
-NO_TYPER = "from worker.cli import start; start._code_of = lambda _: "
+NO_TYPER = "from worker.cli import entry; entry._code_of = lambda _: "
 AT_AN_IMPORT = """
 import os, sys
 class Importing:
@@ -65,7 +65,7 @@ def test_a_result_that_cannot_be_written_is_one_line_and_a_failure(
 
 def test_what_cannot_be_written_when_the_command_ends_is_no_other_case() -> None:
     with FULL.open("wb") as full:
-        code, _, errors = scripted(f"{NO_TYPER} sys.stdout.write('x') and 0; import sys; start.main()", stdout=full)
+        code, _, errors = scripted(f"{NO_TYPER} sys.stdout.write('x') and 0; import sys; entry.main()", stdout=full)
     assert (code, errors) == (1, b"error: cannot write to stdout: No space left on device\n")
 
 
@@ -103,14 +103,14 @@ def test_characters_that_a_table_s_reader_has_not_are_spelled(shop: Path) -> Non
 
 
 def test_characters_that_the_reader_of_a_line_has_not_are_spelled() -> None:
-    script = f"from worker.cli.talk import answer, say; {NO_TYPER} (answer('Jörg-€'), say('Jörg-€')) and 0"
-    code, output, errors = scripted(f"{script}; start.main()", PYTHONIOENCODING="ascii:strict")
+    script = f"from worker.cli.output import answer, say; {NO_TYPER} (answer('Jörg-€'), say('Jörg-€')) and 0"
+    code, output, errors = scripted(f"{script}; entry.main()", PYTHONIOENCODING="ascii:strict")
     assert (code, output, errors) == (0, rb"J\xf6rg-\u20ac" + b"\n", rb"J\xf6rg-\u20ac" + b"\n")
 
 
 def test_every_line_takes_that_way() -> None:
     commands = Path(sys.modules[answer.__module__].__file__ or "").parent
-    assert [file.name for file in commands.rglob("*.py") if "typer.echo(" in file.read_text()] == ["talk.py"]
+    assert [file.name for file in commands.rglob("*.py") if "typer.echo(" in file.read_text()] == ["output.py"]
 
 
 def test_variables_that_were_set_for_a_neighbour_do_nothing(shop: Path) -> None:
@@ -128,7 +128,7 @@ def test_variables_that_were_set_for_a_neighbour_do_nothing(shop: Path) -> None:
     assert not list((shop / "there").iterdir())
 
 
-@pytest.mark.parametrize("module", ["worker.cli.probe", "worker.cli.commands", "worker.cli.inspect"])
+@pytest.mark.parametrize("module", ["worker.cli.probe", "worker.cli.commands", "worker.cli.list_and_show"])
 def test_ctrl_c_while_a_command_is_imported_ends_it_as_at_any_other_time(shop: Path, module: str) -> None:
     script = AT_AN_IMPORT.format(module=module, number=int(signal.SIGINT))
     assert scripted(script, "list") == (130, b"", b"")
@@ -143,5 +143,5 @@ def test_a_signal_while_run_is_imported_is_obeyed_as_at_any_other_time(shop: Pat
 
 def test_only_run_keeps_signals_and_no_command_with_that_word(shop: Path) -> None:
     assert [name for name, entry in Commands.entries.items() if entry.takes_signals] == ["run"]
-    script = AT_AN_IMPORT.format(module="worker.cli.inspect", number=int(signal.SIGTERM))
+    script = AT_AN_IMPORT.format(module="worker.cli.list_and_show", number=int(signal.SIGTERM))
     assert scripted(script, "show", "run") == (-signal.SIGTERM, b"", b"")

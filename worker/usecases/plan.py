@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from worker.carriers.registry import CARRIERS, returns_per_request
-from worker.configured import policy_of
 from worker.domain.demand import POLLED, asking_hours
 from worker.domain.forecast import BY_LINK, BY_PARCEL, Forecast, Journey, forecast
 from worker.domain.outcomes import Created
 from worker.domain.policy import Policy
 from worker.domain.tracking import TrackingStatus
-from worker.settings import Settings, format_duration
+from worker.from_settings import policy_of
+from worker.settings import Settings
 
-_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
+_MINUTE = timedelta(minutes=1)
 
 
 class Open(NamedTuple):
@@ -73,41 +73,6 @@ class Plan:
     def can_serve(self, page: int = 1) -> int | None:
         """So many open returns fill the limit; None without one."""
         return int(self.limit * self.open.returns / self.per_minute(page)) if self.limit else None
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything, for a program."""
-        found = self.forecast
-        polls = [] if found.is_cut else [{"at": poll.at.isoformat(), "status": poll.status} for poll in found.polls]
-        return {
-            "account": self.account,
-            "carrier": self.carrier,
-            "rate_per_minute": self.limit,
-            "timezone": self.timezone,
-            "journey": [{"status": status, "stay": format_duration(stay)} for status, stay in self.journey],
-            "pickup_date": self.pickup.isoformat() if self.pickup else None,
-            "start": found.start.isoformat(),
-            "ends_at": None if found.is_cut else found.ends_at.isoformat(),
-            "ending": None if found.is_cut else found.ending,
-            "polls": polls,
-            "requests": {"creation": 1, "label": found.labels, "polls": self.polls, "all": self.requests},
-            "requests_a_day": round(self.requests / (found.life / _DAY), 3),
-            "if_it_stayed": {
-                status: {"polls": stay.polls, "for": format_duration(stay.span), "expires": stay.expires}
-                for status, stay in self.stays.items()
-            },
-            "open": {
-                "returns": self.open.returns,
-                "source": self.open.source,
-                "requests_a_minute": round(self.mean_per_minute, 3),
-                "requests_a_minute_when_asking": round(self.per_minute(), 3),
-                "requests_a_minute_when_asking_by_pages": round(self.per_minute(self.page), 3)
-                if self.page > 1
-                else None,
-                "percent_of_limit": round(100 * self.per_minute() / self.limit, 1) if self.limit else None,
-                "can_serve": self.can_serve(),
-                "can_serve_by_pages": self.can_serve(self.page) if self.page > 1 else None,
-            },
-        }
 
 
 def plan_of(

@@ -1,0 +1,53 @@
+"""What a face shows of a return, and what it may offer to do, are values: no words of the command line's."""
+
+import pytest
+
+from tests.store.shop import Shop
+from worker.domain.ways_out import Person
+from worker.settings import AccountSettings, Settings
+from worker.store.database import Database
+from worker.usecases.accounts import hold
+from worker.usecases.find import ReturnAmbiguous
+from worker.usecases.not_done import NotDone, WrongRequest
+from worker.usecases.show import LabelWay, show_return
+
+SETTINGS = Settings(accounts={"default": AccountSettings()})
+TRACKED = (
+    "INSERT INTO return_order"
+    " (account, reference, carrier_ref, payload, state, next_step, label_error_code, label_error_message)"
+    " VALUES ($1, 'R-1', 'C-1', '{\"customer\": {\"name\": \"Jo\"}}', 'tracking', 'track', $2, 'no PDF')"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "way"),
+    [
+        ("label_unusable", LabelWay.ACCEPT),
+        ("worker_crashed", LabelWay.RETRY),
+        ("label_not_ready", LabelWay.REFETCH),
+    ],
+)
+async def test_a_missing_label_is_shown_with_what_leads_on(
+    database: Database, shop: Shop, code: str, way: LabelWay
+) -> None:
+    await shop.run(TRACKED, "default", code)
+    await hold(SETTINGS, database, "default", Person("anna", "strike"), None, creations=False)
+    found = await show_return(SETTINGS, database, "R-1", None)
+    assert found.missing_label is not None
+    assert (found.missing_label.position, found.missing_label.code, found.missing_label.way) == (1, code, way)
+    assert found.parties["customer"].name == "Jo"
+    assert found.account_waits is not None
+    assert "by anna: strike" in found.account_waits
+
+
+async def test_a_return_that_nobody_can_mean_is_not_guessed(database: Database, shop: Shop) -> None:
+    with pytest.raises(NotDone, match="there is no return with reference 'R-1'"):
+        await show_return(SETTINGS, database, "R-1", None)
+    with pytest.raises(WrongRequest, match="is not UTF-8"):
+        await show_return(SETTINGS, database, "\udc80", None)
+    for account in ("default", "other"):
+        await shop.run(TRACKED, account, "label_not_ready")
+    with pytest.raises(ReturnAmbiguous, match="default, other"):
+        await show_return(SETTINGS, database, "R-1", None)
+    found = await show_return(SETTINGS, database, "R-1", "other")
+    assert not found.is_configured

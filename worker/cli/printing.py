@@ -1,0 +1,41 @@
+"""Prints rows and values for a reader; what a carrier or a shop wrote is never taken for markup."""
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, OverflowMethod
+from rich.table import Table
+from rich.text import Text
+
+from worker.cli.output import shown
+
+_SHORT = ("reference", "account", "carrier says", "carrier ref", "error")  # cut on a narrow terminal
+_WHOLE = ("observed at", "what", "from", "to", "state", "tracking", "due", *_SHORT[:2], *_SHORT[3:])  # never wrapped
+_LEAST = {"state": 15, "tracking": 11, "carrier says": 9}  # columns a narrow terminal must not swallow
+_LONGEST = 200  # characters of one field
+_LONGEST_REASON = 2100  # what was wrong with a payload is named in full
+_PIPED_WIDTH = 4000
+
+
+def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:
+    """A terminal is never overrun; into a pipe each row is one whole line, for grep and awk."""
+    console = console or Console()
+    if not console.is_terminal:
+        console = Console(width=_PIPED_WIDTH, file=console.file)
+    table = Table(box=None, padding=(0, 2 if console.width >= 100 else 1, 0, 0), show_header=bool(rows))
+    for name in header:
+        overflow: OverflowMethod = "ellipsis" if name in _SHORT else "fold"
+        table.add_column(name, overflow=overflow, no_wrap=name in _WHOLE, min_width=_LEAST.get(name))
+    longest = [_LONGEST_REASON if name == "reason" else _LONGEST for name in header]
+    for row in rows:
+        table.add_row(
+            *(Text("" if value is None else text_of(value)[:most]) for value, most in zip(row, longest, strict=True))
+        )
+    console.print(table)
+
+
+def text_of(value: Any) -> str:
+    """A value on one line that is safe on a terminal."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return shown(str(value))

@@ -1,0 +1,34 @@
+"""Finds the return that a person names by the shop's reference."""
+
+from worker.store.archive import Archived, find_archived
+from worker.store.database import Database
+from worker.store.queries import find_orders
+from worker.store.tables import ReturnOrderRow
+from worker.usecases.not_done import NotDone, WrongRequest, require_utf8
+
+
+class ReturnAmbiguous(WrongRequest):
+    """Several accounts have a return of this reference, and it was not said which is meant."""
+
+
+async def find_return(database: Database, reference: str, account: str | None) -> ReturnOrderRow:
+    """The return with this reference, which is not archived; `account` None: in whichever has one."""
+    found = await find_anywhere(database, reference, account)
+    if isinstance(found, Archived):
+        raise NotDone(f"{reference!r} is archived, and nothing more is done about it; `show` has its history")
+    return found
+
+
+async def find_anywhere(database: Database, reference: str, account: str | None) -> ReturnOrderRow | Archived:
+    """The same, or what the archive has of it."""
+    require_utf8(reference + (account or ""), "the reference or the account")
+    kept = await find_orders(database, reference=reference, account=account)
+    archived = await find_archived(database, reference, account)
+    found: dict[str, ReturnOrderRow | Archived] = {order.account: order for order in kept}
+    found |= {each.account: each for each in archived}  # it may just have been moved
+    if not found:
+        where = f" in account {account}" if account else ""
+        raise NotDone(f"there is no return with reference {reference!r}{where}")
+    if len(found) > 1:
+        raise ReturnAmbiguous(f"{reference!r} exists in several accounts ({', '.join(sorted(found))})")
+    return found.popitem()[1]

@@ -1,0 +1,24 @@
+"""Why a use case does not do what it was asked; a face turns each kind into its own words and codes."""
+
+
+class NotDone(Exception):
+    """Things are not as they would have to be; the message says why, and mostly what leads on."""
+
+
+class WrongRequest(NotDone):
+    """It can never be done as it was asked."""
+
+
+class NotConfigured(NotDone):
+    """It takes an account that the settings here do not have."""
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be looked up at all: bytes of a command line that are no UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def require_utf8(text: str, what: str = "an argument") -> None:
+    """Raise `WrongRequest` for what no database can hold."""
+    if not is_utf8(text):
+        raise WrongRequest(f"{what} is not UTF-8")

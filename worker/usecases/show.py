@@ -1,0 +1,93 @@
+"""What a person is shown of one return: its history, its parties, a missing label, and what its account waits for."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+
+from worker.domain.errors import SET_ASIDE, ErrorCode
+from worker.domain.lifecycle import State
+from worker.domain.payload import read_parties
+from worker.domain.returns import Party
+from worker.settings import Settings
+from worker.store.archive import Archived
+from worker.store.database import Database
+from worker.store.holds import NOTHING, describe, explain, read_accounts
+from worker.store.queries import History, read_history
+from worker.store.tables import ReturnOrderRow
+from worker.usecases.find import find_anywhere
+from worker.usecases.not_done import NotDone
+
+
+class LabelWay(Enum):
+    """What leads on where a label is missing."""
+
+    ACCEPT = auto()  # what came was refused: a person takes it as it is, or looks at it
+    RETRY = auto()  # it is sought no longer: a person has it sought again
+    REFETCH = auto()  # it is sought on: a person asks for it now
+
+
+@dataclass(frozen=True, slots=True)
+class MissingLabel:
+    """A label that a return at the carrier should have and has not."""
+
+    position: int
+    code: str
+    message: str | None
+    since: datetime | None  # None: it is no longer sought
+    way: LabelWay
+
+
+@dataclass(frozen=True, slots=True)
+class ShownReturn:
+    """One return, with everything that belongs to it."""
+
+    history: History
+    archived_at: datetime | None = None  # None: it is not archived
+    is_configured: bool = True  # its account, here
+    account_waits: str | None = None  # why its account lets it wait
+
+    @property
+    def parties(self) -> dict[str, Party]:
+        """Who sends it and who gets it, as far as its payload says."""
+        read = zip(("customer", "receiver"), read_parties(self.history.order.payload or {}), strict=True)
+        return {name: party for name, party in read if party is not None}
+
+    @property
+    def missing_label(self) -> MissingLabel | None:
+        """The first label that is missing, and why; None also where nothing was said against it yet."""
+        order, code = self.history.order, self.history.order.label_error_code
+        if order.state not in (State.TRACKING, State.COMPLETED) or code is None:
+            return None
+        stored = {row.position for row in self.history.labels}
+        position = next((each.position for each in self.history.packages if each.position not in stored), 1)
+        return MissingLabel(position, code, order.label_error_message, order.label_sought_since, label_way(order, code))
+
+
+def label_way(order: ReturnOrderRow, code: str) -> LabelWay:
+    """What leads on where a label is missing for this reason."""
+    if code == ErrorCode.LABEL_UNUSABLE:
+        return LabelWay.ACCEPT
+    return LabelWay.RETRY if code in SET_ASIDE and order.state == State.TRACKING else LabelWay.REFETCH
+
+
+async def show_return(settings: Settings, database: Database, reference: str, account: str | None) -> ShownReturn:
+    """The return with this reference, an archived one as it was then."""
+    found = await find_anywhere(database, reference, account)
+    history = await read_history(database, found) if isinstance(found, ReturnOrderRow) else _archived(found)
+    order, state = history.order, (await read_accounts(database)).get(history.order.account)
+    waits = state is not None and describe(state) != NOTHING and order.due_at is not None
+    return ShownReturn(
+        history,
+        archived_at=found.archived_at if isinstance(found, Archived) else None,
+        is_configured=not settings.accounts or order.account in settings.accounts,
+        account_waits=explain(state) if waits and state is not None else None,
+    )
+
+
+def _archived(found: Archived) -> History:
+    since = f"{found.archived_at:%Y-%m-%d %H:%M:%S} UTC"
+    if found.unreadable is not None:
+        raise NotDone(f"{found.reference!r} was archived at {since}; its document cannot be read: {found.unreadable}")
+    if found.history is None:
+        raise NotDone(f"{found.reference!r} was archived at {since}, and its document emptied since")
+    return found.history
