@@ -78,7 +78,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 
 
 def test_a_message_is_there_before_the_command_ends_whatever_python_is_told_of_buffers() -> None:
-    saying = f"{NO_TYPER} sys.stderr.write('waits\\n') and os._exit(0); import os, sys; start.main()"
+    saying = f"{NO_TYPER} sys.stderr.write('waits\\n') and os._exit(0); import os, sys; entry.main()"
     for variable in ({"PYTHONUNBUFFERED": "1"}, {"PYTHONUNBUFFERED": ""}):
         assert scripted(saying, **variable) == (0, b"", b"waits\n")
 
