@@ -17,8 +17,7 @@ from worker.carriers.registry import CARRIERS
 from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
-from worker.engine.activity import activity
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.housekeeping import Housekeeping, notice_restore, take_over, warn_of_risks
 from worker.engine.leases import Timing
 from worker.engine.loop import Engine
@@ -26,6 +25,7 @@ from worker.engine.meter import Meter
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
 from worker.engine.starting import wait_for_database
+from worker.engine.status_line import activity
 from worker.from_settings import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.renewed import renewed_key, renewed_url
@@ -35,14 +35,14 @@ from worker.runtime.scheduler import Ticks
 from worker.runtime.systemd import ServiceManager
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source
 from worker.store.accounts import register_accounts
-from worker.store.clock import require_same_time
 from worker.store.database import Database
+from worker.store.database_clock import require_same_time
 from worker.store.encoding import require_utf8
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.hints import watch
 from worker.store.holds import begin_with_one, describe, read_accounts
 from worker.store.migrating import Waiting
-from worker.store.moved import require_not_moved
+from worker.store.retirement import require_not_moved
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
 from worker.telemetry.logs import Redactor

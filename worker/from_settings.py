@@ -13,7 +13,7 @@ from worker.carriers.http.links import origin_of
 from worker.carriers.port import Carrier, Pacer, utc_now
 from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_searchable, open_carrier, statuses_of
 from worker.domain.cadence import Daytime, Ladder
-from worker.domain.health import Breaker
+from worker.domain.circuits import Breaker
 from worker.domain.kin import Identity, Kin, Shared, common_pace, kin_of, sharing
 from worker.domain.masking import said_by
 from worker.domain.pacing import Pace

@@ -17,7 +17,7 @@ from tests.cadence.carrier import Journey
 from tests.cadence.clock import moment, seconds
 from tests.cadence.ledger import Ledger, Poll
 from worker.domain.decide import decide
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import SCHEDULED_STEPS, State, Step
 from worker.domain.outcomes import Created, Failed, FailureKind, LabelReady, LabelTrouble, Outcome, StoredLabel
 from worker.domain.pacing import TOKEN_LIFE, Pace, shortfall

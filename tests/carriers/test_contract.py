@@ -36,7 +36,7 @@ from worker.carriers.port import (
 from worker.carriers.registry import CARRIERS, AccountConfig
 from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed
 from worker.domain.payload import InvalidPayload

@@ -11,7 +11,7 @@ from tests.documents.pages import PAGES, ROOT, anchors, names, read, rows, secti
 from tests.domain.cases import NOW, POLICY, SEARCHABLE, every_meeting
 from worker.cli.output import Exit
 from worker.domain.decide import decide
-from worker.domain.errors import MEANING, ErrorCode
+from worker.domain.error_codes import MEANING, ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State
 from worker.domain.tracking import TrackingStatus
 

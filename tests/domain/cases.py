@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from worker.domain.cadence import Ladder
 from worker.domain.decision import Decision
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
+from worker.domain.next_action import TOLD, action_for
 from worker.domain.outcomes import (
     Absent,
     Ambiguous,
@@ -31,7 +32,6 @@ from worker.domain.outcomes import (
     Withdrawn,
 )
 from worker.domain.policy import Backoff, Policy
-from worker.domain.requests import TOLD, action_for
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 

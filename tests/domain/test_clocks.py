@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from tests.domain.cases import NOW, POLICY, labelling, tracking
 from worker.domain.cadence import Ladder
+from worker.domain.circuits import Breaker, Circuit
 from worker.domain.clocks import JUMP, LATEST, LONGEST_ABSENCE, LONGEST_WAIT, STEADY, Clock, lasts, seen
 from worker.domain.decide import decide
-from worker.domain.errors import ErrorCode
-from worker.domain.health import Breaker, Circuit
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, FailureKind, Tracked
 from worker.domain.pacing import Pace

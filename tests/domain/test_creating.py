@@ -8,7 +8,7 @@ import pytest
 from tests.domain.cases import NOW, PAST, SEARCHABLE, pending, problems, sent
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, StepOutcome
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Absent, Ambiguous, Created, Failed, FailureKind, Outcome
 from worker.domain.returns import ReturnOrder

@@ -21,8 +21,9 @@ from tests.domain.cases import (
 )
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, Hold, StepOutcome, Transition
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
+from worker.domain.next_action import NOT_TOLD
 from worker.domain.outcomes import (
     Created,
     Failed,
@@ -42,7 +43,6 @@ from worker.domain.outcomes import (
     Withdrawn,
 )
 from worker.domain.policy import Backoff, Policy
-from worker.domain.requests import NOT_TOLD
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 

@@ -19,11 +19,12 @@ from tests.domain.cases import (
     updates,
 )
 from worker.domain.cadence import Ladder
+from worker.domain.circuits import Breaker, Health, after, is_well
 from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
-from worker.domain.errors import ErrorCode
-from worker.domain.health import Breaker, Health, after, is_well
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State, Step
+from worker.domain.next_action import action_for
 from worker.domain.outcomes import (
     Absent,
     Created,
@@ -37,7 +38,6 @@ from worker.domain.outcomes import (
 )
 from worker.domain.policy import Policy
 from worker.domain.ramp import Ramp
-from worker.domain.requests import action_for
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 

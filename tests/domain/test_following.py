@@ -10,7 +10,7 @@ from tests.domain.cases import LABEL, NOW, POLICY, labelling, problems, resting,
 from worker.domain.cadence import Ladder
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, StepOutcome
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import (
     Failed,

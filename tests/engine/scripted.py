@@ -19,7 +19,7 @@ from worker.domain.ramp import Ramp
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.engine.account import Account
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.leases import Timing
 from worker.engine.loop import Engine
 from worker.engine.meter import Meter

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from tests.engine.scripted import POLICY, Loop, ScriptedCarrier, make_loop
+from worker.domain.by_hand import Person
 from worker.domain.kin import Kin
 from worker.domain.outcomes import Created
 from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.domain.ways_out import Person
 from worker.engine.meter import Meter
 from worker.store.database import Database
 from worker.usecases.poll_now import Asker

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from tests.databases import on_postgresql
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
 from worker.carriers.port import OutcomeUnknown, Throttled, Unavailable
-from worker.domain.health import Circuit, Health
+from worker.domain.circuits import Circuit, Health
 from worker.domain.outcomes import Created
 from worker.domain.pacing import Pace
 from worker.domain.tracking import TrackingStatus, TrackingUpdate

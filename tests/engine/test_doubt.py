@@ -9,19 +9,19 @@ from tests.domain.cases import NOW, PAST, SEARCHABLE, sent
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
 from tests.process.running import until
 from worker.carriers.port import NotSent
+from worker.domain.by_hand import Person, retry
 from worker.domain.decide import decide
 from worker.domain.lifecycle import State, Step
+from worker.domain.next_action import action_for
 from worker.domain.outcomes import Absent, Created
 from worker.domain.policy import Policy
-from worker.domain.requests import action_for
 from worker.domain.returns import ReturnOrder
-from worker.domain.ways_out import Person, retry
 from worker.engine.leases import Timing
-from worker.store.by_hand import Choice, choose, take
+from worker.store.choice import Choice, choose, take
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
-from worker.store.place import declare_restored
 from worker.store.records import record
+from worker.store.restores import declare_restored
 from worker.usecases.desk import Desk
 
 REJECTED = "UPDATE return_order SET state = 'rejected', due_at = NULL, error_code = 'carrier_refused'"

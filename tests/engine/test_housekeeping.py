@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from tests.databases import on_postgresql
 from tests.engine.scripted import POLICY, Loop, ScriptedCarrier, make_loop
+from worker.domain.circuits import Circuit, Health
 from worker.domain.demand import polls_per_minute
-from worker.domain.health import Circuit, Health
 from worker.domain.pacing import Pace
 from worker.engine import housekeeping
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.housekeeping import Housekeeping, warn_of_risks
 from worker.labels import FileLabelStore, LabelMissing, LabelName, aside
 from worker.store.accounts import database_now

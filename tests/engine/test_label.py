@@ -10,7 +10,7 @@ from tests.domain.cases import LABEL, NOW, POLICY, labelling
 from tests.engine.scripted import ScriptedCarrier
 from worker.carriers.port import LabelDocument, LabelNotReady
 from worker.domain.decide import decide
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.outcomes import Failed, FailureKind, LabelReady, LabelTrouble, Outcome, Poisoned
 from worker.domain.returns import ReturnOrder
 from worker.engine.label import fetch_label

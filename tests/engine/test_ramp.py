@@ -13,7 +13,7 @@ from tests.databases import on_postgresql
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
 from tests.process.running import until
 from worker.carriers.port import OutcomeUnknown
-from worker.domain.health import Circuit
+from worker.domain.circuits import Circuit
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Created
 from worker.domain.ramp import Ramp

@@ -10,7 +10,7 @@ from worker.carriers.http.endings import Ended, check_creation, check_question
 from worker.carriers.http.replies import Reply
 from worker.carriers.port import CarrierError
 from worker.domain.decide import decide
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Failed, FailureKind, Invalid, LabelTrouble, Outcome
 from worker.domain.returns import ReturnOrder

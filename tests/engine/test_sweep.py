@@ -20,9 +20,9 @@ from tests.process.running import until
 from worker.carriers import open_carrier
 from worker.carriers.port import Carrier
 from worker.carriers.registry import AccountConfig
+from worker.domain.circuits import Circuit, Health
 from worker.domain.decision import Hold
-from worker.domain.errors import ErrorCode
-from worker.domain.health import Circuit, Health
+from worker.domain.error_codes import ErrorCode
 from worker.domain.kin import Kin, Shared
 from worker.domain.pacing import Pace
 from worker.domain.tracking import TrackingStatus

@@ -14,9 +14,9 @@ from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
 from tests.postgres import PostgresServer
 from tests.store.rows import LEASE
 from tests.store.shop import Shop
+from worker.domain.by_hand import Person, retry
 from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
-from worker.domain.ways_out import Person, retry
 from worker.store import payloads
 from worker.store.claims import Lane, claim
 from worker.store.database import Database

@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 from tests.engine.scripted import ScriptedCarrier, make_loop
 from tests.postgres import PostgresServer
 from worker.app import Application
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.housekeeping import Housekeeping
 from worker.labels import FileLabelStore
 from worker.settings import load

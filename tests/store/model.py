@@ -13,6 +13,7 @@ from typing import Any
 from worker.domain.decide import decide
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import MAY_BECOME, State, Step
+from worker.domain.next_action import TOLD, action_for
 from worker.domain.outcomes import (
     Absent,
     Created,
@@ -29,7 +30,6 @@ from worker.domain.outcomes import (
     Withdrawn,
 )
 from worker.domain.policy import MAX_CLAIMS, Backoff, Policy
-from worker.domain.requests import TOLD, action_for
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 

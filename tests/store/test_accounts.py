@@ -10,7 +10,7 @@ from tests.store.conftest import Open
 from tests.store.rows import OVER, insert, insert_tracked, now, take
 from tests.store.shop import Shop
 from worker.domain.decision import Hold
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Pace
 from worker.store import holds

@@ -15,7 +15,7 @@ from tests.store.rows import CALL, LEASE, OVER, created, polled
 from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
 from worker.store.accounts import read_agendas
-from worker.store.by_hand import Choice, choose
+from worker.store.choice import Choice, choose
 from worker.store.claims import Lane, claim, claim_seen, claim_to_settle, hand_back, start_creation
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE

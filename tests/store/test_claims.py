@@ -13,7 +13,7 @@ from tests.store.rows import CALL, LEASE, OVER, created, insert, insert_tracked,
 from tests.store.shop import Shop
 from worker.domain.decide import decide
 from worker.domain.decision import Decision, StepOutcome
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Absent, Failed, FailureKind
 from worker.domain.tracking import TrackingStatus

@@ -17,8 +17,8 @@ from worker.store.claims import claim_to_settle, start_creation
 from worker.store.database import Database
 from worker.store.durability import DURABLE, risks
 from worker.store.move.target import Target
-from worker.store.place import declare_restored, settle_place
 from worker.store.records import record
+from worker.store.restores import declare_restored, settle_place
 
 pytestmark = [on_postgresql, pytest.mark.usefixtures("own_database")]
 

@@ -12,7 +12,7 @@ from tests.store.shop import Shop
 from worker.app import Application
 from worker.domain.policy import Policy
 from worker.engine.account import Account
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.housekeeping import Housekeeping
 from worker.engine.meter import Meter
 from worker.labels import FileLabelStore

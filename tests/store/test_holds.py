@@ -9,9 +9,9 @@ from tests.databases import on_postgresql
 from tests.store.conftest import Open
 from tests.store.rows import now
 from tests.store.shop import Shop
+from worker.domain.circuits import Circuit, Health
 from worker.domain.decision import Hold
-from worker.domain.errors import ErrorCode
-from worker.domain.health import Circuit, Health
+from worker.domain.error_codes import ErrorCode
 from worker.domain.pacing import Pace
 from worker.domain.ramp import Ramp
 from worker.store.accounts import read_agendas, register_accounts, take_tokens

@@ -8,8 +8,8 @@ from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import read_agendas, register_accounts
 from worker.store.claims import Lane, claim
-from worker.store.codes import owner_of
 from worker.store.database import Database
+from worker.store.label_codes import owner_of
 from worker.store.queries import read_backlog
 
 NAMES = [f"shop_{number:04}" for number in range(1000)]

@@ -20,8 +20,8 @@ from worker.store.move import CopyRefused, RowsRefused, copy_to
 from worker.store.move.rows import ACCOUNTS, Unfit, document
 from worker.store.move.source import Source
 from worker.store.move.target import Target
-from worker.store.moved import DatabaseMoved
-from worker.store.place import declare_restored, settle_place
+from worker.store.restores import declare_restored, settle_place
+from worker.store.retirement import DatabaseMoved
 from worker.store.schema import SchemaState, migrate, schema_state
 
 _LEAF = st.none() | st.booleans() | st.integers() | st.text(max_size=20)

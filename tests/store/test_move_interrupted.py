@@ -22,8 +22,8 @@ from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
 from worker.store.move import CopyRefused, abandon
 from worker.store.move.target import Target
-from worker.store.moved import DatabaseMoved
-from worker.store.place import settle_place
+from worker.store.restores import settle_place
+from worker.store.retirement import DatabaseMoved
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.sqlite_file import SqliteFile
 

@@ -9,9 +9,9 @@ from worker.domain.returns import ReturnOrder
 from worker.store import schema
 from worker.store.claims import hand_back, start_creation
 from worker.store.database import Database
-from worker.store.place import declare_restored
 from worker.store.records import record
 from worker.store.renames import rename_returns
+from worker.store.restores import declare_restored
 from worker.store.schema import migrate, require_current
 
 BEGUN = "cannot be changed once the return's creation may have begun"

@@ -17,7 +17,7 @@ from tests.store.conftest import Open
 from tests.store.rows import CALL, created, insert, now, take
 from tests.store.shop import Shop
 from worker.domain.decision import Hold
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.pacing import Pace
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import read_agendas, register_accounts, take_tokens

@@ -12,7 +12,7 @@ from tests.databases import on_postgresql
 from tests.store.rows import CALL, OVER, created, insert, insert_tracked, now, polled, settled, take, take_one
 from tests.store.shop import Shop
 from worker.domain.decision import Decision, StepOutcome, Transition
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import PackageInfo, StoredLabel
 from worker.domain.returns import ReturnOrder
@@ -153,7 +153,7 @@ async def test_recording_twice_writes_history_once_and_is_recognised(database: D
     order_id = await insert(shop, "R-1")
     order = await take_one(database)
     made = [(order, created(order)._replace(packages=(PackageInfo(1),), labels=(LABEL,)))]
-    assert await standings(database, [order]) == {order_id: Standing.HELD}
+    assert await standings(database, [order]) == {order_id: Standing.LOCKED}
     assert await record(database, made) == {order_id}
     before = await everything(shop)
     assert await record(database, made) == set()

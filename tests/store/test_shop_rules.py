@@ -8,8 +8,8 @@ import pytest
 from tests.databases import on_postgresql
 from tests.store.rows import insert, insert_tracked, now, take
 from tests.store.shop import Shop
+from worker.domain.by_hand import Person, retry
 from worker.domain.policy import Policy
-from worker.domain.ways_out import Person, retry
 from worker.store.archive import Batch, archive_batch, count_over
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused

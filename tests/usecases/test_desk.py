@@ -6,11 +6,11 @@ from pathlib import Path
 from sqlalchemy import text
 
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
+from worker.domain.by_hand import Person, Refusal, WayOut, cancel, found, not_created, retry
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State, Step
 from worker.domain.policy import Policy
-from worker.domain.ways_out import Person, Refusal, WayOut, cancel, found, not_created, retry
-from worker.store.by_hand import Choice, choose
+from worker.store.choice import Choice, choose
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.records import record

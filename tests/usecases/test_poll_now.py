@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.scripted import POLICY, ScriptedCarrier, make_loop
 from tests.process.running import until
-from worker.domain.ways_out import Person
+from worker.domain.by_hand import Person
 from worker.engine.meter import Meter
 from worker.store.database import Database
 from worker.usecases.poll_now import Asker

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.store.shop import Shop
-from worker.domain.ways_out import Person
+from worker.domain.by_hand import Person
 from worker.settings import AccountSettings, Settings
 from worker.store.database import Database
 from worker.usecases.accounts import hold

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from worker.carriers.fields import merge_carrier_fields
 from worker.carriers.http.edge import HttpEdge
-from worker.carriers.http.replies import Reply, as_document, clean_text, read_moment
+from worker.carriers.http.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
 from worker.carriers.shapes import read_list, read_text, read_word
 from worker.domain.countries import COUNTRIES
@@ -176,7 +176,7 @@ def read_status(reply: Reply, order: ReturnOrder, statuses: StatusMap) -> Tracke
     update = None
     if word is not None:
         status = statuses.read(word)
-        delivered_at = read_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
+        delivered_at = carrier_moment(body.get("deliveryDateUtc")) if status is TrackingStatus.DELIVERED else None
         update = TrackingUpdate(status, word, delivered_at, as_document(body))
     codes = [(place, _code(package.get("labelCode"))) for place, package in _placed(body.get("packages"))]
     return Tracked(update, codes=tuple((place, code) for place, code in codes if code is not None))

@@ -14,7 +14,7 @@ from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secr
 from worker.settings import Settings, check_schema, read_secret
 from worker.store.database import Database
 from worker.store.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
-from worker.store.moved import retirement
+from worker.store.retirement import retirement
 from worker.store.schema import SchemaMismatch, require_current
 
 _SAY_EVERY = 2.0  # seconds

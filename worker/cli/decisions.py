@@ -16,13 +16,13 @@ from worker.cli.options import (
 )
 from worker.cli.output import MOST, Exit, answer, counted, fail, say, shown
 from worker.cli.session import Session
+from worker.domain.by_hand import WayOut, not_created
+from worker.domain.by_hand import cancel as withdrawn
+from worker.domain.by_hand import retry as retried
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
-from worker.domain.ways_out import WayOut, not_created
-from worker.domain.ways_out import cancel as withdrawn
-from worker.domain.ways_out import retry as retried
-from worker.store.by_hand import Choice
-from worker.store.place import declare_restored
+from worker.store.choice import Choice
+from worker.store.restores import declare_restored
 from worker.usecases.desk import Request, Settled, adopt, decide_by_hand
 from worker.usecases.not_done import is_utf8
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.output import Exit, fail
-from worker.domain.ways_out import Person
+from worker.domain.by_hand import Person
 from worker.settings import parse_duration
 from worker.store.leases import COMMAND
 from worker.usecases.not_done import is_utf8

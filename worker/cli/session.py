@@ -14,11 +14,11 @@ from worker.dsn import secrets_of_url
 from worker.labels import LabelStoreError, LabelStoreUnusable
 from worker.runtime.loop import run_loop
 from worker.settings import ConfigurationError, Settings, load
-from worker.store.clock import ClockDiffers
 from worker.store.database import Database
+from worker.store.database_clock import ClockDiffers
 from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable, refusal_of
 from worker.store.migrating import SchemaLocked
-from worker.store.moved import DatabaseMoved, retirement
+from worker.store.retirement import DatabaseMoved, retirement
 from worker.store.schema import SchemaMismatch, require_current
 from worker.store.sqlite_file import AlreadyRunning, absence
 from worker.telemetry.http import ListenError

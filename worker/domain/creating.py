@@ -3,22 +3,22 @@
 from datetime import timedelta
 
 from worker.domain.decision import Decision, StepOutcome, Transition
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Ambiguous, Created, Failed, FailureKind
-from worker.domain.tracking import TrackingStatus
-from worker.domain.verdicts import (
+from worker.domain.retrying import (
     CODES,
     MAX_MESSAGE,
     OUTAGES,
     Context,
     counted,
+    for_a_person,
     healthy,
-    held,
     outage,
     rejected,
     remark,
 )
+from worker.domain.tracking import TrackingStatus
 
 _STOPPED_LEAST, _STOPPED_MOST = timedelta(minutes=1), timedelta(minutes=15)
 _ROUNDING = timedelta(seconds=1)  # SQLite keeps milliseconds; a look-up that is due must not count as too early
@@ -57,7 +57,7 @@ def created(context: Context, created: Created) -> Decision:
     return Decision(order, outcome, transitions, created.packages)
 
 
-def not_created(context: Context, failed: Failed) -> Decision:
+def after_failure(context: Context, failed: Failed) -> Decision:
     """A creation failed: it is sent again only when nothing can have reached the carrier; every doubt is settled first.
 
     It is settled by a look-up where the carrier can be searched, else by a person.
@@ -74,7 +74,7 @@ def not_created(context: Context, failed: Failed) -> Decision:
 def _in_doubt(context: Context, failed: Failed) -> Decision:
     code = ErrorCode.CREATE_OUTCOME_UNKNOWN
     if context.policy.resend_after is None:
-        return held(context, code, failed.message, failed.raw)
+        return for_a_person(context, code, failed.message, failed.raw)
     decision = counted(context, code, failed.message, failed.raw)
     if decision.order.state is not State.PENDING:
         return decision
@@ -108,7 +108,7 @@ def absent(context: Context) -> Decision:
     """
     order, now, resend_after = context.order, context.now, context.policy.resend_after
     if resend_after is None or order.create_started_at is None:
-        return held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, "not found, but this carrier cannot be searched")
+        return for_a_person(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, "not found, but this carrier cannot be searched")
     nobody_sends_from = order.create_started_at + resend_after
     looked_late = order.due_at is not None and order.due_at >= nobody_sends_from
     if order.lookups >= 1 and looked_late:
@@ -134,7 +134,7 @@ def restored(context: Context) -> Decision:
     code, before = ErrorCode.CREATE_OUTCOME_UNKNOWN, context.order
     message = "the database was restored or copied; the return may have been created since the backup, or elsewhere"
     if context.policy.resend_after is None:
-        return held(context, code, message)
+        return for_a_person(context, code, message)
     order = before._replace(state=State.PENDING, error_code=code, error_message=message, due_at=context.now)
     line = Transition("state", before.state, State.PENDING, before.carrier_status, reason=f"{message}: it is looked up")
     return Decision(order, StepOutcome.WAITING, (line,))
@@ -142,7 +142,7 @@ def restored(context: Context) -> Decision:
 
 def ambiguous(context: Context, found: Ambiguous) -> Decision:
     """Something bears the reference and is not surely it: only a person can tell."""
-    return held(context, ErrorCode.REFERENCE_NOT_UNIQUE, found.message[:MAX_MESSAGE], found.raw)
+    return for_a_person(context, ErrorCode.REFERENCE_NOT_UNIQUE, found.message[:MAX_MESSAGE], found.raw)
 
 
 def with_intent(context: Context) -> Context:

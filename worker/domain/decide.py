@@ -5,7 +5,7 @@ from functools import partial
 
 from worker.domain import creating, following
 from worker.domain.decision import Decision, StepOutcome
-from worker.domain.errors import SET_ASIDE, ErrorCode
+from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import (
     Absent,
@@ -31,8 +31,7 @@ from worker.domain.outcomes import (
     Withdrawn,
 )
 from worker.domain.policy import Policy
-from worker.domain.returns import ReturnOrder
-from worker.domain.verdicts import (
+from worker.domain.retrying import (
     CODES,
     MAX_MESSAGE,
     OUTAGES,
@@ -40,14 +39,15 @@ from worker.domain.verdicts import (
     Context,
     account_waits,
     counted,
+    for_a_person,
     healthy,
-    held,
     is_young,
     outage,
     rejected,
     remark,
     to_state,
 )
+from worker.domain.returns import ReturnOrder
 
 
 def decide(order: ReturnOrder, outcome: Outcome, now: datetime, policy: Policy, chance: float) -> Decision:
@@ -91,12 +91,12 @@ def _of_creation(
             return creating.ambiguous(context, outcome)
         case Interrupted():
             message = "a worker stopped between sending the creation and recording its answer"
-            return held(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, message)
+            return for_a_person(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, message)
         case Restored():
             return creating.restored(context)
         case RefTaken(carrier_ref, raw):
             message = f"the carrier answered with {carrier_ref}, which another return already has"
-            return held(creating.with_intent(context), ErrorCode.CARRIER_REF_TAKEN, message, raw)
+            return for_a_person(creating.with_intent(context), ErrorCode.CARRIER_REF_TAKEN, message, raw)
         case Invalid(problems):
             return rejected(context, ErrorCode.INVALID_PAYLOAD, "; ".join(problems))
 
@@ -137,7 +137,7 @@ def _failed(context: Context, failed: Failed) -> Decision:
     if failed.kind in TURNED_AWAY:
         return account_waits(context, failed)
     if order.state is State.PENDING:
-        return (creating.not_looked_up if order.create_started_at else creating.not_created)(context, failed)
+        return (creating.not_looked_up if order.create_started_at else creating.after_failure)(context, failed)
     code = CODES[failed.kind]
     if order.next_step is Step.LABEL:
         young = failed.kind is FailureKind.NOT_FOUND and is_young(context)
@@ -159,7 +159,7 @@ def _stuck(context: Context, outcome: Poisoned | Unreadable) -> Decision:
     if order.state not in (State.PENDING, State.TRACKING):  # it was claimed for what was asked of it
         return _request_refused(context, message, cancel=True)
     if order.next_step is not Step.LABEL:
-        return held(context, code, message)
+        return for_a_person(context, code, message)
     # A label never changes the state: it is no longer sought by itself, and the return is followed on.
     order = order._replace(label_due_at=None, label_error_code=code, label_error_message=message)
     return Decision(order, StepOutcome.NEEDS_ATTENTION)

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import PackageInfo, ReturnOrder

@@ -5,13 +5,13 @@ from datetime import datetime
 from worker.domain.belonging import packages_with, strange_codes
 from worker.domain.cadence import Ladder, spoken
 from worker.domain.decision import Decision, StepOutcome, Transition
-from worker.domain.errors import SET_ASIDE, ErrorCode
+from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, Tracked
 from worker.domain.policy import LOST_AFTER
+from worker.domain.retrying import Context, for_a_person, healthy, is_young, retrying
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.domain.verdicts import Context, healthy, held, is_young, retrying
 
 REOPENED = "the carrier says that it is still under way"
 
@@ -57,7 +57,7 @@ def not_found(context: Context, failed: Failed) -> Decision:
     times = order.attempts + 1 if order.error_code is code else 1
     context = context._replace(order=order._replace(attempts=times))  # failing in between must come to an end as well
     if times >= LOST_AFTER:
-        return held(context, code, f"asked {times} times: {failed.message}", failed.raw)
+        return for_a_person(context, code, f"asked {times} times: {failed.message}", failed.raw)
     return retrying(context, code, failed.message, backoff.not_found_again(context.chance))
 
 

@@ -18,7 +18,7 @@
 There is no "running" state: the lease says who works on a row. Where the carrier can be searched, a creation in doubt
 stays pending while it is looked up; what is found is adopted, what is surely not there is sent again.
 
-A person leaves `needs_attention` and `rejected` by a command (worker/domain/ways_out.py): retry, to pending or, where
+A person leaves `needs_attention` and `rejected` by a command (worker/domain/by_hand.py): retry, to pending or, where
 the carrier has it, to tracking; resolve, to tracking or pending; cancel, to cancelled.
 
 What is over stays over, but for these: a shop puts back a `rejected` return whose payload it mended, and a `completed`

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from worker.domain.cadence import Ladder, grown
+from worker.domain.circuits import Breaker
 from worker.domain.clocks import LATEST, LONGEST_WAIT
-from worker.domain.health import Breaker
 from worker.domain.tracking import TrackingStatus
 
 _SLOWEST_LABEL = timedelta(hours=6)
@@ -99,7 +99,7 @@ LOST_AFTER = 3
 """So often, a `not_found_wait` apart, a carrier may say that it does not know a return; then a person looks."""
 
 MAX_CLAIMS = 5
-"""Claims without progress after which a row is held: something about it kills its workers."""
+"""Claims without progress after which it needs attention: something about it kills its workers."""
 
 SUSPECT_CLAIMS = 3
 """From this claim without progress on a row is tried alone, lest it take with it what is beside it."""

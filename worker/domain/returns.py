@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from worker.domain.errors import IN_DOUBT, ErrorCode
+from worker.domain.error_codes import IN_DOUBT, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.tracking import TrackingStatus
 

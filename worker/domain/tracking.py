@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from worker.domain.words import folded
+from worker.domain.carrier_words import folded
 
 
 class TrackingStatus(StrEnum):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from worker.domain.health import Breaker, Circuit, Health, admitted, after, is_tried, is_well, probed
+from worker.domain.circuits import Breaker, Circuit, Health, admitted, after, is_tried, is_well, probed
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Outcome
 from worker.domain.ramp import ANY, UNCOUNTED

@@ -9,24 +9,24 @@ import structlog
 
 from worker.domain.clocks import Clock
 from worker.domain.demand import demand_of
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import LIVE_STATES, State
 from worker.domain.pacing import shortfall
 from worker.domain.tracking import TrackingStatus
 from worker.engine.account import Account
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.outage import say_away, say_back
 from worker.labels import LabelStore, LabelStoreError
 from worker.store.accounts import database_now
-from worker.store.clock import clock_offset, differing, keep_clock, read_clock
 from worker.store.database import Database
+from worker.store.database_clock import clock_offset, differing, keep_clock, read_clock
 from worker.store.dialect import SQLITE
 from worker.store.durability import risks
 from worker.store.failures import DatabaseUnavailable
 from worker.store.holds import NOTHING, AccountState, describe, read_accounts
 from worker.store.leases import end_leases
-from worker.store.place import backed_up_at, settle_place
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
+from worker.store.restores import backed_up_at, settle_place
 from worker.store.row_security import hidden_rows
 from worker.telemetry.metrics import Metrics
 

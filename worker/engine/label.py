@@ -3,7 +3,7 @@
 import structlog
 
 from worker.carriers.port import Carrier, CarrierError, LabelDocument, LabelNotReady, LabelUnreachable
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.outcomes import Failed, LabelReady, LabelTrouble, Outcome, StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.labels import LabelName, LabelStore, LabelStoreError, NotALabel, VerifiedLabel, verify_label

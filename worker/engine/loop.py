@@ -12,7 +12,7 @@ from functools import cache
 import structlog
 
 from worker.engine.account import Account
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.housekeeping import notice_restore
 from worker.engine.leases import Leased, Timing
 from worker.engine.outage import say_away, say_back

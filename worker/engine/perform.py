@@ -24,6 +24,7 @@ from worker.domain.belonging import strange_codes
 from worker.domain.kin import Kin
 from worker.domain.lifecycle import Step
 from worker.domain.lookup import Known, begins_at
+from worker.domain.next_action import GONE_ALREADY, TOLD, action_for
 from worker.domain.outcomes import (
     Created,
     Failed,
@@ -40,15 +41,14 @@ from worker.domain.outcomes import (
 )
 from worker.domain.payload import InvalidPayload
 from worker.domain.policy import MAX_CLAIMS
-from worker.domain.requests import GONE_ALREADY, TOLD, action_for
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
 from worker.engine.label import fetch_label
 from worker.labels import LabelStore
 from worker.store.claims import start_creation
-from worker.store.codes import owner_of
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
+from worker.store.label_codes import owner_of
 from worker.store.ownership import read_owners, read_recorded
 
 log = structlog.get_logger()

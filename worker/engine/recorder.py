@@ -136,7 +136,7 @@ class Recorder:
     async def _persist(self, batch: Sequence[Made]) -> None:
         standing = await self._write(batch)
         for before, decision in batch:
-            if standing[before.id] is Standing.HELD:
+            if standing[before.id] is Standing.LOCKED:
                 log.warning(
                     "row_locked", order_id=before.id, hint="somebody's open transaction keeps its result waiting"
                 )
@@ -154,7 +154,7 @@ class Recorder:
             while True:
                 await asyncio.sleep(_LOCKED_RETRY)
                 standing = (await self._write([(before, decision)]))[before.id]
-                if standing is not Standing.HELD:
+                if standing is not Standing.LOCKED:
                     return self._done(before, decision, standing)
         except Exception as error:
             self._unwritable(before, decision, error)
@@ -181,7 +181,7 @@ class Recorder:
             done = await hand_back(self._database, orders)
             missing = [order for order in orders if order.id not in done]
             found = await standings(self._database, missing) if missing else {}
-            return [order for order in missing if found[order.id] is Standing.HELD]
+            return [order for order in missing if found[order.id] is Standing.LOCKED]
 
         for order in await self._insist(write):
             self._alone(self._hand_back_alone(order))

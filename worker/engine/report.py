@@ -7,11 +7,11 @@ import structlog
 
 from worker.carriers.http.endings import RequestOutcome
 from worker.domain.decision import Decision, StepOutcome
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import LIVE_STATES, State, Step
+from worker.domain.retrying import in_our_words
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
-from worker.domain.verdicts import in_our_words
 from worker.telemetry.metrics import Metrics
 
 _QUIET = frozenset({StepOutcome.UNCHANGED, StepOutcome.WAITING})

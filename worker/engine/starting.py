@@ -8,8 +8,8 @@ from math import inf
 import structlog
 
 from worker.engine.outage import say_back
-from worker.store.clock import ClockDiffers
 from worker.store.database import Database
+from worker.store.database_clock import ClockDiffers
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable, DatabaseUnusable
 from worker.store.migrating import SchemaLocked

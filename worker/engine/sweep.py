@@ -16,10 +16,10 @@ from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
 from worker.domain.listing import Places, Walk
 from worker.domain.outcomes import Outcome
+from worker.domain.retrying import TURNED_AWAY, hold_after
 from worker.domain.returns import ReturnOrder
-from worker.domain.verdicts import TURNED_AWAY, hold_after
 from worker.engine.account import Account
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.meter import Allowance
 from worker.engine.recorder import Recorder
 from worker.store.accounts import database_now

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from worker.domain.lifecycle import Step
 from worker.engine.account import Account
 from worker.engine.circuits import Admitted
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.leases import Timing
 from worker.engine.sweep import MANY, Sweeps
 from worker.engine.turn import Bookmarks, Turn, cut, first_step, lanes_of, shuffled

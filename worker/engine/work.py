@@ -6,9 +6,9 @@ from datetime import timedelta
 from functools import cache
 
 from worker.carriers.port import NoTimeLeft
+from worker.domain.circuits import is_well
 from worker.domain.decide import decide
 from worker.domain.decision import Decision
-from worker.domain.health import is_well
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Outcome, RefTaken
 from worker.domain.returns import ReturnOrder

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
+from worker.domain.carrier_words import clashes
 from worker.domain.file_names import check_file_name
-from worker.domain.words import clashes
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.database_schema import check_schema
@@ -166,7 +166,7 @@ class AccountSettings(Table):
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
-    """A carrier's word (compared as `worker.domain.words` folds it) to tracking status, over the built-in map."""
+    """A carrier's word (compared as `domain.carrier_words` folds it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
     link_grace: Annotated[Duration, OnlyAt("returnpilot")] = timedelta(hours=24)
     """How long after a customer's link has run out a shipment may still appear."""

@@ -10,14 +10,14 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from worker.domain.health import Health
+from worker.domain.circuits import Health
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Grant, Pace
+from worker.store.bookmarks import NO_MARKS, Marks, after
 from worker.store.columns import moment_if_any, read_moment, sqlite_text
 from worker.store.database import Database
 from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.holds import HEALTH, REGISTER, hold_lasts, lock_account, read_health
-from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.queues import QUEUED, WITHDRAWN, waiting
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.domain.lifecycle import Step
 from worker.domain.ramp import ANY
 from worker.domain.returns import ReturnOrder
+from worker.store.bookmarks import NO_MARKS, Marks, after
 from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment, sqlite_text
 from worker.store.database import Database
@@ -26,11 +27,10 @@ from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.leases import is_free
-from worker.store.marks import NO_MARKS, Marks, after
 from worker.store.queues import QUEUED, WITHDRAWN, waiting
+from worker.store.readable import read_rows, readable
 from worker.store.refusals import as_a_whole
 from worker.store.sqlite_file import SqliteFile
-from worker.store.taking import read_rows, readable
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
 
 # Only `off` is raised, to PostgreSQL's own default. `local` and `remote_write` are on this server's disk as well, and
-# a failover, which may lose them, is noticed by `worker.store.place`; `remote_apply` is more already. `true`: for this
-# transaction, so that it passes a pooler.
+# a failover, which may lose them, is noticed by `worker.store.restores`; `remote_apply` is more already. `true`: for
+# this transaction, so that it passes a pooler.
 _RAISE = """set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
     ELSE current_setting('synchronous_commit') END, true)"""
 

@@ -9,10 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.domain.circuits import Circuit, Health
 from worker.domain.clocks import lasts
 from worker.domain.decision import Hold
-from worker.domain.errors import ErrorCode
-from worker.domain.health import Circuit, Health
+from worker.domain.error_codes import ErrorCode
 from worker.domain.ramp import Ramp
 from worker.store.columns import FOREVER, read_moment, sqlite_text
 from worker.store.database import Database

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.lookup import Owner, Recorded
 from worker.domain.tracking import TrackingStatus

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.sql.elements import TextClause
 from sqlmodel import col
 
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import UnreadableDocument, moment_if_any, read_document

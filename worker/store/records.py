@@ -242,7 +242,7 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
 class Standing(Enum):
     """How a row that a record did not write stands to the claim that the record was of."""
 
-    HELD = "held"  # it is still ours: somebody's open transaction locked it
+    LOCKED = "locked"  # it is still ours: somebody's open transaction locked it
     WRITTEN = "written"  # our claim is the last one, and over
     LOST = "lost"
 
@@ -261,7 +261,7 @@ def _standing(row: Any, claim: ReturnOrder) -> Standing:
         return Standing.LOST
     if row.lease_owner is None:
         return Standing.WRITTEN
-    return Standing.HELD if row.state == claim.state else Standing.LOST  # somebody changed it by hand
+    return Standing.LOCKED if row.state == claim.state else Standing.LOST  # somebody changed it by hand
 
 
 _TOKENS = {

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from worker.domain.by_hand import Person, retired
 from worker.domain.lifecycle import LIVE_STATES, State
-from worker.domain.ways_out import Person, retired
 from worker.from_settings import policies_of
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts
-from worker.store.by_hand import Choice, choose
+from worker.store.choice import Choice, choose
 from worker.store.database import Database
 from worker.store.holds import AccountState, explain, hold_by_hand, hold_creations, read_accounts, release_by_hand
 from worker.store.queries import Backlog, read_backlog

@@ -11,8 +11,8 @@ from worker.from_settings import Kinship, open_account, pace_of
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings, key_source
 from worker.store.accounts import register_accounts
-from worker.store.clock import is_believed
 from worker.store.database import Database
+from worker.store.database_clock import is_believed
 from worker.store.holds import read_holds
 from worker.usecases.not_done import NotDone
 

@@ -9,15 +9,15 @@ from worker.from_settings import Kinship, open_account
 from worker.labels import LabelStoreError, LabelStoreUnusable, open_label_store
 from worker.runtime.clock import lease_clock
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source
-from worker.store.clock import clock_offset, differing
 from worker.store.database import Database
+from worker.store.database_clock import clock_offset, differing
 from worker.store.durability import risks
 from worker.store.encoding import require_utf8
 from worker.store.exposure import open_to_all
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.holds import NOTHING, describe, explain, read_accounts
-from worker.store.moved import retirement
 from worker.store.queries import Backlog, read_backlog
+from worker.store.retirement import retirement
 from worker.store.row_security import hidden_rows
 from worker.store.schema import SchemaState, schema_state
 from worker.store.sqlite_file import absence

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from worker.carriers.registry import CARRIERS
+from worker.domain.by_hand import Person, Refusal, WayOut, found
 from worker.domain.decision import Decision
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
-from worker.domain.ways_out import Person, Refusal, WayOut, found
 from worker.from_settings import policies_of
 from worker.settings import Settings
-from worker.store.by_hand import Choice, choose, look_at, take
+from worker.store.choice import Choice, choose, look_at, take
 from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database

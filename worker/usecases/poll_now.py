@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from worker.carriers.port import Carrier, NoTimeLeft
+from worker.domain.by_hand import Person, Refusal, asked_about, may_be_asked_about
 from worker.domain.decision import Decision
 from worker.domain.outcomes import Outcome
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
-from worker.domain.ways_out import Person, Refusal, asked_about, may_be_asked_about
 from worker.engine.meter import Allowance, Meter
 from worker.engine.perform import track
 from worker.engine.recorder import record_one
 from worker.from_settings import fingerprint_of, policy_of
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings
-from worker.store.by_hand import look_at, take
+from worker.store.choice import look_at, take
 from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database

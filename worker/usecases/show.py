@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
-from worker.domain.errors import SET_ASIDE, ErrorCode
+from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.payload import read_parties
 from worker.domain.returns import Party

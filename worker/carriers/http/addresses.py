@@ -92,7 +92,7 @@ def is_numeric(host: str) -> bool:
     return ":" in host or last.isdigit() or _HEXADECIMAL.fullmatch(last) is not None
 
 
-def check_host(host: str, address: str) -> None:
+def require_public(host: str, address: str) -> None:
     """Raise `ForbiddenAddress` if `address`, where `host` is or which it is itself, is not public."""
     if not is_public(address):
         place = "" if address == host else f"is at {address[:_LONGEST_HOST]}, which "
@@ -123,7 +123,7 @@ class PublicResolver(AbstractResolver):
         if not results:
             raise OSError(f"no address for {host[:_LONGEST_HOST]}")
         for result in results:
-            check_host(host, result["host"])
+            require_public(host, result["host"])
         return results
 
     async def close(self) -> None:

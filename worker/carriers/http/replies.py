@@ -211,7 +211,7 @@ def read_reset(value: str | None, date: str | None) -> timedelta | None:
     return min(max(datetime.fromtimestamp(int(value), UTC) - now, timedelta(0)), _LONGEST)
 
 
-def read_moment(value: Any) -> datetime | None:
+def carrier_moment(value: Any) -> datetime | None:
     """An ISO 8601 moment; without a zone it is UTC; None when it is none, as .NET's year 1 is."""
     if not isinstance(value, str):
         return None

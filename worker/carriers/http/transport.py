@@ -20,7 +20,7 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from worker.carriers.http.addresses import PublicResolver, check_host, is_numeric
+from worker.carriers.http.addresses import PublicResolver, is_numeric, require_public
 from worker.carriers.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
 from worker.domain.masking import said_by
 
@@ -137,7 +137,7 @@ class AiohttpTransport:
         """Refuse a URL whose address can be known beforehand; for a direct connection to a name that is later."""
         host = url.raw_host or ""
         if is_numeric(host):  # aiohttp asks no resolver about these
-            check_host(host, host)
+            require_public(host, host)
         elif self._proxy is not None:
             # The proxy looks the name up once more, and an answer that changes in between is the proxy's to refuse.
             async with asyncio.timeout(self._left(started)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.carriers.http.replies import Reply, as_document, clean_text, read_moment
+from worker.carriers.http.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.port import Unintelligible
 from worker.carriers.shapes import read_id, read_list, read_word
 from worker.domain.outcomes import Created, Tracked
@@ -113,7 +113,7 @@ def read_order(
     found = [_meaning(shipment.word, statuses) for shipment in shipments]
     status = order_status(found, all_returned=_all_returned(document), link_over=link_over)
     said = _JOINT.join(shipment.word for shipment in shipments)[:_MOST_SAID]
-    moved = [moment for part in _parts(document) if (moment := read_moment(part.get("updated_at")))]
+    moved = [moment for part in _parts(document) if (moment := carrier_moment(part.get("updated_at")))]
     reason = None
     if link_over and status in (TrackingStatus.EXPIRED, TrackingStatus.CANCELLED):
         reason = f"the customer's link ran out at {link:%Y-%m-%d %H:%M} UTC with nothing under way"
@@ -226,7 +226,7 @@ def _is_returnable(item: Document) -> bool:
 
 def _link_end(document: Document) -> datetime | None:
     """When the customer's link runs out (here a timestamp, in the request a number of days); at most a year on."""
-    end, made = read_moment(document.get("link_expires_at")), read_moment(document.get("created_at"))
+    end, made = carrier_moment(document.get("link_expires_at")), carrier_moment(document.get("created_at"))
     if end is not None:
         return min(end, _LATEST)
     return None if made is None else min(made, _LATEST) + _LONGEST_LINK

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.carriers.http.replies import as_document, read_moment
+from worker.carriers.http.replies import as_document, carrier_moment
 from worker.carriers.port import Unintelligible
 from worker.carriers.returnpilot.answers import adopted
 from worker.carriers.shapes import read_id
@@ -183,4 +183,4 @@ def _text(value: Any) -> str | None:
 
 
 def _made_at(document: Any) -> datetime | None:
-    return read_moment(document.get("created_at")) if isinstance(document, dict) else None
+    return carrier_moment(document.get("created_at")) if isinstance(document, dict) else None

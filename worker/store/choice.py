@@ -18,8 +18,8 @@ from worker.store.dialect import NOW, POSTGRESQL, SQLITE
 from worker.store.durability import DURABLY
 from worker.store.leases import is_free
 from worker.store.queries import among_live
+from worker.store.readable import read_rows, readable
 from worker.store.tables import ReturnOrderRow
-from worker.store.taking import read_rows, readable
 
 # `due_at` may be NULL here: what a person deals with is mostly not due.
 _SQLITE_NOW = NOW[SQLITE]

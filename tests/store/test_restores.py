@@ -19,8 +19,8 @@ from worker.store.claims import start_creation
 from worker.store.database import Database
 from worker.store.durability import risks
 from worker.store.failures import DatabaseReplaced, DatabaseUnavailable
-from worker.store.place import declare_restored, settle_place
 from worker.store.records import record
+from worker.store.restores import declare_restored, settle_place
 from worker.store.sqlite_file import AlreadyRunning, SqliteFile
 
 

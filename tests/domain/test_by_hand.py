@@ -23,16 +23,7 @@ from tests.domain.cases import (
     sent,
     tracking,
 )
-from worker.domain.cadence import Ladder
-from worker.domain.decide import decide
-from worker.domain.decision import Decision
-from worker.domain.errors import ErrorCode
-from worker.domain.lifecycle import MAY_BECOME, State, Step
-from worker.domain.outcomes import Tracked
-from worker.domain.policy import Policy
-from worker.domain.returns import PackageInfo, ReturnOrder
-from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.domain.ways_out import (
+from worker.domain.by_hand import (
     Person,
     Refusal,
     WayOut,
@@ -44,6 +35,15 @@ from worker.domain.ways_out import (
     retired,
     retry,
 )
+from worker.domain.cadence import Ladder
+from worker.domain.decide import decide
+from worker.domain.decision import Decision
+from worker.domain.error_codes import ErrorCode
+from worker.domain.lifecycle import MAY_BECOME, State, Step
+from worker.domain.outcomes import Tracked
+from worker.domain.policy import Policy
+from worker.domain.returns import PackageInfo, ReturnOrder
+from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
 ANNA = Person("anna@shop", "the carrier says so")
 HELD = State.NEEDS_ATTENTION

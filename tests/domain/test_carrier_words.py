@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.domain.carrier_words import clashes, folded
 from worker.domain.tracking import StatusMap, TrackingStatus
-from worker.domain.words import clashes, folded
 
 SAME = [
     (

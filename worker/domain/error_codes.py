@@ -1,4 +1,4 @@
-"""The closed list of `error_code` values: why a return is rejected, held for a person, or being retried."""
+"""The closed list of `error_code` values: why a return is rejected, needs attention, or is being tried again."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.domain.cases import LABEL, NOW, labelling, pending, sent, tracking
-from worker.domain.health import Breaker, Circuit, Health, admitted, after, is_tried, probed
+from worker.domain.circuits import Breaker, Circuit, Health, admitted, after, is_tried, probed
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import (
     Absent,

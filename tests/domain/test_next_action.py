@@ -6,11 +6,11 @@ import pytest
 
 from tests.domain.cases import NOW, PAST, labelling, pending, resting, sent, tracking
 from worker.domain.decide import decide
-from worker.domain.errors import MEANING, ErrorCode
+from worker.domain.error_codes import MEANING, ErrorCode
 from worker.domain.lifecycle import State, Step
+from worker.domain.next_action import NEVER_SENT, NOT_TOLD, NOTHING_THERE, action_for
 from worker.domain.outcomes import NothingToDo, Outcome, PutBack, RefTaken, RequestRefused, Withdrawn
 from worker.domain.policy import Policy
-from worker.domain.requests import NEVER_SENT, NOT_TOLD, NOTHING_THERE, action_for
 from worker.domain.returns import ReturnOrder
 
 HELD = State.NEEDS_ATTENTION

@@ -5,8 +5,8 @@ from sqlalchemy import event
 from tests.store.rows import created, insert, take_one
 from tests.store.shop import Shop
 from worker.domain.returns import PackageInfo, ReturnOrder
-from worker.store.codes import owner_of
 from worker.store.database import Database
+from worker.store.label_codes import owner_of
 from worker.store.records import record
 from worker.store.renames import rename_returns
 

@@ -10,9 +10,9 @@ from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
 from tests.process.running import until
 from tests.runtime.manager import Manager
 from worker.carriers.port import Unauthorized
-from worker.engine.activity import activity
 from worker.engine.housekeeping import Housekeeping
 from worker.engine.leases import Timing
+from worker.engine.status_line import activity
 from worker.labels import FileLabelStore
 from worker.runtime.pulse import Pulse
 from worker.runtime.systemd import ServiceManager

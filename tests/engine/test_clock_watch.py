@@ -7,12 +7,12 @@ from structlog.testing import capture_logs
 
 from tests.engine.scripted import ScriptedCarrier, make_loop
 from worker.domain.clocks import STEADY, Clock
-from worker.engine.clock import ClockWatch
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.housekeeping import Housekeeping, take_over
 from worker.labels import FileLabelStore
 from worker.store.accounts import database_now
-from worker.store.clock import keep_clock, read_clock
 from worker.store.database import Database
+from worker.store.database_clock import keep_clock, read_clock
 
 DAY = timedelta(days=1)
 

@@ -1,4 +1,4 @@
-"""The turns a row can take in any step: tried again, held for a person, rejected, its account made to wait."""
+"""The turns a row can take in any step: tried again, given to a person, rejected, its account made to wait."""
 
 import re
 from datetime import datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from worker.domain.cadence import spoken
 from worker.domain.decision import Decision, Hold, StepOutcome, Transition
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Failed, FailureKind
 from worker.domain.policy import Policy
@@ -52,7 +52,7 @@ def outage(context: Context, code: ErrorCode, message: str, raw: str | None) -> 
     context = context._replace(order=context.order._replace(failing_since=since))
     failing_for = context.now - since
     if context.policy.judges_ages and failing_for >= context.policy.backoff.give_up_after:
-        return held(context, code, f"since {since:%Y-%m-%d %H:%M} UTC: {message}", raw)
+        return for_a_person(context, code, f"since {since:%Y-%m-%d %H:%M} UTC: {message}", raw)
     return retrying(context, code, message, context.policy.backoff.outage_wait(failing_for, context.chance))
 
 
@@ -61,7 +61,7 @@ def counted(context: Context, code: ErrorCode, message: str, raw: str | None) ->
     attempts = context.order.attempts + 1
     context = context._replace(order=context.order._replace(attempts=attempts))
     if attempts >= context.policy.backoff.max_attempts:
-        return held(context, code, f"{attempts} tries: {message}", raw)
+        return for_a_person(context, code, f"{attempts} tries: {message}", raw)
     return retrying(context, code, message, context.policy.backoff.wait(attempts, context.chance))
 
 
@@ -97,7 +97,7 @@ def hold_after(failed: Failed, now: datetime, policy: Policy) -> Hold:
     return Hold(now + wait, code, failed.message + changed)
 
 
-def held(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
+def for_a_person(context: Context, code: ErrorCode, message: str, raw: str | None = None) -> Decision:
     """A person decides."""
     return _in_trouble(context, State.NEEDS_ATTENTION, StepOutcome.NEEDS_ATTENTION, code, message, raw)
 

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.cadence import grown
 from worker.domain.clocks import lasts
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import (
     Absent,

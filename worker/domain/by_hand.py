@@ -8,13 +8,13 @@ from worker.domain import following
 from worker.domain.creating import with_intent
 from worker.domain.decide import decide, scheduled
 from worker.domain.decision import Decision, StepOutcome, Transition
-from worker.domain.errors import SET_ASIDE, ErrorCode
+from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Failed, Outcome, StoredLabel, Tracked
 from worker.domain.policy import Policy
+from worker.domain.retrying import Context, healthy
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.domain.verdicts import Context, healthy
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ WayOut = Callable[[ReturnOrder, Person, datetime, Policy], Decision | Refusal]
 
 
 def retry(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
-    """Do again what was rejected, or held after it had failed too often; never a creation that may have happened.
+    """Do again what was rejected, or needs attention after it had failed too often; never a creation that may have happened.
 
     Where the carrier can be searched, a creation in doubt is looked up once more.
     """

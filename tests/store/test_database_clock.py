@@ -9,15 +9,15 @@ from tests.store.rows import LEASE, insert, insert_tracked, take
 from tests.store.shop import Shop
 from worker.domain.clocks import Clock
 from worker.domain.decision import Hold
-from worker.domain.errors import ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.pacing import Pace
 from worker.domain.policy import Policy
 from worker.store import by_hand
 from worker.store.accounts import database_now, read_agendas, register_accounts, take_tokens
 from worker.store.claims import Lane, claim, claim_to_settle
-from worker.store.clock import is_believed, keep_clock, read_clock
 from worker.store.database import Database
+from worker.store.database_clock import is_believed, keep_clock, read_clock
 from worker.store.holds import begin_with_one, describe, hold_account, hold_by_hand, read_accounts, read_holds
 from worker.store.leases import COMMAND, end_leases
 from worker.store.queries import read_backlog
