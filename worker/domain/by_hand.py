@@ -41,7 +41,7 @@ WayOut = Callable[[ReturnOrder, Person, datetime, Policy], Decision | Refusal]
 
 
 def retry(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
-    """Do again what was rejected, or needs attention after it had failed too often; never a creation that may have happened.
+    """Do again what was rejected, or failed too often; never a creation that may have happened.
 
     Where the carrier can be searched, a creation in doubt is looked up once more.
     """
