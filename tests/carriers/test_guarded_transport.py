@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.carriers.wire import Wire, http, raw_server, sends
 from tests.grids import diagonal
-from worker.carriers import addresses
+from worker.carriers.http import addresses
 from worker.carriers.http.addresses import ForbiddenAddress
 from worker.carriers.http.transport import AiohttpTransport, Answer, Call
 

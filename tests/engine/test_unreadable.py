@@ -179,9 +179,12 @@ async def test_half_a_json_document_stops_nobody(database: Database, shop: Shop,
 
 
 async def test_a_byte_that_is_no_utf_8_stops_nobody(postgres_server: PostgresServer, tmp_path: Path) -> None:
-    """A database without an encoding keeps whatever it is given."""
-    url = postgres_server.create_database("SQL_ASCII")
+    """No start is made on a database that keeps whatever it is given; what else may come to stand there is met."""
+    url = postgres_server.create_database()
     await asyncio.to_thread(elsewhere, migrated(url))
+    async with Shop.at(url) as shop:
+        unencoded = "UPDATE pg_database SET encoding = pg_char_to_encoding('SQL_ASCII') WHERE datname ="
+        await shop.run(f"{unencoded} current_database()")
     async with Shop.at(url) as shop:
         for statement in (
             "INSERT INTO return_order (reference, payload) VALUES ('R-1', '{}')",

@@ -64,8 +64,8 @@ async def test_what_a_codec_or_garbage_left_has_its_pages_and_nothing_that_infla
         for stream in streams(label):
             with pytest.raises(zlib.error):
                 zlib.decompress(stream)
-        assert (b"\xef\xbf\xbd" in label) == (word == "sim:mangled-label")
-        assert (b"\r\n" in label) == (word == "sim:crlf-label")
+        assert b"\xef\xbf\xbd" in label or word != "sim:mangled-label"
+        assert b"\r\n" in label or word != "sim:crlf-label"  # garbage may have one, too
 
 
 async def test_both_marks_of_a_codec_can_be_had_together(client):
