@@ -27,7 +27,6 @@ from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
 BASE_URL = "https://shipping-api.izipack.nl"
 OPERATIONS = ("create", "label", "track")
-RATE_PER_MINUTE = 60  # no limit is published; one request a second is what a polite client would send
 BUILT_IN_STATUSES = StatusMap({"Created": TrackingStatus.PRE_TRANSIT})
 
 SAMPLE_CREATED = b'{"orderNumber": "9RET326720205706", "packages": [{"labelCode": "7RET063502270276"}]}'

@@ -15,8 +15,6 @@ from worker.domain.cadence import Ladder, meeting_width, spoken
 from worker.domain.policy import Policy
 from worker.domain.tracking import TrackingStatus
 
-POLLED = tuple(status for status in TrackingStatus if not status.is_terminal)
-
 _TYPICAL = timedelta(days=3)  # that a return has a status, more or less; longer, and its polls would seem too rare
 _DAY, _MINUTE, _SECOND = timedelta(days=1), timedelta(minutes=1), timedelta(seconds=1)
 _LARGEST_FACTOR = 1e9  # beyond it every wait but the first is the cap

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from worker.domain.clocks import LONGEST_WAIT
+
 LONGEST = timedelta(days=3650)
 """Longer than this is a slip of the finger, not a setting (and would overflow dates further on)."""
-
-LONGEST_WAIT = timedelta(hours=1)
-"""The longest lease and the longest time that a circuit is open: what ends later was written under a wrong clock."""
 
 FORMS = 'a duration is "200ms", "90s", "15m", "6h", "60d" or a number of seconds (0.5)'
 
@@ -94,4 +93,4 @@ PositiveDuration = Annotated[
 """A field for which zero makes no sense."""
 
 BoundedDuration = Annotated[PositiveDuration, AfterValidator(_bounded)]
-"""A field of at most `LONGEST_WAIT`."""
+"""A field of at most `LONGEST_WAIT`: what ends later was written under a wrong clock."""

@@ -41,7 +41,6 @@ T = TypeVar("T")
 
 BASE_URL = "https://app.returnpilot.co/api/v1"
 OPERATIONS = ("create", "lookup", "label", "track", "sweep", "cancel")
-RATE_PER_MINUTE = 50  # of the 60 it allows (page guide/concepts/rate-limiting), whose scope it does not say
 # Page guide/enums/shipment-statuses since 2025-07-20: Pending, Transit, Arrived, Refunded. The numbers have been given
 # new meanings three times, so they are data, and `status_map` overrides them.
 BUILT_IN_STATUSES = StatusMap(
