@@ -55,10 +55,10 @@ class Izipack:
 
     edge: HttpEdge
     statuses: StatusMap
-    receiver: Mapping[str, Any] | None = None
-    reject_past_pickup: bool = False
-    max_label_bytes: int = 20_000_000
-    any_label_pages: bool = False
+    receiver: Mapping[str, Any] | None
+    reject_past_pickup: bool
+    max_label_bytes: int
+    any_label_pages: bool
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""

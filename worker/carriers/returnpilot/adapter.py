@@ -18,7 +18,6 @@ from worker.carriers.port import (
     Page,
     Refused,
     Unintelligible,
-    utc_now,
 )
 from worker.carriers.returnpilot.answers import (
     own_order,
@@ -68,10 +67,10 @@ class ReturnPilot:
 
     edge: HttpEdge
     statuses: StatusMap
-    label_hosts: tuple[str, ...] = ()
-    max_label_bytes: int = 20_000_000
-    link_grace: timedelta = timedelta(hours=24)
-    clock: Callable[[], datetime | None] = utc_now
+    label_hosts: tuple[str, ...]
+    max_label_bytes: int
+    link_grace: timedelta
+    clock: Callable[[], datetime | None]
     shown: ShownLinks = field(default_factory=ShownLinks)
 
     def prepare(self, order: ReturnOrder) -> Creation:
