@@ -148,7 +148,7 @@ def meeting_width(wait: timedelta) -> timedelta:
 
 
 def spoken(span: timedelta) -> str:
-    """A time as people would say it: 12s, 45m, 4.2h, 60d."""
+    """A time that was measured or worked out, as people would say it: 12s, 45m, 4.2h, 60d."""
     seconds = span.total_seconds()
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size or seconds == size:

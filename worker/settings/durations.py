@@ -45,7 +45,10 @@ def parse_positive_duration(value: object) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration so that `parse_duration` reads the same: in the largest unit it is a whole number of."""
+    """Write a duration so that `parse_duration` reads the same: in the largest unit it is a whole number of.
+
+    For what stands in the settings, to be copied from there; any other time is told by `domain.cadence.spoken`.
+    """
     microseconds = duration // _MICROSECOND
     for unit in ("d", "h", "m", "s", "ms"):
         if microseconds and microseconds % _MICROSECONDS[unit] == 0:
