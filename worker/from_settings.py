@@ -3,23 +3,22 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from worker.carriers.http.edge import Observer
 from worker.carriers.http.links import origin_of
 from worker.carriers.port import Carrier, Pacer, utc_now
 from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_searchable, open_carrier, statuses_of
-from worker.domain.cadence import Daytime, Ladder
 from worker.domain.circuits import Breaker
 from worker.domain.kin import Identity, Kin, Shared, common_pace, kin_of, sharing
 from worker.domain.masking import said_by
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Policy
-from worker.domain.tracking import StatusMap, TrackingStatus
-from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings, read_daytime
+from worker.domain.tracking import POLLED, StatusMap
+from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings
 
 _LONG = timedelta(minutes=5)
 _LOOK_EVERY = 1.0  # seconds, as key files are looked at
@@ -50,7 +49,7 @@ def open_account(
         label_pages=account.label_pages,
         max_label_bytes=settings.labels.max_bytes,
         receiver=account.receiver,
-        status_map=_status_map(settings, name),
+        status_map=account.status_map,
         reject_past_pickup=account.reject_past_pickup,
         link_grace=account.link_grace,
         clock=clock,
@@ -126,23 +125,15 @@ class Kinship:
 
 def policy_of(settings: Settings, account: str, meets: timedelta = timedelta(0)) -> Policy:
     """What `decide` is told of an account's configuration; `meets`: when its polls meet, at a carrier that lists."""
-    retry, circuit = settings.retry, settings.circuit
-    statuses = [status for status in TrackingStatus if not status.is_terminal]
+    configured = settings.accounts[account]
+    meeting = meets if is_listing(configured.carrier) else None
     return Policy(
-        ladders={status: _ladder(settings, account, status, meets) for status in statuses},
-        backoff=Backoff(
-            retry.first,
-            retry.factor,
-            retry.cap,
-            retry.max_attempts,
-            retry.give_up_after,
-            retry.not_found_grace,
-            retry.not_found_wait,
-        ),
-        breaker=Breaker(circuit.failures, circuit.first, circuit.cap),
-        settles_after=settings.worker.lease + settings.accounts[account].timeout,
-        searchable=is_searchable(settings.accounts[account].carrier),
-        open_ended=CARRIERS[settings.accounts[account].carrier].open_ended,
+        ladders={status: replace(settings.polling_for(account, status), meets=meeting) for status in POLLED},
+        backoff=Backoff(**dict(settings.retry)),
+        breaker=Breaker(**dict(settings.circuit)),
+        settles_after=settings.worker.lease + configured.timeout,
+        searchable=is_searchable(configured.carrier),
+        open_ended=CARRIERS[configured.carrier].open_ended,
     )
 
 
@@ -163,30 +154,10 @@ def meeting_of(account: str, key: KeySource) -> timedelta:
     return timedelta(0)
 
 
-def _ladder(settings: Settings, account: str, status: TrackingStatus, meets: timedelta) -> Ladder:
-    ladder = settings.polling_for(account, status)
-    begin, length = read_daytime(ladder.daytime)
-    return Ladder(
-        ladder.first,
-        ladder.factor,
-        ladder.cap,
-        ladder.jitter,
-        ladder.max_age,
-        ladder.max_stay,
-        ladder.near_pickup,
-        ladder.quiet_nights,
-        Daytime(begin, length, ZoneInfo(ladder.timezone)),
-        meets if is_listing(settings.accounts[account].carrier) else None,
-    )
-
-
 def map_of(settings: Settings, account: str) -> StatusMap:
     """How a configured account reads its carrier's words."""
-    return statuses_of(settings.accounts[account].carrier, _status_map(settings, account))
-
-
-def _status_map(settings: Settings, account: str) -> Mapping[str, TrackingStatus]:
-    return {word: TrackingStatus(status) for word, status in settings.accounts[account].status_map.items()}
+    configured = settings.accounts[account]
+    return statuses_of(configured.carrier, configured.status_map)
 
 
 @lru_cache(maxsize=64)

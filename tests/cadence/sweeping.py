@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 
 from tests.cadence.carrier import Journey
 from tests.cadence.clock import DAY, HOUR, moment, seconds
-from worker.domain.cadence import COMPANY
+from worker.domain.cadence import COMPANY, grown
 from worker.domain.decide import decide
 from worker.domain.lifecycle import State, Step
 from worker.domain.listing import Places, Walk
@@ -151,7 +151,7 @@ class Shop:
             walk.saw(page, shown, is_last=end <= PAGE, found=found)
         self._unseen |= walk.unseen
         self._in_vain = 0 if walk.pays else self._in_vain + 1
-        self._not_before = self.now + min(_AGAIN_AFTER * 2**self._in_vain, _LONGEST)
+        self._not_before = self.now + grown(_AGAIN_AFTER, 2.0, self._in_vain, _LONGEST)
 
     def _answered(self, number: int) -> None:
         row, now = self.rows.pop(number), self.now

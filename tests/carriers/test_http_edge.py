@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -30,73 +31,83 @@ from worker.carriers.registry import AccountConfig
 from worker.domain.outcomes import FailureKind
 
 WAIT = {"Retry-After": "7"}
-Row = tuple[int, dict[str, str], type[CarrierError], str, type[CarrierError], str]
 
-# status, headers | to a question: error, metric | to a creation: error, metric
-TABLE: list[Row] = [
-    (300, {}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
-    (302, {"Location": "/x"}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
-    (304, {}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
-    (307, {"Location": "/x"}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
-    (400, {}, Refused, "refused", Refused, "refused"),
-    (401, {}, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
-    (401, WAIT, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
-    (402, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (403, {}, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
-    (404, {}, NotFound, "refused", WrongAddress, "refused"),
-    (405, {}, Refused, "refused", WrongAddress, "refused"),
-    (407, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (408, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (409, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (410, {}, NotFound, "refused", WrongAddress, "refused"),
-    (406, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (413, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (415, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (424, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (425, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (431, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (444, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (449, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (451, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (460, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (499, {}, Refused, "refused", OutcomeUnknown, "refused"),
-    (422, {}, Refused, "refused", Refused, "refused"),
-    (429, {}, Throttled, "throttled", Throttled, "throttled"),
-    (429, WAIT, Throttled, "throttled", Throttled, "throttled"),
-    (500, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (500, WAIT, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (501, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (502, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (503, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (503, {"Retry-After": "soon"}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (503, WAIT, Throttled, "throttled", Throttled, "throttled"),
-    (504, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
-    (599, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+
+class Answer(NamedTuple):
+    """An answer, and the error that it is to a question and to a creation, each with what the metric says."""
+
+    status: int
+    headers: dict[str, str]
+    asked: type[CarrierError]
+    asked_as: str
+    made: type[CarrierError]
+    made_as: str
+
+
+TABLE = [
+    Answer(300, {}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
+    Answer(302, {"Location": "/x"}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
+    Answer(304, {}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
+    Answer(307, {"Location": "/x"}, Unavailable, "server_error", OutcomeUnknown, "unintelligible"),
+    Answer(400, {}, Refused, "refused", Refused, "refused"),
+    Answer(401, {}, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
+    Answer(401, WAIT, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
+    Answer(402, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(403, {}, Unauthorized, "unauthorized", Unauthorized, "unauthorized"),
+    Answer(404, {}, NotFound, "refused", WrongAddress, "refused"),
+    Answer(405, {}, Refused, "refused", WrongAddress, "refused"),
+    Answer(407, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(408, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(409, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(410, {}, NotFound, "refused", WrongAddress, "refused"),
+    Answer(406, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(413, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(415, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(424, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(425, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(431, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(444, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(449, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(451, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(460, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(499, {}, Refused, "refused", OutcomeUnknown, "refused"),
+    Answer(422, {}, Refused, "refused", Refused, "refused"),
+    Answer(429, {}, Throttled, "throttled", Throttled, "throttled"),
+    Answer(429, WAIT, Throttled, "throttled", Throttled, "throttled"),
+    Answer(500, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(500, WAIT, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(501, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(502, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(503, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(503, {"Retry-After": "soon"}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(503, WAIT, Throttled, "throttled", Throttled, "throttled"),
+    Answer(504, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
+    Answer(599, {}, Unavailable, "server_error", OutcomeUnknown, "server_error"),
 ]
 
 
-def _answer(row: Row) -> Callable[[httpx.Request], httpx.Response]:
-    return lambda request: httpx.Response(row[0], headers=row[1], text="no <b>thanks</b>")
+def _answer(row: Answer) -> Callable[[httpx.Request], httpx.Response]:
+    return lambda request: httpx.Response(row.status, headers=row.headers, text="no <b>thanks</b>")
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {''.join(row[1].values())}")
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.status} {''.join(row.headers.values())}")
 @pytest.mark.parametrize("operation", ["track", "label"])
-async def test_an_answer_to_a_question_means_what_the_table_says(row: Row, operation: str) -> None:
-    _, _, kind, outcome, _, _ = row
+async def test_an_answer_to_a_question_means_what_the_table_says(row: Answer, operation: str) -> None:
     async with answering(_answer(row)) as account:
-        if kind is NotFound and operation == "label":
+        if row.asked is NotFound and operation == "label":
             return  # LabelNotReady, see test_izipack
         error = await account.failure(operation)
-    assert (type(error), account.observed) == (kind, [(operation, outcome)])
-    assert error.retry_after == (timedelta(seconds=7) if "7" in row[1].values() and kind is Throttled else None)
+    assert (type(error), account.observed) == (row.asked, [(operation, row.asked_as)])
+    assert error.retry_after == (
+        timedelta(seconds=7) if "7" in row.headers.values() and row.asked is Throttled else None
+    )
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row[0]} {''.join(row[1].values())}")
-async def test_an_answer_to_a_creation_means_what_the_table_says(row: Row) -> None:
-    _, _, _, _, kind, outcome = row
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.status} {''.join(row.headers.values())}")
+async def test_an_answer_to_a_creation_means_what_the_table_says(row: Answer) -> None:
     async with answering(_answer(row)) as account:
         error = await account.failure("create")
-    assert (type(error), account.observed) == (kind, [("create", outcome)])
+    assert (type(error), account.observed) == (row.made, [("create", row.made_as)])
 
 
 PROOFS = {400, 401, 403, 422, 429}

@@ -18,7 +18,7 @@ from worker.domain.pacing import Pace
 from worker.domain.policy import Policy
 from worker.domain.ramp import Ramp, begun
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.settings.durations import LONGEST_WAIT as LONGEST_SETTING
+from worker.store.database_clock import differing
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 YEAR = 365 * DAY
@@ -36,8 +36,14 @@ def test_what_ends_later_than_anything_can_is_over(ahead: timedelta, goes_on: bo
     assert not lasts(None, NOW)
 
 
+def test_clocks_that_stay_as_far_apart_are_told_of_in_the_same_words_at_each_look() -> None:
+    said = {differing(timedelta(seconds=seconds)) for seconds in (90.001, 90.21, 89.7)}
+    assert [line and line.partition(" of")[0] for line in said] == ["the database's clock is 90s ahead"]
+    assert "5m behind" in (differing(timedelta(seconds=-300.004)) or "")
+
+
 def test_whatever_the_settings_and_the_carrier_allow_is_believed() -> None:
-    assert LONGEST_SETTING == LONGEST_WAIT == Policy().max_busy_wait
+    assert Policy().max_busy_wait == LONGEST_WAIT
     circuit = Breaker(1, LONGEST_WAIT, LONGEST_WAIT).failed(Circuit(), NOW, probe=False)
     assert circuit.is_open(NOW)
 

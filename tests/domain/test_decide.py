@@ -1,7 +1,7 @@
 """`decide` as tables: what becomes of a row after each outcome, in each state that can meet it."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -59,9 +59,29 @@ def after(order: ReturnOrder, outcome: Outcome, policy: Policy | None = None, no
     return decision
 
 
-def seen(decision: Decision) -> tuple[Any, ...]:
+class Row(NamedTuple):
+    """What is looked at of a row that was decided on, and what the step is said to have come to."""
+
+    state: State
+    step: Step
+    said: StepOutcome
+    due_at: datetime | None = None
+    attempts: int = 0
+    code: ErrorCode | None = None
+
+
+class Case(NamedTuple):
+    """A row that meets an outcome, and what becomes of it."""
+
+    name: str
+    order: ReturnOrder
+    outcome: Outcome
+    becomes: Row
+
+
+def seen(decision: Decision) -> Row:
     row = decision.order
-    return row.state, row.next_step, row.due_at, row.attempts, row.error_code, decision.outcome
+    return Row(row.state, row.next_step, decision.outcome, row.due_at, row.attempts, row.error_code)
 
 
 def update(status: TrackingStatus, word: str = "w", **more: Any) -> Tracked:
@@ -71,138 +91,179 @@ def update(status: TrackingStatus, word: str = "w", **more: Any) -> Tracked:
 PENDING, TRACKING, HELD, REJECTED = State.PENDING, State.TRACKING, State.NEEDS_ATTENTION, State.REJECTED
 CREATE, LABEL_STEP, TRACK = Step.CREATE, Step.LABEL, Step.TRACK
 
-TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
+TABLE = [
     # a creation
-    ("created", pending(), Created("9RET2", None), (TRACKING, LABEL_STEP, NOW, 0, None, S.CREATED)),
-    (
+    Case(
+        "created", pending(), Created("9RET2", None), Row(state=TRACKING, step=LABEL_STEP, due_at=NOW, said=S.CREATED)
+    ),
+    Case(
         "created, no label yet",
         pending(attempts=4, error_code=E.CARRIER_UNREACHABLE, failing_since=LONG_AGO),
         Created("9RET2", None, has_label=False),
-        (TRACKING, TRACK, NOW + 15 * MINUTE, 0, None, S.CREATED),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + 15 * MINUTE, said=S.CREATED),
     ),
-    ("invalid", pending(), Invalid(("a: b", "c: d")), (REJECTED, CREATE, None, 0, E.INVALID_PAYLOAD, S.REJECTED)),
-    ("refused", pending(), Failed(K.REFUSED, "no"), (REJECTED, CREATE, None, 0, E.CARRIER_REFUSED, S.REJECTED)),
-    (
+    Case(
+        "invalid",
+        pending(),
+        Invalid(("a: b", "c: d")),
+        Row(state=REJECTED, step=CREATE, code=E.INVALID_PAYLOAD, said=S.REJECTED),
+    ),
+    Case(
+        "refused",
+        pending(),
+        Failed(K.REFUSED, "no"),
+        Row(state=REJECTED, step=CREATE, code=E.CARRIER_REFUSED, said=S.REJECTED),
+    ),
+    Case(
         "not sent",
         pending(),
         Failed(K.NETWORK, "refused"),
-        (PENDING, CREATE, NOW + timedelta(seconds=1), 0, E.CARRIER_UNREACHABLE, S.RETRYING),
+        Row(state=PENDING, step=CREATE, due_at=NOW + timedelta(seconds=1), code=E.CARRIER_UNREACHABLE, said=S.RETRYING),
     ),
-    (
+    Case(
         "not sent for an hour",
         pending(failing_since=NOW - HOUR, attempts=2),
         Failed(K.NETWORK, "refused"),
-        (PENDING, CREATE, NOW + 7.5 * MINUTE, 2, E.CARRIER_UNREACHABLE, S.RETRYING),
+        Row(
+            state=PENDING,
+            step=CREATE,
+            due_at=NOW + 7.5 * MINUTE,
+            attempts=2,
+            code=E.CARRIER_UNREACHABLE,
+            said=S.RETRYING,
+        ),
     ),
-    (
+    Case(
         "not sent for three days",
         pending(failing_since=LONG_AGO),
         Failed(K.NETWORK, "refused"),
-        (HELD, CREATE, None, 0, E.CARRIER_UNREACHABLE, S.NEEDS_ATTENTION),
+        Row(state=HELD, step=CREATE, code=E.CARRIER_UNREACHABLE, said=S.NEEDS_ATTENTION),
     ),
-    (
+    Case(
         "throttled, no time named",
         pending(attempts=3),
         Failed(K.THROTTLED, "busy"),
-        (PENDING, CREATE, NOW + MINUTE, 3, None, S.WAITING),
+        Row(state=PENDING, step=CREATE, due_at=NOW + MINUTE, attempts=3, said=S.WAITING),
     ),
-    (
+    Case(
         "throttled for 7 s",
         pending(),
         Failed(K.THROTTLED, "busy", timedelta(seconds=7)),
-        (PENDING, CREATE, NOW + timedelta(seconds=7), 0, None, S.WAITING),
+        Row(state=PENDING, step=CREATE, due_at=NOW + timedelta(seconds=7), said=S.WAITING),
     ),
-    (
+    Case(
         "throttled for a year",
         pending(),
         Failed(K.THROTTLED, "busy", timedelta(days=365)),
-        (PENDING, CREATE, NOW + HOUR, 0, None, S.WAITING),
+        Row(state=PENDING, step=CREATE, due_at=NOW + HOUR, said=S.WAITING),
     ),
-    (
+    Case(
         "throttled until now",
         pending(),
         Failed(K.THROTTLED, "busy", timedelta(0)),
-        (PENDING, CREATE, NOW + timedelta(seconds=1), 0, None, S.WAITING),
+        Row(state=PENDING, step=CREATE, due_at=NOW + timedelta(seconds=1), said=S.WAITING),
     ),
-    (
+    Case(
         "throttled until yesterday",
         pending(),
         Failed(K.THROTTLED, "busy", -DAY),
-        (PENDING, CREATE, NOW + timedelta(seconds=1), 0, None, S.WAITING),
+        Row(state=PENDING, step=CREATE, due_at=NOW + timedelta(seconds=1), said=S.WAITING),
     ),
-    ("key refused", pending(), Failed(K.UNAUTHORIZED, "401"), (PENDING, CREATE, PAST, 0, None, S.WAITING)),
+    Case(
+        "key refused",
+        pending(),
+        Failed(K.UNAUTHORIZED, "401"),
+        Row(state=PENDING, step=CREATE, due_at=PAST, said=S.WAITING),
+    ),
     *(
-        (
+        Case(
             f"in doubt: {kind}",
             pending(attempts=1),
             Failed(kind, "?"),
-            (HELD, CREATE, None, 1, E.CREATE_OUTCOME_UNKNOWN, S.NEEDS_ATTENTION),
+            Row(state=HELD, step=CREATE, attempts=1, code=E.CREATE_OUTCOME_UNKNOWN, said=S.NEEDS_ATTENTION),
         )
         for kind in (K.OUTCOME_UNKNOWN, K.TIMEOUT, K.SERVER_ERROR, K.UNINTELLIGIBLE, K.NOT_FOUND)
     ),
-    (
+    Case(
         "the sending is stopped",
         pending(created_at=PAST),
         SendingStopped(),
-        (PENDING, CREATE, NOW + timedelta(minutes=1), 0, E.CARRIER_UNREACHABLE, S.WAITING),
+        Row(state=PENDING, step=CREATE, due_at=NOW + timedelta(minutes=1), code=E.CARRIER_UNREACHABLE, said=S.WAITING),
     ),
-    ("interrupted", sent(), Interrupted(), (HELD, CREATE, None, 0, E.CREATE_OUTCOME_UNKNOWN, S.NEEDS_ATTENTION)),
-    ("number taken", pending(), RefTaken("9RET1"), (HELD, CREATE, None, 0, E.CARRIER_REF_TAKEN, S.NEEDS_ATTENTION)),
-    ("poisoned", pending(claims=6), Poisoned(), (HELD, CREATE, None, 0, E.WORKER_CRASHED, S.NEEDS_ATTENTION)),
-    (
+    Case(
+        "interrupted",
+        sent(),
+        Interrupted(),
+        Row(state=HELD, step=CREATE, code=E.CREATE_OUTCOME_UNKNOWN, said=S.NEEDS_ATTENTION),
+    ),
+    Case(
+        "number taken",
+        pending(),
+        RefTaken("9RET1"),
+        Row(state=HELD, step=CREATE, code=E.CARRIER_REF_TAKEN, said=S.NEEDS_ATTENTION),
+    ),
+    Case(
+        "poisoned",
+        pending(claims=6),
+        Poisoned(),
+        Row(state=HELD, step=CREATE, code=E.WORKER_CRASHED, said=S.NEEDS_ATTENTION),
+    ),
+    Case(
         "poisoned while it was created",
         sent(claims=6),
         Poisoned(),
-        (HELD, CREATE, None, 0, E.CREATE_OUTCOME_UNKNOWN, S.NEEDS_ATTENTION),
+        Row(state=HELD, step=CREATE, code=E.CREATE_OUTCOME_UNKNOWN, said=S.NEEDS_ATTENTION),
     ),
     # a poll
-    (
+    Case(
         "unchanged",
         tracking(attempts=5, unchanged_polls=1, error_code=E.CARRIER_ERROR),
         update(TrackingStatus.PRE_TRANSIT, "Created"),
-        (TRACKING, TRACK, NOW + 33.75 * MINUTE, 0, None, S.UNCHANGED),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + 33.75 * MINUTE, said=S.UNCHANGED),
     ),
-    (
+    Case(
         "changed",
         tracking(unchanged_polls=9),
         update(TrackingStatus.IN_TRANSIT),
-        (TRACKING, TRACK, NOW + 15 * MINUTE, 0, None, S.CHANGED),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + 15 * MINUTE, said=S.CHANGED),
     ),
-    (
+    Case(
         "another word, same status",
         tracking(unchanged_polls=9),
         update(TrackingStatus.PRE_TRANSIT, "Planned"),
-        (TRACKING, TRACK, NOW + 15 * MINUTE, 0, None, S.CHANGED),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + 15 * MINUTE, said=S.CHANGED),
     ),
-    (
+    Case(
         "unknown word",
         tracking(),
         update(TrackingStatus.UNKNOWN, "AtDepot7"),
-        (TRACKING, TRACK, NOW + 15 * MINUTE, 0, None, S.CHANGED),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + 15 * MINUTE, said=S.CHANGED),
     ),
     *(
-        (f"terminal: {status}", tracking(), update(status), (State.COMPLETED, TRACK, None, 0, None, S.COMPLETED))
+        Case(
+            f"terminal: {status}", tracking(), update(status), Row(state=State.COMPLETED, step=TRACK, said=S.COMPLETED)
+        )
         for status in TrackingStatus
         if status.is_terminal
     ),
-    (
+    Case(
         "too old",
         tracking(followed_since=NOW - 60 * DAY),
         update(TrackingStatus.PRE_TRANSIT, "Created"),
-        (State.COMPLETED, TRACK, None, 0, None, S.COMPLETED),
+        Row(state=State.COMPLETED, step=TRACK, said=S.COMPLETED),
     ),
-    (
+    Case(
         "no shipment yet never grows too old",
         tracking(followed_since=NOW - 90 * DAY),
         update(TrackingStatus.PENDING),
-        (TRACKING, TRACK, NOW + 15 * MINUTE, 0, None, S.CHANGED),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + 15 * MINUTE, said=S.CHANGED),
     ),
     *(
-        (
+        Case(
             f"{kind} at a poll",
             tracking(attempts=3),
             Failed(kind, "?"),
-            (TRACKING, TRACK, NOW + timedelta(seconds=8), 4, code, S.RETRYING),
+            Row(state=TRACKING, step=TRACK, due_at=NOW + timedelta(seconds=8), attempts=4, code=code, said=S.RETRYING),
         )
         for kind, code in (
             (K.UNINTELLIGIBLE, E.UNINTELLIGIBLE_ANSWER),
@@ -210,11 +271,11 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
         )
     ),
     *(
-        (
+        Case(
             f"{kind} at the last poll",
             tracking(attempts=11),
             Failed(kind, "?"),
-            (HELD, TRACK, None, 12, code, S.NEEDS_ATTENTION),
+            Row(state=HELD, step=TRACK, attempts=12, code=code, said=S.NEEDS_ATTENTION),
         )
         for kind, code in (
             (K.UNINTELLIGIBLE, E.UNINTELLIGIBLE_ANSWER),
@@ -222,11 +283,11 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
         )
     ),
     *(
-        (
+        Case(
             f"{kind} at a poll",
             tracking(attempts=11),
             Failed(kind, "?"),
-            (TRACKING, TRACK, NOW + timedelta(seconds=1), 11, code, S.RETRYING),
+            Row(state=TRACKING, step=TRACK, due_at=NOW + timedelta(seconds=1), attempts=11, code=code, said=S.RETRYING),
         )
         for kind, code in (
             (K.NETWORK, E.CARRIER_UNREACHABLE),
@@ -235,11 +296,11 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
         )
     ),
     *(
-        (
+        Case(
             f"{kind} for three days",
             tracking(failing_since=LONG_AGO),
             Failed(kind, "?"),
-            (HELD, TRACK, None, 0, code, S.NEEDS_ATTENTION),
+            Row(state=HELD, step=TRACK, code=code, said=S.NEEDS_ATTENTION),
         )
         for kind, code in (
             (K.NETWORK, E.CARRIER_UNREACHABLE),
@@ -247,65 +308,92 @@ TABLE: list[tuple[str, ReturnOrder, Outcome, tuple[Any, ...]]] = [
             (K.SERVER_ERROR, E.CARRIER_ERROR),
         )
     ),
-    (
+    Case(
         "throttled at a poll",
         tracking(attempts=2, unchanged_polls=3),
         Failed(K.THROTTLED, "busy"),
-        (TRACKING, TRACK, NOW + MINUTE, 2, None, S.WAITING),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + MINUTE, attempts=2, said=S.WAITING),
     ),
-    ("key refused at a poll", tracking(), Failed(K.UNAUTHORIZED, "401"), (TRACKING, TRACK, PAST, 0, None, S.WAITING)),
-    ("poisoned at a poll", tracking(claims=6), Poisoned(), (HELD, TRACK, None, 0, E.WORKER_CRASHED, S.NEEDS_ATTENTION)),
+    Case(
+        "key refused at a poll",
+        tracking(),
+        Failed(K.UNAUTHORIZED, "401"),
+        Row(state=TRACKING, step=TRACK, due_at=PAST, said=S.WAITING),
+    ),
+    Case(
+        "poisoned at a poll",
+        tracking(claims=6),
+        Poisoned(),
+        Row(state=HELD, step=TRACK, code=E.WORKER_CRASHED, said=S.NEEDS_ATTENTION),
+    ),
     # a label
-    (
+    Case(
         "poisoned at a label: it is parked, the return is followed on",
         labelling(claims=6),
         Poisoned(),
-        (TRACKING, TRACK, NOW + HOUR, 0, None, S.NEEDS_ATTENTION),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + HOUR, said=S.NEEDS_ATTENTION),
     ),
-    ("label stored", labelling(), LabelReady(LABEL), (TRACKING, TRACK, NOW + HOUR, 0, None, S.STORED)),
-    (
+    Case(
+        "label stored",
+        labelling(),
+        LabelReady(LABEL),
+        Row(state=TRACKING, step=TRACK, due_at=NOW + HOUR, said=S.STORED),
+    ),
+    Case(
         "label stored, the poll's clock unset",
         labelling(track_due_at=None),
         LabelReady(LABEL),
-        (TRACKING, TRACK, PAST, 0, None, S.STORED),
+        Row(state=TRACKING, step=TRACK, due_at=PAST, said=S.STORED),
     ),
-    (
+    Case(
         "throttled at a label",
         labelling(),
         Failed(K.THROTTLED, "busy", timedelta(seconds=30)),
-        (TRACKING, LABEL_STEP, NOW + timedelta(seconds=30), 0, None, S.WAITING),
+        Row(state=TRACKING, step=LABEL_STEP, due_at=NOW + timedelta(seconds=30), said=S.WAITING),
     ),
-    (
+    Case(
         "key refused at a label",
         labelling(),
         Failed(K.UNAUTHORIZED, "401"),
-        (TRACKING, LABEL_STEP, PAST, 0, None, S.WAITING),
+        Row(state=TRACKING, step=LABEL_STEP, due_at=PAST, said=S.WAITING),
     ),
     # requests
-    ("withdrawn", pending(), Withdrawn("why"), (State.CANCELLED, CREATE, None, 0, None, S.CANCELLED)),
-    ("withdrawn under way", tracking(), Withdrawn(NOT_TOLD), (State.CANCELLED, TRACK, None, 0, None, S.CANCELLED)),
-    ("withdrawn rejected", resting(REJECTED), Withdrawn("w"), (State.CANCELLED, CREATE, None, 3, None, S.CANCELLED)),
-    ("withdrawn held", resting(HELD), Withdrawn("why"), (State.CANCELLED, CREATE, None, 0, None, S.CANCELLED)),
-    ("put back", resting(REJECTED), PutBack(), (PENDING, CREATE, NOW, 0, None, S.PUT_BACK)),
-    ("retry refused", tracking(), RequestRefused("no", cancel=False), (TRACKING, TRACK, PAST, 0, None, S.REFUSED)),
-    (
+    Case("withdrawn", pending(), Withdrawn("why"), Row(state=State.CANCELLED, step=CREATE, said=S.CANCELLED)),
+    Case(
+        "withdrawn under way", tracking(), Withdrawn(NOT_TOLD), Row(state=State.CANCELLED, step=TRACK, said=S.CANCELLED)
+    ),
+    Case(
+        "withdrawn rejected",
+        resting(REJECTED),
+        Withdrawn("w"),
+        Row(state=State.CANCELLED, step=CREATE, attempts=3, said=S.CANCELLED),
+    ),
+    Case("withdrawn held", resting(HELD), Withdrawn("why"), Row(state=State.CANCELLED, step=CREATE, said=S.CANCELLED)),
+    Case("put back", resting(REJECTED), PutBack(), Row(state=PENDING, step=CREATE, due_at=NOW, said=S.PUT_BACK)),
+    Case(
+        "retry refused",
+        tracking(),
+        RequestRefused("no", cancel=False),
+        Row(state=TRACKING, step=TRACK, due_at=PAST, said=S.REFUSED),
+    ),
+    Case(
         "withdrawal refused",
         resting(State.COMPLETED),
         RequestRefused("no", cancel=True),
-        (State.COMPLETED, CREATE, None, 0, None, S.REFUSED),
+        Row(state=State.COMPLETED, step=CREATE, said=S.REFUSED),
     ),
-    (
+    Case(
         "nothing to do",
         resting(HELD),
         NothingToDo(),
-        (HELD, CREATE, None, 0, E.CREATE_OUTCOME_UNKNOWN, S.WAITING),
+        Row(state=HELD, step=CREATE, code=E.CREATE_OUTCOME_UNKNOWN, said=S.WAITING),
     ),
 ]
 
 
-@pytest.mark.parametrize(("order", "outcome", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
-def test_an_outcome_leads_where_the_table_says(order: ReturnOrder, outcome: Outcome, expected: tuple[Any, ...]) -> None:
-    assert seen(after(order, outcome)) == expected
+@pytest.mark.parametrize("case", TABLE, ids=[case.name for case in TABLE])
+def test_an_outcome_leads_where_the_table_says(case: Case) -> None:
+    assert seen(after(case.order, case.outcome)) == case.becomes
 
 
 def test_every_outcome_is_met_somewhere() -> None:

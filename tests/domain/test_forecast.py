@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tests.domain.cases import OPEN_STATUSES
 from worker.domain.cadence import Daytime, Ladder, spoken
-from worker.domain.demand import POLLED, demand_of, fitting_cap, polls_per_minute, polls_within
+from worker.domain.demand import demand_of, fitting_cap, polls_per_minute, polls_within
 from worker.domain.forecast import BY_LINK, BY_PARCEL, Forecast, Journey, forecast
 from worker.domain.outcomes import Created
 from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo
-from worker.domain.tracking import TrackingStatus, TrackingUpdate
+from worker.domain.tracking import POLLED, TrackingStatus, TrackingUpdate
 
 S = TrackingStatus
 SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

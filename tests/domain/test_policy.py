@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.cadence import Ladder
+from worker.domain.cadence import Ladder, grown
 from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import TrackingStatus
 
@@ -20,6 +20,12 @@ HUGE = [float("inf"), 1e300, 1e9]
 )
 def test_a_cadence_grows_from_first_to_cap(unchanged: int, minutes: float) -> None:
     assert Ladder().wait(unchanged, 0.5) == timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(-1, 0.1), (0, 0.1), (1, 0.2), (3, 0.8), (9, 30.0), (10**6, 30.0)])
+def test_a_back_off_is_the_same_rule_in_seconds_and_never_overflows(times: int, seconds: float) -> None:
+    assert grown(0.1, 2.0, times, 30.0) == pytest.approx(seconds)
+    assert grown(SECOND / 10, 2.0, times, 30 * SECOND) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(("chance", "minutes"), [(0.0, 13.5), (0.25, 14.25), (0.5, 15), (0.75, 15.75)])

@@ -250,6 +250,20 @@ async def test_a_sweep_that_was_not_worth_it_keeps_nothing_that_falls_due_later_
     assert len(carrier.requests) - before <= 3
 
 
+async def test_a_week_of_sweeps_in_vain_makes_the_next_wait_no_longer_than_ten_minutes(
+    database: Database, tmp_path: Path
+) -> None:
+    carrier = ListedCarrier(range(1, 5001))
+    loop = await looped(database, tmp_path, carrier)
+    for number in range(100, 5000, 250):
+        await followed(loop, range(number, number + 1))
+    sweeps = loop.engine._sweeps
+    sweeps._known["default"].in_vain = 2000
+    await sweeps.sweep(loop.accounts["default"], lambda: False)
+    assert carrier.count("list") == 1
+    assert sweeps._known["default"].not_before == loop.now[0] + 600
+
+
 async def test_a_few_due_returns_are_asked_for_one_by_one(database: Database, tmp_path: Path) -> None:
     carrier = ListedCarrier(range(1, 101))
     loop = await looped(database, tmp_path, carrier)

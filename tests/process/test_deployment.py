@@ -142,9 +142,9 @@ async def test_a_clock_far_from_the_database_s_is_said_and_waited_for_and_may_co
     await let_the_database_be_ahead(shop, "5 minutes")
     refused = start()
     assert await refused.ended() == 1
-    assert "the database's clock is 300 s ahead of this machine's" in refused.log_text
+    assert "the database's clock is 5m ahead of this machine's" in refused.log_text
     code, _, said = await typed(config, "check")
-    assert (code, "the database's clock is 300 s ahead" in said) == (1, True)
+    assert (code, "the database's clock is 5m ahead" in said) == (1, True)
 
     replace(config, 'wait = "2s"', 'wait = "15s"')
     waiting = start()

@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from worker.carriers.registry import CARRIERS
+from worker.domain.carrier_names import RATES
+from worker.domain.tracking import POLLED
 from worker.from_settings import receiver_problems
 from worker.settings import (
     AccountPolling,
@@ -92,6 +95,10 @@ def test_what_is_unset_by_default_is_known() -> None:
     assert unset == {"base_url", "api_key", "api_key_file", "rate_per_minute", "ca_file", "receiver"}
     assert (account.status_map, account.polling) == ({}, AccountPolling())
     assert Settings().accounts == {}
+
+
+def test_every_carrier_that_may_be_named_has_its_rate_and_its_adapter() -> None:
+    assert set(RATES) == set(CARRIERS)
 
 
 def test_the_rate_depends_on_the_carrier() -> None:
@@ -194,7 +201,7 @@ def test_the_laptop_file_is_quick_and_asks_the_simulator() -> None:
     account = settings.accounts["default"]
     assert (account.base_url, account.requests_per_minute) == ("http://127.0.0.1:9480", 0)
     assert settings.database.kind == "sqlite"
-    for status in ("pre_transit", "in_transit", "unknown"):
+    for status in POLLED:
         assert settings.polling_for("default", status).cap <= timedelta(seconds=5)
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from worker.domain.tracking import TrackingStatus
 from worker.settings import (
     AccountPolling,
     AccountSettings,
@@ -12,8 +13,8 @@ from worker.settings import (
     PollingSettings,
     Settings,
     load,
-    read_daytime,
 )
+from worker.settings.daytime import read_daytime
 
 
 def seconds(value: float) -> timedelta:
@@ -37,34 +38,34 @@ def test_the_four_layers_come_in_their_order() -> None:
             "b": AccountSettings(),
         },
     )
-    ladder = settings.polling_for("a", "unknown")
+    ladder = settings.polling_for("a", TrackingStatus.UNKNOWN)
     assert (ladder.first, ladder.factor, ladder.jitter) == (seconds(1), 2, 0.3)
-    assert settings.polling_for("a", "pending").first == seconds(2)
-    assert settings.polling_for("b", "unknown").first == seconds(3)
-    assert settings.polling_for("b", "pending").first == seconds(4)
-    assert settings.polling_for("nobody", "pending").first == seconds(4)
+    assert settings.polling_for("a", TrackingStatus.PENDING).first == seconds(2)
+    assert settings.polling_for("b", TrackingStatus.UNKNOWN).first == seconds(3)
+    assert settings.polling_for("b", TrackingStatus.PENDING).first == seconds(4)
+    assert settings.polling_for("nobody", TrackingStatus.PENDING).first == seconds(4)
 
 
 def test_a_parcel_under_way_is_first_asked_about_after_half_an_hour() -> None:
-    assert Settings().polling_for("default", "in_transit").first == timedelta(minutes=30)
-    assert Settings().polling_for("default", "pre_transit").first == timedelta(minutes=15)
+    assert Settings().polling_for("default", TrackingStatus.IN_TRANSIT).first == timedelta(minutes=30)
+    assert Settings().polling_for("default", TrackingStatus.PRE_TRANSIT).first == timedelta(minutes=15)
 
 
 def test_the_built_in_value_stays_when_other_keys_of_its_table_are_set() -> None:
     settings = load(environ={"RETURNS_WORKER_POLLING__BY_STATUS__IN_TRANSIT__FACTOR": "3"})
-    ladder = settings.polling_for("default", "in_transit")
+    ladder = settings.polling_for("default", TrackingStatus.IN_TRANSIT)
     assert (ladder.first, ladder.factor) == (timedelta(minutes=30), 3)
 
 
 def test_the_built_in_value_gives_way_to_a_smaller_cap() -> None:
     settings = load(environ={"RETURNS_WORKER_POLLING__FIRST": "2s", "RETURNS_WORKER_POLLING__CAP": "5s"})
-    ladder = settings.polling_for("default", "in_transit")
+    ladder = settings.polling_for("default", TrackingStatus.IN_TRANSIT)
     assert (ladder.first, ladder.cap) == (seconds(5), seconds(5))
 
 
 def test_a_ladder_cannot_be_changed() -> None:
-    with pytest.raises(ValueError):
-        Settings().polling_for("default", "unknown").first = seconds(1)  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        Settings().polling_for("default", TrackingStatus.UNKNOWN).first = seconds(1)  # type: ignore[misc]
 
 
 def test_a_max_age_by_status_ends_a_stay_and_the_general_one_ends_it_all() -> None:
@@ -75,11 +76,14 @@ def test_a_max_age_by_status_ends_a_stay_and_the_general_one_ends_it_all() -> No
     }
     settings = load(environ=environ)
     ages = {
-        name: (settings.polling_for(name, "unknown").max_age.days, settings.polling_for(name, "unknown").max_stay)
+        name: (
+            settings.polling_for(name, TrackingStatus.UNKNOWN).max_age.days,
+            settings.polling_for(name, TrackingStatus.UNKNOWN).max_stay,
+        )
         for name in ("a", "b", "nobody")
     }
     assert ages == {"a": (30, timedelta(days=14)), "b": (60, timedelta(days=7)), "nobody": (60, timedelta(days=14))}
-    assert settings.polling_for("a", "in_transit").max_stay is None
+    assert settings.polling_for("a", TrackingStatus.IN_TRANSIT).max_stay is None
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,6 @@ from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
 BASE_URL = "https://shipping-api.izipack.nl"
 OPERATIONS = ("create", "label", "track")
-RATE_PER_MINUTE = 60  # no limit is published; one request a second is what a polite client would send
 BUILT_IN_STATUSES = StatusMap({"Created": TrackingStatus.PRE_TRANSIT})
 
 SAMPLE_CREATED = b'{"orderNumber": "9RET326720205706", "packages": [{"labelCode": "7RET063502270276"}]}'
@@ -56,10 +55,10 @@ class Izipack:
 
     edge: HttpEdge
     statuses: StatusMap
-    receiver: Mapping[str, Any] | None = None
-    reject_past_pickup: bool = False
-    max_label_bytes: int = 20_000_000
-    any_label_pages: bool = False
+    receiver: Mapping[str, Any] | None
+    reject_past_pickup: bool
+    max_label_bytes: int
+    any_label_pages: bool
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""

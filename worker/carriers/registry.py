@@ -1,4 +1,4 @@
-"""Which carriers there are, and how an account at one of them is opened: the only list of their names."""
+"""Which carriers there are, and how an account at one of them is opened, each by its name in `carrier_names`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,6 @@ class CarrierKind:
     """
 
     base_url: str
-    rate_per_minute: int
     operations: tuple[str, ...]
     statuses: StatusMap
     authorization: Callable[[str], Mapping[str, str]]
@@ -87,7 +86,6 @@ def _open_returnpilot(config: AccountConfig, edge: HttpEdge, statuses: StatusMap
 CARRIERS: Mapping[str, CarrierKind] = {
     "izipack": CarrierKind(
         izipack.BASE_URL,
-        izipack.RATE_PER_MINUTE,
         izipack.OPERATIONS,
         izipack.BUILT_IN_STATUSES,
         izipack.authorization,
@@ -101,7 +99,6 @@ CARRIERS: Mapping[str, CarrierKind] = {
     ),
     "returnpilot": CarrierKind(
         returnpilot.BASE_URL,
-        returnpilot.RATE_PER_MINUTE,
         returnpilot.OPERATIONS,
         returnpilot.BUILT_IN_STATUSES,
         returnpilot.authorization,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from worker.cli.options import DryRunOption
 from worker.cli.output import Exit, fail, say, shown
 from worker.cli.session import opened_settings, run
+from worker.domain.cadence import spoken
 from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secrets_of_url
 from worker.settings import Settings, check_schema, read_secret
 from worker.store.database import Database
@@ -141,12 +143,13 @@ def _progress() -> Progress:
 
 def _tell(copied: Copied, place: str, *, dry_run: bool) -> None:
     counts = ", ".join(f"{count} in {table}" for table, count in copied.counts.items())
+    took = spoken(timedelta(seconds=copied.seconds))
     if dry_run:
         say(f"this would be copied to {place}: {counts}; nothing was changed")
-        say(f"the shop would be refused for {copied.seconds:.1f} s, and until it has the new address")
+        say(f"the shop would be refused for {took}, and until it has the new address")
     else:
         say(f"copied to {place}, read back and compared: {counts}")
-        say(f"the SQLite file has refused the shop for {copied.seconds:.1f} s by now")
+        say(f"the SQLite file has refused the shop for {took} by now")
     if copied.changed:
         _list(copied.changed)
         say(

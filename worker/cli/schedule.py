@@ -16,10 +16,9 @@ import typer
 from worker.cli.output import MOST, Exit, answer, fail, shown
 from worker.cli.session import explained, opened_database, opened_settings
 from worker.domain.cadence import spoken
-from worker.domain.demand import POLLED
 from worker.domain.forecast import Forecast, Journey
-from worker.domain.tracking import TrackingStatus
-from worker.settings import AccountSettings, Settings, format_duration, parse_positive_duration
+from worker.domain.tracking import POLLED, TrackingStatus
+from worker.settings import LONGEST, AccountSettings, Settings, format_duration, parse_positive_duration
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.store.schema import SchemaMismatch
@@ -33,7 +32,7 @@ _BEFORE_BAR, _MARGIN = 31, 16
 _DRAWN = 45  # days that are drawn one by one; the others are summed up
 _LISTED = 12  # polls
 _YEARS = range(1970, 2200)
-_DAY, _LONGEST = timedelta(days=1), timedelta(days=3650)
+_DAY = timedelta(days=1)
 
 
 def schedule(
@@ -88,8 +87,8 @@ def _read_journey(text: str) -> Journey:
             stays.append((TrackingStatus(name), parse_positive_duration(length)))
         except ValueError as error:
             _refuse("--journey", f"{name}={shown(length)}: {error}")
-    if sum((stay for _, stay in stays), timedelta(0)) > _LONGEST:
-        _refuse("--journey", f"is longer than {format_duration(_LONGEST)} (ten years) in all")
+    if sum((stay for _, stay in stays), timedelta(0)) > LONGEST:
+        _refuse("--journey", f"is longer than {format_duration(LONGEST)} (ten years) in all")
     return stays
 
 

@@ -5,9 +5,13 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import TypeVar
 
 _DAY = timedelta(days=1)
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+
+Span = TypeVar("Span", timedelta, float)
+"""A time; as a float it is in seconds."""
 
 COMPANY = 10
 """Where polls wait for each other, none does so for longer than this part of its wait."""
@@ -144,7 +148,7 @@ def meeting_width(wait: timedelta) -> timedelta:
 
 
 def spoken(span: timedelta) -> str:
-    """A time as people would say it: 12s, 45m, 4.2h, 60d."""
+    """A time that was measured or worked out, as people would say it: 12s, 45m, 4.2h, 60d."""
     seconds = span.total_seconds()
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * size or seconds == size:
@@ -152,13 +156,12 @@ def spoken(span: timedelta) -> str:
     return f"{seconds:.3g}s"
 
 
-def grown(first: timedelta, factor: float, times: int, cap: timedelta) -> timedelta:
-    """`first`, grown by `factor` so many times, up to `cap`."""
+def grown(first: Span, factor: float, times: int, cap: Span) -> Span:
+    """`first`, grown by `factor` so many times, up to `cap`: how long every wait is that grows."""
     try:
-        seconds = first.total_seconds() * factor ** max(times, 0)
+        return min(first * factor ** max(times, 0), cap)
     except OverflowError:
         return cap
-    return timedelta(seconds=min(seconds, cap.total_seconds()))
 
 
 def _pickup_days(pickup: date) -> tuple[date, ...]:

@@ -35,6 +35,11 @@ def has_been(moment: datetime, now: datetime) -> bool:
     return moment <= now + JUMP
 
 
+def lease_margin(lease: timedelta) -> timedelta:
+    """What is left of a lease beyond the longest request that may be made within it: a fifth, at most 5 s."""
+    return min(lease / 5, timedelta(seconds=5))
+
+
 class Clock(NamedTuple):
     """The database's clock as it was seen last, and since when it is doubted; None: it is believed."""
 

@@ -61,28 +61,6 @@ def decide(order: ReturnOrder, outcome: Outcome, now: datetime, policy: Policy, 
 
 def _decided(context: Context, outcome: Outcome) -> Decision:
     match outcome:
-        case Created() | Absent() | Ambiguous() | Interrupted() | Restored() | RefTaken() | Invalid():
-            return _of_creation(context, outcome)
-        case SendingStopped():
-            return creating.not_sent(context)
-        case Tracked():
-            return following.tracked(context, outcome)
-        case LabelReady() | LabelTrouble():
-            return _of_label(context, outcome)
-        case Failed():
-            return _failed(context, outcome)
-        case Poisoned() | Unreadable():
-            return _stuck(context, outcome)
-        case NothingToDo():
-            return Decision(context.order, StepOutcome.WAITING)
-        case Withdrawn() | NotCancelled() | PutBack() | RequestRefused():
-            return _of_request(context, outcome)._replace(step=Step.CANCEL)
-
-
-def _of_creation(
-    context: Context, outcome: Created | Absent | Ambiguous | Interrupted | Restored | RefTaken | Invalid
-) -> Decision:
-    match outcome:
         case Created():
             return creating.created(context, outcome)
         case Absent():
@@ -99,11 +77,33 @@ def _of_creation(
             return for_a_person(creating.with_intent(context), ErrorCode.CARRIER_REF_TAKEN, message, raw)
         case Invalid(problems):
             return rejected(context, ErrorCode.INVALID_PAYLOAD, "; ".join(problems))
+        case SendingStopped():
+            return creating.not_sent(context)
+        case Tracked():
+            return following.tracked(context, outcome)
+        case LabelReady():
+            return _label_stored(context, outcome)
+        case LabelTrouble(code, message):
+            return _label_trouble(context, ErrorCode(code), message)
+        case Failed():
+            return _failed(context, outcome)
+        case Poisoned():
+            return _poisoned(context)
+        case Unreadable(why):
+            return _stuck(context, ErrorCode.UNREADABLE_ROW, why)
+        case NothingToDo():
+            return Decision(context.order, StepOutcome.WAITING)
+        case Withdrawn(reason):
+            return to_state(context, State.CANCELLED, StepOutcome.CANCELLED, reason=reason)._replace(step=Step.CANCEL)
+        case NotCancelled(failed):
+            return _not_cancelled(context, failed)._replace(step=Step.CANCEL)
+        case PutBack():
+            return _put_back(context)._replace(step=Step.CANCEL)
+        case RequestRefused(reason, cancel):
+            return _request_refused(context, reason, cancel=cancel)._replace(step=Step.CANCEL)
 
 
-def _of_label(context: Context, outcome: LabelReady | LabelTrouble) -> Decision:
-    if isinstance(outcome, LabelTrouble):
-        return _label_trouble(context, ErrorCode(outcome.code), outcome.message)
+def _label_stored(context: Context, outcome: LabelReady) -> Decision:
     before, position = context.order, outcome.label.position
     # Shipments are numbered as they appear: with an older one still without its label, that one is the oldest missing.
     older = any(each.position < position and each.position not in before.labels for each in before.packages)
@@ -147,15 +147,16 @@ def _failed(context: Context, failed: Failed) -> Decision:
     return (outage if failed.kind in OUTAGES else counted)(context, code, failed.message, failed.raw)
 
 
-def _stuck(context: Context, outcome: Poisoned | Unreadable) -> Decision:
+def _poisoned(context: Context) -> Decision:
+    order = context.order
+    lost = order.state is State.PENDING and order.in_doubt
+    code = ErrorCode.CREATE_OUTCOME_UNKNOWN if lost else ErrorCode.WORKER_CRASHED
+    return _stuck(context, code, f"{order.claims - 1} claims in a row ended without a result")
+
+
+def _stuck(context: Context, code: ErrorCode, message: str) -> Decision:
     """Its workers do not come back from it, or it cannot be read: a person looks, and it is not tried for ever."""
-    order, code = context.order, ErrorCode.UNREADABLE_ROW
-    if isinstance(outcome, Unreadable):
-        message = outcome.why
-    else:
-        message = f"{order.claims - 1} claims in a row ended without a result"
-        lost = order.state is State.PENDING and order.in_doubt
-        code = ErrorCode.CREATE_OUTCOME_UNKNOWN if lost else ErrorCode.WORKER_CRASHED
+    order = context.order
     if order.state not in (State.PENDING, State.TRACKING):  # it was claimed for what was asked of it
         return _request_refused(context, message, cancel=True)
     if order.next_step is not Step.LABEL:
@@ -165,18 +166,10 @@ def _stuck(context: Context, outcome: Poisoned | Unreadable) -> Decision:
     return Decision(order, StepOutcome.NEEDS_ATTENTION)
 
 
-def _of_request(context: Context, outcome: Withdrawn | NotCancelled | PutBack | RequestRefused) -> Decision:
-    match outcome:
-        case Withdrawn(reason):
-            return to_state(context, State.CANCELLED, StepOutcome.CANCELLED, reason=reason)
-        case NotCancelled(failed):
-            return _not_cancelled(context, failed)
-        case PutBack():
-            decision = to_state(context, State.PENDING, StepOutcome.PUT_BACK, reason="retry requested by the shop")
-            order = healthy(decision.order)._replace(retry_requested_at=None, due_at=context.now)
-            return decision._replace(order=order)
-        case RequestRefused(reason, cancel):
-            return _request_refused(context, reason, cancel=cancel)
+def _put_back(context: Context) -> Decision:
+    decision = to_state(context, State.PENDING, StepOutcome.PUT_BACK, reason="retry requested by the shop")
+    order = healthy(decision.order)._replace(retry_requested_at=None, due_at=context.now)
+    return decision._replace(order=order)
 
 
 def _not_cancelled(context: Context, failed: Failed) -> Decision:

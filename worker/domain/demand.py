@@ -12,14 +12,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from worker.domain.cadence import Ladder, meeting_width, spoken
-from worker.domain.policy import Policy
+from worker.domain.policy import LARGEST_FACTOR, Policy
 from worker.domain.tracking import TrackingStatus
-
-POLLED = tuple(status for status in TrackingStatus if not status.is_terminal)
 
 _TYPICAL = timedelta(days=3)  # that a return has a status, more or less; longer, and its polls would seem too rare
 _DAY, _MINUTE, _SECOND = timedelta(days=1), timedelta(minutes=1), timedelta(seconds=1)
-_LARGEST_FACTOR = 1e9  # beyond it every wait but the first is the cap
 _SECONDS, _MINUTES, _HOURS = (1, 2, 5, 10, 15, 30), (1, 2, 5, 10, 15, 20, 30, 45), (*range(1, 25), 36, 48, 72)
 _CAPS = (*_SECONDS, *(60 * minutes for minutes in _MINUTES), *(3600 * hours for hours in _HOURS))  # in seconds
 
@@ -77,7 +74,7 @@ def polls_within(ladder: Ladder, span: timedelta) -> float:
     """So many polls follow a change within `span`, on average; between two polls a part of one."""
     whole, cap = span / _SECOND, _around_nights(ladder, ladder.cap) / _SECOND
     first = min(_around_nights(ladder, ladder.first) / _SECOND, cap)
-    factor = min(ladder.factor, _LARGEST_FACTOR)
+    factor = min(ladder.factor, LARGEST_FACTOR)
     growth = math.log(factor)
     if first >= cap or growth <= 0:
         return whole / first

@@ -5,7 +5,10 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """A value of `return_order.error_code` or `return_order.label_error_code`."""
+    """Why a return waits, for the person who acts: a value of `return_order.error_code` or `label_error_code`.
+
+    It is no `FailureKind`, since many come from no call: a payload that breaks a rule, a row that kills its workers.
+    """
 
     INVALID_PAYLOAD = "invalid_payload"
     CARRIER_REFUSED = "carrier_refused"

@@ -40,13 +40,9 @@ def _withdrawal(order: ReturnOrder, at_carrier: Step | Outcome) -> Step | Outcom
             return Withdrawn(NOTHING_THERE)
         case State.TRACKING:
             return at_carrier
+        case State.NEEDS_ATTENTION if order.carrier_ref is not None:
+            return at_carrier
         case State.NEEDS_ATTENTION:
-            return _withdrawal_of_held(order, at_carrier)
+            return NothingToDo() if order.in_doubt else Withdrawn(NEVER_SENT)
         case State.COMPLETED | State.CANCELLED:
             return RequestRefused(f"a withdrawal was asked for, but the return is already {order.state}", cancel=True)
-
-
-def _withdrawal_of_held(order: ReturnOrder, at_carrier: Step | Outcome) -> Step | Outcome:
-    if order.carrier_ref is not None:
-        return at_carrier
-    return NothingToDo() if order.in_doubt else Withdrawn(NEVER_SENT)

@@ -21,7 +21,10 @@ class StoredLabel:
 
 
 class FailureKind(StrEnum):
-    """What went wrong between us and the carrier, named so that what to do about it follows."""
+    """What a failed call means for the step, so that what to do follows: a lost answer is in doubt to a creation alone.
+
+    Neither what the metric counts, `RequestOutcome`, nor what a person reads of the return, `ErrorCode`.
+    """
 
     NETWORK = "network"  # never reached: nothing was sent
     TIMEOUT = "timeout"

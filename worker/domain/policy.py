@@ -12,6 +12,9 @@ from worker.domain.circuits import Breaker
 from worker.domain.clocks import LATEST, LONGEST_WAIT
 from worker.domain.tracking import TrackingStatus
 
+LARGEST_FACTOR = 1e9
+"""Beyond it every wait but the first is the cap, and arithmetic would overflow."""
+
 _SLOWEST_LABEL = timedelta(hours=6)
 _NIGHTS = timedelta(days=3)  # more than a quiet night adds to a wait
 _AGE_TO_WAIT = 8  # a label that is missing for so long is asked for at least so often in that time
@@ -52,7 +55,7 @@ class Backoff:
         Outages are not counted; waiting in proportion to the time already lost gives the same geometric growth.
         """
         lost = max(failing_for, timedelta(0)).total_seconds()
-        grown = min(lost * min(self.factor - 1, _LARGEST_FACTOR), self.cap.total_seconds())
+        grown = min(lost * min(self.factor - 1, LARGEST_FACTOR), self.cap.total_seconds())
         return min(max(timedelta(seconds=grown), self.first), self.cap) * chance
 
 
@@ -103,6 +106,3 @@ MAX_CLAIMS = 5
 
 SUSPECT_CLAIMS = 3
 """From this claim without progress on a row is tried alone, lest it take with it what is beside it."""
-
-
-_LARGEST_FACTOR = 1e9  # beyond it every wait is the cap, and the arithmetic would overflow

@@ -38,6 +38,9 @@ _HOW_FAR = {TrackingStatus.PENDING: 0, TrackingStatus.PRE_TRANSIT: 1, TrackingSt
 )
 _UNMAPPED = ("", TrackingStatus.UNKNOWN)
 
+POLLED = tuple(status for status in TrackingStatus if not status.is_terminal)
+"""The statuses in which a return is asked about."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrackingUpdate:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from worker.domain.clocks import lease_margin
 from worker.engine.account import Account
 from worker.store.claimed import Claimed
-
-_MOST_MARGIN = 5.0  # seconds; with the fifth of a lease below, what the settings' check asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +17,11 @@ class Timing:
 
     @property
     def margin(self) -> float:
-        """What a call must leave of the lease: half of what a lease has beyond the longest time limit at least.
+        """What a call must leave of the lease: half of what the settings ask for beyond the longest time limit.
 
         The other half is for beginning, so that the shortest lease that may be configured lets something begin.
         """
-        return min(self.lease / 5, _MOST_MARGIN) / 2
+        return lease_margin(timedelta(seconds=self.lease)).total_seconds() / 2
 
 
 @dataclass(frozen=True, slots=True)

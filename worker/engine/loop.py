@@ -11,6 +11,7 @@ from functools import cache
 
 import structlog
 
+from worker.domain.cadence import grown
 from worker.engine.account import Account
 from worker.engine.clock_watch import ClockWatch
 from worker.engine.housekeeping import notice_restore
@@ -113,7 +114,7 @@ class Engine:
                 raise  # nothing that is written would be seen by anybody
             except DatabaseUnavailable as error:
                 failures += 1
-                pause = min(0.1 * 2 ** min(failures, 10), _LONGEST_PAUSE) * (0.5 + self._chance() / 2)
+                pause = grown(0.1, 2.0, failures, _LONGEST_PAUSE) * (0.5 + self._chance() / 2)
                 self._metrics.storage_errors.labels("claim").inc()
                 say_away(self._database, "claim", error, retry_in=pause)
                 await wait_for(self._draining, pause)

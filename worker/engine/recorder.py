@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from worker.domain.cadence import grown
 from worker.domain.decision import Decision, in_part
 from worker.domain.masking import said_by
 from worker.domain.returns import ReturnOrder
@@ -197,9 +198,10 @@ class Recorder:
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Try until the database takes it: a result that is lost would make the carrier be asked, or told, again."""
-        wait, behind = _FIRST_RETRY, 0
+        tries = 0
         try:
             while True:
+                wait = grown(_FIRST_RETRY, 2.0, tries, _LAST_RETRY)
                 try:
                     written = await write()
                 except DatabaseUnavailable as error:
@@ -208,11 +210,11 @@ class Recorder:
                 else:
                     say_back(self._database, "record")
                     return written
-                behind, self.behind = 1, self.behind + 1 - behind
+                self.behind += tries == 0
+                tries += 1
                 await asyncio.sleep(wait * random.uniform(0.5, 1.0))
-                wait = min(wait * 2, _LAST_RETRY)
         finally:
-            self.behind -= behind
+            self.behind -= tries > 0
 
 
 async def record_one(database: Database, before: ReturnOrder, decision: Decision) -> set[int]:

@@ -7,6 +7,7 @@ from math import inf
 
 import structlog
 
+from worker.domain.cadence import grown
 from worker.engine.outage import say_back
 from worker.store.database import Database
 from worker.store.database_clock import ClockDiffers
@@ -40,8 +41,9 @@ async def wait_for_database(
     What waiting does not mend, or was waited for, is raised at once: `DatabaseUnusable`, `SchemaLocked`, and a
     `SchemaMismatch` before anything was waited for.
     """
-    began, pause, said, said_at = clock(), _FIRST_PAUSE, "", -inf
+    began, tries, said, said_at = clock(), 0, "", -inf
     while True:
+        pause = grown(_FIRST_PAUSE, 2.0, tries, _LONGEST_PAUSE)
         try:
             await (_to_its_end(start) if database.dialect == SQLITE else start())
         except (DatabaseUnusable, SchemaLocked):
@@ -55,7 +57,7 @@ async def wait_for_database(
                     raise DatabaseUnavailable(f"it refuses to be used: {error}") from error
                 raise
             if str(error) != said:
-                pause, said_at = _FIRST_PAUSE, -inf  # something is happening there
+                pause, tries, said_at = _FIRST_PAUSE, 0, -inf  # something is happening there
             if clock() - said_at > _SAY_AGAIN:
                 said, said_at = str(error), clock()
                 _say(database, error, left)
@@ -63,7 +65,7 @@ async def wait_for_database(
         else:
             return say_back(database, "start")
         await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        tries += 1
 
 
 async def _to_its_end(start: Callable[[], Awaitable[None]]) -> None:

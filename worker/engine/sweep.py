@@ -12,6 +12,7 @@ import structlog
 
 from worker.carriers.hindsight import hindsight, no_sense
 from worker.carriers.port import CarrierError, Listing, NoTimeLeft, Page
+from worker.domain.cadence import grown
 from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
 from worker.domain.listing import Places, Walk
@@ -120,7 +121,7 @@ class Sweeps:
             walk = Walk(wanted if len(wanted) > MANY else (), known.places)
             if await self._follow(walk, account, carrier, stopping):
                 known.in_vain = 0 if walk.pays else known.in_vain + 1
-                pause = min(_AGAIN_AFTER * 2**known.in_vain, _LONGEST)
+                pause = grown(_AGAIN_AFTER, 2.0, known.in_vain, _LONGEST)
         except _GivesWay:
             pause = _AGAIN_AFTER
         except (NoTimeLeft, DatabaseUnavailable) as error:

@@ -2,12 +2,9 @@
 
 from worker.settings.checks import key_source
 from worker.settings.database_schema import check_schema
-from worker.settings.daytime import read_daytime
-from worker.settings.durations import format_duration, parse_duration, parse_positive_duration
+from worker.settings.durations import LONGEST, format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
 from worker.settings.model import (
-    DEFAULT_RATE_PER_MINUTE,
-    KNOWN_CARRIERS,
     AccountSettings,
     CircuitSettings,
     DatabaseSettings,
@@ -18,7 +15,7 @@ from worker.settings.model import (
     Settings,
     WorkerSettings,
 )
-from worker.settings.polling import AccountPolling, PollingLadder, PollingOverride, PollingSettings
+from worker.settings.polling import AccountPolling, PollingOverride, PollingSettings
 from worker.settings.problems import ConfigurationError
 from worker.settings.secrets import KeySource, KeyUnavailableError, read_secret
 from worker.settings.show import show
@@ -26,8 +23,7 @@ from worker.settings.url_source import UrlSource
 from worker.settings.urls import masked_url
 
 __all__ = [
-    "DEFAULT_RATE_PER_MINUTE",
-    "KNOWN_CARRIERS",
+    "LONGEST",
     "AccountPolling",
     "AccountSettings",
     "CircuitSettings",
@@ -38,7 +34,6 @@ __all__ = [
     "KeyUnavailableError",
     "LabelSettings",
     "LogSettings",
-    "PollingLadder",
     "PollingOverride",
     "PollingSettings",
     "RetrySettings",
@@ -52,7 +47,6 @@ __all__ = [
     "masked_url",
     "parse_duration",
     "parse_positive_duration",
-    "read_daytime",
     "read_secret",
     "show",
 ]

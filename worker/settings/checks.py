@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+from worker.domain.clocks import lease_margin
 from worker.domain.payload import receiver_problems
+from worker.domain.tracking import POLLED
 from worker.dsn import BadUrl, PostgresqlUrl, check_files, parse_url
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
-from worker.settings.polling import PolledStatus, PollingLadder
 from worker.settings.problems import Keys
 from worker.settings.secrets import KeySource, KeyUnavailableError
 
@@ -124,7 +125,7 @@ def _times(settings: Settings, is_bad: IsBad) -> Problems:
     longest = timeouts[slowest]
     named = f"accounts.{slowest}.timeout ({format_duration(longest)})"
     worker = settings.worker
-    if worker.lease - worker.lease_margin < longest and not is_bad(("worker", "lease")):
+    if worker.lease - lease_margin(worker.lease) < longest and not is_bad(("worker", "lease")):
         needed = format_duration(min(longest * 5 / 4, longest + timedelta(seconds=5)))
         yield (
             ("worker", "lease"),
@@ -142,8 +143,8 @@ def _ladders(settings: Settings, is_bad: IsBad) -> Problems:
     for owner in [nobody, *(("accounts", name) for name in settings.accounts)]:
         seen = set(general)
         tables = settings.accounts[owner[1]].polling.by_status if owner else settings.polling.by_status
-        for status in get_args(PolledStatus):
-            ladder: PollingLadder = settings.polling_for(owner[1] if owner else "", status)
+        for status in POLLED:
+            ladder = settings.polling_for(owner[1] if owner else "", status)
             layers = {(*start, "polling", *end) for start in (nobody, owner) for end in ((), ("by_status", status))}
             pair = (ladder.cap, ladder.first)
             wrong = ladder.cap < ladder.first and not any(_cadence_is_bad(layer, is_bad) for layer in layers)

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from worker.domain.clocks import LONGEST_WAIT
+
 LONGEST = timedelta(days=3650)
 """Longer than this is a slip of the finger, not a setting (and would overflow dates further on)."""
-
-LONGEST_WAIT = timedelta(hours=1)
-"""The longest lease and the longest time that a circuit is open: what ends later was written under a wrong clock."""
 
 FORMS = 'a duration is "200ms", "90s", "15m", "6h", "60d" or a number of seconds (0.5)'
 
@@ -46,7 +45,10 @@ def parse_positive_duration(value: object) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Write a duration so that `parse_duration` reads the same: in the largest unit it is a whole number of."""
+    """Write a duration so that `parse_duration` reads the same: in the largest unit it is a whole number of.
+
+    For what stands in the settings, to be copied from there; any other time is told by `domain.cadence.spoken`.
+    """
     microseconds = duration // _MICROSECOND
     for unit in ("d", "h", "m", "s", "ms"):
         if microseconds and microseconds % _MICROSECONDS[unit] == 0:
@@ -94,4 +96,4 @@ PositiveDuration = Annotated[
 """A field for which zero makes no sense."""
 
 BoundedDuration = Annotated[PositiveDuration, AfterValidator(_bounded)]
-"""A field of at most `LONGEST_WAIT`."""
+"""A field of at most `LONGEST_WAIT`: what ends later was written under a wrong clock."""

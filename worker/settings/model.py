@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
+from worker.domain.cadence import Ladder
+from worker.domain.carrier_names import RATES
 from worker.domain.carrier_words import clashes
+from worker.domain.circuits import Breaker
 from worker.domain.file_names import check_file_name
+from worker.domain.policy import Backoff
+from worker.domain.tracking import TrackingStatus
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.database_schema import check_schema
@@ -19,8 +23,8 @@ from worker.settings.durations import BoundedDuration, Duration, PositiveDuratio
 from worker.settings.polling import (
     AccountPolling,
     Factor,
-    PollingLadder,
     PollingSettings,
+    ladder_of,
     reject_bool,
     resolve,
 )
@@ -32,13 +36,13 @@ from worker.settings.urls import (
     check_proxy,
 )
 
-DEFAULT_RATE_PER_MINUTE: Mapping[str, int] = MappingProxyType({"izipack": 60, "returnpilot": 50})
-"""The carriers that settings may name, and how often each may be asked in any 60 seconds unless configured."""
+_BACKOFF, _BREAKER = Backoff(), Breaker()
+_A_CARRIER = {"type": "string", "enum": [*RATES]}
 
-KNOWN_CARRIERS = tuple(DEFAULT_RATE_PER_MINUTE)
-_ONE_OF_THEM = {"type": "string", "enum": [*KNOWN_CARRIERS]}
-
-MappedStatus = Literal["pending", "pre_transit", "in_transit", "unknown", "delivered", "failed", "cancelled"]
+if TYPE_CHECKING:
+    MappedStatus = TrackingStatus
+else:
+    MappedStatus = Literal[tuple(status for status in TrackingStatus if status is not TrackingStatus.EXPIRED)]
 """What a carrier's word may be mapped to: every tracking status but `expired`, which only the worker decides."""
 
 
@@ -50,8 +54,8 @@ class OnlyAt:
 
 
 def _known_carrier(name: str) -> str:
-    if name not in DEFAULT_RATE_PER_MINUTE:
-        raise ValueError(f"must be one of {', '.join(KNOWN_CARRIERS)}")
+    if name not in RATES:
+        raise ValueError(f"must be one of {', '.join(RATES)}")
     return name
 
 
@@ -139,7 +143,7 @@ class DatabaseSettings(Table):
 class AccountSettings(Table):
     """`[accounts.<name>]`: one account at one carrier."""
 
-    carrier: Annotated[str, AfterValidator(_known_carrier), WithJsonSchema(_ONE_OF_THEM)] = "izipack"
+    carrier: Annotated[str, AfterValidator(_known_carrier), WithJsonSchema(_A_CARRIER)] = "izipack"
     base_url: Annotated[Annotated[str, AfterValidator(check_base_url)] | None, BeforeValidator(_none_if_empty)] = None
     """The API's address without a trailing slash; None: the carrier's own."""
     api_key: Annotated[SecretStr, AfterValidator(_check_secret)] | None = None
@@ -182,7 +186,7 @@ class AccountSettings(Table):
     @property
     def requests_per_minute(self) -> int:
         """`rate_per_minute` as it is in force; 0: no limit."""
-        return DEFAULT_RATE_PER_MINUTE[self.carrier] if self.rate_per_minute is None else self.rate_per_minute
+        return RATES[self.carrier] if self.rate_per_minute is None else self.rate_per_minute
 
     def in_force(self) -> dict[str, Any]:
         """Give what an unset `rate_per_minute` comes to."""
@@ -192,27 +196,27 @@ class AccountSettings(Table):
 class RetrySettings(Table):
     """`[retry]`: the back-off of failed tries of a step, with full jitter."""
 
-    first: PositiveDuration = timedelta(seconds=2)
-    factor: Factor = 2.0
-    cap: PositiveDuration = timedelta(minutes=15)
-    max_attempts: Count = 12
+    first: PositiveDuration = _BACKOFF.first
+    factor: Factor = _BACKOFF.factor
+    cap: PositiveDuration = _BACKOFF.cap
+    max_attempts: Count = _BACKOFF.max_attempts
     """Of failures that are the row's own."""
-    give_up_after: PositiveDuration = timedelta(hours=48)
+    give_up_after: PositiveDuration = _BACKOFF.give_up_after
     """Of failures that are the carrier's or the network's."""
-    not_found_grace: Duration = timedelta(hours=1)
+    not_found_grace: Duration = _BACKOFF.not_found_grace
     """How long after its creation a 404 about a return means "not yet"."""
-    not_found_wait: PositiveDuration = timedelta(hours=6)
+    not_found_wait: PositiveDuration = _BACKOFF.not_found_wait
     """Between questions about a return that the carrier does not know any more; after three a person looks."""
 
 
 class CircuitSettings(Table):
     """`[circuit]`: how long an account is left alone whose carrier fails again and again."""
 
-    failures: Annotated[int, Field(ge=0), BeforeValidator(reject_bool)] = 5
+    failures: Annotated[int, Field(ge=0), BeforeValidator(reject_bool)] = _BREAKER.failures
     """So many returns in a row, each failing for the first time, open it; 0: never."""
-    first: PositiveDuration = timedelta(seconds=30)
+    first: PositiveDuration = _BREAKER.first
     """Until the first probe; doubles with each one that fails ..."""
-    cap: BoundedDuration = timedelta(minutes=15)
+    cap: BoundedDuration = _BREAKER.cap
     """... up to this, at most an hour."""
 
 
@@ -227,11 +231,6 @@ class WorkerSettings(Table):
     """For the whole shutdown; longer than the longest timeout."""
     gauges: PositiveDuration = timedelta(seconds=15)
     """How often the gauges that are read from the database are refreshed."""
-
-    @property
-    def lease_margin(self) -> timedelta:
-        """What must be left of the lease after the longest request: a fifth of it, at most 5 s."""
-        return min(self.lease / 5, timedelta(seconds=5))
 
 
 class LabelSettings(Table):
@@ -279,10 +278,14 @@ class Settings(Table):
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 
-    def polling_for(self, account: str, status: str) -> PollingLadder:
-        """Resolve the cadence for an account and a tracking status; `worker.settings.polling` says how.
+    def polling_for(self, account: str, status: TrackingStatus | None) -> Ladder:
+        """The cadence for an account and a tracking status; None: whichever it is.
 
         An account that is not configured gets the general cadence, a status without a table the account's.
         """
+        return ladder_of(self.polling_values(account, status))
+
+    def polling_values(self, account: str, status: TrackingStatus | None) -> dict[str, Any]:
+        """The same as the values of settings, which `worker.settings.polling` resolves."""
         configured = self.accounts.get(account)
         return resolve(self.polling, configured.polling if configured else AccountPolling(), status)

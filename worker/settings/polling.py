@@ -16,18 +16,25 @@ a `first` that somebody wrote above the cap that holds for it is an error.
 status it ends a stay in that status. Both hold.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from worker.settings.daytime import check_daytime, check_timezone
+from worker.domain.cadence import Daytime, Ladder
+from worker.domain.tracking import POLLED, TrackingStatus
+from worker.settings.daytime import check_daytime, check_timezone, read_daytime
 from worker.settings.durations import Duration, PositiveDuration
 from worker.settings.table import Table
 
-PolledStatus = Literal["pending", "pre_transit", "in_transit", "unknown"]
-"""The tracking statuses that are not terminal: the ones that are polled."""
+if TYPE_CHECKING:
+    PolledStatus = TrackingStatus
+else:
+    PolledStatus = Literal[POLLED]
 
+_LADDER = Ladder()
 _FIRST_IN_TRANSIT = timedelta(minutes=30)
 
 
@@ -42,30 +49,6 @@ Factor = Annotated[float, Field(ge=1), BeforeValidator(reject_bool)]
 Jitter = Annotated[float, Field(ge=0, lt=1), BeforeValidator(reject_bool)]
 Hours = Annotated[str, AfterValidator(check_daytime)]
 TimeZone = Annotated[str, AfterValidator(check_timezone)]
-
-
-class PollingLadder(Table):
-    """The cadence that holds for one account and status: every field resolved."""
-
-    first: PositiveDuration
-    """The wait after creation and after every change of status."""
-    factor: Factor
-    """What the wait grows by while nothing changes."""
-    cap: PositiveDuration
-    """What the wait grows up to; never less than `first`."""
-    jitter: Jitter
-    """Give or take this part of the wait: 0.1 is 10 %."""
-    max_age: PositiveDuration
-    """Nothing terminal within this time of creation: expired."""
-    max_stay: PositiveDuration | None
-    """No other status within this time: expired; None: only `max_age` counts."""
-    near_pickup: Duration
-    """The longest wait in the daytime of the pickup date and the day after; 0: no difference."""
-    quiet_nights: bool
-    """Whether nothing is asked outside the daytime."""
-    daytime: Hours
-    """HH:MM-HH:MM in `timezone`; it may end on the next day."""
-    timezone: TimeZone
 
 
 class PollingOverride(Table):
@@ -90,25 +73,33 @@ class AccountPolling(PollingOverride):
 
 def _with_built_in(by_status: dict[PolledStatus, PollingOverride]) -> dict[PolledStatus, PollingOverride]:
     """Add the built-in override; it stays out of `model_fields_set`, which is how `resolve` knows it."""
-    given = by_status.get("in_transit", PollingOverride())
+    given = by_status.get(TrackingStatus.IN_TRANSIT, PollingOverride())
     if given.first is not None:
         return by_status
     values = {name: getattr(given, name) for name in PollingOverride.model_fields} | {"first": _FIRST_IN_TRANSIT}
     built_in = PollingOverride.model_construct(given.model_fields_set - {"first"}, **values)
-    return {**by_status, "in_transit": built_in}
+    return {**by_status, TrackingStatus.IN_TRANSIT: built_in}
 
 
 class PollingSettings(Table):
     """`[polling]`: the cadence of a healthy return."""
 
-    first: PositiveDuration = timedelta(minutes=15)
-    factor: Factor = 1.5
-    cap: PositiveDuration = timedelta(hours=6)
-    jitter: Jitter = 0.1
-    max_age: PositiveDuration = timedelta(days=60)
-    near_pickup: Duration = timedelta(hours=1)
-    quiet_nights: bool = False
+    first: PositiveDuration = _LADDER.first
+    """The wait after creation and after every change of status."""
+    factor: Factor = _LADDER.factor
+    """What the wait grows by while nothing changes."""
+    cap: PositiveDuration = _LADDER.cap
+    """What the wait grows up to; never less than `first`."""
+    jitter: Jitter = _LADDER.jitter
+    """Give or take this part of the wait: 0.1 is 10 %."""
+    max_age: PositiveDuration = _LADDER.max_age
+    """Nothing terminal within this time of creation: expired."""
+    near_pickup: Duration = _LADDER.near_pickup
+    """The longest wait in the daytime of the pickup date and the day after; 0: no difference."""
+    quiet_nights: bool = _LADDER.quiet_nights
+    """Whether nothing is asked outside the daytime."""
     daytime: Hours = "07:00-21:00"
+    """HH:MM-HH:MM in `timezone`; it may end on the next day."""
     timezone: TimeZone = "Europe/Amsterdam"
     by_status: dict[PolledStatus, PollingOverride] = Field(default_factory=lambda: _with_built_in({}))
 
@@ -118,22 +109,17 @@ class PollingSettings(Table):
         return _with_built_in(value)
 
 
-def resolve(polling: PollingSettings, account: AccountPolling, status: str) -> PollingLadder:
-    """Resolve the cadence for one account and tracking status, by the layers on top of this file.
+def resolve(polling: PollingSettings, account: AccountPolling, status: TrackingStatus | None) -> dict[str, Any]:
+    """What holds for one account and tracking status, by the layers on top of this file; `max_stay` beside it.
 
     A status that has no table of its own gets the account's and the general values. The result is not checked
     for `cap >= first`: `load` does that for every account and status.
     """
-    layers = (
-        cast("dict[str, PollingOverride]", account.by_status).get(status),
-        account,
-        cast("dict[str, PollingOverride]", polling.by_status).get(status),
-        polling,
-    )
-    found: dict[str, Any] = {}
+    tables = [each.by_status.get(status) if status else None for each in (account, polling)]
+    layers = (tables[0], account, tables[1], polling)
+    stays = [table.max_age for table in tables if table is not None and table.max_age is not None]
+    found: dict[str, Any] = {"max_stay": stays[0] if stays else None}
     first_is_built_in = False
-    stays = [layer.max_age for layer in (layers[0], layers[2]) if layer is not None and layer.max_age is not None]
-    found["max_stay"] = stays[0] if stays else None
     for name in PollingOverride.model_fields:
         for layer in layers if name != "max_age" else (layers[1], layers[3]):
             if layer is not None and getattr(layer, name) is not None:
@@ -141,7 +127,11 @@ def resolve(polling: PollingSettings, account: AccountPolling, status: str) -> P
                 if name == "first":
                     first_is_built_in = layer is layers[2] and "first" not in layer.model_fields_set
                 break
-    ladder = PollingLadder.model_construct(**found)  # every part was validated where it was set
-    if first_is_built_in and ladder.first > ladder.cap:
-        return ladder.model_copy(update={"first": ladder.cap})
-    return ladder
+    return found | {"first": min(found["first"], found["cap"])} if first_is_built_in else found
+
+
+def ladder_of(values: Mapping[str, Any]) -> Ladder:
+    """What `resolve` found, as decisions are told of it."""
+    zone, daytime = ZoneInfo(values["timezone"]), read_daytime(values["daytime"])
+    rest = {name: value for name, value in values.items() if name not in ("timezone", "daytime")}
+    return Ladder(**rest, daytime=Daytime(*daytime, zone))

@@ -1,6 +1,7 @@
 """What is wrong with a configuration, one line each, never with a secret's value."""
 
 import json
+import re
 import types
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -88,7 +89,8 @@ def _wrong(kind: str, message: str, context: Mapping[str, Any]) -> str:
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
-        return f"must be one of {str(context['expected']).replace(' or ', ', ')}"
+        names = re.sub(r"<\S+ ('\w+')>", r"\1", str(context["expected"]))  # members of an enumeration
+        return f"must be one of {names.replace(' or ', ', ')}"
     if kind in {"greater_than_equal", "greater_than", "less_than_equal", "less_than"}:
         bound = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
         return "must be " + ", ".join(f"{bound[name]} {limit:g}" for name, limit in context.items() if name in bound)

@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import SecretStr
 
+from worker.domain.tracking import POLLED
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
-from worker.settings.polling import PolledStatus, PollingOverride
+from worker.settings.polling import PollingOverride
 from worker.settings.table import Table
 from worker.settings.urls import MASK
 
@@ -58,10 +59,10 @@ def _key_notes(name: str, account: AccountSettings, environ: Mapping[str, str]) 
 def _cadence(settings: Settings, account: str) -> Iterator[tuple[str, _Note]]:
     """What the layers of `polling` come to for an account; statuses that are polled alike on one line."""
     alike: dict[str, list[str]] = {}
-    for status in get_args(PolledStatus):
-        ladder = settings.polling_for(account, status)
-        keys = [f"{name} = {_value(getattr(ladder, name))}" for name in PollingOverride.model_fields]
-        stay = f"; expired after {format_duration(ladder.max_stay)} in it" if ladder.max_stay is not None else ""
+    for status in POLLED:
+        values = settings.polling_values(account, status)
+        keys = [f"{name} = {_value(values[name])}" for name in PollingOverride.model_fields]
+        stay = f"; expired after {format_duration(values['max_stay'])} in it" if values["max_stay"] else ""
         alike.setdefault(", ".join(keys) + stay, []).append(status)
     for text, statuses in alike.items():
         yield f"polling of {', '.join(statuses)}", _Note(text)

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from worker.domain.cadence import spoken
 from worker.domain.clocks import JUMP, Clock, seen
 from worker.store.accounts import database_now
 from worker.store.columns import read_moment, sqlite_text
@@ -29,9 +30,9 @@ def differing(offset: timedelta) -> str | None:
     """What is wrong with clocks that are so far apart; None when nothing is."""
     if abs(offset) <= JUMP:  # else one of the two is wrong, and nobody can say which
         return None
-    seconds = abs(offset).total_seconds()
+    off = spoken(timedelta(seconds=round(abs(offset).total_seconds())))  # whole ones: else each look says another time
     return (
-        f"the database's clock is {seconds:.0f} s {'ahead of' if offset > timedelta(0) else 'behind'} this machine's:"
+        f"the database's clock is {off} {'ahead of' if offset > timedelta(0) else 'behind'} this machine's:"
         " set the wrong one right (chrony, systemd-timesyncd)"
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from worker.domain.cadence import grown
 from worker.domain.masking import said_by
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
@@ -47,7 +48,7 @@ async def watch(
                 await _follow_commits(database, wake)
         except _LOST as error:
             tries = 1 if time.monotonic() - began > _LONGEST_WAIT else tries + 1
-            wait = min(_FIRST_WAIT * 2.0 ** min(tries, 20), _LONGEST_WAIT) * (0.5 + random.random() / 2)
+            wait = grown(_FIRST_WAIT, 2.0, tries, _LONGEST_WAIT) * (0.5 + random.random() / 2)
             lost(said_by(error), tries, wait)
             await asyncio.sleep(wait)
 

@@ -11,12 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from math import inf
 from typing import Any, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.domain.cadence import grown
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
 from worker.store.failures import DatabaseUnavailable, is_locked
@@ -89,11 +91,9 @@ def pauses(lock_timeout: float, chance: Callable[[], float]) -> Iterator[float]:
 
     Each differs by chance, lest several workers that wait for one dump keep in step.
     """
-    pause = lock_timeout * 1.5
-    longest = max(pause, _LONGEST_PAUSE)
-    while True:
-        yield pause * (0.8 + 0.4 * chance())
-        pause = min(pause * 2, longest)
+    first = lock_timeout * 1.5
+    for tries in count():
+        yield grown(first, 2.0, tries, max(first, _LONGEST_PAUSE)) * (0.8 + 0.4 * chance())
 
 
 class _Holders:

@@ -11,7 +11,7 @@ from sqlmodel import col
 
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
-from worker.domain.tracking import TrackingStatus
+from worker.domain.tracking import POLLED, TrackingStatus
 from worker.store.columns import UnreadableDocument, moment_if_any, read_document
 from worker.store.database import Database
 from worker.store.dialect import NOW, POSTGRESQL, SQLITE
@@ -112,7 +112,7 @@ async def read_backlog(database: Database, longest: timedelta = _EVER) -> list[B
 
 def tracked_by_status(backlog: Sequence[Backlog], account: str) -> dict[TrackingStatus, int]:
     """How many returns of an account are polled, by where they are."""
-    counts = {status: 0 for status in TrackingStatus if not status.is_terminal}
+    counts = dict.fromkeys(POLLED, 0)
     for row in backlog:
         status = row.tracking_status
         if row.account == account and row.state == State.TRACKING and status in counts:

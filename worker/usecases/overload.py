@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from worker.carriers.registry import returns_per_request
-from worker.domain.demand import POLLED, demand_of, fitting_cap
-from worker.domain.tracking import TrackingStatus
+from worker.domain.demand import demand_of, fitting_cap
+from worker.domain.tracking import POLLED, TrackingStatus
 from worker.from_settings import policy_of
 from worker.settings import Settings, format_duration
 from worker.store.queries import Backlog, tracked_by_status

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from worker.carriers.registry import CARRIERS, returns_per_request
-from worker.domain.demand import POLLED, asking_hours
+from worker.domain.demand import asking_hours
 from worker.domain.forecast import BY_LINK, BY_PARCEL, Forecast, Journey, forecast
 from worker.domain.outcomes import Created
 from worker.domain.policy import Policy
-from worker.domain.tracking import TrackingStatus
+from worker.domain.tracking import POLLED, TrackingStatus
 from worker.from_settings import policy_of
 from worker.settings import Settings
 
@@ -80,9 +79,9 @@ def plan_of(
 ) -> Plan:
     """The plan of a configured account; a `start` without a zone is what a clock in the account's zone shows."""
     configured, policy = settings.accounts[account], policy_of(settings, account)
-    timezone = settings.polling_for(account, "").timezone
+    zone = settings.polling_for(account, None).daytime.zone
     if start.tzinfo is None:
-        start = start.replace(tzinfo=ZoneInfo(timezone))
+        start = start.replace(tzinfo=zone)
     kind = CARRIERS[configured.carrier]
     journey = journey or (BY_PARCEL if kind.created.has_label else BY_LINK)
     found = forecast(policy, kind.created, journey, start, pickup)
@@ -92,7 +91,7 @@ def plan_of(
         carrier=configured.carrier,
         limit=configured.requests_per_minute,
         page=returns_per_request(configured.carrier),
-        timezone=timezone,
+        timezone=str(zone),
         policy=policy,
         journey=journey,
         pickup=pickup,

@@ -44,7 +44,10 @@ _TOO_SLOW = frozenset({408, 425})  # of the 4xx those that speak of the other en
 
 
 class RequestOutcome(StrEnum):
-    """The `outcome` label of `returns_worker_carrier_requests_total`."""
+    """What happened on the wire to one request: the `outcome` label of `returns_worker_carrier_requests_total`.
+
+    It is the same whatever was asked; what it means for the step is a `FailureKind`.
+    """
 
     OK = "ok"
     REFUSED = "refused"

@@ -18,7 +18,6 @@ from worker.carriers.port import (
     Page,
     Refused,
     Unintelligible,
-    utc_now,
 )
 from worker.carriers.returnpilot.answers import (
     own_order,
@@ -41,7 +40,6 @@ T = TypeVar("T")
 
 BASE_URL = "https://app.returnpilot.co/api/v1"
 OPERATIONS = ("create", "lookup", "label", "track", "sweep", "cancel")
-RATE_PER_MINUTE = 50  # of the 60 it allows (page guide/concepts/rate-limiting), whose scope it does not say
 # Page guide/enums/shipment-statuses since 2025-07-20: Pending, Transit, Arrived, Refunded. The numbers have been given
 # new meanings three times, so they are data, and `status_map` overrides them.
 BUILT_IN_STATUSES = StatusMap(
@@ -69,10 +67,10 @@ class ReturnPilot:
 
     edge: HttpEdge
     statuses: StatusMap
-    label_hosts: tuple[str, ...] = ()
-    max_label_bytes: int = 20_000_000
-    link_grace: timedelta = timedelta(hours=24)
-    clock: Callable[[], datetime | None] = utc_now
+    label_hosts: tuple[str, ...]
+    max_label_bytes: int
+    link_grace: timedelta
+    clock: Callable[[], datetime | None]
     shown: ShownLinks = field(default_factory=ShownLinks)
 
     def prepare(self, order: ReturnOrder) -> Creation:
