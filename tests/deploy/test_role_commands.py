@@ -1,4 +1,4 @@
-"""Which role runs which command is what docs/reference/tables.md says, as PostgreSQL itself sees it."""
+"""Which role runs which command is what docs/operate/database.md says, as PostgreSQL itself sees it."""
 
 import json
 import re
@@ -23,7 +23,7 @@ url = roles.url
 Call = Callable[[str, str], Any]
 Does = Callable[..., Awaitable[None]]
 
-# By what docs/reference/tables.md calls them; {role} is who runs it, and each has a file of its own to add.
+# By what docs/operate/database.md calls them; {role} is who runs it, and each has a file of its own to add.
 COMMANDS = {
     "run": "run --until-idle",
     "migrate": "migrate",
@@ -54,8 +54,8 @@ WITHOUT_A_ROLE = {"schedule", "health", "demo", "simulate", "backup", "config"}
 
 
 def allowed() -> dict[str, set[str]]:
-    """The table of docs/reference/tables.md: for each command the roles that may run it."""
-    page = (FOLDER.parents[1] / "docs" / "reference" / "tables.md").read_text(encoding="utf-8")
+    """The table of docs/operate/database.md: for each command the roles that may run it."""
+    page = (FOLDER.parents[1] / "docs" / "operate" / "database.md").read_text(encoding="utf-8")
     head, table = re.search(r"^\| command \|(.*)\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE).groups()  # type: ignore[union-attr]
     roles = [f"returns_{name}" for name in re.findall(r"`returns_(\w+)`", head)]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]

@@ -1,6 +1,6 @@
 """Renders docs/reference/settings.md from what an editor is told of the settings.
 
-`.venv/bin/python -m tests.documents.settings_page` writes the page anew; a test says when that is due.
+`.venv/bin/python -m tests.documents.settings_page` writes the page; a test says when that is due.
 """
 
 import json
@@ -19,7 +19,7 @@ _HEAD = """\
 # Settings
 
 Rendered from the model and the comments of [config/worker.toml](../../config/worker.toml), which
-`returns-worker config init` writes; `.venv/bin/python -m tests.documents.settings_page` renders it anew. A setting may
+`returns-worker config init` writes; `.venv/bin/python -m tests.documents.settings_page` renders it again. A setting may
 stand in the file, or in the environment, which wins: `RETURNS_WORKER_` and its path joined with `__`, such as
 `RETURNS_WORKER_DATABASE__URL` or `RETURNS_WORKER_ACCOUNTS__DEFAULT__API_KEY`. A duration is "200ms", "90s", "15m",
 "6h", "60d" or a number of seconds.

@@ -73,3 +73,13 @@ def test_where_to_change_names_files_that_there_are() -> None:
     assert len(paths) > 80
     assert [path for path in paths if not (ROOT / path).exists()] == []
     assert [name for name in names(PLACES) if name.endswith(".py") and "/" not in name] == []  # they would not be seen
+
+
+def test_the_reading_order_of_the_readme_names_functions_that_its_files_have() -> None:
+    order = read("README.md").partition("**One row, from its INSERT")[2]
+    files = re.findall(r"\]\((worker/[^)]+\.py)\)", order)
+    assert len(files) > 12
+    known = {name for file in files for name in defined(file)} | {"worker.tick"}
+    named = set(names(order))
+    assert len(named) > 12
+    assert named - known == set()

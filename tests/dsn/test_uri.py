@@ -87,7 +87,7 @@ def test_every_parameter_of_libpq_is_known_with_its_variable(version: int) -> No
 
 
 def test_the_documentation_says_of_every_parameter_what_becomes_of_it() -> None:
-    section = Path("docs/reference/tables.md").read_text().partition("## The database's URL")[2].partition("\n## ")[0]
+    section = Path("docs/operate/database.md").read_text().partition("## The database's URL")[2].partition("\n## ")[0]
     rows = [line.split("|")[1:3] for line in section.splitlines() if line.startswith("| `")]
     said = {name: verdict for names, verdict in rows for name in re.findall("`([a-z_]+)`", names)}
     assert set(said) == set(PARAMETERS)

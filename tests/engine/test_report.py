@@ -14,7 +14,7 @@ from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.outcomes import Failed, FailureKind, Invalid, LabelTrouble, Outcome
 from worker.domain.returns import ReturnOrder
-from worker.engine.report import Report
+from worker.engine.report import Report, expect_series
 from worker.telemetry.metrics import Metrics
 
 SAID = b'{"message": "Jansen: 06-12345678"}'
@@ -72,3 +72,11 @@ def test_a_label_that_fails_is_told_with_its_own_reason() -> None:
 
 def test_what_a_payload_breaks_is_not_told_since_it_may_quote_a_customer() -> None:
     assert told(pending(), Invalid(("customer.name: Jansen is none",)))["why"] is None
+
+
+def test_every_metric_has_its_series_from_the_start() -> None:
+    metrics = Metrics("1")
+    expect_series(metrics, {"default": ["create"]})
+    families = list(metrics.registry.collect())
+    assert len(families) > 30
+    assert [family.name for family in families if not family.samples] == []
