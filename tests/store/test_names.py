@@ -112,7 +112,8 @@ async def test_the_fourteenth_schema_guards_what_was_there_before_it(
         before = await shop.fetch("SELECT * FROM return_order ORDER BY id")
         await migrate(database)
         await require_current(database)
-        assert await shop.fetch("SELECT * FROM return_order ORDER BY id") == before
+        after = await shop.fetch("SELECT * FROM return_order ORDER BY id")  # later schemas may have more columns
+        assert [new | old for new, old in zip(after, before, strict=True)] == after
         with pytest.raises(Refused, match=BEGUN):
             await shop.run("UPDATE return_order SET reference = 'FOLLOWED' WHERE reference = 'WAS-FOLLOWED'")
         await shop.run("UPDATE return_order SET reference = 'NEW' WHERE reference = 'WAS-NEW'")
