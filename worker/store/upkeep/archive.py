@@ -22,9 +22,9 @@ from worker.store.columns import Document, Moment, UnreadableDocument, sqlite_te
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, POSTGRESQL, SQLITE
 from worker.store.queries import History, accounts_in
-from worker.store.referring import ForeignKey, foreign_keys, referred
 from worker.store.refusals import RowsKept, in_pieces
 from worker.store.tables import ArchivedReturnRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.upkeep.referring import ForeignKey, foreign_keys, referred
 
 OVER = (State.COMPLETED, State.CANCELLED)
 """States in which a return can be archived. A rejected one is the shop's to put back, however old it is."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from worker.store.move.rows import BELONGINGS, ORDERS, Row, Table
+from worker.store.upkeep.move.rows import BELONGINGS, ORDERS, Row, Table
 
 _BUSY_TIMEOUT = 10.0  # seconds that another process' write is waited for
 _MOST_ORPHANS = 20
