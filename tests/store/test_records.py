@@ -486,6 +486,6 @@ async def test_a_row_locked_by_the_shop_s_open_transaction_does_not_keep_the_oth
         assert await record(database, [(order, polled(order)) for order in (locked, other)]) == {other.id}
         assert await hand_back(database, [third, fourth]) == {fourth.id}
         found = await standings(database, held)
-        assert [found[order.id].value for order in held] == ["held", "written", "held", "written"]
+        assert [found[order.id].value for order in held] == ["locked", "written", "locked", "written"]
     assert await record(database, [(locked, polled(locked))]) == {locked.id}
     assert await hand_back(database, [third]) == {third.id}
