@@ -138,6 +138,21 @@ def test_the_loop_needs_nothing_of_the_store_s_upkeep() -> None:
     assert wrong == []
 
 
+def test_what_sql_says_differently_on_each_database_is_said_once() -> None:
+    """Of the database's time, what is later than it, and the members of a JSON list; migrations stay what they were."""
+    said = ("'now'", "clock_timestamp()", "make_interval", "interval '", "json_array_elements")
+    wrong = [
+        f"{_place(file)}: {words}"
+        for file in FILES
+        if _room(file) == "store" and not _place(file).startswith(("store/dialect.py", "store/migrations/"))
+        for node in ast.walk(TREES[file])
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for words in said
+        if words in node.value
+    ]
+    assert wrong == []
+
+
 def test_a_use_case_prints_nothing_and_ends_nothing() -> None:
     """What it comes to is a value or an exception: a page, or another program, shows it its own way."""
     wrong = [

@@ -14,10 +14,11 @@ from worker.domain.lifecycle import State
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import UnreadableDocument, moment_if_any, read_document
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.dialect import NOW, later
 from worker.store.failures import DatabaseUnavailable, first_line
 from worker.store.leases import LATEST_END, is_free
 from worker.store.payloads import read_payload
+from worker.store.rows import columns_of
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 
 
@@ -52,10 +53,7 @@ class History:
 
 
 def _backlog(dialect: str) -> Any:
-    beyond = {
-        POSTGRESQL: "now() + make_interval(secs => :longest)",
-        SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now', :longest)",
-    }[dialect]
+    beyond = later(dialect, ":longest")
     # What is due is counted by itself, for mostly it is little; and nothing is worked out for each of the other rows.
     # It saves SQLite a quarter of the time.
     return text(f"""
@@ -80,8 +78,7 @@ SELECT account, state, NULL, count(*), 0, NULL, 0, NULL, 0
 
 
 _EVER = timedelta(days=36_500)
-_POSTGRESQL_BACKLOG = _backlog(POSTGRESQL)
-_SQLITE_BACKLOG = _backlog(SQLITE)
+_BACKLOG = {dialect: _backlog(dialect) for dialect in NOW}
 
 
 async def read_backlog(database: Database, longest: timedelta = _EVER) -> list[Backlog]:
@@ -89,11 +86,8 @@ async def read_backlog(database: Database, longest: timedelta = _EVER) -> list[B
 
     `longest`: so far ahead at most a worker puts a return off. One that never failed may be a shop's, for any moment.
     """
-    seconds = longest.total_seconds()
-    parameters = {"longest": seconds if database.dialect == POSTGRESQL else f"{seconds:+.0f} seconds"}
-    statement = _POSTGRESQL_BACKLOG if database.dialect == POSTGRESQL else _SQLITE_BACKLOG
     async with database.reading() as connection:
-        rows = (await connection.execute(statement, parameters)).all()
+        rows = (await connection.execute(_BACKLOG[database.dialect], {"longest": longest.total_seconds()})).all()
     return [
         Backlog(
             row.account,
@@ -156,14 +150,14 @@ async def find_orders(
         return [await _order_alone(database, row) for row in rows]
 
 
-_WITHOUT_PAYLOAD = [column for column in ReturnOrderRow.__table__.c if column.name != "payload"]  # type: ignore[attr-defined]
+_WITHOUT_PAYLOAD = [column for column in columns_of(ReturnOrderRow) if column.name != "payload"]
 _NAMED = (ReturnOrderRow.id, ReturnOrderRow.account, ReturnOrderRow.state)
 
 
 async def _orders(database: Database, statement: Any) -> list[ReturnOrderRow]:
     async with database.reading() as connection:
         rows = (await connection.execute(statement)).mappings().all()
-    return [_row(ReturnOrderRow, {**row, "payload": None}) for row in rows]
+    return [ReturnOrderRow(**row, payload=None) for row in rows]
 
 
 async def _order_alone(database: Database, found: Any) -> ReturnOrderRow:
@@ -172,10 +166,10 @@ async def _order_alone(database: Database, found: Any) -> ReturnOrderRow:
     except DatabaseUnavailable:
         raise
     except Exception as error:
-        given = dict.fromkeys(column.name for column in _WITHOUT_PAYLOAD)
+        given: dict[str, Any] = dict.fromkeys(column.name for column in _WITHOUT_PAYLOAD)
         given |= {"id": found.id, "account": found.account, "state": found.state, "reference": f"(id {found.id})"}
         why = {"error_code": ErrorCode.UNREADABLE_ROW, "error_message": first_line(error)}
-        order = _row(ReturnOrderRow, {**given, **why, "payload": None})
+        order = ReturnOrderRow(**given | why, payload=None)
     return order
 
 
@@ -213,8 +207,8 @@ async def read_history(database: Database, order: ReturnOrderRow) -> History:
     async with database.reading() as connection:
 
         async def belonging(table: Any, by: Any) -> list[Any]:
-            statement = select(*_columns(table)).where(table.return_order_id == order.id).order_by(by)
-            return [_row(table, row) for row in (await connection.execute(statement)).mappings()]
+            statement = select(*columns_of(table)).where(table.return_order_id == order.id).order_by(by)
+            return [table(**row) for row in (await connection.execute(statement)).mappings()]
 
         return History(
             order,
@@ -223,11 +217,3 @@ async def read_history(database: Database, order: ReturnOrderRow) -> History:
             await belonging(LabelRow, LabelRow.position),
             why,
         )
-
-
-def _columns(table: Any) -> Sequence[Any]:
-    return list(table.__table__.c)
-
-
-def _row(table: Any, row: Any) -> Any:
-    return table(**row)
