@@ -21,7 +21,7 @@ from worker.store import payloads
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.payloads import LARGEST_PAYLOAD, read_payloads
-from worker.store.queries import find_orders
+from worker.store.upkeep.history import find_orders
 from worker.usecases.desk import Desk
 
 LARGE = '{"customer": "' + "x" * LARGEST_PAYLOAD + '"}'

@@ -16,9 +16,9 @@ from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import PackageInfo
 from worker.store.claims import hand_back
 from worker.store.database import Database
-from worker.store.queries import History, find_orders, read_history
 from worker.store.records import CarrierRefTaken, record
 from worker.store.upkeep.archive import Archived, Batch, archive_batch, count_over, find_archived
+from worker.store.upkeep.history import History, find_orders, read_history
 from worker.store.upkeep.intake import AlreadyThere, NewReturn, insert_returns
 from worker.store.upkeep.renames import NamesCollide, read_belongings, rename_returns, shared_by
 

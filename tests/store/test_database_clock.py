@@ -13,7 +13,6 @@ from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.pacing import Pace
 from worker.domain.policy import Policy
-from worker.store import choice
 from worker.store.accounts import database_now, read_agendas, register_accounts, take_tokens
 from worker.store.claims import Lane, claim, claim_to_settle
 from worker.store.database import Database
@@ -21,6 +20,7 @@ from worker.store.database_clock import is_believed, keep_clock, read_clock
 from worker.store.holds import begin_with_one, describe, hold_account, hold_by_hand, read_accounts, read_holds
 from worker.store.leases import COMMAND, end_leases
 from worker.store.queries import read_backlog
+from worker.store.upkeep import choice
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 A_DAY, A_YEAR = 86_400, 365 * 86_400

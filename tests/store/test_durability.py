@@ -12,12 +12,12 @@ from tests.store.conftest import Open
 from tests.store.rows import CALL, LEASE, created, insert, insert_tracked, polled, settled, take, take_one
 from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
-from worker.store import choice
 from worker.store.claims import claim_to_settle, start_creation
 from worker.store.database import Database
 from worker.store.durability import DURABLE, risks
 from worker.store.records import record
 from worker.store.restores import declare_restored, settle_place
+from worker.store.upkeep import choice
 from worker.store.upkeep.move.target import Target
 
 pytestmark = [on_postgresql, pytest.mark.usefixtures("own_database")]

@@ -21,10 +21,10 @@ from worker.domain.lifecycle import State
 from worker.store.columns import Document, Moment, UnreadableDocument, bound
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, POSTGRESQL, SKIP_LOCKED, SQLITE
-from worker.store.queries import History, accounts_in
 from worker.store.refusals import RowsKept, in_pieces
 from worker.store.rows import columns_of
 from worker.store.tables import ArchivedReturnRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.upkeep.history import History, accounts_in
 from worker.store.upkeep.referring import ForeignKey, foreign_keys, referred
 
 OVER = (State.COMPLETED, State.CANCELLED)

@@ -15,9 +15,9 @@ from worker.store.claimed import Claimed
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS
 from worker.store.leases import is_free, taking_free
-from worker.store.queries import among_live
 from worker.store.readable import read_rows, readable
 from worker.store.tables import ReturnOrderRow
+from worker.store.upkeep.history import among_live
 
 _LOOK = {dialect: f"SELECT {{returned}} FROM return_order WHERE id {ids}" for dialect, ids in AMONG_IDS.items()}
 
