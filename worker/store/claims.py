@@ -29,7 +29,7 @@ from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.leases import is_free, taking, taking_free
 from worker.store.queues import QUEUED, WITHDRAWN, waiting
-from worker.store.readable import read_rows, readable
+from worker.store.readable import read_rows, readable, take_rows
 from worker.store.refusals import as_a_whole
 from worker.store.sqlite_file import SqliteFile
 
@@ -226,26 +226,14 @@ async def claim_seen(
     Left out are rows that somebody holds, asked something of, or recorded since. They come as `track` steps.
     """
     values = {"account": account, "refs": json.dumps(list(refs)), "asked_at": bound(database.dialect, asked_at)}
-    claimed = await _taken(database, _CLAIM_SEEN, values, owner, lease)
+    claimed = await take_rows(database, _CLAIM_SEEN, values, owner, lease)
     # One that cannot be read is left to the claim that takes it when it is due.
     return [replace(e, order=e.order._replace(next_step=Step.TRACK)) for e in claimed if e.order.unreadable is None]
 
 
 async def claim_to_settle(database: Database, account: str, quota: int, owner: str, lease: timedelta) -> list[Claimed]:
     """Take creations that are in doubt, and returns not yet sent that were withdrawn, while no creation may be sent."""
-    return await _taken(database, _SETTLE, {"account": account, "quota": quota}, owner, lease)
-
-
-async def _taken(
-    database: Database, statements: Mapping[str, str], values: Mapping[str, Any], owner: str, lease: timedelta
-) -> list[Claimed]:
-    parameters = {**values, "owner": owner, "lease": lease.total_seconds()}
-
-    async def take(bare: bool) -> list[Claimed]:
-        async with database.statement() as connection:
-            return await read_rows(database, connection, statements[database.dialect], parameters, bare=bare)
-
-    return await readable(database, take)
+    return await take_rows(database, _SETTLE, {"account": account, "quota": quota}, owner, lease)
 
 
 async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:

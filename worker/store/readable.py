@@ -6,6 +6,7 @@ what it took would be given back with it. Then the rows are taken without being 
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -39,6 +40,19 @@ async def readable(database: Database, take: Callable[[bool], Awaitable[list[Cla
     except _Unread:
         bare = await take(True)
     return [await _look_alone(database, each) for each in bare]
+
+
+async def take_rows(
+    database: Database, statements: Mapping[str, str], values: Mapping[str, Any], owner: str, lease: timedelta
+) -> list[Claimed]:
+    """Take rows by a statement of `worker.store.leases.taking_free`, and read them."""
+    parameters = {**values, "owner": owner, "lease": lease.total_seconds()}
+
+    async def take(bare: bool) -> list[Claimed]:
+        async with database.statement() as connection:
+            return await read_rows(database, connection, statements[database.dialect], parameters, bare=bare)
+
+    return await readable(database, take)
 
 
 async def read_rows(

@@ -15,7 +15,7 @@ from worker.store.claimed import Claimed
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS
 from worker.store.leases import is_free, taking_free
-from worker.store.readable import read_rows, readable
+from worker.store.readable import read_rows, readable, take_rows
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.history import among_live
 
@@ -83,10 +83,4 @@ async def look_at(database: Database, ids: Sequence[int]) -> list[Claimed]:
 
 async def take(database: Database, ids: Sequence[int], owner: str, lease: timedelta) -> list[Claimed]:
     """Those of the returns that nobody holds, under a lease; it counts as no claim of theirs."""
-
-    async def take_them(bare: bool) -> list[Claimed]:
-        async with database.statement() as connection:
-            values = {"ids": json.dumps(list(ids)), "owner": owner, "lease": lease.total_seconds()}
-            return await read_rows(database, connection, _TAKE[database.dialect], values, bare=bare)
-
-    return await readable(database, take_them)
+    return await take_rows(database, _TAKE, {"ids": json.dumps(list(ids))}, owner, lease)
