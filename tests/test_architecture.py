@@ -78,7 +78,7 @@ HOMES = {
     "sqlalchemy": {"store/"},
     "sqlmodel": {"store/"},
     "alembic": {"store/upgrade.py", "store/migrations/"},
-    "asyncpg": {"store/failures.py", "store/hints.py", "store/move/target.py", "store/search_path.py"},
+    "asyncpg": {"store/failures.py", "store/hints.py", "store/upkeep/move/target.py", "store/search_path.py"},
     "apscheduler": {"runtime/scheduler.py"},
     "prometheus_client": {"telemetry/"},
     "pydantic": {"settings/"},
@@ -124,6 +124,31 @@ def test_imports_point_one_way() -> None:
         for file, name in IMPORTS
         if (parts := name.split("."))[0] == "worker" and len(parts) > 1 and parts[1] != _room(file)
         if parts[1] not in ALLOWED[_room(file)]
+    ]
+    assert wrong == []
+
+
+def test_the_loop_needs_nothing_of_the_store_s_upkeep() -> None:
+    wrong = [
+        f"{_place(file)} imports {name}"
+        for file, name in IMPORTS
+        if name.startswith("worker.store.upkeep") and not _place(file).startswith("store/upkeep/")
+        if _room(file) in {"store", "engine", "runtime", "app"}
+    ]
+    assert wrong == []
+
+
+def test_what_sql_says_differently_on_each_database_is_said_once() -> None:
+    """Of the database's time, what is later than it, and the members of a JSON list; migrations stay what they were."""
+    said = ("'now'", "clock_timestamp()", "make_interval", "interval '", "json_array_elements")
+    wrong = [
+        f"{_place(file)}: {words}"
+        for file in FILES
+        if _room(file) == "store" and not _place(file).startswith(("store/dialect.py", "store/migrations/"))
+        for node in ast.walk(TREES[file])
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for words in said
+        if words in node.value
     ]
     assert wrong == []
 

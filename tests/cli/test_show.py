@@ -10,8 +10,8 @@ from rich.console import Console
 from tests.cli.calls import ACCOUNTS, called, configured
 from tests.process.shop import Shop
 from worker.cli.list_and_show import print_return
-from worker.store.queries import History
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow
+from worker.store.upkeep.history import History
 from worker.usecases.show import ShownReturn
 
 TRACKING = "https://track.example/" + "7" * 150

@@ -10,11 +10,11 @@ from tests.deploy.scripts import script
 from tests.store.rows import created, insert, now, polled, take_one
 from tests.store.shop import Refused, Shop
 from worker.domain.lifecycle import Step
-from worker.store.archive import archive_batch, find_archived
 from worker.store.database import Database
-from worker.store.queries import find_orders, read_history
 from worker.store.records import record
 from worker.store.schema import migrate, require_current
+from worker.store.upkeep.archive import archive_batch, find_archived
+from worker.store.upkeep.history import find_orders, read_history
 
 OLD_LINE = """INSERT INTO status_transition (return_order_id, field, new_value, observed_at)
   SELECT id, 'tracking_status', 'unknown', '{}' FROM return_order"""

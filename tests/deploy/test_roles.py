@@ -16,11 +16,11 @@ from tests.deploy.roles import ROLES, applied, dropped, migrated, of
 from tests.deploy.scripts import FOLDER, script
 from tests.postgres import PostgresServer
 from tests.process.shop import Shop
-from worker.store.archive import archive_batch
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused
 from worker.store.schema import require_current
 from worker.store.tables import SQLModel
+from worker.store.upkeep.archive import archive_batch
 
 url = roles.url
 ALL_TABLES = [*(table.name for table in SQLModel.metadata.sorted_tables), "returns_worker_schema"]

@@ -17,11 +17,11 @@ from worker.domain.outcomes import Absent, Created
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.engine.leases import Timing
-from worker.store.choice import Choice, choose, take
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.records import record
 from worker.store.restores import declare_restored
+from worker.store.upkeep.choice import Choice, choose, take
 from worker.usecases.desk import Desk
 
 REJECTED = "UPDATE return_order SET state = 'rejected', due_at = NULL, error_code = 'carrier_refused'"

@@ -15,7 +15,7 @@ from worker.domain.tracking import TrackingStatus
 from worker.engine.meter import Meter
 from worker.simulator import Simulator
 from worker.store.database import Database
-from worker.store.intake import NewReturn, insert_returns
+from worker.store.upkeep.intake import NewReturn, insert_returns
 
 RECEIVER = {
     "name": "Webshop",

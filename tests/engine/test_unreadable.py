@@ -12,16 +12,16 @@ import pytest
 from tests.databases import elsewhere, migrated, on_postgresql, on_sqlite
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
 from tests.postgres import PostgresServer
-from tests.store.rows import LEASE
+from tests.store.rows import LEASE, insert_tracked, now
 from tests.store.shop import Shop
 from worker.domain.by_hand import Person, retry
 from worker.domain.lifecycle import Step
 from worker.domain.policy import Policy
 from worker.store import payloads
-from worker.store.claims import Lane, claim
+from worker.store.claims import Lane, claim, claim_seen
 from worker.store.database import Database
 from worker.store.payloads import LARGEST_PAYLOAD, read_payloads
-from worker.store.queries import find_orders
+from worker.store.upkeep.history import find_orders
 from worker.usecases.desk import Desk
 
 LARGE = '{"customer": "' + "x" * LARGEST_PAYLOAD + '"}'
@@ -261,3 +261,16 @@ async def test_twelve_rows_of_sixty_megabytes_take_neither_memory_nor_time(datab
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
     tracemalloc.stop()
     assert [each.order.payload_unreadable for each in taken] == [payloads.TOO_LARGE] * 12
+
+
+@pytest.mark.usefixtures("own_database")
+@on_postgresql
+async def test_a_row_whose_storage_is_damaged_costs_a_sweep_no_other(database: Database, shop: Shop) -> None:
+    good, bad = await insert_tracked(shop, "R-1"), await insert_tracked(shop, "R-2")
+    await shop.run("ALTER TABLE return_order ALTER error_message SET STORAGE EXTERNAL")
+    await shop.run(f"UPDATE return_order SET error_message = repeat('x', 100000) WHERE id = {bad}")
+    # What was stored apart is gone.
+    table = "SELECT reltoastrelid FROM pg_class WHERE oid = CAST('return_order' AS regclass)"
+    await shop.run(f"DELETE FROM pg_class WHERE oid = ({table})")
+    claimed = await claim_seen(database, "default", ["NR-R-1", "NR-R-2"], now(seconds=5), "worker-1", LEASE)
+    assert [each.order.id for each in claimed] == [good]

@@ -18,11 +18,12 @@ from worker.domain.decision import Decision, StepOutcome
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now, read_agendas
-from worker.store.archive import archive_batch, count_over
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
-from worker.store.queries import find_orders, read_backlog
+from worker.store.queries import read_backlog
 from worker.store.records import record
+from worker.store.upkeep.archive import archive_batch, count_over
+from worker.store.upkeep.history import find_orders
 
 _ROUNDS = 40
 _RARELY = 5  # rounds of what takes long, or is asked by people

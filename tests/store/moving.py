@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.store.shop import Shop
 from worker.store.database import Database
-from worker.store.move import Copied, copy_to
-from worker.store.move.rows import TABLES
+from worker.store.upkeep.move import Copied, copy_to
+from worker.store.upkeep.move.rows import TABLES
 
 PLACE = "postgresql://db.example/shop"
 MOMENT = "2026-01-02 03:04:05.678"

@@ -14,13 +14,13 @@ from tests.store.shop import Refused, Shop
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import PackageInfo
-from worker.store.archive import Archived, Batch, archive_batch, count_over, find_archived
 from worker.store.claims import hand_back
 from worker.store.database import Database
-from worker.store.intake import AlreadyThere, NewReturn, insert_returns
-from worker.store.queries import History, find_orders, read_history
 from worker.store.records import CarrierRefTaken, record
-from worker.store.renames import NamesCollide, read_belongings, rename_returns, shared_by
+from worker.store.upkeep.archive import Archived, Batch, archive_batch, count_over, find_archived
+from worker.store.upkeep.history import History, find_orders, read_history
+from worker.store.upkeep.intake import AlreadyThere, NewReturn, insert_returns
+from worker.store.upkeep.renames import NamesCollide, read_belongings, rename_returns, shared_by
 
 LABEL = StoredLabel(1, "file:///labels/NR-1.pdf", "application/pdf", 1528, 2, "ab" * 32)
 
@@ -113,7 +113,7 @@ async def test_a_limit_and_a_place_to_go_on_from_are_heeded(database: Database, 
 async def test_returns_far_apart_are_found_in_several_steps(
     database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.store.archive._WINDOW", 2)
+    monkeypatch.setattr("worker.store.upkeep.archive._WINDOW", 2)
     for number in range(7):
         await insert_tracked(shop, f"R-{number}", **({"state": "completed", "due": None} if number in (0, 6) else {}))
     assert await count_over(database, now(seconds=1), None) == (2, {})

@@ -3,9 +3,9 @@
 from tests.store.rows import insert_tracked, polled, take
 from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
-from worker.store.carrier_words import Followed, read_followed, read_words
 from worker.store.database import Database
 from worker.store.records import record
+from worker.store.upkeep.carrier_words import Followed, read_followed, read_words
 
 
 async def test_each_word_is_counted_once_for_a_return_however_often_it_came_up(database: Database, shop: Shop) -> None:

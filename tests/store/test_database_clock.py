@@ -13,7 +13,6 @@ from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
 from worker.domain.pacing import Pace
 from worker.domain.policy import Policy
-from worker.store import by_hand
 from worker.store.accounts import database_now, read_agendas, register_accounts, take_tokens
 from worker.store.claims import Lane, claim, claim_to_settle
 from worker.store.database import Database
@@ -21,6 +20,7 @@ from worker.store.database_clock import is_believed, keep_clock, read_clock
 from worker.store.holds import begin_with_one, describe, hold_account, hold_by_hand, read_accounts, read_holds
 from worker.store.leases import COMMAND, end_leases
 from worker.store.queries import read_backlog
+from worker.store.upkeep import choice
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 A_DAY, A_YEAR = 86_400, 365 * 86_400
@@ -45,7 +45,7 @@ async def test_a_lease_that_a_clock_ahead_has_written_holds_nobody_up(
     await _lease_all(shop, seconds)
     assert len(await claim(database, [Lane("default", Step.CREATE, 9)], "w", LEASE, careful={"default": False})) == 1
     await _lease_all(shop, seconds)
-    assert len(await by_hand.take(database, [doubtful], "command:w", LEASE)) == 1
+    assert len(await choice.take(database, [doubtful], "command:w", LEASE)) == 1
     await shop.run("UPDATE return_order SET create_started_at = created_at, claims = 0")
     await shop.run(f"UPDATE return_order SET lease_owner = 'host:1:x', lease_until = {shop.moment(seconds)}")
     assert len(await claim_to_settle(database, "default", 9, "w", LEASE)) == 1

@@ -12,13 +12,13 @@ from tests.store.conftest import Open
 from tests.store.rows import CALL, LEASE, created, insert, insert_tracked, polled, settled, take, take_one
 from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
-from worker.store import by_hand
 from worker.store.claims import claim_to_settle, start_creation
 from worker.store.database import Database
 from worker.store.durability import DURABLE, risks
-from worker.store.move.target import Target
 from worker.store.records import record
 from worker.store.restores import declare_restored, settle_place
+from worker.store.upkeep import choice
+from worker.store.upkeep.move.target import Target
 
 pytestmark = [on_postgresql, pytest.mark.usefixtures("own_database")]
 
@@ -86,7 +86,7 @@ async def _holds_a_creation_for_a_person(database: Database, shop: Shop) -> None
 
 async def _a_person_takes_it(database: Database, shop: Shop) -> None:
     order_id = await shop.value("SELECT id FROM return_order")
-    assert await by_hand.take(database, [order_id], "person", LEASE)
+    assert await choice.take(database, [order_id], "person", LEASE)
 
 
 async def _a_person_says_that_it_was_restored(database: Database, shop: Shop) -> None:

@@ -23,9 +23,9 @@ from worker.store import hints
 from worker.store.claims import claim_seen, hand_back, start_creation
 from worker.store.database import Database
 from worker.store.hints import watch
-from worker.store.intake import NewReturn, insert_returns
 from worker.store.records import record
 from worker.store.restores import settle_place
+from worker.store.upkeep.intake import NewReturn, insert_returns
 
 Heard = Callable[[Coroutine[Any, Any, Any]], Coroutine[Any, Any, bool]]
 

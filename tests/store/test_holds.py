@@ -30,7 +30,7 @@ from worker.store.holds import (
     release_by_hand,
     stop_sending,
 )
-from worker.store.renames import forget_account
+from worker.store.upkeep.renames import forget_account
 
 BUSY, REFUSED = ErrorCode.CARRIER_BUSY, ErrorCode.CARRIER_KEY_REFUSED
 

@@ -8,7 +8,7 @@ from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.store.database import Database
 from worker.store.label_codes import owner_of
 from worker.store.records import record
-from worker.store.renames import rename_returns
+from worker.store.upkeep.renames import rename_returns
 
 
 async def _created(database: Database, shop: Shop, reference: str, *packages: PackageInfo) -> ReturnOrder:

@@ -16,13 +16,13 @@ from tests.store.shop import Shop
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
-from worker.store.move import CopyRefused, RowsRefused, copy_to
-from worker.store.move.rows import ACCOUNTS, Unfit, document
-from worker.store.move.source import Source
-from worker.store.move.target import Target
 from worker.store.restores import declare_restored, settle_place
 from worker.store.retirement import DatabaseMoved
 from worker.store.schema import SchemaState, migrate, schema_state
+from worker.store.upkeep.move import CopyRefused, RowsRefused, copy_to
+from worker.store.upkeep.move.rows import ACCOUNTS, Unfit, document
+from worker.store.upkeep.move.source import Source
+from worker.store.upkeep.move.target import Target
 
 _LEAF = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
 
@@ -290,7 +290,7 @@ async def test_what_somebody_reads_in_the_target_is_waited_for_before_the_file_i
 ) -> None:
     await migrate(target)
     monkeypatch.delattr(Source, "retire")
-    monkeypatch.setattr("worker.store.move.target._LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr("worker.store.upkeep.move.target._LOCK_TIMEOUT", "20ms")
     async with Shop.at(postgres_url) as reader:
         await reader.run("BEGIN")
         await reader.fetch("SELECT * FROM label")

@@ -17,15 +17,15 @@ from tests.databases import elsewhere
 from tests.store.conftest import Open
 from tests.store.moving import INSERT, PLACE, RETIRE, everything, fill, has_arrived, is_retired, move
 from tests.store.shop import Shop
-from worker.store.backup import copy
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
-from worker.store.move import CopyRefused, abandon
-from worker.store.move.target import Target
 from worker.store.restores import settle_place
 from worker.store.retirement import DatabaseMoved
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.sqlite_file import SqliteFile
+from worker.store.upkeep.backup import copy
+from worker.store.upkeep.move import CopyRefused, abandon
+from worker.store.upkeep.move.target import Target
 
 pytestmark = pytest.mark.parametrize("kind", ["sqlite"])
 
@@ -177,10 +177,11 @@ async def test_a_file_that_is_brought_back_to_use_after_a_move_is_in_doubt(
 
 CRASHING = """
 import asyncio, json, os, signal, sys
-from worker.store import move, upgrade
+from worker.store import upgrade
+from worker.store.upkeep import move
 from worker.store.database import Database
-from worker.store.move.source import Source
-from worker.store.move.target import Target
+from worker.store.upkeep.move.source import Source
+from worker.store.upkeep.move.target import Target
 from worker.store.sqlite_file import SqliteFile
 
 def killed(*_):

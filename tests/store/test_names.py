@@ -10,9 +10,9 @@ from worker.store import schema
 from worker.store.claims import hand_back, start_creation
 from worker.store.database import Database
 from worker.store.records import record
-from worker.store.renames import rename_returns
 from worker.store.restores import declare_restored
 from worker.store.schema import migrate, require_current
+from worker.store.upkeep.renames import rename_returns
 
 BEGUN = "cannot be changed once the return's creation may have begun"
 CHANGES = ("account = 'other'", "reference = 'R-2'", "id = id + 1000")

@@ -21,9 +21,10 @@ from worker.domain.lifecycle import Step
 from worker.store.claims import start_creation
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
-from worker.store.queries import find_orders, read_backlog
+from worker.store.queries import read_backlog
 from worker.store.records import Standing, record, standings
 from worker.store.schema import SchemaState, schema_state
+from worker.store.upkeep.history import find_orders
 
 
 @contextlib.contextmanager

@@ -25,10 +25,11 @@ from worker.store.claims import claim_seen, hand_back, start_creation
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
 from worker.store.holds import hold_account, release_account
-from worker.store.intake import NewReturn, insert_returns
-from worker.store.queries import find_orders, read_backlog, read_history
+from worker.store.queries import read_backlog
 from worker.store.records import Standing, record, standings
 from worker.store.schema import migrate, require_current
+from worker.store.upkeep.history import find_orders, read_history
+from worker.store.upkeep.intake import NewReturn, insert_returns
 
 migrated = pytest.mark.usefixtures("own_database")
 

@@ -9,8 +9,9 @@ from tests.store.rows import OVER, created, insert, insert_tracked, now, record_
 from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
 from worker.store.database import Database
-from worker.store.intake import AlreadyThere, NewReturn, insert_returns
-from worker.store.queries import Backlog, find_orders, read_backlog, read_history
+from worker.store.queries import Backlog, read_backlog
+from worker.store.upkeep.history import find_orders, read_history
+from worker.store.upkeep.intake import AlreadyThere, NewReturn, insert_returns
 
 
 async def backlog_of(database: Database) -> dict[tuple[str, str], Backlog]:

@@ -19,8 +19,8 @@ from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.store.claims import hand_back, start_creation
 from worker.store.database import Database
-from worker.store.queries import find_orders, read_history
 from worker.store.records import CarrierRefTaken, Standing, record, replace_label, standings
+from worker.store.upkeep.history import find_orders, read_history
 
 ODD = "😀 'quoted' \"double\" back\\slash \\u0041 %s :name {x} $1 ; -- /* \t\r\n é\u0301 \u202e \x7f \ufeff end"
 LABEL = StoredLabel(1, "file:labels/a.pdf", "application/pdf", 12_345_678_901, 2, "ab" * 32)

@@ -14,15 +14,15 @@ from tests.store.conftest import Open
 from tests.store.rows import CALL, created, insert, now, take
 from tests.store.shop import Shop
 from worker.store.accounts import read_agendas, register_accounts
-from worker.store.archive import archive_batch, find_archived
 from worker.store.claims import start_creation
 from worker.store.database import Database
 from worker.store.exposure import open_to_all
 from worker.store.hints import watch
-from worker.store.queries import find_orders
 from worker.store.records import record
 from worker.store.restores import settle_place
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
+from worker.store.upkeep.archive import archive_batch, find_archived
+from worker.store.upkeep.history import find_orders
 
 ROLES = ("returns_test_shop", "returns_test_worker")
 

@@ -10,12 +10,12 @@ from tests.store.rows import insert, insert_tracked, now, take
 from tests.store.shop import Shop
 from worker.domain.by_hand import Person, retry
 from worker.domain.policy import Policy
-from worker.store.archive import Batch, archive_batch, count_over
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused
-from worker.store.intake import InsertRefused, NewReturn, insert_returns
 from worker.store.refusals import RowsLeft
-from worker.store.renames import rename_returns
+from worker.store.upkeep.archive import Batch, archive_batch, count_over
+from worker.store.upkeep.intake import InsertRefused, NewReturn, insert_returns
+from worker.store.upkeep.renames import rename_returns
 from worker.usecases.desk import Desk
 
 pytestmark = pytest.mark.usefixtures("own_database")

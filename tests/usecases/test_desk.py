@@ -10,10 +10,10 @@ from worker.domain.by_hand import Person, Refusal, WayOut, cancel, found, not_cr
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State, Step
 from worker.domain.policy import Policy
-from worker.store.choice import Choice, choose
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.records import record
+from worker.store.upkeep.choice import Choice, choose
 from worker.usecases.desk import Desk, Settled
 
 ANNA = Person("anna@shop", "looked in the portal")

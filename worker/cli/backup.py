@@ -10,9 +10,9 @@ import typer
 from worker.cli.output import MOST, Exit, fail, say, shown
 from worker.cli.session import opened_settings, run
 from worker.settings import Settings
-from worker.store.backup import BackupFailed, copy, destination, remember_backup, remove_older
 from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, schema_state
+from worker.store.upkeep.backup import BackupFailed, copy, destination, remember_backup, remove_older
 
 _PG_DUMP = """error: PostgreSQL is backed up by its own tools, for example:
 

@@ -15,9 +15,9 @@ from worker.domain.cadence import spoken
 from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secrets_of_url
 from worker.settings import Settings, check_schema, read_secret
 from worker.store.database import Database
-from worker.store.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
 from worker.store.retirement import retirement
 from worker.store.schema import SchemaMismatch, require_current
+from worker.store.upkeep.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
 
 _SAY_EVERY = 2.0  # seconds
 _MOST_LINES = 20

@@ -21,8 +21,8 @@ from worker.domain.by_hand import cancel as withdrawn
 from worker.domain.by_hand import retry as retried
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
-from worker.store.choice import Choice
 from worker.store.restores import declare_restored
+from worker.store.upkeep.choice import Choice
 from worker.usecases.desk import Request, Settled, adopt, decide_by_hand
 from worker.usecases.not_done import is_utf8
 

@@ -11,7 +11,7 @@ from worker.cli.output import answer, fail, say
 from worker.cli.session import opened_database, opened_settings, run
 from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
-from worker.store.intake import AlreadyThere, InsertRefused, NewReturn, insert_returns
+from worker.store.upkeep.intake import AlreadyThere, InsertRefused, NewReturn, insert_returns
 
 
 def add(

@@ -18,7 +18,7 @@ from worker.domain.lifecycle import State
 from worker.domain.returns import Party
 from worker.settings import Settings
 from worker.store.database import Database
-from worker.store.queries import History, find_orders
+from worker.store.upkeep.history import History, find_orders
 from worker.usecases.show import LabelWay, ShownReturn, show_return
 
 _INTERNAL = ("payload", "next_step", "lease_token", "shop_changes", "claims")  # `--json` has them
@@ -95,8 +95,7 @@ def print_return(found: ShownReturn, console: Console | None = None) -> None:
     Whatever is to be copied stands on one line, which is left to the terminal to wrap.
     """
     console, history, order = console or Console(), found.history, found.history.order
-    columns = order.__table__.c  # type: ignore[attr-defined]
-    facts = {column.name: getattr(order, column.name) for column in columns if column.name not in _INTERNAL}
+    facts = _plain(order, _INTERNAL)
     facts |= {name: _who(party) for name, party in found.parties.items()}
     width = max(map(len, facts)) + 2
     for name, value in facts.items():

@@ -14,9 +14,9 @@ from worker.domain.circuits import Health
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Grant, Pace
 from worker.store.bookmarks import NO_MARKS, Marks, after
-from worker.store.columns import moment_if_any, read_moment, sqlite_text
+from worker.store.columns import bound, moment_if_any, read_moment
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.dialect import CLOCK, NOW, json_rows
 from worker.store.holds import HEALTH, REGISTER, hold_lasts, lock_account, read_health
 from worker.store.queues import QUEUED, WITHDRAWN, waiting
 
@@ -35,12 +35,7 @@ class Agenda:
     stopped_address: str | None = None
 
 
-_LANES = {
-    POSTGRESQL: "json_to_recordset(CAST(:lanes AS json))"
-    " AS lane(account text, step text, after_due timestamptz, after_id bigint)",
-    SQLITE: "(SELECT json_extract(value, '$.account') AS account, json_extract(value, '$.step') AS step"
-    " FROM json_each(:lanes)) AS lane",
-}
+_LANE = {"account": "text", "step": "text", "after_due": "timestamptz", "after_id": "bigint"}
 
 # The counted rows need no order; without one PostgreSQL would read the whole table to find that few are due.
 _AGENDA = {
@@ -52,7 +47,7 @@ SELECT lane.account, lane.step, a.held_until, a.hold_code, a.refused_key, a.crea
          ELSE (SELECT count(*) FROM ({waiting(dialect, QUEUED, ":most", "1")}) AS due) END AS due,
        (SELECT min(r.due_at) FROM return_order r
          WHERE r.account = lane.account AND r.next_step = lane.step AND r.due_at > {now}) AS next_due_at
-  FROM {_LANES[dialect]} LEFT JOIN carrier_account a ON a.name = lane.account""")
+  FROM {json_rows(dialect, "lanes", _LANE, "lane")} LEFT JOIN carrier_account a ON a.name = lane.account""")
     for dialect, now in NOW.items()
 }
 
@@ -71,8 +66,7 @@ async def read_agendas(
         by_name.setdefault(row["account"], []).append(row)
     for name, mine in by_name.items():
         following = [moment for row in mine if (moment := moment_if_any(row["next_due_at"])) is not None]
-        now = read_moment(mine[0]["now"])
-        assert now is not None
+        now: datetime = read_moment(mine[0]["now"])
         until = read_moment(mine[0]["held_until"])
         agendas[name] = Agenda(
             due={Step(row["step"]): row["due"] for row in mine},
@@ -97,8 +91,7 @@ async def register_accounts(database: Database, names: Sequence[str]) -> None:
 async def database_now(database: Database) -> datetime:
     """The database's time."""
     async with database.reading() as connection:
-        now = read_moment((await connection.execute(text(f"SELECT {NOW[database.dialect]}"))).scalar_one())
-    assert now is not None
+        now: datetime = read_moment((await connection.execute(text(f"SELECT {NOW[database.dialect]}"))).scalar_one())
     return now
 
 
@@ -126,21 +119,15 @@ async def _allowance(
     database: Database, account: str
 ) -> AsyncIterator[tuple[AsyncConnection, datetime | None, datetime]]:
     """The account's row, locked: until when its allowance is spent, and the database's time; raises `RowLocked`."""
-    clock = "clock_timestamp()" if database.dialect == POSTGRESQL else NOW[SQLITE]
     async with database.transaction() as connection:
         row = await lock_account(connection, database.dialect, account, "spent_until")
         spent_until = read_moment(row["spent_until"])
-        now = read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
-        assert now is not None
-        yield connection, spent_until, now
+        now = (await connection.execute(text(f"SELECT {CLOCK[database.dialect]}"))).scalar_one()
+        yield connection, spent_until, read_moment(now)
 
 
 async def _spend_until(database: Database, connection: AsyncConnection, account: str, moment: datetime) -> None:
     await connection.execute(
         text("UPDATE carrier_account SET spent_until = :spent WHERE name = :name"),
-        {"spent": _bound(database, moment), "name": account},
+        {"spent": bound(database.dialect, moment), "name": account},
     )
-
-
-def _bound(database: Database, moment: datetime) -> Any:
-    return moment if database.dialect == POSTGRESQL else sqlite_text(moment)

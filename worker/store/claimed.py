@@ -17,6 +17,8 @@ from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import read_moment
 from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.rows import types_of
+from worker.store.tables import ReturnOrderRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +41,26 @@ class Claimed:
 
 
 # What a claim brings back: what `decide` and the steps look at. The payload stays behind.
-_COLUMNS = """id, account, reference, state, next_step, due_at, label_due_at, track_due_at, tracking_status,
-  carrier_status, carrier_ref, return_url, create_started_at, first_attempt_at, lookups, followed_since, attempts,
-  failing_since, unchanged_polls, error_code, error_message, label_attempts, label_error_code, label_error_message,
-  cancel_requested_at, retry_requested_at, shop_changes, lease_token, claims, created_at, status_since,
-  label_sought_since"""
-
-_NAMES = tuple(name.strip() for name in _COLUMNS.split(","))
-_STORED_MOMENTS = (
-    *("due_at", "label_due_at", "track_due_at", "create_started_at", "first_attempt_at", "followed_since"),
-    *("status_since", "failing_since", "cancel_requested_at", "retry_requested_at", "created_at", "label_sought_since"),
-)
+_KINDS = {name: kind for name, kind in types_of(ReturnOrderRow, "payload").items() if name in ReturnOrder._fields}
+_STORED_MOMENTS = [name for name, kind in _KINDS.items() if kind == "timestamptz"]
 
 # What was recorded last before the database was restored, or copied to where it is now, may be older than the truth.
-DOUBTFUL_SINCE = "(SELECT p.restored_at FROM database_place p WHERE {0}.updated_at < p.restored_at)"
+DOUBTFUL_SINCE = "(SELECT p.restored_at FROM database_place p WHERE return_order.updated_at < p.restored_at)"
 
 _PACKAGE = tuple(field.name for field in fields(PackageInfo))
 
 
-def _belongings(order: str, dialect: str) -> str:
+def _belongings(dialect: str) -> str:
     """The packages and labels recorded so far, for the steps that look at them."""
     members = ", ".join(f"'{name}', p.{name}" for name in _PACKAGE)
     if dialect == POSTGRESQL:
         packages, labels = f"json_agg(json_build_object({members}))", "json_agg(l.position)"
     else:
         packages, labels = f"json_group_array(json_object({members}))", "json_group_array(l.position)"
-    return f"""CASE WHEN {order}.next_step <> 'create' THEN
-    (SELECT CAST({packages} AS text) FROM package p WHERE p.return_order_id = {order}.id) END AS packages,
-  CASE WHEN {order}.next_step <> 'create' THEN
-    (SELECT CAST({labels} AS text) FROM label l WHERE l.return_order_id = {order}.id) END AS labels"""
+    return f"""CASE WHEN next_step <> 'create' THEN
+    (SELECT CAST({packages} AS text) FROM package p WHERE p.return_order_id = return_order.id) END AS packages,
+  CASE WHEN next_step <> 'create' THEN
+    (SELECT CAST({labels} AS text) FROM label l WHERE l.return_order_id = return_order.id) END AS labels"""
 
 
 # A payload that is stored larger than that has no date that is looked for at each poll.
@@ -75,25 +68,24 @@ _SMALL = 1_000_000
 _DAY = 11  # characters: a date has 10
 
 # The driver cannot say `infinity`, nor a year that Python does not know, and would fail for all rows of the answer.
-_SAID = "o.{0} >= '0001-01-01 00:00+00' AND o.{0} < '10000-01-01 00:00+00'"
+_SAID = "{0} >= '0001-01-01 00:00+00' AND {0} < '10000-01-01 00:00+00'"
 _UNSAID = ", ".join(f"CASE WHEN NOT ({_SAID.format(name)}) THEN '{name}' END" for name in _STORED_MOMENTS)
 
 
-def _postgresql(name: str) -> str:
-    return f"CASE WHEN {_SAID.format(name)} THEN o.{name} END AS {name}" if name in _STORED_MOMENTS else f"o.{name}"
-
-
-POSTGRESQL_RETURNED = f"""{", ".join(map(_postgresql, _NAMES))},
-  CASE WHEN pg_column_size(o.payload) <= {_SMALL} AND jsonb_typeof(o.payload -> 'pickup_date') = 'string'
-       THEN left(o.payload ->> 'pickup_date', {_DAY}) END AS pickup_date,
-  nullif(concat_ws(', ', {_UNSAID}), '') AS unreadable,
-  {DOUBTFUL_SINCE.format("o")} AS doubtful_since, {_belongings("o", POSTGRESQL)}"""
-SQLITE_RETURNED = f"""{", ".join(_NAMES)},
+_SAYABLE = (f"CASE WHEN {_SAID.format(n)} THEN {n} END AS {n}" if n in _STORED_MOMENTS else n for n in _KINDS)
+_OWN = {
+    POSTGRESQL: f"""{", ".join(_SAYABLE)}, nullif(concat_ws(', ', {_UNSAID}), '') AS unreadable,
+  CASE WHEN pg_column_size(payload) <= {_SMALL} AND jsonb_typeof(payload -> 'pickup_date') = 'string'
+       THEN left(payload ->> 'pickup_date', {_DAY}) END AS pickup_date""",
+    SQLITE: f"""{", ".join(_KINDS)}, NULL AS unreadable,
   CASE WHEN typeof(payload) = 'text' AND length(CAST(payload AS blob)) <= {_SMALL} AND json_valid(payload)
        THEN CASE json_type(payload, '$.pickup_date') WHEN 'text'
-            THEN substr(json_extract(payload, '$.pickup_date'), 1, {_DAY}) END END AS pickup_date,
-  NULL AS unreadable,
-  {DOUBTFUL_SINCE.format("return_order")} AS doubtful_since, {_belongings("return_order", SQLITE)}"""
+            THEN substr(json_extract(payload, '$.pickup_date'), 1, {_DAY}) END END AS pickup_date""",
+}
+RETURNED = {
+    dialect: f"{own}, {DOUBTFUL_SINCE} AS doubtful_since, {_belongings(dialect)}" for dialect, own in _OWN.items()
+}
+"""What `read_claimed` reads of `return_order`."""
 
 
 def read_claimed(row: Row[Any]) -> Claimed:

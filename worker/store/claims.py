@@ -15,20 +15,21 @@ from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import TextClause
 
 from worker.domain.lifecycle import Step
 from worker.domain.ramp import ANY
 from worker.domain.returns import ReturnOrder
 from worker.store.bookmarks import NO_MARKS, Marks, after
-from worker.store.claimed import DOUBTFUL_SINCE, POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
-from worker.store.columns import read_moment, sqlite_text
+from worker.store.claimed import DOUBTFUL_SINCE, Claimed
+from worker.store.columns import bound, read_moment
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.dialect import CLOCK, NOW, POSTGRESQL, SKIP_LOCKED, SQLITE, among, json_rows, later
 from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
-from worker.store.leases import is_free
+from worker.store.leases import is_free, taking, taking_free
 from worker.store.queues import QUEUED, WITHDRAWN, waiting
-from worker.store.readable import read_rows, readable
+from worker.store.readable import read_rows, readable, take_rows
 from worker.store.refusals import as_a_whole
 from worker.store.sqlite_file import SqliteFile
 
@@ -42,13 +43,11 @@ class Lane:
     quota: int
 
 
-# ANY (ARRAY(...)): the planner cannot know how few rows the quotas let through, and would join with the whole table.
-# DURABLY: a token that a crash takes back would be given twice, and one holder would undo what the other has begun.
-_POSTGRESQL_CLAIM = f"""
+_LANE = {"account": "text", "step": "text", "quota": "int", "after_due": "timestamptz", "after_id": "bigint"}
+_CLAIM = {
+    POSTGRESQL: f"""
 WITH lane AS (
-  SELECT l.account, l.step, l.quota, l.after_due, l.after_id
-    FROM json_to_recordset(CAST(:lanes AS json))
-      AS l(account text, step text, quota int, after_due timestamptz, after_id bigint)
+  SELECT * FROM {json_rows(POSTGRESQL, "lanes", _LANE, "l")}
 ), taken AS MATERIALIZED (
   SELECT due.id FROM lane CROSS JOIN LATERAL (
     {waiting(POSTGRESQL, QUEUED, "lane.quota")} FOR UPDATE SKIP LOCKED) due
@@ -56,144 +55,96 @@ WITH lane AS (
   SELECT due.id FROM lane CROSS JOIN LATERAL (
     {waiting(POSTGRESQL, WITHDRAWN, "lane.quota")} FOR UPDATE SKIP LOCKED) due WHERE lane.step = 'cancel'
 )
-UPDATE return_order AS o
-   SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
-       lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken UNION ALL SELECT withdrawn.id FROM withdrawn)) AND {DURABLY}
-RETURNING {{returned}}
-"""
+{taking(POSTGRESQL, "= ANY (ARRAY(SELECT taken.id FROM taken UNION ALL SELECT withdrawn.id FROM withdrawn))")}""",
+    # SQLite has no LATERAL: of each lane as many are found as any may have, and no more taken than its quota.
+    SQLITE: taking(
+        SQLITE,
+        f"""IN (
+  SELECT due.value
+    FROM {json_rows(SQLITE, "lanes", _LANE, "lane")},
+         json_each(CASE lane.step
+           WHEN 'cancel' THEN (SELECT json_group_array(id) FROM ({waiting(SQLITE, WITHDRAWN, ":most")}))
+           ELSE (SELECT json_group_array(id) FROM ({waiting(SQLITE, QUEUED, ":most")})) END) AS due
+   WHERE due.key < lane.quota)""",
+    ),
+}
 
 # Rows with a claim that came to nothing are left out: what killed that worker must be tried alone. `updated_at`: a row
 # that was recorded after the carrier was asked is known better than the answer knows it.
-SEEN = """{0}.account = :account AND {0}.state = 'tracking' AND {0}.claims = 0 AND {0}.cancel_requested_at IS NULL
-     AND {0}.retry_requested_at IS NULL AND {0}.lease_owner IS NULL"""
-
-_POSTGRESQL_CLAIM_SEEN = text(f"""
-WITH taken AS MATERIALIZED (
-  SELECT r.id FROM return_order r
-   WHERE {SEEN.format("r")} AND r.updated_at < :asked_at
-     AND r.carrier_ref = ANY (ARRAY(SELECT json_array_elements_text(CAST(:refs AS json))))
-   ORDER BY r.id FOR UPDATE SKIP LOCKED
-)
-UPDATE return_order AS o
-   SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
-       lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
-RETURNING {POSTGRESQL_RETURNED}, now() AS claimed_at
-""")
+SEEN = """r.account = :account AND r.state = 'tracking' AND r.claims = 0 AND r.cancel_requested_at IS NULL
+     AND r.retry_requested_at IS NULL AND r.lease_owner IS NULL"""
+_CLAIM_SEEN = {
+    dialect: taking_free(
+        dialect,
+        f"""SELECT r.id FROM return_order r
+   WHERE {SEEN} AND r.updated_at < :asked_at AND r.carrier_ref {among(dialect, "refs", "text")} ORDER BY r.id""",
+    )
+    for dialect in NOW
+}
 
 # What is in doubt, or was withdrawn, became due a moment ago, else somebody would have taken it: of a long backlog the
 # end is looked at. A row with claims that came to nothing is left to the claim that tries it alone.
-_SETTLE = """SELECT r.id FROM (
+_SETTLE = {
+    dialect: taking_free(
+        dialect,
+        f"""SELECT r.id FROM (
     SELECT l.id FROM return_order l
      WHERE l.account = :account AND l.next_step = 'create' AND l.due_at <= {now}
      ORDER BY l.due_at DESC, l.id DESC LIMIT 1000) AS last JOIN return_order r ON r.id = last.id
    WHERE (r.create_started_at IS NOT NULL OR r.cancel_requested_at IS NOT NULL) AND r.claims = 0
-     AND {free}
-   ORDER BY r.due_at, r.id LIMIT :quota"""
-
-_POSTGRESQL_SETTLE = f"""
-WITH taken AS MATERIALIZED ({_SETTLE.format(now="now()", free=is_free(POSTGRESQL, "r"))} FOR UPDATE OF r SKIP LOCKED)
-UPDATE return_order AS o
-   SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease),
-       lease_token = o.lease_token + 1, claims = o.claims + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
-RETURNING {{returned}}
-"""
-
-_SQLITE_NOW = NOW[SQLITE]
-# SQLite has no LATERAL: of each lane as many are found as any may have, and no more taken than its quota. It has one
-# writer, so nothing needs to be skipped.
-_SQLITE_CLAIM = f"""
-UPDATE return_order
-   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
-       lease_token = lease_token + 1, claims = claims + 1
- WHERE id IN (
-  SELECT due.value
-    FROM (SELECT json_extract(value, '$.account') AS account, json_extract(value, '$.step') AS step,
-                 json_extract(value, '$.quota') AS quota FROM json_each(:lanes)) AS lane,
-         json_each(CASE lane.step
-           WHEN 'cancel' THEN (SELECT json_group_array(id) FROM ({waiting(SQLITE, WITHDRAWN, ":most")}))
-           ELSE (SELECT json_group_array(id) FROM ({waiting(SQLITE, QUEUED, ":most")})) END) AS due
-   WHERE due.key < lane.quota)
-RETURNING {{returned}}"""
-_SQLITE_SETTLE = f"""
-UPDATE return_order
-   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
-       lease_token = lease_token + 1, claims = claims + 1
- WHERE id IN ({_SETTLE.format(now=_SQLITE_NOW, free=is_free(SQLITE, "r"))})
-RETURNING {{returned}}"""
-_SQLITE_CLAIM_SEEN = text(f"""
-UPDATE return_order
-   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease),
-       lease_token = lease_token + 1, claims = claims + 1
- WHERE {SEEN.format("return_order")} AND updated_at < :asked_at
-   AND carrier_ref IN (SELECT value FROM json_each(:refs))
-RETURNING {SQLITE_RETURNED}, {_SQLITE_NOW} AS claimed_at""")
-
-_CLAIM = {POSTGRESQL: _POSTGRESQL_CLAIM, SQLITE: _SQLITE_CLAIM}
-_SETTLE_THEM = {POSTGRESQL: _POSTGRESQL_SETTLE, SQLITE: _SQLITE_SETTLE}
+     AND {is_free(dialect, "r")}
+   ORDER BY r.due_at, r.id LIMIT :quota""",
+    )
+    for dialect, now in NOW.items()
+}
 
 # A row that the shop locks at this moment is not waited for: so many could be that no connection were left for others.
-# clock_timestamp(): now() is when the statement began.
+_ON_POSTGRESQL = f"""AND EXISTS (SELECT 1 FROM database_place p WHERE p.place = returns_worker_place())
+   AND id IN (SELECT r.id FROM return_order r WHERE r.id = :id FOR UPDATE SKIP LOCKED) AND {DURABLY}"""
 _INTENT = {
-    POSTGRESQL: text(f"""
-UPDATE return_order SET create_started_at = now(), first_attempt_at = coalesce(first_attempt_at, now())
+    dialect: text(f"""
+UPDATE return_order SET create_started_at = {now}, first_attempt_at = coalesce(first_attempt_at, {now})
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
-   AND state = 'pending' AND lease_until > clock_timestamp() + make_interval(secs => :call)
-   AND {DOUBTFUL_SINCE.format("return_order")} IS NULL
-   AND EXISTS (SELECT 1 FROM database_place p WHERE p.place = returns_worker_place())
-   AND id IN (SELECT r.id FROM return_order r WHERE r.id = :id FOR UPDATE SKIP LOCKED) AND {DURABLY}
-RETURNING create_started_at"""),
-    SQLITE: text(f"""
-UPDATE return_order
-   SET create_started_at = {_SQLITE_NOW}, first_attempt_at = coalesce(first_attempt_at, {_SQLITE_NOW})
- WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
-   AND state = 'pending' AND lease_until > strftime('%Y-%m-%d %H:%M:%f', 'now', :call)
-   AND {DOUBTFUL_SINCE.format("return_order")} IS NULL
-RETURNING create_started_at"""),
+   AND state = 'pending' AND lease_until > {later(dialect, ":call", CLOCK)} AND {DOUBTFUL_SINCE} IS NULL
+   {_ON_POSTGRESQL if dialect == POSTGRESQL else ""}
+RETURNING create_started_at""")
+    for dialect, now in NOW.items()
 }
 
 NOBODY: Mapping[str, bool] = MappingProxyType({})
 _RAMP = {
-    POSTGRESQL: text(f"SELECT {HEALTH}, now() AS now FROM carrier_account a WHERE name = :name FOR UPDATE SKIP LOCKED"),
-    SQLITE: text(f"SELECT {HEALTH}, {_SQLITE_NOW} AS now FROM carrier_account a WHERE name = :name"),
+    dialect: text(f"SELECT {HEALTH}, {now} AS now FROM carrier_account a WHERE name = :name{SKIP_LOCKED[dialect]}")
+    for dialect, now in NOW.items()
 }
 _IN_FLIGHT = {
     dialect: text(f"""SELECT count(*) FROM (
       SELECT {is_free(dialect, "r")} AS free FROM return_order r
        WHERE r.account = :name AND r.next_step = 'create' AND r.due_at <= {now}
        ORDER BY r.due_at, r.id LIMIT 1000) first WHERE NOT first.free""")
-    for dialect, now in ((POSTGRESQL, "now()"), (SQLITE, _SQLITE_NOW))
+    for dialect, now in NOW.items()
 }
 
 _COUNT_CREATION = text("""
 UPDATE database_place SET creations = creations + 1 WHERE place = :place AND creations >= :creations
 RETURNING creations""")
 
-# A row that somebody's open transaction locks is passed over, so that it does not keep the others.
-_HAND_BACK = {
-    POSTGRESQL: text("""
-WITH x AS MATERIALIZED (
-  SELECT * FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, token bigint, unsent bool, untried bool)
-), free AS MATERIALIZED (
-  SELECT r.id FROM return_order r WHERE r.id IN (SELECT x.id FROM x) ORDER BY r.id FOR UPDATE SKIP LOCKED
-)
-UPDATE return_order o SET lease_owner = NULL, lease_until = NULL, claims = greatest(o.claims - :counted, 0),
-       create_started_at = CASE WHEN x.unsent THEN NULL ELSE o.create_started_at END,
-       first_attempt_at = CASE WHEN x.untried THEN NULL ELSE o.first_attempt_at END
-  FROM x WHERE o.id = x.id AND o.lease_token = x.token AND o.lease_owner IS NOT NULL AND x.id IN (SELECT id FROM free)
-RETURNING o.id"""),
-    SQLITE: text("""
-UPDATE return_order SET lease_owner = NULL, lease_until = NULL, claims = max(claims - :counted, 0),
+_HANDED = {"id": "bigint", "token": "bigint", "unsent": "bool", "untried": "bool"}
+
+
+def _hand_back(dialect: str) -> TextClause:
+    """A row that somebody's open transaction locks is passed over, so that it does not keep the others."""
+    free = f"SELECT r.id FROM return_order r WHERE r.id IN (SELECT x.id FROM x) ORDER BY r.id{SKIP_LOCKED[dialect]}"
+    return text(f"""
+WITH x AS MATERIALIZED (SELECT * FROM {json_rows(dialect, "rows", _HANDED, "x")}), free AS MATERIALIZED ({free})
+UPDATE return_order AS o
+   SET lease_owner = NULL, lease_until = NULL, claims = CASE WHEN claims > :counted THEN claims - :counted ELSE 0 END,
        create_started_at = CASE WHEN x.unsent THEN NULL ELSE create_started_at END,
        first_attempt_at = CASE WHEN x.untried THEN NULL ELSE first_attempt_at END
-  FROM (SELECT json_extract(value, '$.id') AS id, json_extract(value, '$.token') AS token,
-               json_extract(value, '$.unsent') AS unsent, json_extract(value, '$.untried') AS untried
-          FROM json_each(:rows)) x
- WHERE return_order.id = x.id AND return_order.lease_token = x.token AND lease_owner IS NOT NULL
-RETURNING id"""),
-}
+  FROM x WHERE o.id = x.id AND o.lease_token = x.token AND o.lease_owner IS NOT NULL AND x.id IN (SELECT id FROM free)
+RETURNING {"o." if dialect == POSTGRESQL else ""}id""")
+
+
+_HAND_BACK = {dialect: _hand_back(dialect) for dialect in NOW}
 
 
 async def claim(
@@ -238,12 +189,13 @@ async def _claim(
             {"account": lane.account, "step": lane.step, "quota": lane.quota} | after(marks, lane.account, lane.step)
             for lane in wanted
         ]
-        parameters: dict[str, Any] = {"lanes": json.dumps(rows), "owner": owner}
-        if database.dialect == POSTGRESQL:
-            held: dict[str, Any] = {"lease": lease.total_seconds()}
-        else:
-            held = {"lease": f"{lease.total_seconds():+.3f} seconds", "most": max(lane.quota for lane in wanted)}
-        return await read_rows(database, connection, _CLAIM[database.dialect], parameters | held, bare=bare)
+        parameters = {
+            "lanes": json.dumps(rows),
+            "owner": owner,
+            "lease": lease.total_seconds(),
+            "most": max(lane.quota for lane in wanted),
+        }
+        return await read_rows(database, connection, _CLAIM[database.dialect], parameters, bare=bare)
 
 
 async def _allowed(database: Database, connection: AsyncConnection, account: str, *, probing: bool) -> int:
@@ -256,9 +208,7 @@ async def _allowed(database: Database, connection: AsyncConnection, account: str
     found = (await connection.execute(_RAMP[database.dialect], {"name": account})).mappings().one_or_none()
     if found is None:
         return 0
-    now = read_moment(found["now"])
-    assert now is not None
-    health = read_health(found)
+    now, health = read_moment(found["now"]), read_health(found)
     if health.creations.is_open(now) and not probing:
         return 0
     allowed = health.ramp.allowed(now)
@@ -275,30 +225,15 @@ async def claim_seen(
 
     Left out are rows that somebody holds, asked something of, or recorded since. They come as `track` steps.
     """
-    held = lease.total_seconds()
-    parameters: dict[str, Any] = {"account": account, "refs": json.dumps(list(refs)), "owner": owner}
-    if database.dialect == POSTGRESQL:
-        statement, parameters = _POSTGRESQL_CLAIM_SEEN, parameters | {"asked_at": asked_at, "lease": held}
-    else:
-        times = {"asked_at": sqlite_text(asked_at), "lease": f"{held:+.3f} seconds"}
-        statement, parameters = _SQLITE_CLAIM_SEEN, parameters | times
-    async with database.statement() as connection:
-        claimed = [read_claimed(row) for row in await connection.execute(statement, parameters)]
+    values = {"account": account, "refs": json.dumps(list(refs)), "asked_at": bound(database.dialect, asked_at)}
+    claimed = await take_rows(database, _CLAIM_SEEN, values, owner, lease)
     # One that cannot be read is left to the claim that takes it when it is due.
     return [replace(e, order=e.order._replace(next_step=Step.TRACK)) for e in claimed if e.order.unreadable is None]
 
 
 async def claim_to_settle(database: Database, account: str, quota: int, owner: str, lease: timedelta) -> list[Claimed]:
     """Take creations that are in doubt, and returns not yet sent that were withdrawn, while no creation may be sent."""
-    held = lease.total_seconds()
-    parameters = {"account": account, "quota": quota, "owner": owner}
-    parameters |= {"lease": held if database.dialect == POSTGRESQL else f"{held:+.3f} seconds"}
-
-    async def take(bare: bool) -> list[Claimed]:
-        async with database.statement() as connection:
-            return await read_rows(database, connection, _SETTLE_THEM[database.dialect], parameters, bare=bare)
-
-    return await readable(database, take)
+    return await take_rows(database, _SETTLE, {"account": account, "quota": quota}, owner, lease)
 
 
 async def start_creation(database: Database, order: ReturnOrder, call: timedelta) -> datetime | None:
@@ -307,12 +242,11 @@ async def start_creation(database: Database, order: ReturnOrder, call: timedelta
     None when the lease is lost or lasts no longer than the `call`, the shop changed or locks the row, or the database
     is not where it was when the worker looked last: nothing may be sent then.
     """
-    seconds = call.total_seconds()
     parameters = {
         "id": order.id,
         "token": order.lease_token,
         "shop_changes": order.shop_changes,
-        "call": seconds if database.dialect == POSTGRESQL else f"{seconds:+.3f} seconds",
+        "call": call.total_seconds(),
     }
     if database.file is not None:
         return await _start_witnessed(database, database.file, parameters)

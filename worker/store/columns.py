@@ -3,7 +3,7 @@
 import json
 import sys
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 from sqlalchemy import DateTime, Dialect, Text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -27,11 +27,12 @@ class Moment(TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """What the driver is given."""
-        return sqlite_text(value) if value is not None and dialect.name == "sqlite" else value
+        return bound(dialect.name, value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """What the driver gave."""
-        return read_moment(value)
+        moment: datetime | None = read_moment(value)
+        return moment
 
 
 class Document(TypeDecorator[Any]):
@@ -83,6 +84,15 @@ def sqlite_text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "milliseconds")
 
 
+def bound(dialect: str, moment: datetime | None) -> Any:
+    """A moment as the driver is given it."""
+    return sqlite_text(moment) if moment is not None and dialect == "sqlite" else moment
+
+
+@overload
+def read_moment(value: datetime | str) -> datetime: ...
+@overload
+def read_moment(value: None) -> None: ...
 def read_moment(value: datetime | str | None) -> datetime | None:
     """An aware datetime from what either driver returns."""
     if value is None:

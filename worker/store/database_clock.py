@@ -1,14 +1,13 @@
 """Compares the database's clock, which everything is timed by, with this machine's, and remembers how it went."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import text
 
 from worker.domain.cadence import spoken
 from worker.domain.clocks import JUMP, Clock, seen
 from worker.store.accounts import database_now
-from worker.store.columns import read_moment, sqlite_text
+from worker.store.columns import bound, read_moment
 from worker.store.database import Database
 from worker.store.dialect import SQLITE
 
@@ -59,14 +58,11 @@ async def read_clock(database: Database) -> Clock | None:
 
 async def keep_clock(database: Database, clock: Clock) -> None:
     """Remember it, for whoever starts next."""
-
-    def bound(moment: datetime | None) -> Any:
-        return sqlite_text(moment) if moment is not None and database.dialect == SQLITE else moment
-
+    seen_at, doubted_since = (bound(database.dialect, each) for each in (clock.seen_at, clock.doubted_since))
     async with database.statement() as connection:
         await connection.execute(
             text("UPDATE database_place SET clock_seen_at = :seen_at, clock_doubted_since = :doubted_since"),
-            {"seen_at": bound(clock.seen_at), "doubted_since": bound(clock.doubted_since)},
+            {"seen_at": seen_at, "doubted_since": doubted_since},
         )
 
 

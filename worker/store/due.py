@@ -12,7 +12,7 @@ from worker.store.dialect import NOW
 _DUE = {
     dialect: text(f"""
 SELECT r.carrier_ref, r.due_at FROM return_order r
- WHERE {SEEN.format("r")} AND r.next_step = 'track' AND r.due_at <= {now}
+ WHERE {SEEN} AND r.next_step = 'track' AND r.due_at <= {now}
  ORDER BY r.due_at, r.id LIMIT :most""")
     for dialect, now in NOW.items()
 }

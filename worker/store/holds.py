@@ -14,9 +14,9 @@ from worker.domain.clocks import lasts
 from worker.domain.decision import Hold
 from worker.domain.error_codes import ErrorCode
 from worker.domain.ramp import Ramp
-from worker.store.columns import FOREVER, read_moment, sqlite_text
+from worker.store.columns import FOREVER, bound, read_moment
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.dialect import CLOCK, NOW, POSTGRESQL, SQLITE, later
 from worker.store.leases import LATEST_END
 
 HELD_BY_PERSON = "held_by_person"
@@ -39,10 +39,6 @@ _MOST = 500  # characters of a message
 # A lock on one account's row, such as an operator's transaction left open, must not stop the other accounts: it is not
 # waited for longer than workers need among themselves. MATERIALIZED: it is set before the row is reached.
 _BRIEFLY = "WITH briefly AS MATERIALIZED (SELECT set_config('lock_timeout', '250ms', true))"
-_MINUTE_AGO = {
-    POSTGRESQL: "now() - interval '1 minute'",
-    SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now', '-1 minute')",
-}
 _NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL"
 _FROM_ONE_ON = {
     dialect: f"create_window = 1, create_window_since = {now}, created_lately_at = NULL" for dialect, now in NOW.items()
@@ -178,52 +174,38 @@ async def hold_account(database: Database, account: str, hold: Hold, refused_key
     """
     now, latest = NOW[database.dialect], LATEST_END[database.dialect]
     person = f" AND NOT (coalesce(hold_code, '') = '{HELD_BY_PERSON}' AND held_until > {now})" if refused_key else ""
-    async with database.statement() as connection:
-        await connection.execute(
-            text(f"""{_briefly(database)} UPDATE carrier_account SET held_until = :until, hold_code = :code,
-              hold_message = :message, refused_key = :refused_key, updated_at = {now} {_from_briefly(database)}
-             WHERE name = :name AND (held_until IS NULL OR held_until < :until OR (held_until > {latest}
-               AND held_until < :forever AND coalesce(hold_code, '') <> '{HELD_BY_PERSON}')){person}"""),
-            {
-                "forever": _bound(database, FOREVER),
-                "until": _bound(database, hold.until or FOREVER),
-                "code": hold.code,
-                "message": hold.message[:_MOST],
-                "refused_key": refused_key,
-                "name": account,
-            },
-        )
+    await _change(
+        database,
+        account,
+        "held_until = :until, hold_code = :code, hold_message = :message, refused_key = :refused_key",
+        f""" AND (held_until IS NULL OR held_until < :until OR (held_until > {latest}
+               AND held_until < :forever AND coalesce(hold_code, '') <> '{HELD_BY_PERSON}')){person}""",
+        briefly=True,
+        forever=bound(database.dialect, FOREVER),
+        until=bound(database.dialect, hold.until or FOREVER),
+        code=hold.code,
+        message=hold.message[:_MOST],
+        refused_key=refused_key,
+    )
 
 
 async def release_account(database: Database, account: str, refused_key: str) -> None:
     """End the hold that this key's refusal made, and no newer one; which key it was stays known. Raises `RowLocked`."""
-    async with database.statement() as connection:
-        await connection.execute(
-            text(f"""{_briefly(database)} UPDATE carrier_account SET {_NO_HOLD}, {_FROM_ONE_ON[database.dialect]},
-              updated_at = {NOW[database.dialect]}
-             {_from_briefly(database)} WHERE name = :name AND refused_key = :key AND held_until IS NOT NULL"""),
-            {"name": account, "key": refused_key},
-        )
+    ended = f"{_NO_HOLD}, {_FROM_ONE_ON[database.dialect]}"
+    ours = " AND refused_key = :key AND held_until IS NOT NULL"
+    await _change(database, account, ended, ours, briefly=True, key=refused_key)
 
 
 async def hold_by_hand(database: Database, account: str, until: datetime | None, message: str) -> None:
     """A person lets the account wait, until then or until it is released; whatever held it before is forgotten."""
-    async with database.statement() as connection:
-        await connection.execute(
-            text(f"""UPDATE carrier_account SET held_until = :until, hold_code = '{HELD_BY_PERSON}',
-              hold_message = :message, refused_key = NULL, updated_at = {NOW[database.dialect]} WHERE name = :name"""),
-            {"until": _bound(database, until or FOREVER), "message": message[:_MOST], "name": account},
-        )
+    held = f"held_until = :until, hold_code = '{HELD_BY_PERSON}', hold_message = :message, refused_key = NULL"
+    end = bound(database.dialect, until or FOREVER)
+    await _change(database, account, held, until=end, message=message[:_MOST])
 
 
 async def hold_creations(database: Database, account: str, message: str) -> None:
     """A person lets the account create nothing, until it is released; what it has there is followed on."""
-    async with database.statement() as connection:
-        await connection.execute(
-            text(f"""UPDATE carrier_account SET create_hold_message = :message, updated_at = {NOW[database.dialect]}
-             WHERE name = :name"""),
-            {"message": message[:_MOST], "name": account},
-        )
+    await _change(database, account, "create_hold_message = :message", message=message[:_MOST])
 
 
 async def begin_with_one(database: Database, names: Sequence[str]) -> None:
@@ -231,7 +213,7 @@ async def begin_with_one(database: Database, names: Sequence[str]) -> None:
 
     At most once a minute, so that a worker that starts again and again does not slow the others down for good.
     """
-    now, minute_ago = NOW[database.dialect], _MINUTE_AGO[database.dialect]
+    now, minute_ago = NOW[database.dialect], later(database.dialect, "-60")
     async with database.transaction() as connection:
         for name in sorted(names):
             await connection.execute(
@@ -244,13 +226,8 @@ async def begin_with_one(database: Database, names: Sequence[str]) -> None:
 
 async def stop_sending(database: Database, account: str, address: str, message: str) -> None:
     """Let no creation be sent to this address any more, by any worker; raises `RowLocked`."""
-    async with database.statement() as connection:
-        await connection.execute(
-            text(f"""{_briefly(database)} UPDATE carrier_account SET sending_stopped_address = :address,
-              sending_stopped_message = :message, updated_at = {NOW[database.dialect]} {_from_briefly(database)}
-             WHERE name = :name"""),
-            {"address": address, "message": message[:_MOST], "name": account},
-        )
+    stopped = "sending_stopped_address = :address, sending_stopped_message = :message"
+    await _change(database, account, stopped, briefly=True, address=address, message=message[:_MOST])
 
 
 async def release_by_hand(database: Database, account: str) -> None:
@@ -281,12 +258,10 @@ async def change_health(database: Database, account: str, change: Callable[[Heal
 
     Returns what it came to; raises `RowLocked`.
     """
-    clock = "clock_timestamp()" if database.dialect == POSTGRESQL else NOW[SQLITE]
     async with database.transaction() as connection:
         row = await lock_account(connection, database.dialect, account, HEALTH)
-        before, now = read_health(row), read_moment((await connection.execute(text(f"SELECT {clock}"))).scalar_one())
-        assert now is not None
-        after = change(before, now)
+        before, clock = read_health(row), text(f"SELECT {CLOCK[database.dialect]}")
+        after = change(before, read_moment((await connection.execute(clock)).scalar_one()))
         if after != before:
             await connection.execute(
                 text(f"""UPDATE carrier_account SET failures = :failures, open_until = :open_until,
@@ -295,35 +270,33 @@ async def change_health(database: Database, account: str, change: Callable[[Heal
                   updated_at = {NOW[database.dialect]} WHERE name = :name"""),
                 {
                     "failures": after.account.failures,
-                    "open_until": _bound(database, after.account.open_until),
+                    "open_until": bound(database.dialect, after.account.open_until),
                     "create_failures": after.creations.failures,
-                    "create_open_until": _bound(database, after.creations.open_until),
+                    "create_open_until": bound(database.dialect, after.creations.open_until),
                     "window": after.ramp.window,
-                    "since": _bound(database, after.ramp.since),
-                    "created_at": _bound(database, after.ramp.created_at),
+                    "since": bound(database.dialect, after.ramp.since),
+                    "created_at": bound(database.dialect, after.ramp.created_at),
                     "name": account,
                 },
             )
     return after
 
 
-def _briefly(database: Database) -> str:
-    return _BRIEFLY if database.dialect == POSTGRESQL else ""
-
-
-def _from_briefly(database: Database) -> str:
-    return "FROM briefly" if database.dialect == POSTGRESQL else ""
+async def _change(
+    database: Database, account: str, changes: str, where: str = "", *, briefly: bool = False, **values: Any
+) -> None:
+    """Change the account's row; `briefly`: a lock that somebody has on it is not waited for long."""
+    begin, joined = (_BRIEFLY, "FROM briefly") if briefly and database.dialect == POSTGRESQL else ("", "")
+    statement = text(f"""{begin} UPDATE carrier_account SET {changes}, updated_at = {NOW[database.dialect]} {joined}
+             WHERE name = :name{where}""")
+    async with database.statement() as connection:
+        await connection.execute(statement, {**values, "name": account})
 
 
 def _state(row: RowMapping) -> AccountState:
     now, until = read_moment(row["now"]), read_moment(row["held_until"])
-    assert now is not None
     held = until is not None and hold_lasts(until, row["hold_code"], now)
     hold = AccountHold(until, row["hold_code"], row["hold_message"]) if until is not None and held else None
     address, message = row["sending_stopped_address"], row["sending_stopped_message"]
     stopped = (address, message or "") if address is not None else None
     return AccountState(row["name"], hold, row["create_hold_message"], read_health(row), now, stopped)
-
-
-def _bound(database: Database, moment: datetime | None) -> Any:
-    return moment if database.dialect == POSTGRESQL or moment is None else sqlite_text(moment)

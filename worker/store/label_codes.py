@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, text
 
 from worker.domain.returns import ReturnOrder
 from worker.store.database import Database
-from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.dialect import POSTGRESQL, SQLITE, among
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ SELECT o.account, o.reference, p.label_code AS code FROM package p JOIN return_o
    AND {near}""").bindparams(bindparam("codes", expanding=True))
     for dialect, near in {
         POSTGRESQL: "CAST(:accounts AS jsonb) ? o.account",
-        SQLITE: "o.account IN (SELECT value FROM json_each(:accounts))",
+        SQLITE: f"o.account {among(SQLITE, 'accounts', 'text')}",
     }.items()
 }
 

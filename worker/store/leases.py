@@ -1,19 +1,16 @@
-"""Whether somebody holds a row, as SQL; and the end of leases whose holder is surely gone."""
+"""Whether somebody holds a row, and how it is taken, as SQL; and the end of leases whose holder is surely gone."""
 
 from sqlalchemy import text
 
 from worker.domain.clocks import LATEST
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.dialect import NOW, POSTGRESQL, SQLITE, later
+from worker.store.durability import DURABLY
 
 COMMAND = "command:"
 """What the `lease_owner` of a command begins with; a worker's begins with the name of its host."""
 
-_SECONDS = f"{LATEST.total_seconds():.0f} seconds"
-LATEST_END = {
-    POSTGRESQL: f"now() + interval '{_SECONDS}'",
-    SQLITE: f"strftime('%Y-%m-%d %H:%M:%f', 'now', '+{_SECONDS}')",
-}
+LATEST_END = {dialect: later(dialect, f"{LATEST.total_seconds():.0f}") for dialect in NOW}
 """The latest moment at which a lease, or a hold of a carrier's, can end: `worker.domain.clocks.lasts` as SQL."""
 
 
@@ -21,6 +18,29 @@ def is_free(dialect: str, row: str = "return_order") -> str:
     """Whether nobody holds `row`: no lease, one that is over, or one that was taken under a clock that was ahead."""
     until = f"{row}.lease_until"
     return f"({until} IS NULL OR {until} < {NOW[dialect]} OR {until} > {LATEST_END[dialect]})"
+
+
+def taking(dialect: str, ids: str, *, counted: bool = True) -> str:
+    """The statement that takes the rows whose `id` is what `ids` says, by `:owner` for `:lease` seconds.
+
+    It gives `{returned}` back. DURABLY: a token that a crash takes back would be given twice, and one holder would undo
+    what the other has begun.
+    """
+    return f"""UPDATE return_order SET lease_owner = :owner, lease_until = {later(dialect, ":lease")},
+       lease_token = lease_token + 1{", claims = claims + 1" if counted else ""}
+ WHERE id {ids}{f" AND {DURABLY}" if dialect == POSTGRESQL else ""}
+RETURNING {{returned}}"""
+
+
+def taking_free(dialect: str, chosen: str, *, counted: bool = True) -> str:
+    """The same for the ids of a query for rows `r`, but for those that somebody's open transaction locks.
+
+    ANY (ARRAY(...)): the planner cannot know how few rows it finds, and would join with the whole table.
+    """
+    if dialect == SQLITE:
+        return taking(dialect, f"IN ({chosen})", counted=counted)
+    return f"""WITH taken AS MATERIALIZED ({chosen} FOR UPDATE OF r SKIP LOCKED)
+{taking(dialect, "= ANY (ARRAY(SELECT taken.id FROM taken))", counted=counted)}"""
 
 
 async def end_leases(database: Database) -> int:

@@ -7,7 +7,6 @@ newest lines of the history, since no index knows when a number was recorded; th
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import text
 
@@ -15,9 +14,9 @@ from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.lookup import Owner, Recorded
 from worker.domain.tracking import TrackingStatus
-from worker.store.columns import read_moment, sqlite_text
+from worker.store.columns import bound, read_moment
 from worker.store.database import Database
-from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.dialect import POSTGRESQL, SQLITE, json_values
 
 _LINES = 5000
 """The newest lines of the history that are looked through: the creations of minutes when every account works at its
@@ -33,12 +32,6 @@ _STILL_THERE = f"""r.carrier_ref IS NOT NULL AND r.cancel_requested_at IS NULL
 _CREATED = f"t.field = 'state' AND t.old_value = '{State.PENDING}' AND t.new_value = '{State.TRACKING}'"
 
 
-def _each(dialect: str, parameter: str) -> str:
-    """A set of texts given as a JSON list, as rows with the column `value`."""
-    rows = "json_array_elements_text(CAST(:{} AS json))" if dialect == POSTGRESQL else "json_each(:{})"
-    return rows.format(parameter)
-
-
 def _recorded(dialect: str) -> str:
     """Line by line from the newest on, until there are enough: CROSS JOIN keeps SQLite to it, LATERAL PostgreSQL."""
     row = "SELECT r.* FROM return_order r WHERE r.id = t.return_order_id"
@@ -48,7 +41,7 @@ def _recorded(dialect: str) -> str:
 SELECT r.carrier_ref, r.create_started_at FROM (
   SELECT id, return_order_id, field, old_value, new_value FROM status_transition ORDER BY id DESC LIMIT {_LINES}
 ) AS t CROSS JOIN {order}
- WHERE {joined} {_CREATED} AND r.account IN (SELECT a.value FROM {_each(dialect, "accounts")} AS a)
+ WHERE {joined} {_CREATED} AND r.account IN (SELECT a.value FROM {json_values(dialect, "accounts")} AS a)
    AND r.create_started_at >= :since AND {_STILL_THERE}
  ORDER BY t.id DESC LIMIT {_MOST}"""
 
@@ -65,7 +58,7 @@ def _owners(dialect: str) -> str:
 def _owners_in(dialect: str, table: str, column: str, accounts: str, wanted: str) -> str:
     rows = f"SELECT r.account, r.reference, r.carrier_ref FROM {table} AS r"
     mine = f"r.account = a.value AND r.{column} = w.value AND r.id <> :id"
-    each = f"{_each(dialect, accounts)} AS a CROSS JOIN {_each(dialect, wanted)} AS w"
+    each = f"{json_values(dialect, accounts)} AS a CROSS JOIN {json_values(dialect, wanted)} AS w"
     if dialect == POSTGRESQL:
         return f"SELECT o.* FROM {each} CROSS JOIN LATERAL ({rows} WHERE {mine} OFFSET 0) AS o"
     return f"SELECT r.account, r.reference, r.carrier_ref FROM {each} CROSS JOIN {table} AS r WHERE {mine}"
@@ -80,8 +73,7 @@ async def read_recorded(database: Database, accounts: Sequence[str], since: date
 
     As far as the newest lines of the history go; numbers that may be gone at the carrier are left out.
     """
-    moment: Any = since if database.dialect == POSTGRESQL else sqlite_text(since)
-    parameters = {"accounts": json.dumps(list(accounts)), "since": moment}
+    parameters = {"accounts": json.dumps(list(accounts)), "since": bound(database.dialect, since)}
     async with database.reading() as connection:
         rows = (await connection.execute(_RECORDED[database.dialect], parameters)).all()
     return tuple(

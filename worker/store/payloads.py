@@ -10,7 +10,7 @@ from worker.domain.lifecycle import State, Step
 from worker.domain.policy import MAX_CLAIMS
 from worker.store.claimed import Claimed
 from worker.store.database import Database
-from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.dialect import AMONG_IDS, POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseUnavailable, first_line
 
 LARGEST_PAYLOAD = 1_000_000
@@ -32,10 +32,10 @@ SELECT r.id, CASE WHEN pg_column_size(r.payload) <= {_LARGEST_BINARY}
          SELECT w.payload FROM (SELECT CAST(r.payload AS text) AS payload OFFSET 0) w
           WHERE octet_length(w.payload) <= {LARGEST_PAYLOAD}) END AS payload
   FROM return_order r
- WHERE r.id = ANY (ARRAY(SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value))"""),
+ WHERE r.id {AMONG_IDS[POSTGRESQL]}"""),
     SQLITE: text(f"""
 SELECT id, CASE WHEN length(CAST(payload AS blob)) <= {LARGEST_PAYLOAD} THEN CAST(payload AS text) END AS payload
-  FROM return_order WHERE id IN (SELECT value FROM json_each(:ids))"""),
+  FROM return_order WHERE id {AMONG_IDS[SQLITE]}"""),
 }
 
 

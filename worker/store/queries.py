@@ -1,24 +1,18 @@
-"""Reads for gauges and commands; none of them counts terminal rows, of which there is no end."""
+"""What there is to do, for gauges and commands; terminal rows, of which there is no end, are not counted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, text
-from sqlalchemy.sql.elements import TextClause
-from sqlmodel import col
+from sqlalchemy import text
 
-from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.tracking import POLLED, TrackingStatus
-from worker.store.columns import UnreadableDocument, moment_if_any, read_document
+from worker.store.columns import moment_if_any
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
-from worker.store.failures import DatabaseUnavailable, first_line
+from worker.store.dialect import NOW, later
 from worker.store.leases import LATEST_END, is_free
-from worker.store.payloads import read_payload
-from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +34,13 @@ class Backlog:
     stranded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """One return with everything that belongs to it; `payload_unreadable`: why its payload is None."""
-
-    order: ReturnOrderRow
-    transitions: Sequence[StatusTransitionRow]
-    packages: Sequence[PackageRow]
-    labels: Sequence[LabelRow]
-    payload_unreadable: str | None = None
-
-
 def _backlog(dialect: str) -> Any:
-    beyond = {
-        POSTGRESQL: "now() + make_interval(secs => :longest)",
-        SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now', :longest)",
-    }[dialect]
+    beyond = later(dialect, ":longest")
     # What is due is counted by itself, for mostly it is little; and nothing is worked out for each of the other rows.
     # It saves SQLite a quarter of the time.
     return text(f"""
 SELECT account, state, CASE WHEN state = 'tracking' THEN tracking_status END AS tracking_status,
-       CAST(sum(found) AS bigint) AS found, CAST(sum(due) AS bigint) AS due, min(oldest_due_at) AS oldest_due_at,
+       CAST(sum(found) AS bigint) AS count, CAST(sum(due) AS bigint) AS due, min(oldest_due_at) AS oldest_due_at,
        CAST(sum(CASE WHEN state = 'tracking' THEN labels ELSE 0 END) AS bigint) AS labels_missing,
        min(CASE WHEN state = 'tracking' THEN sought_since END) AS label_sought_since,
        CAST(sum(stranded) AS bigint) AS stranded
@@ -80,8 +60,7 @@ SELECT account, state, NULL, count(*), 0, NULL, 0, NULL, 0
 
 
 _EVER = timedelta(days=36_500)
-_POSTGRESQL_BACKLOG = _backlog(POSTGRESQL)
-_SQLITE_BACKLOG = _backlog(SQLITE)
+_BACKLOG = {dialect: _backlog(dialect) for dialect in NOW}
 
 
 async def read_backlog(database: Database, longest: timedelta = _EVER) -> list[Backlog]:
@@ -89,23 +68,10 @@ async def read_backlog(database: Database, longest: timedelta = _EVER) -> list[B
 
     `longest`: so far ahead at most a worker puts a return off. One that never failed may be a shop's, for any moment.
     """
-    seconds = longest.total_seconds()
-    parameters = {"longest": seconds if database.dialect == POSTGRESQL else f"{seconds:+.0f} seconds"}
-    statement = _POSTGRESQL_BACKLOG if database.dialect == POSTGRESQL else _SQLITE_BACKLOG
     async with database.reading() as connection:
-        rows = (await connection.execute(statement, parameters)).all()
+        rows = (await connection.execute(_BACKLOG[database.dialect], {"longest": longest.total_seconds()})).mappings()
     return [
-        Backlog(
-            row.account,
-            row.state,
-            row.tracking_status,
-            row.found,
-            row.due,
-            moment_if_any(row.oldest_due_at),
-            row.labels_missing,
-            moment_if_any(row.label_sought_since),
-            row.stranded,
-        )
+        Backlog(**{**row, **{name: moment_if_any(row[name]) for name in ("oldest_due_at", "label_sought_since")}})
         for row in rows
     ]
 
@@ -118,116 +84,3 @@ def tracked_by_status(backlog: Sequence[Backlog], account: str) -> dict[Tracking
         if row.account == account and row.state == State.TRACKING and status in counts:
             counts[TrackingStatus(status)] += row.count
     return counts
-
-
-async def find_orders(
-    database: Database,
-    *,
-    reference: str | None = None,
-    account: str | None = None,
-    states: Sequence[str] = (),
-    limit: int = 50,
-) -> list[ReturnOrderRow]:
-    """Returns, newest first, without their payloads; no filter that is empty counts.
-
-    One that cannot be read is there all the same, by its id, with what is wrong with it.
-    """
-    live = among_live(states)
-    newest = col(ReturnOrderRow.id).desc() if live is None else text("+id DESC")
-    statement = select(*_WITHOUT_PAYLOAD).order_by(newest).limit(limit)
-    if live is not None:
-        statement = statement.where(live)
-    if reference is not None:
-        statement = statement.where(col(ReturnOrderRow.reference) == reference)
-    if account is None and reference is not None:
-        statement = statement.where(col(ReturnOrderRow.account).in_(accounts_in("return_order")))
-    if account is not None:
-        statement = statement.where(col(ReturnOrderRow.account) == account)
-    if states:
-        statement = statement.where(col(ReturnOrderRow.state).in_(states))
-    try:
-        return await _orders(database, statement)
-    except DatabaseUnavailable:
-        raise
-    except Exception:  # whatever the driver makes of what it finds
-        async with database.reading() as connection:
-            names = statement.with_only_columns(*(col(each) for each in _NAMED))
-            rows = (await connection.execute(names)).all()
-        return [await _order_alone(database, row) for row in rows]
-
-
-_WITHOUT_PAYLOAD = [column for column in ReturnOrderRow.__table__.c if column.name != "payload"]  # type: ignore[attr-defined]
-_NAMED = (ReturnOrderRow.id, ReturnOrderRow.account, ReturnOrderRow.state)
-
-
-async def _orders(database: Database, statement: Any) -> list[ReturnOrderRow]:
-    async with database.reading() as connection:
-        rows = (await connection.execute(statement)).mappings().all()
-    return [_row(ReturnOrderRow, {**row, "payload": None}) for row in rows]
-
-
-async def _order_alone(database: Database, found: Any) -> ReturnOrderRow:
-    try:
-        [order] = await _orders(database, select(*_WITHOUT_PAYLOAD).where(col(ReturnOrderRow.id) == found.id))
-    except DatabaseUnavailable:
-        raise
-    except Exception as error:
-        given = dict.fromkeys(column.name for column in _WITHOUT_PAYLOAD)
-        given |= {"id": found.id, "account": found.account, "state": found.state, "reference": f"(id {found.id})"}
-        why = {"error_code": ErrorCode.UNREADABLE_ROW, "error_message": first_line(error)}
-        order = _row(ReturnOrderRow, {**given, **why, "payload": None})
-    return order
-
-
-def among_live(states: Sequence[str]) -> TextClause | None:
-    """What leads to rows of these states through a partial index, and not past every return that is over.
-
-    Written out, since SQLite knows no parameter when it plans. It goes with an order by `+id`, which no index has: with
-    one at hand both databases would rather read from the newest row on until they have found enough.
-    """
-    if set(states) == {State.NEEDS_ATTENTION}:
-        return text("state = 'needs_attention'")
-    return text("due_at IS NOT NULL") if states and set(states) <= {State.PENDING, State.TRACKING} else None
-
-
-def accounts_in(table: str) -> TextClause:
-    """The accounts that a table has rows of, for a reference that is looked for in all of them.
-
-    The unique index begins with the account: this is one look into it for each account, where a reference alone would
-    read every row (https://wiki.postgresql.org/wiki/Loose_indexscan).
-    """
-    return text(f"""WITH RECURSIVE known(name) AS (
-  SELECT min(account) FROM {table}
-  UNION ALL
-  SELECT (SELECT min(account) FROM {table} WHERE account > known.name) FROM known WHERE known.name IS NOT NULL
-) SELECT name FROM known WHERE name IS NOT NULL""")
-
-
-async def read_history(database: Database, order: ReturnOrderRow) -> History:
-    """Everything that belongs to `order`, in the order it happened, and its payload."""
-    payload, why = await read_payload(database, order.id)
-    document = read_document(payload) if payload is not None else None
-    if isinstance(document, UnreadableDocument):
-        why, document = document.why, None
-    order.payload = document
-    async with database.reading() as connection:
-
-        async def belonging(table: Any, by: Any) -> list[Any]:
-            statement = select(*_columns(table)).where(table.return_order_id == order.id).order_by(by)
-            return [_row(table, row) for row in (await connection.execute(statement)).mappings()]
-
-        return History(
-            order,
-            await belonging(StatusTransitionRow, StatusTransitionRow.id),
-            await belonging(PackageRow, PackageRow.position),
-            await belonging(LabelRow, LabelRow.position),
-            why,
-        )
-
-
-def _columns(table: Any) -> Sequence[Any]:
-    return list(table.__table__.c)
-
-
-def _row(table: Any, row: Any) -> Any:
-    return table(**row)

@@ -6,6 +6,7 @@ what it took would be given back with it. Then the rows are taken without being 
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -15,18 +16,14 @@ from sqlalchemy.sql.elements import TextClause
 
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
-from worker.store.claimed import POSTGRESQL_RETURNED, SQLITE_RETURNED, Claimed, read_claimed
+from worker.store.claimed import RETURNED, Claimed, read_claimed
 from worker.store.columns import read_moment
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.dialect import NOW
 from worker.store.failures import first_line, translated
 
-_WHOLE = {POSTGRESQL: POSTGRESQL_RETURNED, SQLITE: SQLITE_RETURNED}
 _BARE = "id, account, state, next_step, lease_token, claims"  # short texts that were compared, and numbers
-_OWN = {POSTGRESQL: ", ".join(f"o.{name}" for name in _BARE.split(", ")), SQLITE: _BARE}
-_LOOK = {POSTGRESQL: "SELECT {returned} FROM return_order o WHERE o.id = :id"} | {
-    SQLITE: "SELECT {returned} FROM return_order WHERE id = :id"
-}
+_LOOK = "SELECT {returned} FROM return_order WHERE id = :id"
 
 
 class _Unread(Exception):
@@ -43,6 +40,19 @@ async def readable(database: Database, take: Callable[[bool], Awaitable[list[Cla
     except _Unread:
         bare = await take(True)
     return [await _look_alone(database, each) for each in bare]
+
+
+async def take_rows(
+    database: Database, statements: Mapping[str, str], values: Mapping[str, Any], owner: str, lease: timedelta
+) -> list[Claimed]:
+    """Take rows by a statement of `worker.store.leases.taking_free`, and read them."""
+    parameters = {**values, "owner": owner, "lease": lease.total_seconds()}
+
+    async def take(bare: bool) -> list[Claimed]:
+        async with database.statement() as connection:
+            return await read_rows(database, connection, statements[database.dialect], parameters, bare=bare)
+
+    return await readable(database, take)
 
 
 async def read_rows(
@@ -62,7 +72,7 @@ async def read_rows(
 async def _look_alone(database: Database, bare: Claimed) -> Claimed:
     try:
         async with database.reading() as connection:
-            found = await read_rows(database, connection, _LOOK[database.dialect], {"id": bare.order.id}, bare=False)
+            found = await read_rows(database, connection, _LOOK, {"id": bare.order.id}, bare=False)
     except _Unread as error:
         why = f"the database cannot give it ({first_line(error.__cause__ or error)}): an operator sets it right by SQL"
         return replace(bare, order=bare.order._replace(unreadable=why))
@@ -72,13 +82,11 @@ async def _look_alone(database: Database, bare: Claimed) -> Claimed:
 
 @cache
 def _statement(dialect: str, template: str, bare: bool) -> TextClause:
-    columns = _OWN[dialect] if bare else _WHOLE[dialect]
+    columns = _BARE if bare else RETURNED[dialect]
     return text(template.format(returned=f"{columns}, {NOW[dialect]} AS claimed_at"))
 
 
 def _bare(row: Row[Any]) -> Claimed:
-    claimed_at = read_moment(row.claimed_at)
-    assert claimed_at is not None
     order = ReturnOrder(
         id=row.id,
         account=row.account,
@@ -89,4 +97,4 @@ def _bare(row: Row[Any]) -> Claimed:
         claims=row.claims,
         unreadable="it was taken, and by then somebody else's",
     )
-    return Claimed(order, None, claimed_at)
+    return Claimed(order, None, read_moment(row.claimed_at))

@@ -24,75 +24,36 @@ from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.store.columns import sqlite_text
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
+from worker.store.dialect import AMONG_IDS, NOW, POSTGRESQL, SQLITE, extracted, json_rows, typed
 from worker.store.durability import DURABLY
 from worker.store.failures import first_line, is_taken
+from worker.store.rows import types_of
+from worker.store.tables import WRITTEN_BY_SHOP, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 
 
 class CarrierRefTaken(Exception):
     """Another return of the account already has this `carrier_ref`."""
 
 
-# The columns a decision sets, with their type on PostgreSQL.
-_VALUES = {
-    "state": "text",
-    "next_step": "text",
-    "label_due_at": "timestamptz",
-    "track_due_at": "timestamptz",
-    "tracking_status": "text",
-    "carrier_status": "text",
-    "carrier_ref": "text",
-    "return_url": "text",
-    "create_started_at": "timestamptz",
-    "first_attempt_at": "timestamptz",
-    "followed_since": "timestamptz",
-    "status_since": "timestamptz",
-    "lookups": "int",
-    "attempts": "int",
-    "failing_since": "timestamptz",
-    "unchanged_polls": "int",
-    "error_code": "text",
-    "error_message": "text",
-    "label_attempts": "int",
-    "label_error_code": "text",
-    "label_error_message": "text",
-    "label_sought_since": "timestamptz",
-    "claims": "int",
-}
+# The columns a decision sets; left out are the row's key and times, the lease, and what it is fenced by.
+_VALUES = types_of(
+    ReturnOrderRow,
+    *WRITTEN_BY_SHOP,
+    *("id", "created_at", "updated_at", "lease_owner", "lease_until", "lease_token", "shop_changes", "due_at"),
+)
 _values_of = attrgetter(*_VALUES)
 _FENCE = {
     **{"id": "bigint", "lease_token": "bigint", "from_state": "text", "shop_changes": "int", "due_at": "timestamptz"},
     "doubtful": "bool",
 }
-_TRANSITION = {
-    "field": "text",
-    "old_value": "text",
-    "new_value": "text",
-    "carrier_status": "text",
-    "carrier_time": "timestamptz",
-    "reason": "text",
-    "raw": "json",
-}
-_PACKAGE = dict.fromkeys(("label_code", "description", "tracking_number", "tracking_url"), "text")
-_LABEL = {
-    "location": "text",
-    "media_type": "text",
-    "byte_count": "bigint",
-    "page_count": "int",
-    "sha256": "text",
-}
-
-
-def _typed(columns: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {kind}" for name, kind in columns.items())
+_TRANSITION = types_of(StatusTransitionRow, "id", "return_order_id", "observed_at")
+_PACKAGE = types_of(PackageRow, "id", "return_order_id", "position")
+_LABEL = types_of(LabelRow, "id", "return_order_id", "position", "fetched_at")
+_PARTS = {"transitions": "json", "packages": "json", "labels": "json"}
 
 
 def _names(columns: Iterable[str], prefix: str = "") -> str:
     return ", ".join(f"{prefix}{name}" for name in columns)
-
-
-def _extracted(columns: Iterable[str], source: str) -> str:
-    return ", ".join(f"json_extract({source}, '$.{name}') AS {name}" for name in columns)
 
 
 def _upsert(columns: Iterable[str]) -> str:
@@ -124,8 +85,7 @@ def _set(columns: Iterable[str], now: str) -> str:
 def _postgresql_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE, durably: str = DURABLY) -> Any:
     return text(f"""
 WITH x AS MATERIALIZED (
-  SELECT * FROM json_to_recordset(CAST(:rows AS json))
-    AS x({_typed(_FENCE)}, {_typed(_VALUES)}, transitions json, packages json, labels json)
+  SELECT * FROM {json_rows(POSTGRESQL, "rows", _FENCE | _VALUES | _PARTS, "x")}
 ), free AS MATERIALIZED (
   SELECT r.id FROM return_order r WHERE r.id IN (SELECT x.id FROM x) ORDER BY r.id FOR UPDATE SKIP LOCKED
 ), u AS (
@@ -136,18 +96,18 @@ WITH x AS MATERIALIZED (
 ), t AS (
   INSERT INTO status_transition (return_order_id, {_names(_TRANSITION)})
   SELECT u.id, {_names(_TRANSITION, "t.")}
-    FROM u CROSS JOIN LATERAL ROWS FROM (json_to_recordset(u.transitions) AS ({_typed(_TRANSITION)}))
+    FROM u CROSS JOIN LATERAL ROWS FROM (json_to_recordset(u.transitions) AS ({typed(_TRANSITION)}))
     WITH ORDINALITY AS t({_names(_TRANSITION)}, n)
    ORDER BY u.id, t.n
 ), p AS (
   INSERT INTO package (return_order_id, position, {_names(_PACKAGE)})
   SELECT u.id, p.position, {_names(_PACKAGE, "p.")}
-    FROM u CROSS JOIN LATERAL json_to_recordset(u.packages) AS p(position int, {_typed(_PACKAGE)})
+    FROM u CROSS JOIN LATERAL json_to_recordset(u.packages) AS p(position int, {typed(_PACKAGE)})
   {_upsert(_PACKAGE)}
 ), l AS (
   INSERT INTO label (return_order_id, position, {_names(_LABEL)}, fetched_at)
   SELECT u.id, l.position, {_names(_LABEL, "l.")}, now()
-    FROM u CROSS JOIN LATERAL json_to_recordset(u.labels) AS l(position int, {_typed(_LABEL)})
+    FROM u CROSS JOIN LATERAL json_to_recordset(u.labels) AS l(position int, {typed(_LABEL)})
   {_upsert([*_LABEL, "fetched_at"])}
 )
 SELECT id, lease_token FROM u""")
@@ -159,7 +119,7 @@ _SQLITE_NOW = NOW[SQLITE]
 def _sqlite_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE) -> Any:
     return text(f"""
 UPDATE return_order AS o SET {_set(columns, _SQLITE_NOW)}
-  FROM (SELECT {_extracted([*_FENCE, *_VALUES], "value")} FROM json_each(:rows)) AS x
+  FROM {json_rows(SQLITE, "rows", _FENCE | _VALUES, "x")}
  WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND {unchanged}
 RETURNING id, lease_token""")
 
@@ -173,7 +133,7 @@ _RECORD_SET_ASIDE = {POSTGRESQL: _postgresql_record(_SET_ASIDE, "true"), SQLITE:
 def _sqlite_insert(table: str, member: str, columns: Sequence[str], conflict: str = "") -> Any:
     return text(f"""
 INSERT INTO {table} (return_order_id, {_names(columns)})
-SELECT json_extract(row.value, '$.id'), {_extracted(columns, "part.value")}
+SELECT json_extract(row.value, '$.id'), {extracted(columns, "part.value")}
   FROM json_each(:rows) AS row, json_each(row.value, '$.{member}') AS part WHERE true
 {conflict}""")
 
@@ -189,25 +149,21 @@ _SQLITE_INSERTS = {
 _POSTGRESQL_LABEL = text(f"""
 INSERT INTO label (return_order_id, position, {_names(_LABEL)}, fetched_at)
 SELECT x.id, l.position, {_names(_LABEL, "l.")}, now()
-  FROM json_to_recordset(CAST(:rows AS json)) AS x(id bigint, labels json)
- CROSS JOIN LATERAL json_to_recordset(x.labels) AS l(position int, {_typed(_LABEL)})
+  FROM {json_rows(POSTGRESQL, "rows", {"id": "bigint", "labels": "json"}, "x")}
+ CROSS JOIN LATERAL json_to_recordset(x.labels) AS l(position int, {typed(_LABEL)})
 {_upsert([*_LABEL, "fetched_at"])}""")
 
 # Apart from the hot statement: naming these columns there would fire the shop's triggers at every poll. A request that
 # the shop made meanwhile is not forgotten; one that a person makes is made in any case, and the trigger makes it due.
 _REQUESTS = {"id": "bigint", "shop_changes": "int", "cancelled": "bool", "asked": "bool", "retried": "bool"}
-_SET_REQUESTS = """
-   SET cancel_requested_at = CASE WHEN x.cancelled THEN NULL WHEN x.asked THEN {now} ELSE o.cancel_requested_at END,
-       retry_requested_at = CASE WHEN x.retried THEN NULL ELSE o.retry_requested_at END"""
 _CHANGE_REQUESTS = {
-    POSTGRESQL: text(f"""
-UPDATE return_order o {_SET_REQUESTS.format(now="now()")}
-  FROM json_to_recordset(CAST(:rows AS json)) AS x({_typed(_REQUESTS)})
- WHERE o.id = x.id AND (x.asked OR o.shop_changes = x.shop_changes)"""),
-    SQLITE: text(f"""
-UPDATE return_order AS o {_SET_REQUESTS.format(now=_SQLITE_NOW)}
-  FROM (SELECT {_extracted(_REQUESTS, "value")} FROM json_each(:rows)) AS x
- WHERE o.id = x.id AND (x.asked OR o.shop_changes = x.shop_changes)"""),
+    dialect: text(f"""
+UPDATE return_order AS o
+   SET cancel_requested_at = CASE WHEN x.cancelled THEN NULL WHEN x.asked THEN {now} ELSE o.cancel_requested_at END,
+       retry_requested_at = CASE WHEN x.retried THEN NULL ELSE o.retry_requested_at END
+  FROM {json_rows(dialect, "rows", _REQUESTS, "x")}
+ WHERE o.id = x.id AND (x.asked OR o.shop_changes = x.shop_changes)""")
+    for dialect, now in NOW.items()
 }
 
 
@@ -265,11 +221,8 @@ def _standing(row: Any, claim: ReturnOrder) -> Standing:
 
 
 _TOKENS = {
-    POSTGRESQL: text("""
-SELECT id, lease_token, lease_owner, state FROM return_order
- WHERE id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)"""),
-    SQLITE: text("""
-SELECT id, lease_token, lease_owner, state FROM return_order WHERE id IN (SELECT value FROM json_each(:ids))"""),
+    dialect: text(f"SELECT id, lease_token, lease_owner, state FROM return_order WHERE id {ids}")
+    for dialect, ids in AMONG_IDS.items()
 }
 
 

@@ -4,7 +4,7 @@ A shop has triggers, constraints and foreign keys of its own on our tables, and 
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from worker.store.failures import DatabaseRefused, refusal_of
@@ -48,12 +48,17 @@ async def in_pieces(rows: Sequence[T], change: Callable[[Sequence[T]], Awaitable
 
 
 @contextmanager
-def as_a_whole(doing: str) -> Iterator[None]:
-    """Raises `DatabaseRefused` for a statement that cannot be cut into pieces: a person has to see to the rule."""
+def refused_as(kind: type[Exception], what: str = "") -> Iterator[None]:
+    """Raises this `kind` with the database's reason where it refuses a row; `what` comes before it."""
     try:
         yield
     except Exception as error:
         why = refusal_of(error)
         if why is None:
             raise
-        raise DatabaseRefused(f"{doing}: {why}") from error
+        raise kind(f"{what}: {why}" if what else why) from error
+
+
+def as_a_whole(doing: str) -> AbstractContextManager[None]:
+    """Raises `DatabaseRefused` for a statement that cannot be cut into pieces: a person has to see to the rule."""
+    return refused_as(DatabaseRefused, doing)

@@ -60,7 +60,9 @@ async def settle_place(database: Database) -> bool:
 async def backed_up_at(database: Database) -> datetime | None:
     """When `returns-worker backup` last wrote a verified copy of this database."""
     async with database.reading() as connection:
-        return read_moment((await connection.execute(text("SELECT backed_up_at FROM database_place"))).scalar_one())
+        found = await connection.execute(text("SELECT backed_up_at FROM database_place"))
+        made_at: datetime | None = read_moment(found.scalar_one())
+        return made_at
 
 
 async def declare_restored(database: Database) -> int:

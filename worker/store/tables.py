@@ -80,6 +80,10 @@ class ReturnOrderRow(SQLModel, table=True):
     label_sought_since: datetime | None = Field(sa_column=Column(Moment))
 
 
+WRITTEN_BY_SHOP = ("account", "reference", "payload", "cancel_requested_at", "retry_requested_at")
+"""The columns of `return_order` that no decision sets, since they are the shop's."""
+
+
 class StatusTransitionRow(SQLModel, table=True):
     """One line of a return's history, never changed."""
 

@@ -10,11 +10,11 @@ from worker.domain.lifecycle import LIVE_STATES, State
 from worker.from_settings import policies_of
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts
-from worker.store.choice import Choice, choose
 from worker.store.database import Database
 from worker.store.holds import AccountState, explain, hold_by_hand, hold_creations, read_accounts, release_by_hand
 from worker.store.queries import Backlog, read_backlog
-from worker.store.renames import (
+from worker.store.upkeep.choice import Choice, choose
+from worker.store.upkeep.renames import (
     Belongings,
     NamesCollide,
     forget_account,

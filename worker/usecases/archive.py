@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from worker.store.accounts import database_now
-from worker.store.archive import Batch, archive_batch, count_over
 from worker.store.database import Database
+from worker.store.upkeep.archive import Batch, archive_batch, count_over
 from worker.usecases.not_done import require_utf8
 
 _BATCH = 200  # returns in a transaction: some 20 ms, so that no shop and no worker waits longer

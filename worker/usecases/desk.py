@@ -12,12 +12,12 @@ from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.from_settings import policies_of
 from worker.settings import Settings
-from worker.store.choice import Choice, choose, look_at, take
 from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.records import CarrierRefTaken, record
 from worker.store.refusals import in_pieces
+from worker.store.upkeep.choice import Choice, choose, look_at, take
 from worker.usecases.find import find_return
 from worker.usecases.not_done import NotConfigured, WrongRequest
 

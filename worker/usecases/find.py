@@ -1,9 +1,9 @@
 """Finds the return that a person names by the shop's reference."""
 
-from worker.store.archive import Archived, find_archived
 from worker.store.database import Database
-from worker.store.queries import find_orders
 from worker.store.tables import ReturnOrderRow
+from worker.store.upkeep.archive import Archived, find_archived
+from worker.store.upkeep.history import find_orders
 from worker.usecases.not_done import NotDone, WrongRequest, require_utf8
 
 

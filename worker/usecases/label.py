@@ -22,9 +22,9 @@ from worker.settings import Settings
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.holds import hold_account
-from worker.store.queries import History, read_history
 from worker.store.records import replace_label
 from worker.store.tables import ReturnOrderRow
+from worker.store.upkeep.history import History, read_history
 from worker.usecases.carrier import opened_carrier
 from worker.usecases.desk import Desk, Settled
 from worker.usecases.not_done import NotConfigured, NotDone

@@ -18,11 +18,11 @@ from worker.engine.recorder import record_one
 from worker.from_settings import fingerprint_of, policy_of
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings
-from worker.store.choice import look_at, take
 from worker.store.claimed import Claimed
 from worker.store.claims import hand_back
 from worker.store.database import Database
 from worker.store.holds import hold_account
+from worker.store.upkeep.choice import look_at, take
 from worker.usecases.carrier import opened_carrier
 from worker.usecases.find import find_return
 from worker.usecases.not_done import NotConfigured

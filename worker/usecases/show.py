@@ -9,11 +9,11 @@ from worker.domain.lifecycle import State
 from worker.domain.payload import read_parties
 from worker.domain.returns import Party
 from worker.settings import Settings
-from worker.store.archive import Archived
 from worker.store.database import Database
 from worker.store.holds import NOTHING, describe, explain, read_accounts
-from worker.store.queries import History, read_history
 from worker.store.tables import ReturnOrderRow
+from worker.store.upkeep.archive import Archived
+from worker.store.upkeep.history import History, read_history
 from worker.usecases.find import find_anywhere
 from worker.usecases.not_done import NotDone
 

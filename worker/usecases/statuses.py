@@ -10,8 +10,8 @@ from worker.domain.by_hand import Person, remapped
 from worker.domain.tracking import TrackingStatus
 from worker.from_settings import map_of, policies_of
 from worker.settings import Settings
-from worker.store.carrier_words import read_followed, read_words
 from worker.store.database import Database
+from worker.store.upkeep.carrier_words import read_followed, read_words
 from worker.usecases.desk import Desk, Settled
 from worker.usecases.not_done import WrongRequest
 

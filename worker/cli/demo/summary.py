@@ -18,7 +18,7 @@ from worker.cli.demo.screen import counts_table
 from worker.cli.demo.shop import Progress, Shop
 from worker.cli.list_and_show import print_return
 from worker.simulator import Simulator
-from worker.store.queries import find_orders, read_history
+from worker.store.upkeep.history import find_orders, read_history
 from worker.usecases.show import ShownReturn
 
 # The metrics that tell the same story, where they are not 0.

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from worker.store.move.rows import BELONGINGS, ORDERS, Row, Table
+from worker.store.dialect import NOW, SQLITE
+from worker.store.upkeep.move.rows import BELONGINGS, ORDERS, Row, Table
 
 _BUSY_TIMEOUT = 10.0  # seconds that another process' write is waited for
 _MOST_ORPHANS = 20
@@ -48,8 +49,9 @@ class Source:
 
     def complete(self) -> None:
         """Remember that the other database has taken over."""
-        now = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-        self._connection.execute(f"UPDATE database_place SET move_completed_at = coalesce(move_completed_at, {now})")
+        self._connection.execute(
+            f"UPDATE database_place SET move_completed_at = coalesce(move_completed_at, {NOW[SQLITE]})"
+        )
 
     def begin(self) -> None:
         """Read as of now until the `end`, whatever others write."""

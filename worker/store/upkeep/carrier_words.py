@@ -45,17 +45,12 @@ class Followed:
 async def read_words(database: Database) -> Sequence[SeenWord]:
     """Every word of the history, by account; it reads the whole history, seconds for millions of lines."""
     async with database.reading() as connection:
-        rows = (await connection.execute(_WORDS)).all()
-    seen = []
-    for row in rows:
-        last_seen = read_moment(row.last_seen)
-        assert last_seen is not None
-        seen.append(SeenWord(row.account, row.carrier_status, row.changes, row.returns, last_seen))
-    return seen
+        rows = (await connection.execute(_WORDS)).mappings()
+    return [SeenWord(**{**row, "last_seen": read_moment(row["last_seen"])}) for row in rows]
 
 
 async def read_followed(database: Database, account: str) -> Sequence[Followed]:
     """The account's followed returns of which the carrier has said something."""
     async with database.reading() as connection:
         rows = (await connection.execute(_FOLLOWED, {"account": account})).all()
-    return [Followed(row.id, row.carrier_status, row.tracking_status) for row in rows]
+    return [Followed(*row) for row in rows]

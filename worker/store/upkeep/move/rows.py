@@ -23,6 +23,7 @@ from sqlmodel import SQLModel
 from worker.domain.documents import NestedTooDeeply, read_json
 from worker.store import tables
 from worker.store.columns import Document, Moment, read_moment
+from worker.store.rows import columns_of
 
 _UNDECODABLE = re.compile("[\udc80-\udcff]")  # bytes as `surrogateescape` reads them
 # What jsonb takes, a whole pair or any other escape, is group 1: it hides what comes after an escaped backslash.
@@ -63,7 +64,7 @@ class Table:
     """A table that is copied; the first of its columns is its key."""
 
     def __init__(self, row: type[SQLModel]) -> None:
-        columns = row.__table__.c  # type: ignore[attr-defined]
+        columns = columns_of(row)
         self.name = str(row.__tablename__)
         self.columns = [column.name for column in columns]
         self.documents = [number for number, column in enumerate(columns) if isinstance(column.type, Document)]

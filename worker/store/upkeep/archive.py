@@ -18,13 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import SQLModel, col
 
 from worker.domain.lifecycle import State
-from worker.store.columns import Document, Moment, UnreadableDocument, sqlite_text
+from worker.store.columns import Document, Moment, UnreadableDocument, bound
 from worker.store.database import Database
-from worker.store.dialect import AMONG_IDS, POSTGRESQL, SQLITE
-from worker.store.queries import History, accounts_in
-from worker.store.referring import ForeignKey, foreign_keys, referred
+from worker.store.dialect import AMONG_IDS, POSTGRESQL, SKIP_LOCKED, SQLITE
 from worker.store.refusals import RowsKept, in_pieces
+from worker.store.rows import columns_of
 from worker.store.tables import ArchivedReturnRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.upkeep.history import History, accounts_in
+from worker.store.upkeep.referring import ForeignKey, foreign_keys, referred
 
 OVER = (State.COMPLETED, State.CANCELLED)
 """States in which a return can be archived. A rejected one is the shop's to put back, however old it is."""
@@ -54,16 +55,12 @@ _CHOOSE = {
 # Once more, of the chosen ones: since the look at them somebody may have asked something of one, or locked it.
 _STILL = "SELECT r.id FROM return_order r WHERE r.id {among} AND {over} ORDER BY r.id"
 _TAKE = {
-    dialect: text(_STILL.format(among=AMONG_IDS[dialect], over=over) + locked)
-    for (dialect, over), locked in zip(_OVER_ON.items(), (" FOR UPDATE SKIP LOCKED", ""), strict=True)
+    dialect: text(_STILL.format(among=AMONG_IDS[dialect], over=over) + SKIP_LOCKED[dialect])
+    for dialect, over in _OVER_ON.items()
 }
 # What hides rows from us must not hide what refers to ours: then it is an error.
 _SEE_ALL = text("SELECT set_config('row_security', 'off', true)")
 _NEWEST = text("SELECT coalesce(max(id), 0) FROM return_order")
-
-
-def _columns(table: type[SQLModel]) -> list[Any]:
-    return list(table.__table__.c)  # type: ignore[attr-defined]
 
 
 def _postgresql_document() -> str:
@@ -81,7 +78,7 @@ def _sqlite_row(table: type[SQLModel], row: str) -> str:
         f"'{c.name}', CASE WHEN json_valid({row}.{c.name}) THEN json({row}.{c.name}) ELSE {row}.{c.name} END"
         if isinstance(c.type, Document)
         else f"'{c.name}', {row}.{c.name}"
-        for c in _columns(table)
+        for c in columns_of(table)
     )
     return f"json_object({', '.join(members)})"
 
@@ -206,7 +203,7 @@ async def count_over(database: Database, before: datetime, account: str | None) 
 
 async def find_archived(database: Database, reference: str, account: str | None) -> list[Archived]:
     """The archived returns with this reference, of one account or of all."""
-    statement = select(*_columns(ArchivedReturnRow)).order_by(col(ArchivedReturnRow.account))
+    statement = select(*columns_of(ArchivedReturnRow)).order_by(col(ArchivedReturnRow.account))
     statement = statement.where(col(ArchivedReturnRow.reference) == reference)
     statement = statement.where(
         col(ArchivedReturnRow.account) == account
@@ -222,7 +219,7 @@ async def find_archived(database: Database, reference: str, account: str | None)
 
 
 def _values(database: Database, before: datetime, account: str | None) -> dict[str, Any]:
-    return {"before": before if database.dialect == POSTGRESQL else sqlite_text(before), "account": account}
+    return {"before": bound(database.dialect, before), "account": account}
 
 
 def _history(row: ArchivedReturnRow) -> History | None:
@@ -237,7 +234,7 @@ def _history(row: ArchivedReturnRow) -> History | None:
 
 def _read(table: type[SQLModel], values: dict[str, Any]) -> Any:
     """A row as it was; a column that came later is None."""
-    return table(**{c.name: _value(c, values.get(c.name)) for c in _columns(table)})
+    return table(**{c.name: _value(c, values.get(c.name)) for c in columns_of(table)})
 
 
 def _value(column: Any, value: Any) -> Any:

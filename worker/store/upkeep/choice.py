@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import select, text
 from sqlmodel import col
@@ -14,41 +13,23 @@ from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
 from worker.store.database import Database
-from worker.store.dialect import NOW, POSTGRESQL, SQLITE
-from worker.store.durability import DURABLY
-from worker.store.leases import is_free
-from worker.store.queries import among_live
-from worker.store.readable import read_rows, readable
+from worker.store.dialect import AMONG_IDS
+from worker.store.leases import is_free, taking_free
+from worker.store.readable import read_rows, readable, take_rows
 from worker.store.tables import ReturnOrderRow
+from worker.store.upkeep.history import among_live
 
-# `due_at` may be NULL here: what a person deals with is mostly not due.
-_SQLITE_NOW = NOW[SQLITE]
+_LOOK = {dialect: f"SELECT {{returned}} FROM return_order WHERE id {ids}" for dialect, ids in AMONG_IDS.items()}
 
-_LOOK = {
-    POSTGRESQL: """
-SELECT {returned} FROM return_order o
- WHERE o.id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)""",
-    SQLITE: "SELECT {returned} FROM return_order WHERE id IN (SELECT value FROM json_each(:ids))",
-}
-
-# The token is raised: whoever held the row before, and comes back to record, is too late.
+# `due_at` may be NULL here: what a person deals with is mostly not due. The token is raised: whoever held the row
+# before, and comes back to record, is too late.
 _TAKE = {
-    POSTGRESQL: f"""
-WITH taken AS MATERIALIZED (
-  SELECT r.id FROM return_order r
-   WHERE r.id IN (SELECT CAST(value AS bigint) FROM json_array_elements_text(CAST(:ids AS json)) AS value)
-     AND {is_free(POSTGRESQL, "r")}
-   ORDER BY r.id FOR UPDATE SKIP LOCKED
-)
-UPDATE return_order AS o
-   SET lease_owner = :owner, lease_until = now() + make_interval(secs => :lease), lease_token = o.lease_token + 1
- WHERE o.id = ANY (ARRAY(SELECT taken.id FROM taken)) AND {DURABLY}
-RETURNING {{returned}}""",
-    SQLITE: f"""
-UPDATE return_order
-   SET lease_owner = :owner, lease_until = strftime('%Y-%m-%d %H:%M:%f', 'now', :lease), lease_token = lease_token + 1
- WHERE id IN (SELECT value FROM json_each(:ids)) AND {is_free(SQLITE)}
-RETURNING {{returned}}""",
+    dialect: taking_free(
+        dialect,
+        f"SELECT r.id FROM return_order r WHERE r.id {ids} AND {is_free(dialect, 'r')} ORDER BY r.id",
+        counted=False,
+    )
+    for dialect, ids in AMONG_IDS.items()
 }
 
 
@@ -102,12 +83,4 @@ async def look_at(database: Database, ids: Sequence[int]) -> list[Claimed]:
 
 async def take(database: Database, ids: Sequence[int], owner: str, lease: timedelta) -> list[Claimed]:
     """Those of the returns that nobody holds, under a lease; it counts as no claim of theirs."""
-    seconds = lease.total_seconds()
-    held: Any = seconds if database.dialect == POSTGRESQL else f"{seconds:+.3f} seconds"
-
-    async def take_them(bare: bool) -> list[Claimed]:
-        async with database.statement() as connection:
-            values = {"ids": json.dumps(list(ids)), "owner": owner, "lease": held}
-            return await read_rows(database, connection, _TAKE[database.dialect], values, bare=bare)
-
-    return await readable(database, take_them)
+    return await take_rows(database, _TAKE, {"ids": json.dumps(list(ids))}, owner, lease)

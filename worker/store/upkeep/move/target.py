@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from worker.store.columns import read_moment
 from worker.store.durability import DURABLE
 from worker.store.failures import refusal_of
-from worker.store.move.rows import ACCOUNTS, TABLES, Row, Table
 from worker.store.schema import prepare_schema
+from worker.store.upkeep.move.rows import ACCOUNTS, TABLES, Row, Table
 
 _LOCK_TIMEOUT = "3s"  # how long somebody else's transaction there is waited for
 _BOUND = "return_order_payload_size_insert"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exc, text
+from sqlalchemy import text
+from sqlalchemy.sql.elements import TextClause
 
 from worker.store.database import Database
-from worker.store.dialect import POSTGRESQL
-from worker.store.failures import refusal_of
-from worker.store.refusals import RowsKept
+from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.refusals import RowsKept, refused_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +40,14 @@ async def insert_returns(database: Database, returns: Sequence[NewReturn], *, sk
     Raises `AlreadyThere` when a reference exists in its account, unless existing ones shall be skipped, and
     `InsertRefused`.
     """
-    cast = "CAST(:payload AS jsonb)" if database.dialect == POSTGRESQL else ":payload"
-    kind = "CAST({} AS text)" if database.dialect == POSTGRESQL else "{}"
-    account, reference = kind.format(":account"), kind.format(":reference")
-    statement = text(f"""INSERT INTO return_order (account, reference, payload)
-      SELECT {account}, {reference}, {cast} WHERE NOT EXISTS (
-        SELECT 1 FROM archived_return a WHERE a.account = {account} AND a.reference = {reference})
-      ON CONFLICT (account, reference) DO NOTHING RETURNING id""")
     existing: list[str] = []
-    try:
+    # The outer one: a rule that is asked when all of them are committed.
+    with refused_as(InsertRefused):
         async with database.transaction() as connection:
             for new in returns:
                 values = {"account": new.account, "reference": new.reference, "payload": json.dumps(new.payload)}
-                try:
-                    inserted = (await connection.execute(statement, values)).first()
-                except exc.DBAPIError as error:
-                    why = refusal_of(error)
-                    if why is None:
-                        raise
-                    raise InsertRefused(f"{new.reference}: {why}") from error
+                with refused_as(InsertRefused, new.reference):
+                    inserted = (await connection.execute(_INSERT[database.dialect], values)).first()
                 if inserted is None and not (await connection.execute(_IS_THERE, values)).first():
                     raise InsertRefused(f"{new.reference}: {RowsKept()}")
                 if inserted is None:
@@ -66,14 +55,20 @@ async def insert_returns(database: Database, returns: Sequence[NewReturn], *, sk
             if existing and not skip_existing:
                 await connection.rollback()
                 raise AlreadyThere(tuple(existing))
-    except exc.DBAPIError as error:  # a rule that is asked when all of them are committed
-        why = refusal_of(error)
-        if why is None:
-            raise
-        raise InsertRefused(why) from error
     return len(returns) - len(existing)
 
 
+def _insert(account: str, reference: str, payload: str) -> TextClause:
+    return text(f"""INSERT INTO return_order (account, reference, payload)
+      SELECT {account}, {reference}, {payload} WHERE NOT EXISTS (
+        SELECT 1 FROM archived_return a WHERE a.account = {account} AND a.reference = {reference})
+      ON CONFLICT (account, reference) DO NOTHING RETURNING id""")
+
+
+_INSERT = {
+    POSTGRESQL: _insert("CAST(:account AS text)", "CAST(:reference AS text)", "CAST(:payload AS jsonb)"),
+    SQLITE: _insert(":account", ":reference", ":payload"),
+}
 _IS_THERE = text(
     " UNION ALL ".join(
         f"SELECT 1 FROM {table} WHERE account = :account AND reference = :reference"

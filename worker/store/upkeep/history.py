@@ -1,0 +1,134 @@
+"""Returns, and all that belongs to one, for commands and use cases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.sql.elements import TextClause
+from sqlmodel import col
+
+from worker.domain.error_codes import ErrorCode
+from worker.domain.lifecycle import State
+from worker.store.columns import UnreadableDocument, read_document
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable, first_line
+from worker.store.payloads import read_payload
+from worker.store.rows import columns_of
+from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One return with everything that belongs to it; `payload_unreadable`: why its payload is None."""
+
+    order: ReturnOrderRow
+    transitions: Sequence[StatusTransitionRow]
+    packages: Sequence[PackageRow]
+    labels: Sequence[LabelRow]
+    payload_unreadable: str | None = None
+
+
+async def find_orders(
+    database: Database,
+    *,
+    reference: str | None = None,
+    account: str | None = None,
+    states: Sequence[str] = (),
+    limit: int = 50,
+) -> list[ReturnOrderRow]:
+    """Returns, newest first, without their payloads; no filter that is empty counts.
+
+    One that cannot be read is there all the same, by its id, with what is wrong with it.
+    """
+    live = among_live(states)
+    newest = col(ReturnOrderRow.id).desc() if live is None else text("+id DESC")
+    statement = select(*_WITHOUT_PAYLOAD).order_by(newest).limit(limit)
+    if live is not None:
+        statement = statement.where(live)
+    if reference is not None:
+        statement = statement.where(col(ReturnOrderRow.reference) == reference)
+    if account is None and reference is not None:
+        statement = statement.where(col(ReturnOrderRow.account).in_(accounts_in("return_order")))
+    if account is not None:
+        statement = statement.where(col(ReturnOrderRow.account) == account)
+    if states:
+        statement = statement.where(col(ReturnOrderRow.state).in_(states))
+    try:
+        return await _orders(database, statement)
+    except DatabaseUnavailable:
+        raise
+    except Exception:  # whatever the driver makes of what it finds
+        async with database.reading() as connection:
+            names = statement.with_only_columns(*(col(each) for each in _NAMED))
+            rows = (await connection.execute(names)).all()
+        return [await _order_alone(database, row) for row in rows]
+
+
+_WITHOUT_PAYLOAD = [column for column in columns_of(ReturnOrderRow) if column.name != "payload"]
+_NAMED = (ReturnOrderRow.id, ReturnOrderRow.account, ReturnOrderRow.state)
+
+
+async def _orders(database: Database, statement: Any) -> list[ReturnOrderRow]:
+    async with database.reading() as connection:
+        rows = (await connection.execute(statement)).mappings().all()
+    return [ReturnOrderRow(**row, payload=None) for row in rows]
+
+
+async def _order_alone(database: Database, found: Any) -> ReturnOrderRow:
+    try:
+        [order] = await _orders(database, select(*_WITHOUT_PAYLOAD).where(col(ReturnOrderRow.id) == found.id))
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:
+        given: dict[str, Any] = dict.fromkeys(column.name for column in _WITHOUT_PAYLOAD)
+        given |= {"id": found.id, "account": found.account, "state": found.state, "reference": f"(id {found.id})"}
+        why = {"error_code": ErrorCode.UNREADABLE_ROW, "error_message": first_line(error)}
+        order = ReturnOrderRow(**given | why, payload=None)
+    return order
+
+
+def among_live(states: Sequence[str]) -> TextClause | None:
+    """What leads to rows of these states through a partial index, and not past every return that is over.
+
+    Written out, since SQLite knows no parameter when it plans. It goes with an order by `+id`, which no index has: with
+    one at hand both databases would rather read from the newest row on until they have found enough.
+    """
+    if set(states) == {State.NEEDS_ATTENTION}:
+        return text("state = 'needs_attention'")
+    return text("due_at IS NOT NULL") if states and set(states) <= {State.PENDING, State.TRACKING} else None
+
+
+def accounts_in(table: str) -> TextClause:
+    """The accounts that a table has rows of, for a reference that is looked for in all of them.
+
+    The unique index begins with the account: this is one look into it for each account, where a reference alone would
+    read every row (https://wiki.postgresql.org/wiki/Loose_indexscan).
+    """
+    return text(f"""WITH RECURSIVE known(name) AS (
+  SELECT min(account) FROM {table}
+  UNION ALL
+  SELECT (SELECT min(account) FROM {table} WHERE account > known.name) FROM known WHERE known.name IS NOT NULL
+) SELECT name FROM known WHERE name IS NOT NULL""")
+
+
+async def read_history(database: Database, order: ReturnOrderRow) -> History:
+    """Everything that belongs to `order`, in the order it happened, and its payload."""
+    payload, why = await read_payload(database, order.id)
+    document = read_document(payload) if payload is not None else None
+    if isinstance(document, UnreadableDocument):
+        why, document = document.why, None
+    order.payload = document
+    async with database.reading() as connection:
+
+        async def belonging(table: Any, by: Any) -> list[Any]:
+            statement = select(*columns_of(table)).where(table.return_order_id == order.id).order_by(by)
+            return [table(**row) for row in (await connection.execute(statement)).mappings()]
+
+        return History(
+            order,
+            await belonging(StatusTransitionRow, StatusTransitionRow.id),
+            await belonging(PackageRow, PackageRow.position),
+            await belonging(LabelRow, LabelRow.position),
+            why,
+        )
