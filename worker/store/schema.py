@@ -14,7 +14,7 @@ from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.encoding import require_utf8
 from worker.store.failures import first_line, is_name_taken
-from worker.store.ground import NoGround, make_room
+from worker.store.ground import NoGround, make_room, require_sight
 from worker.store.migrating import Waiting, patiently
 from worker.store.version import (
     VERSION_TABLE,
@@ -46,9 +46,12 @@ class SchemaMismatch(Exception):
 
 
 async def schema_state(database: Database) -> SchemaState:
-    """Compare the database's revision with this code's."""
+    """Compare the database's revision with this code's; raises `DatabaseRefused` where the role cannot see it."""
     async with database.reading() as connection:
-        return await connection.run_sync(_state)
+        state = await connection.run_sync(_state)
+        if state is SchemaState.MISSING:
+            await connection.run_sync(require_sight, database.schema)
+        return state
 
 
 async def migrate(database: Database, waiting: Waiting | None = None) -> tuple[str | None, str]:
@@ -110,8 +113,8 @@ _NEWER = "the database was made by a newer version of returns-worker; upgrade th
 
 
 UNKNOWN_VERSION = (
-    "tables of returns-worker are here, and nothing says of which version: returns_worker_schema is missing, empty, not"
-    " ours, or has several rows; put it back from a backup"
+    "tables of returns-worker are here, and nothing says of which version: returns_worker_schema is missing, empty,"
+    " hidden from this role, not ours, or has several rows; see `returns-worker check`, or put it back from a backup"
 )
 _NAME_TAKEN = "a name that returns-worker needs is taken ({}), and nothing was changed: keep its tables apart,"
 _APART = {
