@@ -34,6 +34,7 @@ ANYWHERE = (
     "CREATE VIEW label AS SELECT 1 AS id",
     "CREATE TABLE x (id integer); CREATE INDEX return_order_due ON x (id)",
     "CREATE TABLE database_place (id integer)",
+    "CREATE TABLE returns_worker_schema (id integer)",
 )
 ON_POSTGRESQL = (
     "CREATE TYPE label AS ENUM ('a', 'b')",

@@ -17,6 +17,7 @@ from worker.store.accounts import read_agendas, register_accounts
 from worker.store.claims import start_creation
 from worker.store.database import Database
 from worker.store.exposure import open_to_all
+from worker.store.failures import DatabaseRefused
 from worker.store.hints import watch
 from worker.store.records import record
 from worker.store.restores import settle_place
@@ -229,6 +230,22 @@ async def test_a_schema_that_cannot_be_made_or_used_is_said_with_what_an_adminis
             await admin.run(f'ALTER SCHEMA "Returns-1" OWNER TO {ROLES[1]}')
             await migrate(database)
             await require_current(database)
+        finally:
+            await admin.run(f"DROP OWNED BY {ROLES[1]} CASCADE")
+            await admin.run(f"DROP ROLE {ROLES[1]}")
+
+
+async def test_a_schema_that_a_role_cannot_see_into_is_not_taken_for_one_without_tables(url: str, opened: Open) -> None:
+    await migrate(opened(url, schema="Returns-1"))
+    async with Shop.at(url) as admin:
+        await admin.run(f"CREATE ROLE {ROLES[1]} LOGIN")
+        try:
+            database = opened(of(ROLES[1], url), schema="Returns-1")
+            with pytest.raises(DatabaseRefused, match=f'GRANT USAGE ON SCHEMA "Returns-1" TO {ROLES[1]}.*roles.sql$'):
+                await require_current(database)
+            await admin.run(f'GRANT USAGE ON SCHEMA "Returns-1" TO {ROLES[1]}')
+            with pytest.raises(DatabaseRefused, match="permission denied for table returns_worker_schema"):
+                await require_current(database)
         finally:
             await admin.run(f"DROP OWNED BY {ROLES[1]} CASCADE")
             await admin.run(f"DROP ROLE {ROLES[1]}")

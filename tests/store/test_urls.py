@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from tests.postgres import PostgresServer
 from tests.store.conftest import Open
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
+from worker.store.hints import watch
 from worker.store.schema import migrate, require_current
 
 
@@ -237,6 +239,36 @@ async def test_a_server_that_does_not_answer_is_an_outage_after_the_connect_time
             with pytest.raises(DatabaseUnavailable):
                 url = f"postgresql://x@127.0.0.1:{port}/y?connect_timeout=1&sslmode=disable"
                 await setting(opened(url), "server_encoding")
+    finally:
+        server.close()
+
+
+async def test_no_server_of_the_kind_that_is_asked_for_is_an_outage(postgres_url: str, opened: Open) -> None:
+    """In a failover there is none for a while that writes, or none that follows."""
+    database = opened(f"{postgres_url}?target_session_attrs=standby")
+    with pytest.raises(DatabaseUnavailable, match="None of the hosts match"):
+        await setting(database, "server_encoding")
+    lost = asyncio.Event()
+    listening = asyncio.create_task(watch(database, lambda: None, lambda: 0, lambda *_: lost.set()))
+    await asyncio.wait_for(lost.wait(), 8)
+    assert not listening.done()
+    listening.cancel()
+
+
+async def test_a_server_that_asks_for_a_login_that_the_driver_has_not_is_an_outage(opened: Open) -> None:
+    """As one that asks for Kerberos, or whatever stands in its place."""
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(struct.pack("!cii", b"R", 8, 7))  # AuthenticationGSS
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(ask, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        with pytest.raises(DatabaseUnavailable, match="authentication"):
+            await setting(opened(f"postgresql://x@127.0.0.1:{port}/y?sslmode=disable"), "server_encoding")
     finally:
         server.close()
 

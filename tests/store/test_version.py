@@ -127,6 +127,32 @@ async def test_our_tables_without_a_version_are_not_built_upon(empty: Database, 
     assert await there.value(STAMP) == "ae1027a6acf"
 
 
+@pytest.mark.parametrize(
+    "own", ["version_num integer); INSERT INTO alembic_version VALUES (13)", "version_num integer)", "version text)"]
+)
+async def test_a_shops_version_table_of_another_kind_is_no_version_of_ours(
+    empty: Database, there: Shop, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await as_before(empty, there, monkeypatch)
+    await migrate(empty)
+    await there.run("DROP TABLE alembic_version")
+    for statement in f"CREATE TABLE alembic_version ({own}".split("; "):
+        await there.run(statement)
+    await later(empty)
+    assert not await keeps_former_table(empty)
+    await there.run("DROP TABLE returns_worker_schema")
+    assert await schema_state(empty) is SchemaState.UNCLEAR
+
+
+async def test_a_version_table_of_several_rows_is_no_version_at_all(empty: Database, there: Shop) -> None:
+    await migrate(empty)
+    await there.run("INSERT INTO returns_worker_schema VALUES ('0013')")
+    for refused in (migrate, require_current):
+        with pytest.raises(SchemaMismatch, match=r"nothing says of which version.*several rows.*from a backup$"):
+            await refused(empty)
+    assert await there.value("SELECT count(*) FROM returns_worker_schema") == 2
+
+
 @on_postgresql
 async def test_whoever_read_the_version_before_can_read_it_after(
     empty: Database, there: Shop, empty_url: str, monkeypatch: pytest.MonkeyPatch

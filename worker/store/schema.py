@@ -14,9 +14,18 @@ from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.encoding import require_utf8
 from worker.store.failures import first_line, is_name_taken
-from worker.store.ground import NoGround, make_room
+from worker.store.ground import NoGround, make_room, require_sight
 from worker.store.migrating import Waiting, patiently
-from worker.store.version import asking, former_is_kept, keep_former, our_tables_stand, revision, take_over
+from worker.store.version import (
+    VERSION_TABLE,
+    asking,
+    former_is_kept,
+    is_anothers,
+    keep_former,
+    our_tables_stand,
+    revision,
+    take_over,
+)
 
 _HEAD = "head"  # what to migrate to; tests begin with an older one
 _LOCK = 7_203_655_001  # any number that no other program on this database uses as advisory lock
@@ -29,6 +38,7 @@ class SchemaState(Enum):
     MISSING = "missing"
     OLDER = "older"
     NEWER = "newer"
+    UNCLEAR = "of no known version"
 
 
 class SchemaMismatch(Exception):
@@ -36,9 +46,12 @@ class SchemaMismatch(Exception):
 
 
 async def schema_state(database: Database) -> SchemaState:
-    """Compare the database's revision with this code's."""
+    """Compare the database's revision with this code's; raises `DatabaseRefused` where the role cannot see it."""
     async with database.reading() as connection:
-        return await connection.run_sync(_state)
+        state = await connection.run_sync(_state)
+        if state is SchemaState.MISSING:
+            await connection.run_sync(require_sight, database.schema)
+        return state
 
 
 async def migrate(database: Database, waiting: Waiting | None = None) -> tuple[str | None, str]:
@@ -73,6 +86,8 @@ async def prepare_schema(connection: AsyncConnection, schema: str | None) -> Non
     state = await connection.run_sync(_state)
     if state is SchemaState.MISSING:
         await connection.run_sync(_upgrade, schema)
+    elif state is SchemaState.UNCLEAR:
+        raise SchemaMismatch(UNKNOWN_VERSION)
     elif state is not SchemaState.CURRENT:
         remedy = "migrate it first" if state is SchemaState.OLDER else "upgrade this returns-worker first"
         raise SchemaMismatch(f"the schema of the other database is {state.value} than this returns-worker: {remedy}")
@@ -88,6 +103,8 @@ async def require_current(database: Database) -> None:
     state = await schema_state(database)
     if state is SchemaState.NEWER:
         raise SchemaMismatch(_NEWER)
+    if state is SchemaState.UNCLEAR:
+        raise SchemaMismatch(UNKNOWN_VERSION)
     if state is not SchemaState.CURRENT:
         raise SchemaMismatch(f"the database's schema is {state.value}; run: returns-worker migrate")
 
@@ -95,9 +112,9 @@ async def require_current(database: Database) -> None:
 _NEWER = "the database was made by a newer version of returns-worker; upgrade this worker, or use another database"
 
 
-_UNKNOWN_VERSION = (
-    "tables of returns-worker are here, and nothing says of which version: returns_worker_schema is missing or empty;"
-    " put it back from a backup"
+UNKNOWN_VERSION = (
+    "tables of returns-worker are here, and nothing says of which version: returns_worker_schema is missing, empty,"
+    " hidden from this role, not ours, or has several rows; see `returns-worker check`, or put it back from a backup"
 )
 _NAME_TAKEN = "a name that returns-worker needs is taken ({}), and nothing was changed: keep its tables apart,"
 _APART = {
@@ -112,7 +129,8 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 def _state(connection: Connection) -> SchemaState:
     current = _revision(connection)
     if current is None:
-        return SchemaState.MISSING
+        there = our_tables_stand(connection.dialect.name, asking(connection))
+        return SchemaState.UNCLEAR if there else SchemaState.MISSING
     head, *older = _revisions()
     if current == head:
         return SchemaState.CURRENT
@@ -133,11 +151,15 @@ def _revisions() -> tuple[str, ...]:
 def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, str]:
     from worker.store.upgrade import upgrade  # noqa: PLC0415 - Alembic, a fifth of a start, for what is rarely needed
 
-    if _state(connection) is SchemaState.NEWER:
+    state = _state(connection)
+    if state is SchemaState.NEWER:
         raise SchemaMismatch(_NEWER)
+    if state is SchemaState.UNCLEAR:
+        raise SchemaMismatch(UNKNOWN_VERSION)
     before, dialect = _revision(connection), connection.dialect.name
-    if before is None and our_tables_stand(dialect, asking(connection)):
-        raise SchemaMismatch(_UNKNOWN_VERSION)
+    if before is None and is_anothers(dialect, asking(connection)):
+        taken = f"table {VERSION_TABLE} already exists"
+        raise SchemaMismatch(f"{_NAME_TAKEN.format(taken)} {_APART[dialect]}")
     try:
         make_room(connection, schema)
         taken_over = take_over(connection)

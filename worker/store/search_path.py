@@ -31,9 +31,14 @@ async def connected(schema: str | None, pooler: bool, **told: Any) -> asyncpg.Co
 
     None: in the first schema of the role's path that has our tables, else in that where the role would make them.
     With `pooler`, each transaction is told anew, since the next one may reach another server connection, and leave it
-    to anybody.
+    to anybody. Raises `OSError`, `asyncpg.PostgresError` or `asyncpg.InterfaceError` where there is none to be had.
     """
-    connection = await asyncpg.connect(**told, connection_class=_Pooled if pooler else asyncpg.Connection)
+    try:
+        connection = await asyncpg.connect(**told, connection_class=_Pooled if pooler else asyncpg.Connection)
+    except asyncpg.InternalClientError as error:
+        # The driver calls it its own, but it is about who answers: no server that `target_session_attrs` asks for, as
+        # in a failover, or one that asks for a login that the driver has not.
+        raise ConnectionError(str(error)) from error
     try:
         path = None if schema is None else f"{quoted(schema)}, pg_temp"
         if pooler:

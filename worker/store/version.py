@@ -27,6 +27,11 @@ _STANDS = {  # in the schema of the search path, or in the file
     POSTGRESQL: "SELECT to_regclass('{}') IS NOT NULL",
     SQLITE: "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '{}'",
 }
+_HAS_REVISIONS = {  # whatever else may have that name
+    POSTGRESQL: "SELECT count(*) FROM pg_attribute WHERE attrelid = CAST(to_regclass('{}') AS oid)"
+    " AND attname = 'version_num' AND NOT attisdropped",
+    SQLITE: "SELECT count(*) FROM pragma_table_info('{}') WHERE name = 'version_num'",
+}
 # The tables of the first schema, each with a column that nobody else's has.
 _FIRST = """(SELECT 'return_order' AS name, 'lease_token' AS own UNION ALL SELECT 'status_transition', 'return_order_id'
   UNION ALL SELECT 'package', 'label_code' UNION ALL SELECT 'label', 'sha256'
@@ -47,11 +52,18 @@ SELECT DISTINCT coalesce(quote_ident(CAST(r.rolname AS text)), 'PUBLIC')
 
 
 def revision(dialect: str, ask: Ask) -> str | None:
-    """The schema's revision; None where it is written nowhere."""
-    if _stands(dialect, ask, VERSION_TABLE):
-        written: str | None = _only(ask(f"SELECT version_num FROM {VERSION_TABLE}"))
-        return written
-    return _former_revision(dialect, ask)
+    """The schema's revision; None where it is written nowhere, or several are."""
+    if not _stands(dialect, ask, VERSION_TABLE):
+        return _former_revision(dialect, ask)
+    written = _written(dialect, ask, VERSION_TABLE)
+    return written[0] if len(written) == 1 else None
+
+
+def is_anothers(dialect: str, ask: Ask) -> bool:
+    """Whether the name of the version table is taken; asked where `revision` knows none."""
+    return _stands(dialect, ask, VERSION_TABLE) and (
+        not _only(ask(_HAS_REVISIONS[dialect].format(VERSION_TABLE))) or bool(_written(dialect, ask, VERSION_TABLE))
+    )
 
 
 def our_tables_stand(dialect: str, ask: Ask) -> bool:
@@ -83,7 +95,7 @@ def keep_former(connection: Connection, before: str | None, after: str, *, taken
     if after < _REMEMBERED_SINCE or not (taken_over or _is_kept(asking(connection))):
         return
     values = {"before": before, "after": after}
-    is_there = _stands(connection.dialect.name, asking(connection), FORMER_TABLE)
+    is_there = before in _written(connection.dialect.name, asking(connection), FORMER_TABLE)
     statement = text(f"UPDATE {FORMER_TABLE} SET version_num = :after WHERE version_num = :before")
     is_ours = is_there and connection.execute(statement, values).rowcount == 1
     if taken_over or not is_ours:
@@ -106,11 +118,17 @@ def _stands(dialect: str, ask: Ask, table: str) -> bool:
 
 def _former_revision(dialect: str, ask: Ask) -> str | None:
     # Our tables first: a shop's own table may be closed to us.
-    if not our_tables_stand(dialect, ask) or not _stands(dialect, ask, FORMER_TABLE):
+    if not our_tables_stand(dialect, ask):
         return None
-    rows = (row[0] for row in ask(f"SELECT version_num FROM {FORMER_TABLE}"))
-    ours = [each for each in rows if _REVISION.fullmatch(each)]
+    ours = [each for each in _written(dialect, ask, FORMER_TABLE) if _REVISION.fullmatch(each)]
     return ours[0] if len(ours) == 1 else None
+
+
+def _written(dialect: str, ask: Ask, table: str) -> list[str]:
+    """The revisions that a version table holds; none where there is no such table. A shop's may hold numbers."""
+    if not _only(ask(_HAS_REVISIONS[dialect].format(table))):
+        return []
+    return [row[0] for row in ask(f"SELECT CAST(version_num AS text) FROM {table} WHERE version_num IS NOT NULL")]
 
 
 def _only(rows: Iterable[Any]) -> Any:

@@ -19,7 +19,7 @@ from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.queries import Backlog, read_backlog
 from worker.store.retirement import retirement
 from worker.store.row_security import hidden_rows
-from worker.store.schema import SchemaState, schema_state
+from worker.store.schema import UNKNOWN_VERSION, SchemaState, schema_state
 from worker.store.sqlite_file import absence
 from worker.usecases.overload import overloads
 
@@ -94,6 +94,8 @@ async def _check_database(settings: Settings, findings: _Findings) -> list[Backl
         state = await schema_state(database)
         if state is SchemaState.NEWER:
             findings.bad("database: made by a newer version of returns-worker", Verdict.BAD_CONFIGURATION)
+        elif state is SchemaState.UNCLEAR:
+            findings.bad(f"database: {UNKNOWN_VERSION}", Verdict.BAD_CONFIGURATION)
         elif state is not SchemaState.CURRENT:
             line = f"database: its schema is {state.value}; run: returns-worker migrate"
             (findings.warn if settings.database.migrates_itself else findings.bad)(line)
