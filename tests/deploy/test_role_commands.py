@@ -201,6 +201,7 @@ async def _work(shop: Shop, worker: RunningWorker, does: Does, folder: Path) -> 
     await comes_to("ADDED", "cancelled")
 
 
+@pytest.mark.long
 async def test_a_worker_does_all_its_work_under_its_role_and_so_does_every_command(url: str, tmp_path: Path) -> None:
     (tmp_path / "izipack.key").write_text(KEY)
     (tmp_path / "pilot.key").write_text(TOKEN)

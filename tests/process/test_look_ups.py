@@ -81,6 +81,7 @@ async def test_a_list_that_never_shows_what_we_recorded_ends_at_a_person(
     assert len(carrier.requests("rp_create")) == 2
 
 
+@pytest.mark.long  # the answer of the list is walked in tests/domain and tests/engine each time
 @on_sqlite
 async def test_what_we_withdrew_there_need_not_be_shown(start: Start, shop: Shop, carrier: Simulator) -> None:
     worker = await start().ready()

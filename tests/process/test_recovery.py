@@ -90,7 +90,8 @@ async def test_many_workers_share_the_work(start: Start, shop: Shop, carrier: Si
 
 @on_postgresql
 @pytest.mark.usefixtures("own_database")  # commits are counted
-@pytest.mark.parametrize("count", [2, pytest.param(16, marks=pytest.mark.long)])
+@pytest.mark.long  # what a turn costs is counted by tests/engine/test_costs.py each time
+@pytest.mark.parametrize("count", [2, 16])
 async def test_idle_workers_cost_little(
     count: int, start: Start, shop: Shop, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
