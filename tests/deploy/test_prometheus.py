@@ -45,7 +45,10 @@ def test_promtool_takes_the_configuration_with_both_rule_files() -> None:
 
 
 @needs_promtool
-@pytest.mark.parametrize("file", TESTS)
+# Each alert over its whole life takes promtool seconds: in every run of CI.
+@pytest.mark.parametrize(
+    "file", [pytest.param(name, marks=pytest.mark.long) if name.startswith("over_") else name for name in TESTS]
+)
 def test_each_alert_fires_and_stays_quiet_as_written(file: str) -> None:
     tested = promtool("test", "rules", PROMETHEUS / "tests" / file)
     assert tested.returncode == 0, tested.stdout + tested.stderr
