@@ -184,7 +184,7 @@ def test_the_sdists_own_tests_pass(built: Built) -> None:
     """A share of them that reads every kind of file; the README's command runs all of them there too."""
     tests = ("domain", "settings", "deploy", "test_architecture.py", "test_documents.py")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)],
+        [sys.executable, "-m", "pytest", "-q", "-n2", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests)],
         cwd=built.tree,
         env={**os.environ, "PYTHONPATH": str(built.tree)},
         capture_output=True,
