@@ -28,7 +28,7 @@ from tests.process.shop import Shop
 from tests.proxy import Proxy
 from worker.simulator import Simulator
 
-LONG, SHORT = int(os.environ.get("RETURNS_WORKER_TEST_CHAOS_KILLS", "1000")), 8
+LONG, SHORT = int(os.environ.get("RETURNS_WORKER_TEST_CHAOS_KILLS", "1000")), 6
 LEASE, TICK = 3.0, 0.2
 HEADER = (
     f"{'database':10} {'workers':>7} {'kills':>6} {'returns':>8} {'creations':>10} {'duplicates':>11} {'held':>5}"
