@@ -23,7 +23,7 @@ ALLOWED = {
     "from_settings": {"carriers", "domain", "settings"},
     # Faces stand on it, and nothing else; it has no library to print with (see HOMES), nor what ends a process.
     "usecases": {"from_settings", "runtime", "engine", "carriers", "store", "labels", "domain", "settings"},
-    "renewed": {"carriers", "domain", "settings", "telemetry"},
+    "renewed": {"carriers", "domain", "dsn", "settings", "telemetry"},
     "app": {
         "from_settings",
         "renewed",

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import structlog
 
 from worker.carriers.port import NotSent
-from worker.domain.masking import forms_of_address, forms_of_key
+from worker.domain.masking import forms_of_key
+from worker.dsn import secrets_of_url
 from worker.settings import DatabaseSettings, KeySource, KeyUnavailableError, UrlSource
 from worker.telemetry.logs import Redactor
 
@@ -40,7 +41,7 @@ def renewed_url(
         nonlocal known, problem
         url = source.current()
         if url != known:
-            redactor.add(*forms_of_address(url))
+            redactor.add(*secrets_of_url(url))
             log.info("database_url_changed", hint="connections that are made from now on use it")
         if source.problem not in (problem, None):
             log.warning("database_url_unreadable", problem=source.problem, hint="the last good one stays in use")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from worker.renewed import renewed_url
 from worker.settings import ConfigurationError, Settings, UrlSource, load
+from worker.telemetry.logs import Redactor
 
 URL = "postgresql://worker:first@db.example:5432/shop?sslmode=require"
 
@@ -106,3 +108,20 @@ def test_the_url_may_be_a_systemd_credential_and_a_file_that_is_configured_wins(
     (directory / "database.url").write_text("\n")
     with pytest.raises(ConfigurationError, match=r"database\.url.*credentials/database\.url"):
         load(None, environ)
+
+
+@pytest.mark.parametrize(
+    "renewed",
+    [
+        "postgresql://worker:s3cond-one@db.example:5432/shop",
+        "postgresql://worker@db.example:5432/shop?password=s3cond-one",
+        "postgresql://worker@db.example:5432/shop?sslpassword=s3cond-one&sslcert=c&sslkey=k&sslmode=disable",
+    ],
+)
+def test_a_rotated_secret_is_masked_in_the_log_before_it_is_used(file: Path, renewed: str) -> None:
+    redactor = Redactor()
+    current = renewed_url(of_file(file).database, redactor, lambda _: None)
+    current()
+    replace(file, renewed)
+    assert "s3cond-one" in current()
+    assert "s3cond-one" not in redactor.redact("FATAL: s3cond-one is refused")

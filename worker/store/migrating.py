@@ -89,7 +89,7 @@ async def patiently(database: Database, change: Callable[[AsyncConnection], Awai
 def pauses(lock_timeout: float, chance: Callable[[], float]) -> Iterator[float]:
     """Seconds between two attempts: always longer than one may block, and soon much longer.
 
-    Each differs by chance, lest several workers that wait for one dump keep in step.
+    Each differs by chance, so that several workers that wait for one dump do not keep in step.
     """
     first = lock_timeout * 1.5
     for tries in count():

@@ -30,7 +30,7 @@ def connect_timeout(url: PostgresqlUrl) -> float:
 def connecting(url: PostgresqlUrl) -> dict[str, Any]:
     """What the driver is told for one connection, with the files of certificates and passwords as they are now.
 
-    Everything is told, lest the driver look for it by rules of its own. Raises `BadUrl`.
+    Everything is told, so that the driver looks for nothing by rules of its own. Raises `BadUrl`.
     """
     servers = random.sample(url.servers, len(url.servers)) if url.in_any_order else url.servers
     places = [(place, each.port) for each in servers for place in ((each.address,) if each.address else _HERE)]

@@ -30,7 +30,7 @@ async def connected(schema: str | None, pooler: bool, **told: Any) -> asyncpg.Co
     """A connection whose names are looked for in `schema`.
 
     None: in the first schema of the role's path that has our tables, else in that where the role would make them.
-    With `pooler`, each transaction is told anew, since the next one may reach another server connection, and leave it
+    With `pooler`, each transaction is told again, since the next one may reach another server connection, and leave it
     to anybody. Raises `OSError`, `asyncpg.PostgresError` or `asyncpg.InterfaceError` where there is none to be had.
     """
     try:
