@@ -2,12 +2,12 @@
 
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.store.claims import SEEN
 from worker.store.columns import read_moment
-from worker.store.database import Database
 from worker.store.dialect import NOW
+from worker.store.transactions import reading
 
 _DUE = {
     dialect: text(f"""
@@ -18,11 +18,11 @@ SELECT r.carrier_ref, r.due_at FROM return_order r
 }
 
 
-async def due_refs(database: Database, account: str, most: int) -> dict[str, datetime | None]:
+@reading
+def due_refs(connection: Connection, account: str, most: int) -> dict[str, datetime | None]:
     """The carrier's numbers of up to `most` returns whose poll is due, and since when, due longest first.
 
     Each could be taken now.
     """
-    async with database.reading() as connection:
-        rows = await connection.execute(_DUE[database.dialect], {"account": account, "most": most})
-        return {ref: read_moment(due_at) for ref, due_at in rows}
+    rows = connection.execute(_DUE[connection.dialect.name], {"account": account, "most": most})
+    return {ref: read_moment(due_at) for ref, due_at in rows}
