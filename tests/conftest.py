@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-_PROCESSES = {"process", "chaos", "deploy", "store", "cli"}
+_PROCESSES = {"process", "chaos", "deploy", "store", "cli", "integrate"}
 """Where tests wait for processes and databases: begun last, a single one would keep the end of a run waiting."""
 
 

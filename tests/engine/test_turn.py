@@ -12,6 +12,7 @@ from tests.store.rows import LEASE
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.outcomes import Tracked
 from worker.domain.returns import ReturnOrder
+from worker.engine.leases import Timing
 from worker.engine.turn import Bookmarks, cut, first_step, lanes_of, shuffled
 from worker.store.accounts import read_agendas
 from worker.store.claimed import Claimed
@@ -134,6 +135,11 @@ async def test_what_appears_before_the_mark_is_done_before_the_loop_is_idle(data
     writing.cancel()
     assert carrier.count("track") == 31
     assert ("track", "late") in carrier.calls
+
+
+async def test_until_idle_ends_however_short_the_tick_is(database: Database, tmp_path: Path) -> None:
+    loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}, timing=Timing(lease=90.0, tick=0.05))
+    await asyncio.wait_for(loop.engine.run(until_idle=True), 5)
 
 
 def test_withdrawals_come_first_in_every_second_turn_and_nobody_is_left_out() -> None:

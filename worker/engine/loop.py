@@ -119,7 +119,7 @@ class Engine:
                 say_away(self._database, "claim", error, retry_in=pause)
                 await wait_for(self._draining, pause)
                 continue
-            if until_idle and turn.pause > _ABOUT_NOW and await self._is_done(turn):
+            if until_idle and turn.pause >= min(_ABOUT_NOW, self._timing.tick) and await self._is_done(turn):
                 return
             await wait_for(self._wake, turn.pause)
             self._wake.clear()
