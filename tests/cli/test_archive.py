@@ -61,7 +61,7 @@ def test_what_the_database_does_not_let_go_is_named_and_the_command_has_failed(d
         )
     done = called("archive", "--older-than", "0s")
     first, last, error = done.stderr.splitlines()
-    assert first == "left: T-0, T-1, T-2, T-4, T-5 and 7 more: kept for the tax office"
+    assert first == "left: T-0, T-1, T-2, T-4, T-5, T-6, T-7, T-8, T-9, T-10, and 2 more: kept for the tax office"
     assert last.startswith("1 return archived, 12 left in")
     assert (done.exit_code, "by a rule that was added to it" in error) == (1, True)
 

@@ -18,9 +18,9 @@ from worker.store.database import Database
 from worker.store.retirement import retirement
 from worker.store.schema import SchemaMismatch, require_current
 from worker.store.upkeep.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
+from worker.usecases.not_done import capped
 
 _SAY_EVERY = 2.0  # seconds
-_MOST_LINES = 20
 
 
 def copy_to_postgresql(
@@ -170,7 +170,5 @@ def _say_what_is_next(settings: Settings, schema: str | None) -> None:
 
 
 def _list(lines: Sequence[str]) -> None:
-    for line in lines[:_MOST_LINES]:
+    for line in capped(lines):
         say(shown(line))
-    if len(lines) > _MOST_LINES:
-        say(f"... and {len(lines) - _MOST_LINES} more")

@@ -24,7 +24,7 @@ from worker.domain.lifecycle import State
 from worker.store.restores import declare_restored
 from worker.store.upkeep.choice import Choice
 from worker.usecases.desk import Request, Settled, adopt, decide_by_hand
-from worker.usecases.not_done import is_utf8
+from worker.usecases.not_done import capped, is_utf8
 
 References = Annotated[
     list[str] | None,
@@ -136,7 +136,7 @@ def _request(
 
 def tell(done: list[Settled], *, dry_run: bool) -> None:
     """Say what became of each; with a refusal among them the command has failed."""
-    changed = 0
+    changed, refusals = 0, list[str]()
     for each in done:
         if isinstance(each.outcome, Decision):
             changed += 1
@@ -144,7 +144,9 @@ def tell(done: list[Settled], *, dry_run: bool) -> None:
             states = dict.fromkeys((each.order.state, each.outcome.order.state))
             answer(shown(f"{each.order.reference}: {' -> '.join(states)}: {line.reason}"))
         else:
-            say(shown(f"{each.order.reference}: refused: {each.outcome.reason}"))
+            refusals.append(f"{each.order.reference}: refused: {each.outcome.reason}")
+    for refused_line in capped(refusals):
+        say(shown(refused_line))
     refused = f", {len(done) - changed} refused" if len(done) > changed else ""
     say(f"{counted(changed)} {'would be ' if dry_run else ''}changed{refused}")
     if refused:

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.output import answer, fail, say
+from worker.cli.output import answer, fail, say, shown
 from worker.cli.session import opened_database, opened_settings, run
 from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
 from worker.store.upkeep.intake import AlreadyThere, InsertRefused, NewReturn, insert_returns
+from worker.usecases.not_done import capped
 
 
 def add(
@@ -32,16 +33,21 @@ def add(
         if not returns and not problems:
             problems.append("there are no returns in it")
         if problems:
-            fail("\n".join([*problems, "nothing was inserted"]))
-        for account in sorted({new.account for new in returns} - settings.accounts.keys()):
-            say(f"warning: account {account!r} is not configured here: its returns wait until it is")
+            fail("\n".join([*map(shown, capped(problems)), "nothing was inserted"]))
+        strangers = [
+            f"warning: account {account!r} is not configured here: its returns wait until it is"
+            for account in sorted({new.account for new in returns} - settings.accounts.keys())
+        ]
+        for line in capped(strangers, "warning: {} more accounts are not configured here"):
+            say(line)
         async with opened_database(settings) as database:
             try:
                 count = await insert_returns(database, returns, skip_existing=skip_existing)
             except InsertRefused as error:
                 fail(f"error: {error}; nothing was inserted")
             except AlreadyThere as error:
-                fail(f"error: {error}; nothing was inserted (--skip-existing leaves them alone)")
+                there = ", ".join(capped(error.references))
+                fail(shown(f"error: already there: {there}; nothing was inserted (--skip-existing leaves them alone)"))
         answer(f"{count} {'return' if count == 1 else 'returns'} inserted")
 
     run(work())

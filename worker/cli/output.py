@@ -8,11 +8,12 @@ from typing import NoReturn
 import typer
 
 from worker.telemetry.terminal import shown
+from worker.usecases.not_done import capped
 
 __all__ = ["MOST", "Exit", "Left", "answer", "counted", "fail", "say", "shown"]
 
 
-_REFERENCES = 5  # of each reason
+_REFERENCES = 10  # of each reason, as many as are said
 _REASONS = 20
 
 
@@ -73,8 +74,7 @@ class Left:
     def tell(self) -> None:
         """A line for each reason."""
         for why, (count, references) in self._reasons.items():
-            more = f" and {count - len(references)} more" if count > len(references) else ""
-            say(shown(f"left: {', '.join(references)}{more}: {why}"))
+            say(shown(f"left: {', '.join(capped(references, count=count))}: {why}"))
         if self._beyond:
             say(f"left: {self._beyond} more, for other reasons")
 

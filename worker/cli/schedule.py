@@ -22,6 +22,7 @@ from worker.settings import LONGEST, AccountSettings, Settings, format_duration,
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.store.schema import SchemaMismatch
+from worker.usecases.not_done import capped
 from worker.usecases.overload import figure
 from worker.usecases.plan import Open, Plan, plan_of
 
@@ -58,7 +59,8 @@ def schedule(
         if not settings.accounts:
             settings = settings.model_copy(update={"accounts": {"default": AccountSettings()}})
         if account is not None and account not in settings.accounts:
-            fail(f"error: there is no account {shown(account)!r}; there is {', '.join(settings.accounts)}", Exit.USAGE)
+            known = ", ".join(capped(list(settings.accounts)))
+            fail(f"error: there is no account {shown(account)!r}; there is {known}", Exit.USAGE)
         stays = None if journey is None else _read_journey(journey)
         day = None if pickup is None else _read("--pickup", pickup, "date like 2026-06-04").date()
         moment = datetime.now(UTC).replace(microsecond=0)

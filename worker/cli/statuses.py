@@ -25,6 +25,7 @@ from worker.settings import Settings
 from worker.store.database import Database
 from worker.usecases import statuses as usecase
 from worker.usecases.desk import Settled
+from worker.usecases.not_done import capped
 from worker.usecases.statuses import Word, list_words
 
 
@@ -50,9 +51,11 @@ def statuses(
     person, owner = person_of(by, reason), owner_of_command()
 
     async def work(settings: Settings, database: Database) -> None:
-        changed = 0
+        changed, left = 0, list[str]()
         async for done in usecase.remap(settings, database, account, person, owner, dry_run=dry_run):
-            changed += _tell(done)
+            changed += _tell(done, left)
+        for line in capped(left):
+            say(shown(line))
         say(f"{counted(changed)} {'would be ' if dry_run else ''}read anew")
         say("a worker that was started before the map was changed reads by the old one: restart it first")
 
@@ -81,11 +84,11 @@ def _show(words: Sequence[Word], *, as_json: bool) -> None:
                 say(f"  {shown(json.dumps(each.word, ensure_ascii=False))} = ...")
 
 
-def _tell(done: Sequence[Settled]) -> int:
+def _tell(done: Sequence[Settled], left: list[str]) -> int:
     changed = 0
     for each in done:
         if not isinstance(each.outcome, Decision):
-            say(shown(f"{each.order.reference}: left: {each.outcome.reason}"))
+            left.append(f"{each.order.reference}: left: {each.outcome.reason}")
             continue
         changed += 1
         line = each.outcome.transitions[0]

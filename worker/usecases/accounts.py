@@ -24,7 +24,7 @@ from worker.store.upkeep.renames import (
     shared_by,
 )
 from worker.usecases.desk import Desk, Settled
-from worker.usecases.not_done import NotConfigured, NotDone, WrongRequest, is_utf8, require_utf8
+from worker.usecases.not_done import NotConfigured, NotDone, WrongRequest, capped, is_utf8, require_utf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ async def _require_account(settings: Settings, database: Database, name: str) ->
     if name in settings.accounts:
         await register_accounts(database, [name])
     elif name not in await read_accounts(database):
-        known = ", ".join(settings.accounts) or "none configured"
+        known = ", ".join(capped(list(settings.accounts))) or "none configured"
         raise WrongRequest(f"there is no account {name!r}; there is {known}")
 
 
@@ -119,9 +119,10 @@ async def renamable(settings: Settings, database: Database, old: str, new: str) 
     there_is = await read_belongings(database, old)
     if not there_is.returns and old not in {*settings.accounts, *await read_accounts(database)}:
         raise WrongRequest(f"there is no account {old!r}")
-    shared = await shared_by(database, old, new)
+    shared = await shared_by(database, old, new, most=11)
     if shared:
-        raise NotDone(f"{old} and {new} both have {', '.join(shared)}: only one account can have each")
+        both = ", ".join(capped(shared, "and more"))
+        raise NotDone(f"{old} and {new} both have {both}: only one account can have each")
     return there_is
 
 

@@ -21,6 +21,7 @@ from worker.store.retirement import retirement
 from worker.store.row_security import hidden_rows
 from worker.store.schema import UNKNOWN_VERSION, SchemaState, schema_state
 from worker.store.sqlite_file import absence
+from worker.usecases.not_done import capped
 from worker.usecases.overload import overloads
 
 _MADE_BY_START = "; or start the worker, which makes one"
@@ -135,11 +136,13 @@ def _check_accounts_of_rows(settings: Settings, backlog: list[Backlog], findings
     for row in backlog:
         if row.account not in settings.accounts:
             lost[row.account] = lost.get(row.account, 0) + row.count
-    for account, count in sorted(lost.items()):
-        findings.bad(
-            f"returns: {count} wait for account {account[:100]!r}, which is not configured: configure it, or see"
-            " `returns-worker accounts rename` and `accounts retire`"
-        )
+    lines = [
+        f"{count} wait for account {account[:100]!r}, which is not configured: configure it, or see"
+        " `returns-worker accounts rename` and `accounts retire`"
+        for account, count in sorted(lost.items())
+    ]
+    for line in capped(lines, "and {} more accounts that are not configured"):
+        findings.bad(f"returns: {line}")
 
 
 async def _check_holds(settings: Settings, database: Database, findings: _Findings) -> None:

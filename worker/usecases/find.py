@@ -4,7 +4,7 @@ from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.archive import Archived, find_archived
 from worker.store.upkeep.history import find_orders
-from worker.usecases.not_done import NotDone, WrongRequest, require_utf8
+from worker.usecases.not_done import NotDone, WrongRequest, capped, require_utf8
 
 
 class ReturnAmbiguous(WrongRequest):
@@ -30,5 +30,5 @@ async def find_anywhere(database: Database, reference: str, account: str | None)
         where = f" in account {account}" if account else ""
         raise NotDone(f"there is no return with reference {reference!r}{where}")
     if len(found) > 1:
-        raise ReturnAmbiguous(f"{reference!r} exists in several accounts ({', '.join(sorted(found))})")
+        raise ReturnAmbiguous(f"{reference!r} exists in several accounts ({', '.join(capped(sorted(found)))})")
     return found.popitem()[1]

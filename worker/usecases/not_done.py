@@ -1,5 +1,9 @@
 """Why a use case does not do what it was asked; a face turns each kind into its own words and codes."""
 
+from collections.abc import Sequence
+
+_NAMED = 10
+
 
 class NotDone(Exception):
     """Things are not as they would have to be; the message says why, and mostly what leads on."""
@@ -11,6 +15,15 @@ class WrongRequest(NotDone):
 
 class NotConfigured(NotDone):
     """It takes an account that the settings here do not have."""
+
+
+def capped(items: Sequence[str], rest: str = "and {} more", *, count: int | None = None) -> list[str]:
+    """What a message names of many: the first ten, and the `rest` with how many more there are.
+
+    `count`: how many there are in all, where `items` holds only the first of them.
+    """
+    more = (len(items) if count is None else count) - _NAMED
+    return [*items[:_NAMED], rest.format(more)] if more > 0 else list(items)
 
 
 def is_utf8(text: str) -> bool:

@@ -13,7 +13,7 @@ from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.upkeep.carrier_words import read_followed, read_words
 from worker.usecases.desk import Desk, Settled
-from worker.usecases.not_done import WrongRequest
+from worker.usecases.not_done import WrongRequest, capped
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ async def remap(
 
 def _require_configured(settings: Settings, account: str | None) -> None:
     if account is not None and account not in settings.accounts:
-        raise WrongRequest(f"there is no account {account!r}; there is {', '.join(settings.accounts)}")
+        raise WrongRequest(f"there is no account {account!r}; there is {', '.join(capped(list(settings.accounts)))}")
 
 
 def _added(one: Word, other: Word) -> Word:
