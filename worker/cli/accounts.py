@@ -20,6 +20,7 @@ from worker.cli.options import (
 )
 from worker.cli.output import Exit, Left, answer, fail, say, shown
 from worker.cli.printing import print_table
+from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.settings import Settings
 from worker.store.database import Database
@@ -101,7 +102,8 @@ def rename(
             say(shown(f"{there_is.returns} returns of {old} would be {new}'s, {there_is.live} of them still live"))
             return
         try:
-            count = await usecase.rename(settings, database, old, new, person)
+            with progress("renaming returns"):
+                count = await usecase.rename(settings, database, old, new, person)
         except RowsLeft as error:
             left = Left()
             left.add(error.refused)
@@ -129,7 +131,8 @@ def retire(
     What was never sent is cancelled, what is followed expires. A creation in doubt is left to a person.
     """
     person = person_of(by, reason)
-    done = Session(context).call(usecase.retire, name, person, owner_of_command(), dry_run=dry_run)
+    with progress("ending returns"):
+        done = Session(context).call(usecase.retire, name, person, owner_of_command(), dry_run=dry_run)
     if done is None:
         say(shown(f"{name} is forgotten"))
         return

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.output import MOST, Exit, fail, say, shown
+from worker.cli.progress import progress
 from worker.cli.session import opened_settings, run
 from worker.settings import Settings
 from worker.store.database import Database
@@ -51,7 +52,8 @@ async def _copy(settings: Settings, dest: Path, keep: int | None) -> None:
             raise SchemaMismatch(f"there is no database at {database.path.absolute()}")
         made_at = datetime.now(UTC)
         target = destination(database.path, dest, made_at)
-        size = await asyncio.to_thread(copy, database.path, target)
+        with progress("copying the database"):
+            size = await asyncio.to_thread(copy, database.path, target)
         say(f"{target}: {size} bytes, checked")
         await remember_backup(database, made_at)
         removed, newer = (

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.output import Exit, answer, say
+from worker.cli.progress import progress
 from worker.cli.session import opened_settings, run, settings_of
 from worker.from_settings import in_force
 from worker.settings import ConfigurationError, show
@@ -33,7 +34,8 @@ def check(
                 shown_settings = settings_of(context)
                 answer(show(shown_settings, {name: in_force(shown_settings, name) for name in shown_settings.accounts}))
         settings, _ = opened_settings(context, need_keys=True)
-        findings = await find_faults(settings, online=online)
+        with progress("looking at everything"):
+            findings = await find_faults(settings, online=online)
         for each in findings:
             say(shown_lines(f"{_SAID.get(each.verdict, 'error'):8} {each.line}"))
         code = max((_CODES.get(each.verdict, 0) for each in findings), default=0)

@@ -1,6 +1,5 @@
 """The command that moves a shop from SQLite to PostgreSQL."""
 
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 
 from worker.cli.options import DryRunOption
 from worker.cli.output import Exit, fail, say, shown
+from worker.cli.progress import progress
 from worker.cli.session import opened_settings, run
 from worker.domain.cadence import spoken
 from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secrets_of_url
@@ -17,10 +17,8 @@ from worker.settings import Settings, check_schema, read_secret
 from worker.store.database import Database
 from worker.store.retirement import retirement
 from worker.store.schema import SchemaMismatch, require_current
-from worker.store.upkeep.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
+from worker.store.upkeep.move import Copied, CopyRefused, RowsRefused, abandon, copy_to
 from worker.usecases.not_done import capped
-
-_SAY_EVERY = 2.0  # seconds
 
 
 def copy_to_postgresql(
@@ -109,7 +107,8 @@ async def _abandon(source: Database, target: Database, place: str) -> None:
 
 async def _copy(settings: Settings, source: Database, target: Database, place: str, *, dry_run: bool) -> None:
     try:
-        copied = await copy_to(source, target, place, _progress(), dry_run=dry_run)
+        with progress("copying rows") as tell:
+            copied = await copy_to(source, target, place, tell, dry_run=dry_run)
     except BaseException as error:
         say(await retirement(source) or "nothing was copied, and the SQLite file is in use as before")
         if isinstance(error, RowsRefused):
@@ -126,19 +125,6 @@ async def _copy(settings: Settings, source: Database, target: Database, place: s
         _tell(copied, place, dry_run=dry_run)
     if not dry_run:
         _say_what_is_next(settings, target.schema)
-
-
-def _progress() -> Progress:
-    """Says now and then how far it is."""
-    said = time.monotonic()
-
-    def progress(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= _SAY_EVERY:
-            said = time.monotonic()
-            say(f"{done} of {total} rows copied")
-
-    return progress
 
 
 def _tell(copied: Copied, place: str, *, dry_run: bool) -> None:

@@ -15,6 +15,7 @@ from worker.cli.options import (
     person_of,
 )
 from worker.cli.output import MOST, Exit, answer, counted, fail, say, shown
+from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.domain.by_hand import WayOut, not_created
 from worker.domain.by_hand import cancel as withdrawn
@@ -52,7 +53,9 @@ def _command(way_out: WayOut, states: list[State], said: str) -> Callable[..., N
         dry_run: DryRunOption = False,
     ) -> None:
         request = _request(references, account, state, states, error_code, older_than, limit, reason, by, dry_run)
-        tell(Session(context).call(decide_by_hand, request, way_out), dry_run=dry_run)
+        with progress("working through the returns"):
+            done = Session(context).call(decide_by_hand, request, way_out)
+        tell(done, dry_run=dry_run)
 
     command.__doc__ = said
     return command
@@ -95,10 +98,11 @@ def resolve(
         fail("error: --carrier-ref is for one REFERENCE", Exit.USAGE)
     states = [State.PENDING, State.NEEDS_ATTENTION, State.REJECTED]
     request = _request(references, account, state, states, error_code, older_than, limit, reason, by, dry_run)
-    if carrier_ref is None:
-        done = Session(context).call(decide_by_hand, request, not_created)
-    else:
-        done = Session(context).call(adopt, request, carrier_ref.strip())
+    with progress("working through the returns"):
+        if carrier_ref is None:
+            done = Session(context).call(decide_by_hand, request, not_created)
+        else:
+            done = Session(context).call(adopt, request, carrier_ref.strip())
     tell(done, dry_run=dry_run)
 
 

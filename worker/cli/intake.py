@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from worker.cli.output import answer, fail, say, shown
+from worker.cli.output import answer, counted, fail, say, shown
+from worker.cli.progress import progress
 from worker.cli.session import opened_database, opened_settings, run
 from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
@@ -42,13 +43,14 @@ def add(
             say(line)
         async with opened_database(settings) as database:
             try:
-                count = await insert_returns(database, returns, skip_existing=skip_existing)
+                with progress(f"inserting {counted(len(returns))}"):
+                    count = await insert_returns(database, returns, skip_existing=skip_existing)
             except InsertRefused as error:
                 fail(f"error: {error}; nothing was inserted")
             except AlreadyThere as error:
                 there = ", ".join(capped(error.references))
                 fail(shown(f"error: already there: {there}; nothing was inserted (--skip-existing leaves them alone)"))
-        answer(f"{count} {'return' if count == 1 else 'returns'} inserted")
+        answer(f"{counted(count)} inserted")
 
     run(work())
 

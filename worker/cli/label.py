@@ -12,6 +12,7 @@ from worker.cli.decisions import tell
 from worker.cli.list_and_show import say_if_archived, way_on
 from worker.cli.options import AccountOption, ByOption, ReasonOption, ReferenceArgument, owner_of_command, person_of
 from worker.cli.output import Exit, fail, say, shown
+from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.domain.lifecycle import State
 from worker.settings import Settings
@@ -60,9 +61,12 @@ def label(
             order = await find_return(database, reference, account)
             try:
                 if unchecked:
-                    _write_unchecked(await unchecked_label(settings, database, order, position), output)
+                    with progress("asking the carrier"):
+                        came = await unchecked_label(settings, database, order, position)
+                    _write_unchecked(came, output)
                     return
-                await refetch_label(settings, database, order, position)
+                with progress("asking the carrier"):
+                    await refetch_label(settings, database, order, position)
             except LabelNotFetched as error:
                 led_on = f"; {way_on(order.reference, position, LabelWay.ACCEPT)}" if error.refused else ""
                 fail(shown(f"error: {error}{led_on}"))

@@ -11,6 +11,7 @@ import typer
 
 from worker.app import Application
 from worker.cli.output import say, shown
+from worker.cli.progress import progress
 from worker.cli.session import opened_settings, run
 from worker.engine.starting import wait_for_database
 from worker.renewed import renewed_url
@@ -83,7 +84,8 @@ def migrate_schema(context: typer.Context) -> None:
         )
 
         async def upgrade() -> None:
-            before, after = await migrate(database, Waiting(tell=_tell_locked))
+            with progress("changing the schema"):
+                before, after = await migrate(database, Waiting(tell=_tell_locked))
             await require_not_moved(database)
             with suppress(AlreadyRunning):  # then a worker has remembered the place already
                 database.hold_file()

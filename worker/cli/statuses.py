@@ -19,6 +19,7 @@ from worker.cli.options import (
 )
 from worker.cli.output import Exit, answer, counted, fail, say, shown
 from worker.cli.printing import print_table
+from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.domain.decision import Decision
 from worker.settings import Settings
@@ -51,9 +52,14 @@ def statuses(
     person, owner = person_of(by, reason), owner_of_command()
 
     async def work(settings: Settings, database: Database) -> None:
-        changed, left = 0, list[str]()
-        async for done in usecase.remap(settings, database, account, person, owner, dry_run=dry_run):
-            changed += _tell(done, left)
+        left = list[str]()
+        with progress("reading returns by the map"):
+            done = [
+                each
+                async for some in usecase.remap(settings, database, account, person, owner, dry_run=dry_run)
+                for each in some
+            ]
+        changed = _tell(done, left)
         for line in capped(left):
             say(shown(line))
         say(f"{counted(changed)} {'would be ' if dry_run else ''}read anew")
