@@ -8,12 +8,11 @@ from typing import NoReturn
 import typer
 
 from worker.telemetry.terminal import shown
-from worker.usecases.not_done import capped
+from worker.usecases.not_done import NAMED, capped
 
 __all__ = ["MOST", "Exit", "Left", "answer", "counted", "fail", "say", "shown"]
 
 
-_REFERENCES = 10  # of each reason, as many as are said
 _REASONS = 20
 
 
@@ -69,7 +68,7 @@ class Left:
                 self._beyond += 1
                 continue
             count, references = self._reasons.get(why, (0, []))
-            self._reasons[why] = (count + 1, [*references, reference][:_REFERENCES])
+            self._reasons[why] = (count + 1, [*references, reference][:NAMED])
 
     def tell(self) -> None:
         """A line for each reason."""

@@ -24,7 +24,7 @@ from worker.store.upkeep.renames import (
     shared_by,
 )
 from worker.usecases.desk import Desk, Settled
-from worker.usecases.not_done import NotConfigured, NotDone, WrongRequest, capped, is_utf8, require_utf8
+from worker.usecases.not_done import NAMED, NotConfigured, NotDone, WrongRequest, capped, is_utf8, require_utf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ async def renamable(settings: Settings, database: Database, old: str, new: str) 
     there_is = await read_belongings(database, old)
     if not there_is.returns and old not in {*settings.accounts, *await read_accounts(database)}:
         raise WrongRequest(f"there is no account {old!r}")
-    shared = await shared_by(database, old, new, most=11)
+    shared = await shared_by(database, old, new, most=NAMED + 1)
     if shared:
         both = ", ".join(capped(shared, "and more"))
         raise NotDone(f"{old} and {new} both have {both}: only one account can have each")

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-_NAMED = 10
+NAMED = 10
+"""How many a message names of many."""
 
 
 class NotDone(Exception):
@@ -18,12 +19,12 @@ class NotConfigured(NotDone):
 
 
 def capped(items: Sequence[str], rest: str = "and {} more", *, count: int | None = None) -> list[str]:
-    """What a message names of many: the first ten, and the `rest` with how many more there are.
+    """What a message names of many: the first `NAMED`, and the `rest` with how many more there are.
 
     `count`: how many there are in all, where `items` holds only the first of them.
     """
-    more = (len(items) if count is None else count) - _NAMED
-    return [*items[:_NAMED], rest.format(more)] if more > 0 else list(items)
+    more = (len(items) if count is None else count) - NAMED
+    return [*items[:NAMED], rest.format(more)] if more > 0 else list(items)
 
 
 def is_utf8(text: str) -> bool:
