@@ -131,8 +131,8 @@ def retire(
     What was never sent is cancelled, what is followed expires. A creation in doubt is left to a person.
     """
     person = person_of(by, reason)
-    with progress("ending returns"):
-        done = Session(context).call(usecase.retire, name, person, owner_of_command(), dry_run=dry_run)
+    session = Session(context, doing="ending returns")
+    done = session.call(usecase.retire, name, person, owner_of_command(), dry_run=dry_run)
     if done is None:
         say(shown(f"{name} is forgotten"))
         return

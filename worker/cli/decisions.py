@@ -15,7 +15,6 @@ from worker.cli.options import (
     person_of,
 )
 from worker.cli.output import MOST, Exit, answer, counted, fail, say, shown
-from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.domain.by_hand import WayOut, not_created
 from worker.domain.by_hand import cancel as withdrawn
@@ -36,6 +35,8 @@ CodeOption = Annotated[str | None, typer.Option("--error-code", help="Filter: he
 AgeOption = Annotated[str | None, typer.Option("--older-than", help="Filter: last changed so long ago, such as 2h.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, max=MOST, help="Filter: so many, oldest first.")]
 
+_DOING = "working through the returns"
+
 
 def _command(way_out: WayOut, states: list[State], said: str) -> Callable[..., None]:
     """A command for those of the returns that are meant which are in one of the `states`, unless it is told which."""
@@ -53,9 +54,7 @@ def _command(way_out: WayOut, states: list[State], said: str) -> Callable[..., N
         dry_run: DryRunOption = False,
     ) -> None:
         request = _request(references, account, state, states, error_code, older_than, limit, reason, by, dry_run)
-        with progress("working through the returns"):
-            done = Session(context).call(decide_by_hand, request, way_out)
-        tell(done, dry_run=dry_run)
+        tell(Session(context, doing=_DOING).call(decide_by_hand, request, way_out), dry_run=dry_run)
 
     command.__doc__ = said
     return command
@@ -98,11 +97,11 @@ def resolve(
         fail("error: --carrier-ref is for one REFERENCE", Exit.USAGE)
     states = [State.PENDING, State.NEEDS_ATTENTION, State.REJECTED]
     request = _request(references, account, state, states, error_code, older_than, limit, reason, by, dry_run)
-    with progress("working through the returns"):
-        if carrier_ref is None:
-            done = Session(context).call(decide_by_hand, request, not_created)
-        else:
-            done = Session(context).call(adopt, request, carrier_ref.strip())
+    session = Session(context, doing=_DOING)
+    if carrier_ref is None:
+        done = session.call(decide_by_hand, request, not_created)
+    else:
+        done = session.call(adopt, request, carrier_ref.strip())
     tell(done, dry_run=dry_run)
 
 

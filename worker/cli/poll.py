@@ -6,7 +6,6 @@ import typer
 
 from worker.cli.options import AccountOption, ByOption, ReferenceArgument, owner_of_command, person_of
 from worker.cli.output import answer, fail, say, shown
-from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
@@ -22,10 +21,8 @@ def poll(
     by: ByOption = None,
 ) -> None:
     """Ask the carrier now where a return is, out of turn and within the pace; also one that is completed."""
-    session, person = Session(context, need_keys=True), person_of(by, reason)
-    with progress("asking the carrier"):
-        asked = session.call(poll_now, reference, account, person, owner_of_command())
-    _tell(asked)
+    session, person = Session(context, need_keys=True, doing="asking the carrier"), person_of(by, reason)
+    _tell(session.call(poll_now, reference, account, person, owner_of_command()))
 
 
 def _tell(asked: Asked) -> None:

@@ -14,9 +14,9 @@ _AFTER = 1.0  # seconds for which nobody wonders
 
 @contextmanager
 def progress(doing: str, *, after: float = _AFTER) -> Iterator[Tell]:
-    """Show on stderr what is being done and for how long; gone at the end, so print results afterwards.
+    """Show on stderr what is being done and for how long; gone at the end, so print results and errors afterwards.
 
-    Messages may be said meanwhile: they appear above it.
+    What is said meanwhile appears above it, folded to the terminal's width.
     """
     # Asked of the stream itself: rich takes a pipe for a terminal where the environment has FORCE_COLOR.
     if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":

@@ -1,7 +1,7 @@
 """Opens what a command works with, which is settings, logs and database, and says what goes wrong with it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import typer
 
 from worker.cli.output import Exit, fail, say, shown
+from worker.cli.progress import progress
 from worker.domain.masking import forms_of_address, forms_of_key
 from worker.dsn import secrets_of_url
 from worker.labels import LabelStoreError, LabelStoreUnusable
@@ -38,6 +39,8 @@ class Session:
     context: typer.Context
     only_to_read: bool = False
     need_keys: bool = False
+    doing: str = ""
+    """What a terminal is shown where the use case takes long; nothing for one that prints meanwhile."""
 
     def call(
         self, use_case: Callable[Concatenate[Settings, Database, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -47,7 +50,8 @@ class Session:
         async def opened_call() -> T:
             settings, _ = opened_settings(self.context, need_keys=self.need_keys)
             async with opened_database(settings, only_to_read=self.only_to_read) as database:
-                return await use_case(settings, database, *args, **kwargs)
+                with progress(self.doing) if self.doing else nullcontext():
+                    return await use_case(settings, database, *args, **kwargs)
 
         return run(opened_call())
 
