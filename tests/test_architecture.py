@@ -38,6 +38,7 @@ ALLOWED = {
     },
     "cli": {
         "app",
+        "demo",
         "usecases",
         "from_settings",
         "renewed",
@@ -53,6 +54,7 @@ ALLOWED = {
         "listening",
         "simulator",
     },
+    "demo": {"app", "usecases", "runtime", "telemetry", "settings", "simulator"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -87,7 +89,7 @@ HOMES = {
     "obstore": {"labels/objects.py"},
     "typer": {"cli/"},
     "click": {"cli/"},
-    "rich": {"cli/"},
+    "rich": {"cli/", "demo/"},
     "structlog": {"telemetry/logs.py", "app.py", "renewed.py", "runtime/", "engine/", "cli/"},
 }
 

@@ -20,7 +20,7 @@ class Commands(LazyGroup):
             takes_signals=True,
         ),
         "demo": Entry(
-            "demo.command:demo",
+            "demo:demo",
             "The whole job on this machine: simulated carriers, sample returns, the worker; it takes some ten seconds.",
         ),
         "migrate": Entry("service:migrate_schema", "Bring the database's schema up to date; its data is kept."),
