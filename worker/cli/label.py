@@ -18,7 +18,8 @@ from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
 from worker.usecases.find import find_return
-from worker.usecases.label import LabelNotFetched, Unchecked, accept_label, refetch_label, stored_label, unchecked_label
+from worker.usecases.label import accept_label, stored_label
+from worker.usecases.refetch_label import LabelNotFetched, Unchecked, refetch_label, unchecked_label
 from worker.usecases.show import LabelWay, label_way, show_return
 
 

@@ -8,12 +8,12 @@ from datetime import datetime
 from worker.carriers.registry import CARRIERS, CarrierKind
 from worker.domain.by_hand import Person, remapped
 from worker.domain.tracking import TrackingStatus
-from worker.from_settings import map_of, policies_of
+from worker.from_settings import map_of
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.upkeep.carrier_words import read_followed, read_words
-from worker.usecases.desk import Desk, Settled
-from worker.usecases.not_done import WrongRequest
+from worker.usecases.desk import Settled, desk_of
+from worker.usecases.not_done import NoSuchAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,12 @@ async def list_words(settings: Settings, database: Database, account: str | None
 async def remap(
     settings: Settings, database: Database, account: str | None, person: Person, owner: str, *, dry_run: bool
 ) -> AsyncIterator[list[Settled]]:
-    """Read the returns that are still followed by the map as it is now, one account after the other.
+    """Read the words of the returns that are still followed by the map as it is now, one account after the other.
 
-    `owner` holds the rows meanwhile.
+    The rows are leased to `owner` meanwhile.
     """
     _require_configured(settings, account)
-    desk = Desk(database, person, policies_of(settings), owner)
+    desk = desk_of(settings, database, person, owner)
     for name in [account] if account is not None else sorted(settings.accounts):
         meanings = _meanings_of(settings, name)
         ids = [
@@ -60,12 +60,12 @@ async def remap(
             for each in await read_followed(database, name)
             if each.tracking_status not in meanings(each.carrier_status)
         ]
-        yield await (desk.preview if dry_run else desk.settle)(ids, remapped(meanings, random.random))
+        yield await desk.settle(ids, remapped(meanings, random.random), dry_run=dry_run)
 
 
 def _require_configured(settings: Settings, account: str | None) -> None:
     if account is not None and account not in settings.accounts:
-        raise WrongRequest(f"there is no account {account!r}; there is {', '.join(settings.accounts)}")
+        raise NoSuchAccount(account, settings.accounts)
 
 
 def _added(one: Word, other: Word) -> Word:
