@@ -93,7 +93,7 @@ async def test_a_worker_starts_without_what_it_does_not_need_yet(tmp_path: Path)
     # rich is imported by structlog (structlog/dev.py), whoever uses that
     assert run & LIBRARIES == LIBRARIES - {"alembic", "obstore", "pypdf", "worker.simulator"}
     assert {name.removeprefix("worker.cli.") for name in run if name.startswith("worker.cli.")} == {
-        *("commands", "entry", "lazy", "output", "probe", "service", "session", "streams")
+        *("commands", "entry", "explained", "lazy", "output", "probe", "service", "session", "streams")
     }
 
 

@@ -10,7 +10,8 @@ from worker.cli.session import opened_settings, run, settings_of
 from worker.from_settings import in_force
 from worker.settings import ConfigurationError, show
 from worker.telemetry.terminal import shown_lines
-from worker.usecases.check import Verdict, find_faults
+from worker.usecases.check import find_faults
+from worker.usecases.findings import Verdict
 
 _SAID = {Verdict.GOOD: "ok", Verdict.WARNING: "warning"}  # the others are errors
 _CODES = {

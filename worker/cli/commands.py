@@ -41,8 +41,7 @@ class Commands(LazyGroup):
         "show": Entry("list_and_show:show", "Show one return with its whole history."),
         "label": Entry("label:label", "Write a return's stored label to a file or to stdout."),
         "retry": Entry(
-            "decisions:retry",
-            "Do again what was rejected, or held after failing too often; a creation in doubt is only looked up.",
+            "decisions:retry", "Do again what was rejected, or failed too often; a creation in doubt is only looked up."
         ),
         "resolve": Entry(
             "decisions:resolve", "Say what became of a creation in doubt, after looking for it at the carrier."
@@ -67,7 +66,7 @@ class Commands(LazyGroup):
         ),
         "restored": Entry(
             "decisions:restored",
-            "Say that the database was set back by a snapshot: what may have been created since is looked up, or held.",
+            "Say that a snapshot set the database back: what may be at the carrier is looked up, or needs attention.",
         ),
         "copy-to": Entry(
             "copy_to:copy_to_postgresql", "Retire the SQLite file, and move everything from it to an empty PostgreSQL."

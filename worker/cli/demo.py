@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from worker.cli.explained import explained
 from worker.cli.list_and_show import print_return
 from worker.cli.output import fail, say
-from worker.cli.session import explained, logs_for
+from worker.cli.session import logs_for
 from worker.demo.folder import LOG, make_folder
 from worker.demo.play import play
 from worker.demo.screen import blank, drawn
@@ -19,8 +20,7 @@ _INTERRUPTED = 130  # what a shell says of a command that was ended by Ctrl-C
 
 def demo(
     keep: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder for database, labels and log; default: a temporary one."),
+        Path | None, typer.Option(metavar="DIR", help="Folder for database, labels and log; default: a temporary one.")
     ] = None,
     svg: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw its end there; a file of that name is written over.")

@@ -36,7 +36,8 @@ def health(
 
 def _validated(context: typer.Context) -> tuple[str, int]:
     """The address after reading all settings, which says everything that is wrong with them."""
-    from worker.cli.session import explained, settings_of  # noqa: PLC0415 - costs more than all the rest
+    from worker.cli.explained import explained  # noqa: PLC0415 - these cost more than all the rest
+    from worker.cli.session import settings_of  # noqa: PLC0415
 
     with explained():
         http = settings_of(context).http

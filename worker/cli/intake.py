@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from worker.cli.output import answer, fail, say
-from worker.cli.session import opened_database, opened_settings, run
+from worker.cli.session import note, opened_settings, run
 from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
 from worker.store.upkeep.intake import AlreadyThere, InsertRefused, NewReturn, insert_returns
+from worker.usecases.opening import opened_database
 
 
 def add(
@@ -35,7 +36,7 @@ def add(
             fail("\n".join([*problems, "nothing was inserted"]))
         for account in sorted({new.account for new in returns} - settings.accounts.keys()):
             say(f"warning: account {account!r} is not configured here: its returns wait until it is")
-        async with opened_database(settings) as database:
+        async with opened_database(settings, tell=note) as database:
             try:
                 count = await insert_returns(database, returns, skip_existing=skip_existing)
             except InsertRefused as error:

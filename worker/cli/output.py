@@ -1,16 +1,21 @@
 """What a command says, and the exit codes it ends with."""
 
+import json
 import sys
 from collections.abc import Iterable
+from datetime import datetime
 from enum import IntEnum
-from typing import NoReturn
+from time import monotonic
+from typing import Any, NoReturn
 
 import typer
 
 from worker.telemetry.terminal import shown
 
-__all__ = ["MOST", "Exit", "Left", "answer", "counted", "fail", "say", "shown"]
+__all__ = ["LOOKED_UP", "MOST", "Exit", "Left", "Seldom", "answer", "answer_json", "counted", "fail", "say", "shown"]
 
+LOOKED_UP = "is looked up, or needs attention"
+"""What becomes of a return that may have been created at the carrier without our knowing."""
 
 _REFERENCES = 5  # of each reason
 _REASONS = 20
@@ -40,6 +45,11 @@ def answer(message: str) -> None:
     typer.echo(message, file=sys.stdout)
 
 
+def answer_json(value: Any, *, indent: int | None = None) -> None:
+    """A result for programs, on stdout; on one line unless it is indented."""
+    answer(json.dumps(value, indent=indent, default=datetime.isoformat))
+
+
 def say(message: str) -> None:
     """A message for a person, on stderr."""
     typer.echo(message, file=sys.stderr)
@@ -49,6 +59,20 @@ def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
     """End the command with a message."""
     say(message)
     raise typer.Exit(code)
+
+
+class Seldom:
+    """Says how far a long command is, not more often than every so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        """For the first time after these seconds."""
+        self._every, self._said = seconds, monotonic()
+
+    def say(self, message: str) -> None:
+        """Say it, or leave it for the next time."""
+        if monotonic() - self._said >= self._every:
+            self._said = monotonic()
+            say(message)
 
 
 class Left:

@@ -1,13 +1,16 @@
 """Prints rows and values for a reader; what a carrier or a shop wrote is never taken for markup."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.output import shown
+from worker.cli.output import answer_json, shown
+
+T = TypeVar("T")
 
 _SHORT = ("reference", "account", "carrier says", "carrier ref", "error")  # cut on a narrow terminal
 _WHOLE = ("observed at", "what", "from", "to", "state", "tracking", "due", *_SHORT[:2], *_SHORT[3:])  # never wrapped
@@ -15,6 +18,22 @@ _LEAST = {"state": 15, "tracking": 11, "carrier says": 9}  # columns a narrow te
 _LONGEST = 200  # characters of one field
 _LONGEST_REASON = 2100  # what was wrong with a payload is named in full
 _PIPED_WIDTH = 4000
+
+
+def print_list(
+    items: Sequence[T],
+    header: tuple[str, ...],
+    row: Callable[[T], tuple[Any, ...]],
+    plain: Callable[[T], Mapping[str, Any]],
+    *,
+    as_json: bool,
+) -> None:
+    """A table with a row for each, or what is `plain` of each as a line of JSON."""
+    if as_json:
+        for each in items:
+            answer_json(plain(each))
+    else:
+        print_table(header, [row(each) for each in items])
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:

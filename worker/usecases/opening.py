@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from worker.settings import Settings
 from worker.store.database import Database
@@ -38,3 +39,8 @@ async def opened_database(
         yield database
     finally:
         await database.close()
+
+
+def no_database(path: Path) -> SchemaMismatch:
+    """The error to raise where a command needs a SQLite file that has to be there already."""
+    return SchemaMismatch(f"there is no database at {path.absolute()}")
