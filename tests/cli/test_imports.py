@@ -100,7 +100,7 @@ async def test_a_worker_starts_without_what_it_does_not_need_yet(tmp_path: Path)
 @pytest.mark.parametrize("name", list(Commands.entries))
 def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> None:
     entry = Commands.entries[name]
-    assert entry.load().help.partition("\n\n")[0].replace("\n", " ") == entry.summary
+    assert entry.load().help.partition("\n\n")[0].replace("\n", " ") == entry.summary()
 
 
 @pytest.mark.parametrize(

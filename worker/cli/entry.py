@@ -22,7 +22,7 @@ def main() -> None:
         sys.stdout.flush()
     except Unwritable as error:
         forget_stdout()
-        if error.errno != errno.EPIPE:  # whoever read has seen enough
+        if error.errno != errno.EPIPE:  # else the reader has seen enough
             sys.stderr.write(f"error: cannot write to stdout: {error}\n")
         code = _FAILED
     if "obstore" in sys.modules:

@@ -25,7 +25,7 @@ class Unwritable(Exception):
 
 
 class _Results(io.FileIO):
-    """Stdout: an error of it is told apart from every other OSError, whoever was writing."""
+    """Stdout: an error of it is told apart from every other OSError."""
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
         try:

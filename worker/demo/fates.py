@@ -33,7 +33,7 @@ class Fate(NamedTuple):
     ending: Ending
     magic_word: str = ""
     passes: str = ""
-    payload: Payload = {}  # noqa: RUF012 - of a tuple, and nobody writes to it
+    payload: Payload = {}  # noqa: RUF012 - of a tuple, and never written to
     later: str = ""
 
 
@@ -114,7 +114,7 @@ def made_up(number: int, magic_word: str = "") -> Payload:
             "name": f"{_NAMES[number % len(_NAMES)]} {magic_word}".strip(),
             "email": f"customer{number}@post.example",
             "phone": "+31612345678",
-            "address": {  # a city that exists, and a street that does not: nobody's address
+            "address": {  # a city that exists, and a street that does not
                 "street": "Retourlaan",
                 "house_number": str(1 + number % 180),
                 "postal_code": "8011 HJ",

@@ -12,7 +12,7 @@ class ReturnAmbiguous(WrongRequest):
 
 
 async def find_return(database: Database, reference: str, account: str | None) -> ReturnOrderRow:
-    """The return with this reference, which is not archived; `account` None: in whichever has one."""
+    """The return with this reference, which is not archived; `account` None: of any account."""
     found = await find_anywhere(database, reference, account)
     if isinstance(found, Archived):
         raise NotDone(f"{reference!r} is archived, and nothing more is done about it; `show` has its history")

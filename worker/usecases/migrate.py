@@ -40,7 +40,7 @@ async def migrate_database(
         await require_not_moved(database)
         with suppress(AlreadyRunning):  # then a worker has remembered the place already
             database.hold_file()
-            done.was_restored |= await settle_place(database)  # once found, by whichever try
+            done.was_restored |= await settle_place(database)  # it may have been an earlier try that found it
         done.keeps_former_table = await keeps_former_table(database)
 
     try:

@@ -58,7 +58,7 @@ async def refetch_label(settings: Settings, database: Database, order: ReturnOrd
 
 
 async def unchecked_label(settings: Settings, database: Database, order: ReturnOrderRow, position: int) -> Unchecked:
-    """Ask the carrier for it, keep aside what comes, whatever it is, and store nothing; raises `LabelNotFetched`."""
+    """Ask the carrier for it, keep aside what comes, label or not, and store nothing; raises `LabelNotFetched`."""
     store = open_label_store(settings.labels.store)
     asked, document = await _asked(settings, database, order, position, ask_for_label)
     if not isinstance(document, LabelDocument):
