@@ -30,7 +30,7 @@ def check(
 
     async def work() -> None:
         if show_settings:
-            with suppress(ConfigurationError):  # all that is wrong is said below, with what is only missing
+            with suppress(ConfigurationError):  # said below, together with what is missing
                 shown_settings = settings_of(context)
                 answer(show(shown_settings, {name: in_force(shown_settings, name) for name in shown_settings.accounts}))
         settings, _ = opened_settings(context, need_keys=True)

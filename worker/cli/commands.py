@@ -63,7 +63,7 @@ def options(
         typer.Option(
             help="Configuration file; else RETURNS_WORKER_CONFIG, else returns-worker.toml if there is one.",
             show_default=False,
-            readable=False,  # not looked at here: it is bad configuration, 78, and no wrong usage
+            readable=False,  # the settings look at it: a bad file is bad configuration (78), not wrong usage
         ),
     ] = None,
     version: Annotated[

@@ -38,7 +38,7 @@ class Meant:
     limit: Annotated[int | None, typer.Option("--limit", min=1, max=MOST, help="Filter: so many, oldest first.")] = None
 
     def request(self, states: list[State], decider: Decider, dry_run: bool) -> Request:
-        """Those of the returns that are meant which are in one of the `states`, unless it is said which."""
+        """What is asked for: of the returns that are meant those in one of `states`, unless --state says which."""
         filtered = bool(self.state) or self.error_code is not None or self.older_than is not None
         if self.references and (filtered or self.limit is not None):
             fail("error: give either references or filters, not both", Exit.USAGE)
@@ -106,7 +106,7 @@ def restored(context: typer.Context) -> None:
 
 
 def tell(done: list[Settled], *, dry_run: bool) -> None:
-    """Say what became of each; with a refusal among them the command has failed."""
+    """Say what became of each; a refusal among them makes the command fail."""
     changed = 0
     for each in done:
         if isinstance(each.outcome, Decision):

@@ -1,4 +1,4 @@
-"""The command `demo`."""
+"""The command `demo`: the whole job on this machine."""
 
 from pathlib import Path
 from typing import Annotated

@@ -103,7 +103,7 @@ def _write(content: bytes, output: str, *, for_owner_alone: bool = False) -> Non
     try:
         with open(output, "wb", opener=partial(os.open, mode=0o600)) as file:
             if for_owner_alone and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                os.fchmod(file.fileno(), 0o600)  # it may have been there, for others to read
+                os.fchmod(file.fileno(), 0o600)  # a file that was there already may be open to other users
             file.write(content)
     except OSError as error:
         fail(f"error: cannot write {output}: {error.strerror}")

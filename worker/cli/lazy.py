@@ -24,7 +24,7 @@ class Entry:
     """Whether it takes the signals that were kept since the process began; else they are let through first."""
 
     def summary(self) -> str:
-        """The first paragraph of its help, read in its source: to list commands must not cost what each imports."""
+        """The first paragraph of its help, read in its source: a list of commands must not import each of them."""
         module, _, name = self.place.partition(":")
         source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
         for node in ast.parse(source).body:

@@ -29,7 +29,7 @@ ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else th
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that takes the options of a group, a dataclass, each by itself; its fields have their defaults."""
+    """Let a command have a group of options, a dataclass, as one parameter: each field is an option of its own."""
     own = signature(command).parameters.values()
     groups: dict[str, Any] = {each.name: each.annotation for each in own if is_dataclass(each.annotation)}
     flat = [

@@ -41,7 +41,7 @@ def counted(returns: int) -> str:
 
 def answer(message: str) -> None:
     """A line, or several, of a result, on stdout."""
-    # Named, since left to itself it takes ASCII for a mistake and writes UTF-8.
+    # Named, because left to itself typer writes UTF-8 where stdout is ASCII.
     typer.echo(message, file=sys.stdout)
 
 
@@ -65,7 +65,7 @@ class Seldom:
     """Says how far a long command is, not more often than every so many seconds."""
 
     def __init__(self, seconds: float) -> None:
-        """For the first time after these seconds."""
+        """`seconds` pass between two messages, and before the first."""
         self._every, self._said = seconds, monotonic()
 
     def say(self, message: str) -> None:
@@ -103,6 +103,6 @@ class Left:
             say(f"left: {self._beyond} more, for other reasons")
 
     def fail_if_any(self) -> None:
-        """What was left since the database refuses it makes a command fail."""
+        """End the command as failed where the database refused any."""
         if self.count:
             fail("error: the database refuses some by a rule that was added to it; mend that, and run it again")

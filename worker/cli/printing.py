@@ -28,7 +28,7 @@ def print_list(
     *,
     as_json: bool,
 ) -> None:
-    """A table with a row for each, or what is `plain` of each as a line of JSON."""
+    """A table with a `row` for each; as JSON a line for each, of what `plain` makes of it."""
     if as_json:
         for each in items:
             answer_json(plain(each))
@@ -37,7 +37,7 @@ def print_list(
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:
-    """A terminal is never overrun; into a pipe each row is one whole line, for grep and awk."""
+    """No wider than a terminal is; into a pipe each row is one whole line, for grep and awk."""
     console = console or Console()
     if not console.is_terminal:
         console = Console(width=_PIPED_WIDTH, file=console.file)

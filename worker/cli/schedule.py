@@ -20,7 +20,7 @@ from worker.domain.tracking import POLLED, TrackingStatus
 from worker.settings import LONGEST, format_duration, parse_positive_duration
 from worker.usecases.plan import Plan, figure, plan_accounts
 
-_WIDEST = 80  # columns, of which a bar has what is left, and a fact what is not its margin
+_WIDEST = 80  # columns; a bar has what is left beside the next number, a fact what is left beside the one after
 _BEFORE_BAR, _MARGIN = 31, 16
 _DRAWN = 45  # days that are drawn one by one; the others are summed up
 _LISTED = 12  # polls

@@ -27,7 +27,7 @@ def run_worker(
     until_idle: Annotated[bool, typer.Option("--until-idle", help="Stop when nothing is left to do now.")] = False,
 ) -> None:
     """Pick up returns and follow them, until told to stop by SIGTERM, SIGINT or SIGHUP."""
-    # For good: what is said until the process has ended goes out this way, too.
+    # It stays so: what is said until the process has ended takes this way too.
     sys.stderr = outlet = Outlet(sys.stderr.fileno(), _tell_dropped, encoding=sys.stderr.encoding)
 
     async def work() -> None:

@@ -32,7 +32,7 @@ class Session:
     def call(
         self, use_case: Callable[Concatenate[Settings, Database, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What it comes to; the command ends here where something cannot be opened, or it refuses."""
+        """What the use case comes to; the command ends here where something cannot be opened, or is refused."""
 
         async def opened_call() -> T:
             settings, _ = opened_settings(self.context, need_keys=self.need_keys)
@@ -59,7 +59,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def note(message: str) -> None:
-    """Say something of what is shown, on stderr."""
+    """Say something about what is shown, on stderr."""
     say(f"note: {message}")
 
 

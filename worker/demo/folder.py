@@ -65,7 +65,7 @@ def make_folder(wanted: Path | None) -> Path:
 
 
 def write_settings(folder: Path, carriers: Simulator) -> Settings:
-    """Write what one goes on with; returns the settings as the demo itself uses them: from anywhere, on free ports."""
+    """Write the files to go on with; returns the settings of the demo itself: from any folder, and on free ports."""
     (folder / f"{OWN}.json").write_text(json.dumps({"reference": OWN, "payload": made_up(1)}), encoding="utf-8")
     file = folder / _SETTINGS
     file.write_text(_TOML, encoding="utf-8")

@@ -79,7 +79,7 @@ async def _watch(shop: Shop, clock: CarrierClock, running: "asyncio.Task[None]",
 async def _at_work(
     settings: Settings, open_logs: Callable[[Settings], Redactor], stop: asyncio.Event
 ) -> AsyncIterator[tuple[Application, "asyncio.Task[None]"]]:
-    """The real worker; it is told to stop at the end, and what a defect raised in it is raised then."""
+    """The real worker; at the end it is told to stop, and an error that ended it is raised."""
     application = Application(settings, open_logs(settings))
     try:
         await application.start()

@@ -44,7 +44,7 @@ async def print_summary(
     def tell(heading: str, *lines: object, console: Console = console) -> None:
         console.print(f"\n{heading}\n", style="bold", soft_wrap=True)
         for line in lines:
-            console.print(f"  {line}", soft_wrap=True)  # what is there to be copied is left to the terminal to wrap
+            console.print(f"  {line}", soft_wrap=True)  # what is copied from here must not be cut into lines
 
     # What names a return in each request to create one, and in each order that there is: Izipack's, ReturnPilot's.
     asked = [

@@ -59,7 +59,7 @@ async def opened_carrier(settings: Settings, database: Database, account: str) -
     key, kinship = keys[account], Kinship(settings, keys, lease_clock)
     shared = partial(kinship.shared, account)
     meter = Meter(database, account, pace_of(settings, account), lease_clock, shared)
-    believed = await is_believed(database)  # else what the carrier shows is not said to have expired
+    believed = await is_believed(database)  # else nothing is said to have expired
     clock = utc_now if believed else lambda: None
     carrier = open_account(settings, account, key.current, lambda operation, outcome, seconds: None, meter, clock)
     try:

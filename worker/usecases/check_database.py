@@ -52,7 +52,7 @@ async def check_database(settings: Settings, findings: Findings) -> list[Backlog
             problem = differing(await clock_offset(database))
             if problem is not None:
                 findings.bad(f"clock: {problem}")
-            retired = await retirement(database)  # in the last table that came: a role may have no rights on it
+            retired = await retirement(database)  # its table came last: a role may have no rights on it
             if retired is not None:
                 findings.bad(f"database: {retired}", Verdict.BAD_CONFIGURATION)
                 return []

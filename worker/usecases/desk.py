@@ -151,7 +151,7 @@ async def adopt(settings: Settings, database: Database, request: Request, number
     order = await find_return(database, reference, request.choice.account)
     if order.account not in settings.accounts:
         raise NotConfigured(f"account {order.account} is not configured here")
-    # It becomes a part of the path that is asked for.
+    # It becomes a part of the path of a request.
     if not CARRIERS[settings.accounts[order.account].carrier].is_number(number):
         raise WrongRequest(f"--carrier-ref: {number} is no number of this carrier's")
     return await decide_by_hand(settings, database, request, found(number))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class NotDone(Exception):
-    """Things are not as they would have to be; the message says why, and mostly what leads on."""
+    """Things are not as they would have to be; the message says why, and mostly what to do."""
 
 
 class WrongRequest(NotDone):

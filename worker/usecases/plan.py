@@ -166,7 +166,7 @@ def overloads(settings: Settings, backlog: Sequence[Backlog]) -> list[str]:
 
 
 def _overload(settings: Settings, name: str, tracked: dict[TrackingStatus, int]) -> str | None:
-    """None while the limit is enough for them, and for one in each status: a ladder may be too fast for any."""
+    """None while the limit is enough for them, and for one in each status: a ladder may be too fast even for that."""
     account, policy = settings.accounts[name], policy_of(settings, name)
     limit, page = account.requests_per_minute, returns_per_request(account.carrier)
     one_each = dict.fromkeys(POLLED, 1)
@@ -191,5 +191,5 @@ def _overload(settings: Settings, name: str, tracked: dict[TrackingStatus, int])
 
 
 def figure(number: float) -> str:
-    """A number of requests: whole from 10 on, else with two digits that count."""
+    """A number of requests: whole from 10 on, else with two significant digits."""
     return f"{number:.0f}" if number >= 10 else f"{number:.2g}"

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class LabelNotFetched(NotDone):
-    """No label came of asking; `refused`: what came is none, and is kept aside."""
+    """No label came; `refused`: what came instead is kept aside."""
 
     def __init__(self, why: str, *, refused: bool) -> None:
         super().__init__(f"the label could not be fetched: {why}")
