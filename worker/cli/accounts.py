@@ -123,15 +123,10 @@ def retire(context: typer.Context, name: NameArgument, decider: Decider, dry_run
         say(shown(f"{name} is forgotten"))
         return
     if not dry_run:
-        say(shown(f"{name} is held: {_THEN.format(name=name)}"))
+        then = f"remove [accounts.{name}] from every worker's configuration, restart the workers, and retire it"
+        say(shown(f"{name} is held: {then} once more, which forgets it"))
     tell(done, dry_run=dry_run)
 
 
 def _say(name: str, state: AccountState) -> None:
     say(shown(f"account {name}: {explain(state)}"))
-
-
-_THEN = (
-    "remove [accounts.{name}] from every worker's configuration, restart the workers, and retire it once more, which"
-    " forgets it"
-)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.options import AccountFilter, DryRunOption, duration_of
-from worker.cli.output import MOST, Left, counted, say, shown
+from worker.cli.output import MOST, Left, Seldom, counted, say, shown
 from worker.cli.session import Session
 from worker.settings import Settings
 from worker.store.database import Database
@@ -39,15 +39,14 @@ def archive(
             say(shown(f"{counted(many)} would be left: {what}"))
 
     async def work(_: Settings, database: Database) -> None:
-        began = said = time.monotonic()
+        began, seldom = time.monotonic(), Seldom(_SAY_EVERY)
         count, referred, refused = 0, Left(), Left()
         async for batch in usecase.archive(database, age, account, limit or MOST):
             count += batch.count
             referred.add(batch.referred)
             refused.add(batch.refused)
-            if not batch.finished and time.monotonic() - said >= _SAY_EVERY:
-                said = time.monotonic()
-                say(f"{counted(count)} archived so far")
+            if not batch.finished:
+                seldom.say(f"{counted(count)} archived so far")
         referred.tell()
         refused.tell()
         left = f", {referred.count + refused.count} left" if referred.count + refused.count else ""

@@ -1,6 +1,7 @@
 """Looks at the database for `check`."""
 
 import os
+from collections import Counter
 
 from worker.settings import Settings
 from worker.store.database import Database
@@ -25,17 +26,15 @@ async def check_database(settings: Settings, findings: Findings) -> list[Backlog
     """Look at the database, its schema, its rows and its accounts; what there is to do, as far as it can be read."""
     database = database_of(settings)
     try:
-        path = database.path.absolute() if database.path is not None else None
-        missing = database.path and absence(database.path)
-        if path is not None and missing:
-            if not os.access(path.parent, os.W_OK):
-                findings.bad(f"database: {path.parent} is no folder that can be written")
+        if database.path is not None:
+            path, missing = database.path.absolute(), absence(database.path)
+            if not os.access(path.parent if missing else path, os.W_OK):
+                why = f"{path.parent} is no folder that can be written" if missing else f"{path} cannot be written"
+                findings.bad(f"database: {why}")
                 return []
-            findings.warn(f"database: {missing}{_MADE_BY_START if settings.database.migrates_itself else ''}")
-            return []
-        if path is not None and not os.access(path, os.W_OK):
-            findings.bad(f"database: {path} cannot be written")
-            return []
+            if missing:
+                findings.warn(f"database: {missing}{_MADE_BY_START if settings.database.migrates_itself else ''}")
+                return []
         async with database.reading() as connection:
             await require_utf8(connection)
         for line in await hidden_rows(database):
@@ -80,10 +79,10 @@ async def check_database(settings: Settings, findings: Findings) -> list[Backlog
 
 
 def _check_accounts_of_rows(settings: Settings, backlog: list[Backlog], findings: Findings) -> None:
-    lost: dict[str, int] = {}
+    lost: Counter[str] = Counter()
     for row in backlog:
         if row.account not in settings.accounts:
-            lost[row.account] = lost.get(row.account, 0) + row.count
+            lost[row.account] += row.count
     for account, count in sorted(lost.items()):
         findings.bad(
             f"returns: {count} wait for account {account[:100]!r}, which is not configured: configure it, or see"

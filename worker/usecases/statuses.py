@@ -40,7 +40,10 @@ async def list_words(settings: Settings, database: Database, account: str | None
             means = mapped.read(word) if mapped is not None and mapped.maps(word) else None
             line = Word(each.account, word, each.returns, each.changes, each.last_seen, means)
             before = found.get((each.account, word))
-            found[each.account, word] = line if before is None else _added(before, line)
+            if before is not None:  # in another combination; a return that had both is counted twice
+                returns, changes = before.returns + line.returns, before.changes + line.changes
+                line = replace(line, returns=returns, changes=changes, last_seen=max(before.last_seen, line.last_seen))
+            found[each.account, word] = line
     return [each for each in found.values() if account in (None, each.account)]
 
 
@@ -66,16 +69,6 @@ async def remap(
 def _require_configured(settings: Settings, account: str | None) -> None:
     if account is not None and account not in settings.accounts:
         raise NoSuchAccount(account, settings.accounts)
-
-
-def _added(one: Word, other: Word) -> Word:
-    """Of one word in two combinations; a return that had both is counted twice."""
-    return replace(
-        one,
-        returns=one.returns + other.returns,
-        changes=one.changes + other.changes,
-        last_seen=max(one.last_seen, other.last_seen),
-    )
 
 
 def _meanings_of(settings: Settings, account: str) -> Callable[[str], frozenset[TrackingStatus]]:
