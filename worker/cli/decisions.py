@@ -29,9 +29,7 @@ class Meant:
     ] = None
     account: AccountFilter = None
     state: Annotated[list[State] | None, typer.Option("--state", help="Filter: these states.")] = None
-    error_code: Annotated[
-        str | None, typer.Option("--error-code", help="Filter: rejected, or in need of attention, for this.")
-    ] = None
+    error_code: Annotated[str | None, typer.Option("--error-code", help="Filter: this error code.")] = None
     older_than: Annotated[
         str | None, typer.Option("--older-than", help="Filter: last changed so long ago, such as 2h.")
     ] = None
