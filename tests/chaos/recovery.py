@@ -1,4 +1,4 @@
-"""Measures how long what a dead worker had leased is left lying, and how long nothing moves after a database's return."""
+"""Measures how long what a dead worker had leased lies still, and how long nothing moves after a database returns."""
 
 import asyncio
 import sqlite3
