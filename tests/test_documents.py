@@ -32,7 +32,7 @@ from worker.store.database import Database
 from worker.store.queries import Backlog
 from worker.store.schema import migrate
 from worker.telemetry.metrics import Metrics
-from worker.usecases.overload import overloads
+from worker.usecases.plan import overloads
 
 README = read("README.md")
 TABLES = read("docs/reference/tables.md")

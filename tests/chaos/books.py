@@ -71,7 +71,7 @@ async def untrue_histories(shop: Shop) -> list[str]:
     ]
 
 
-async def held_ever(shop: Shop) -> int:
+async def asked_about(shop: Shop) -> int:
     """How many returns a person was asked about."""
     rows = await shop.execute(
         "SELECT DISTINCT return_order_id FROM status_transition"

@@ -1,4 +1,4 @@
-"""Measures how long what a dead worker held is left lying, and how long nothing moves after a database's return."""
+"""Measures how long what a dead worker had leased lies still, and how long nothing moves after a database returns."""
 
 import asyncio
 import sqlite3
@@ -35,7 +35,7 @@ class Recovery:
             self._disturbances -= 1
 
     async def killed(self, pid: int) -> None:
-        """Remember what this process held."""
+        """Remember what this process had leased."""
         if self._disturbances:
             return
         at = time.monotonic()

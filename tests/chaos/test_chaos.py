@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.chaos.books import Orders, held_ever, lost, second_posts, untrue_histories
+from tests.chaos.books import Orders, asked_about, lost, second_posts, untrue_histories
 from tests.chaos.recovery import Recovery
 from tests.chaos.storm import Storm, Trouble, sqlite_troubles
 from tests.postgres import PostgresServer
@@ -31,7 +31,7 @@ from worker.simulator import Simulator
 LONG, SHORT = int(os.environ.get("RETURNS_WORKER_TEST_CHAOS_KILLS", "1000")), 6
 LEASE, TICK = 3.0, 0.2
 HEADER = (
-    f"{'database':10} {'workers':>7} {'kills':>6} {'returns':>8} {'creations':>10} {'duplicates':>11} {'held':>5}"
+    f"{'database':10} {'workers':>7} {'kills':>6} {'returns':>8} {'creations':>10} {'duplicates':>11} {'asked':>6}"
     f" {'lost':>5} {'worst recovery after a kill':>28} {'after a database restart':>25}"
 )
 
@@ -173,7 +173,7 @@ async def _weather(scene: Scene, kills: int, capsys: pytest.CaptureFixture[str])
     await storm.blow(kills)
     sent = len(carrier.requests("create"))
     await _until_none_is_in(storm, "pending", "tracking")
-    held = await held_ever(shop)
+    asked = await asked_about(shop)
     await _a_person_decides(scene)
     await _until_none_is_in(storm, "pending", "tracking", "rejected", "needs_attention", "cancelled")
     await storm.end()
@@ -186,7 +186,7 @@ async def _weather(scene: Scene, kills: int, capsys: pytest.CaptureFixture[str])
         print(f"\n{HEADER}")
         print(
             f"{scene.kind:10} {storm.workers:7} {storm.happened['killed']:6} {len(storm.inserted):8}"
-            f" {len(orders.numbers):10} {len(orders.duplicates):11} {held:5} {len(gone):5} {kill:>28} {restart:>25}"
+            f" {len(orders.numbers):10} {len(orders.duplicates):11} {asked:6} {len(gone):5} {kill:>28} {restart:>25}"
         )
         others = ", ".join(f"{count} {name}" for name, count in sorted(storm.happened.items()) if name != "killed")
         print(f"  besides: {others}; {time.monotonic() - began:.0f} s")
@@ -210,7 +210,7 @@ async def _until_none_is_in(storm: Storm, *states: str) -> None:
 
 
 async def _a_person_decides(scene: Scene) -> None:
-    """Looks for each held return at the carrier, and says what is true there."""
+    """Looks for each return that needs attention at the carrier, and says what is true there."""
     orders = Orders.of(scene.carrier)
     await asyncio.sleep(LEASE + 1.5)  # until then a stopped worker may send, and the command refuses
     rows = await scene.shop.execute("SELECT * FROM return_order WHERE state = 'needs_attention' ORDER BY id")

@@ -93,14 +93,14 @@ async def test_a_worker_starts_without_what_it_does_not_need_yet(tmp_path: Path)
     # rich is imported by structlog (structlog/dev.py), whoever uses that
     assert run & LIBRARIES == LIBRARIES - {"alembic", "obstore", "pypdf", "worker.simulator"}
     assert {name.removeprefix("worker.cli.") for name in run if name.startswith("worker.cli.")} == {
-        *("commands", "entry", "lazy", "output", "probe", "progress", "service", "session", "streams")
+        *("commands", "entry", "explained", "lazy", "output", "probe", "progress", "service", "session", "streams")
     }
 
 
 @pytest.mark.parametrize("name", list(Commands.entries))
 def test_the_list_of_commands_says_of_each_what_its_own_help_says(name: str) -> None:
     entry = Commands.entries[name]
-    assert entry.load().help.partition("\n\n")[0].replace("\n", " ") == entry.summary
+    assert entry.load().help.partition("\n\n")[0].replace("\n", " ") == entry.summary()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.cli.calls import ACCOUNTS, called, configured
 from worker.settings import load
 from worker.store.queries import Backlog
-from worker.usecases.overload import overloads
+from worker.usecases.plan import overloads
 
 
 def test_check_warns_of_returns_that_ask_for_more_than_the_limit(folder: Path, filled_url: str) -> None:

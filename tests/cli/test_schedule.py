@@ -161,7 +161,7 @@ def test_a_long_life_is_drawn_in_part_and_summed_up(folder: Path) -> None:
     ("words", "message"),
     [
         (("--account", "nobody"), "there is no account 'nobody'; there is default, pilot"),
-        (("--account", "\x1b[31m"), "there is no account ' [31m'"),
+        (("--account", "\x1b[31m"), "there is no account '\\x1b[31m'"),
         (("--journey", "on_its_way=2d"), "'on_its_way' is none of pending, pre_transit, in_transit, unknown"),
         (("--journey", "delivered=2d"), "'delivered' is none of"),
         (("--journey", ""), "'' is none of"),

@@ -16,6 +16,7 @@ from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.engine.meter import Meter
 from worker.store.database import Database
+from worker.usecases.carrier import Opened
 from worker.usecases.poll_now import Asker
 
 
@@ -126,18 +127,17 @@ async def test_a_code_that_a_mere_status_named_is_nobodys(database: Database, tm
 
 async def test_a_person_who_asks_is_not_told_of_another_return(database: Database, tmp_path: Path) -> None:
     loop = await _followed(database, tmp_path, {"A": ["7RET-B"]})
-    asker = Asker(
+    opened = Opened(
         database=database,
+        account="default",
         carrier=loop.accounts["default"].carrier,
         meter=Meter(database, "default", None, lambda: 0.0),
         policy=POLICY,
         timeout=20.0,
         key=lambda: "key",
-        owner="command",
-        clock=lambda: 0.0,
-        chance=lambda: 0.5,
         near=["default"],
     )
+    asker = Asker(opened, owner="command", clock=lambda: 0.0, chance=lambda: 0.5)
     asked = await asker.ask((await loop.rows("id"))[0]["id"], Person("anna"))
     assert "is about another return" in json.dumps(getattr(asked.answer, "message", None))
     assert (await loop.rows("tracking_status"))[0] == {"tracking_status": "pre_transit"}

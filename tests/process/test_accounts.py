@@ -225,7 +225,7 @@ async def test_a_shop_learns_the_carrier_s_words_and_maps_them_for_returns_still
 
     config.write_text(mapped)
     code, out, said = await typed(config, "statuses", "--remap", "--dry-run")
-    assert (code, said.splitlines()[0]) == (0, "1 return would be read anew")
+    assert (code, said.splitlines()[0]) == (0, "1 return would be mapped once more")
     assert await shop.is_in("R-1", "tracking")
     code, out, said = await typed(config, "statuses", "--remap", "--by", "anna")
     assert (code, out) == (0, "R-1: unknown -> delivered: read by a changed map; by anna\n"), said
@@ -236,7 +236,7 @@ async def test_a_shop_learns_the_carrier_s_words_and_maps_them_for_returns_still
         "Delivered",
     )
     code, out, said = await typed(config, "statuses", "--remap")
-    assert (code, out, said.splitlines()[0]) == (0, "", "0 returns read anew")
+    assert (code, out, said.splitlines()[0]) == (0, "", "0 returns mapped once more")
 
 
 async def _says(shop: Shop, reference: str, word: str) -> bool:

@@ -215,7 +215,7 @@ async def test_a_backup_restored_on_another_path_goes_on_and_creates_nothing_twi
     assert again.saw("database_restored")
     await restored.insert("IZI-2")  # the shop knows that it is not there any more
     await restored.insert("RP-2", PILOT_PAYLOAD, account="pilot")
-    assert "4 pending returns are looked up, or held" in (await typed(config, "restored"))[2]
+    assert "4 pending returns are looked up, or left to a person" in (await typed(config, "restored"))[2]
     for account in ("default", "pilot"):
         assert (await typed(config, "accounts", "release", account))[0] == 0
     for reference, state in (

@@ -100,4 +100,4 @@ async def test_what_makes_no_sense_is_wrong_usage(start: Start, shop: Shop, conf
     assert out.isprintable() or out.rstrip("\n").isprintable()
     await shop.execute("DELETE FROM return_order")
     code, _, said = await typed(config, "restored")
-    assert (code, said) == (0, "0 pending returns are looked up, or held, before being created\n")
+    assert (code, said) == (0, "0 pending returns are looked up, or left to a person, before being created\n")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.settings.test_defaults import leaves
-from worker.cli.demo.folder import _TOML as DEMO
+from worker.demo.folder import _TOML as DEMO
 from worker.domain.payload import read_payload
 from worker.settings import ConfigurationError, Settings, load, parse_duration, parse_positive_duration, show
 from worker.settings.schema import schema, start_file

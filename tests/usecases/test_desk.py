@@ -106,7 +106,7 @@ async def test_a_row_that_a_worker_holds_is_left_to_it(database: Database, tmp_p
     (held,) = await claim(database, [Lane("default", Step.CREATE, 1)], "worker", timedelta(seconds=60))
     (settled,) = await act(database, cancel)
     assert isinstance(settled.outcome, Refusal)
-    assert "holds it" in settled.outcome.reason
+    assert "leased to a worker" in settled.outcome.reason
     assert (await loop.rows())[0]["lease_token"] == held.order.lease_token
 
 

@@ -10,6 +10,7 @@ from tests.process.running import until
 from worker.domain.by_hand import Person
 from worker.engine.meter import Meter
 from worker.store.database import Database
+from worker.usecases.carrier import Opened
 from worker.usecases.poll_now import Asker
 
 
@@ -18,18 +19,17 @@ async def test_a_question_that_is_given_up_holds_the_return_no_longer(database: 
     carrier.gate.clear()
     loop = await make_loop(database, tmp_path, {"default": carrier})
     await loop.insert("T0", state="tracking")
-    asker = Asker(
+    opened = Opened(
         database=database,
+        account="default",
         carrier=carrier,
         meter=Meter(database, "default", None, lambda: 0.0),
         policy=POLICY,
         timeout=20.0,
         key=lambda: "key",
-        owner="command",
-        clock=lambda: 0.0,
-        chance=lambda: 0.5,
         near=["default"],
     )
+    asker = Asker(opened, owner="command", clock=lambda: 0.0, chance=lambda: 0.5)
     asking = asyncio.create_task(asker.ask((await loop.rows("id"))[0]["id"], Person("anna")))
     await until(lambda: carrier.calls, 5)
     assert await loop.rows("lease_owner") == [{"lease_owner": "command"}]

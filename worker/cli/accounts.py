@@ -1,25 +1,24 @@
 """The commands that show how each account stands, and those that do something to one."""
 
-import json
 from dataclasses import asdict
-from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from worker.cli.decisions import tell
 from worker.cli.options import (
     ByOption,
+    Decider,
     DryRunOption,
     JsonOption,
     NameArgument,
-    ReasonOption,
     duration_of,
+    grouped,
     owner_of_command,
     person_of,
 )
-from worker.cli.output import Exit, Left, answer, fail, say, shown
-from worker.cli.printing import print_table
+from worker.cli.output import Exit, Left, fail, say, shown
+from worker.cli.printing import print_list
 from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.settings import Settings
@@ -38,23 +37,19 @@ def show_accounts(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show what each account waits for, and why."""
     if context.invoked_subcommand is not None:
         return
-    standings = Session(context, only_to_read=True).call(usecase.read_standings)
-    if as_json:
-        for each in standings:
-            answer(json.dumps(asdict(each), default=datetime.isoformat))
-        return
-    print_table(
+    print_list(
+        Session(context, only_to_read=True).call(usecase.read_standings),
         ("account", "carrier", "limit/min", "pending", "tracking", "due", "waits for"),
-        [
-            (
-                each.account,
-                each.carrier or "not configured here",
-                "none" if each.rate_per_minute == 0 else each.rate_per_minute,
-                *(each.pending, each.tracking, each.due, each.waits_for),
-            )
-            for each in standings
-        ],
+        _row,
+        asdict,
+        as_json=as_json,
     )
+
+
+def _row(each: usecase.Standing) -> tuple[Any, ...]:
+    limit = "none" if each.rate_per_minute == 0 else each.rate_per_minute
+    counts = (each.pending, each.tracking, each.due)
+    return (each.account, each.carrier or "not configured here", limit, *counts, each.waits_for)
 
 
 @accounts.command("hold")
@@ -85,16 +80,16 @@ def release(context: typer.Context, name: NameArgument) -> None:
 
 
 @accounts.command("rename")
+@grouped
 def rename(
     context: typer.Context,
     old: Annotated[str, typer.Argument(help="The name that its returns have now.", metavar="OLD")],
     new: Annotated[str, typer.Argument(help="A configured account.", metavar="NEW")],
-    reason: ReasonOption = "",
-    by: ByOption = None,
+    decider: Decider,
     dry_run: DryRunOption = False,
 ) -> None:
     """Let all returns of one account belong to another, which is configured: the same one at the carrier, renamed."""
-    person = person_of(by, reason)
+    person = decider.person
 
     async def work(settings: Settings, database: Database) -> None:
         if dry_run:
@@ -119,33 +114,22 @@ def rename(
 
 
 @accounts.command("retire")
-def retire(
-    context: typer.Context,
-    name: NameArgument,
-    reason: ReasonOption = "",
-    by: ByOption = None,
-    dry_run: DryRunOption = False,
-) -> None:
-    """End an account: nobody asks its carrier any more, and its live returns come to an end here.
+@grouped
+def retire(context: typer.Context, name: NameArgument, decider: Decider, dry_run: DryRunOption = False) -> None:
+    """End an account: its carrier is asked no more, and its live returns come to an end here.
 
     What was never sent is cancelled, what is followed expires. A creation in doubt is left to a person.
     """
-    person = person_of(by, reason)
     session = Session(context, doing="ending returns")
-    done = session.call(usecase.retire, name, person, owner_of_command(), dry_run=dry_run)
+    done = session.call(usecase.retire, name, decider.person, owner_of_command(), dry_run=dry_run)
     if done is None:
         say(shown(f"{name} is forgotten"))
         return
     if not dry_run:
-        say(shown(f"{name} is held: {_THEN.format(name=name)}"))
+        then = f"remove [accounts.{name}] from every worker's configuration, restart the workers, and retire it"
+        say(shown(f"{name} is held: {then} once more, which forgets it"))
     tell(done, dry_run=dry_run)
 
 
 def _say(name: str, state: AccountState) -> None:
     say(shown(f"account {name}: {explain(state)}"))
-
-
-_THEN = (
-    "remove [accounts.{name}] from every worker's configuration, restart the workers, and retire it once more, which"
-    " forgets it"
-)

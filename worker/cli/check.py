@@ -11,7 +11,8 @@ from worker.cli.session import opened_settings, run, settings_of
 from worker.from_settings import in_force
 from worker.settings import ConfigurationError, show
 from worker.telemetry.terminal import shown_lines
-from worker.usecases.check import Verdict, find_faults
+from worker.usecases.check import find_faults
+from worker.usecases.findings import Verdict
 
 _SAID = {Verdict.GOOD: "ok", Verdict.WARNING: "warning"}  # the others are errors
 _CODES = {
@@ -30,7 +31,7 @@ def check(
 
     async def work() -> None:
         if show_settings:
-            with suppress(ConfigurationError):  # all that is wrong is said below, with what is only missing
+            with suppress(ConfigurationError):  # said below, together with what is missing
                 shown_settings = settings_of(context)
                 answer(show(shown_settings, {name: in_force(shown_settings, name) for name in shown_settings.accounts}))
         settings, _ = opened_settings(context, need_keys=True)

@@ -51,7 +51,7 @@ def print_schema() -> None:
 
 
 def _write(text: str, file: str) -> None:
-    """Make the file, whole or not at all; what is there, a link that leads nowhere too, is `FileExistsError`."""
+    """Make the file, whole or not at all; raises `FileExistsError` where one is, even a link that leads nowhere."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

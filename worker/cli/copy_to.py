@@ -8,16 +8,14 @@ from typing import Annotated
 import typer
 
 from worker.cli.options import DryRunOption
-from worker.cli.output import Exit, fail, say, shown
+from worker.cli.output import LOOKED_UP, Exit, fail, say, shown
 from worker.cli.progress import progress
 from worker.cli.session import opened_settings, run
 from worker.domain.cadence import spoken
-from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secrets_of_url
-from worker.settings import Settings, check_schema, read_secret
-from worker.store.database import Database
-from worker.store.retirement import retirement
-from worker.store.schema import SchemaMismatch, require_current
-from worker.store.upkeep.move import Copied, CopyRefused, RowsRefused, abandon, copy_to
+from worker.dsn import secrets_of_url
+from worker.settings import Settings, read_secret
+from worker.store.upkeep.move import Copied, RowsRefused
+from worker.usecases.move import Target, move, reopen, target_of
 from worker.usecases.not_done import capped
 
 
@@ -25,7 +23,7 @@ def copy_to_postgresql(
     context: typer.Context,
     url: Annotated[str | None, typer.Argument(help="postgresql://USER@HOST/NAME, as the tables' owner.")] = None,
     url_file: Annotated[
-        Path | None, typer.Option("--url-file", help="A file that holds it: others can see what is typed.")
+        Path | None, typer.Option("--url-file", help="A file that has it: others can see what is typed.")
     ] = None,
     schema: Annotated[
         str | None, typer.Option("--schema", help="The schema there that is to have the tables, as database.schema is.")
@@ -42,89 +40,41 @@ def copy_to_postgresql(
 
     async def work() -> None:
         settings, redactor = opened_settings(context)
-        target_url = _target(url, url_file)
-        _check_schema(schema)
-        # With it, since the same address with another schema is another place: a second copy must not be made there.
-        place = place_of_url(target_url) + (f" (schema {schema})" if schema is not None else "")
-        redactor.add(*secrets_of_url(target_url))
-        if settings.database.kind != "sqlite":
-            fail("error: database.url is no SQLite database: there is nothing to move", Exit.BAD_CONFIGURATION)
+        target = _target(url, url_file, schema)
+        redactor.add(*secrets_of_url(target.url))
         if dry_run and abandoned:
             fail("error: --abandon takes no --dry-run", Exit.USAGE)
-        source, target = Database(settings.database.url, pool_size=1), Database(target_url, pool_size=1, schema=schema)
+        if abandoned:
+            is_in_doubt = await reopen(settings, target)
+            say("the SQLite file is in use")
+            if is_in_doubt:
+                say(f"the copy may have been complete for a while: what is not at the carrier {LOOKED_UP}")
+            return
         try:
-            if source.path is not None and not source.path.is_file():
-                raise SchemaMismatch(f"there is no database at {source.path.absolute()}")
-            await require_current(source)
-            if not dry_run:
-                source.hold_file()
-            if abandoned:
-                await _abandon(source, target, place)
-            else:
-                await _copy(settings, source, target, place, dry_run=dry_run)
-        finally:
-            await target.close()
-            await source.close()
+            with progress("copying rows") as tell:
+                copied = await move(settings, target, tell, say, dry_run=dry_run)
+        except RowsRefused as error:
+            _list(error.problems)
+            mend = "mend each in the SQLite file, or delete it"
+            fail(f"error: PostgreSQL cannot keep {len(error.problems)} rows: {mend}")
+        if copied is None:
+            say(f"the returns have moved to {target.place} already")
+        else:
+            _tell(copied, target.place, dry_run=dry_run)
+        if not dry_run:
+            _say_what_is_next(settings, target.schema)
 
     run(work())
 
 
-def _target(url: str | None, file: Path | None) -> str:
+def _target(url: str | None, file: Path | None, schema: str | None) -> Target:
     if (url is None) == (file is None):
         fail("error: say where to, either by URL or by --url-file FILE", Exit.USAGE)
-    said_by = "the URL" if file is None else shown(str(file))
+    said_by = "the URL" if file is None else str(file)
     try:
-        target = read_secret(file) if file is not None else url or ""
-        parsed = parse_url(target)
-        if isinstance(parsed, PostgresqlUrl):
-            check_files(parsed)
+        return target_of(read_secret(file) if file is not None else url or "", said_by, schema)
     except OSError as error:
-        fail(f"error: {said_by}: cannot be read: {error.strerror}", Exit.USAGE)
-    except ValueError as error:
-        fail(f"error: {said_by}: {error}", Exit.USAGE)
-    if not isinstance(parsed, PostgresqlUrl):
-        fail("error: copy-to copies to PostgreSQL; a SQLite file is copied by `returns-worker backup`", Exit.USAGE)
-    return target
-
-
-def _check_schema(schema: str | None) -> None:
-    try:
-        if schema is not None:
-            check_schema(schema)
-    except ValueError as error:
-        fail(f"error: --schema: {error}", Exit.USAGE)
-
-
-async def _abandon(source: Database, target: Database, place: str) -> None:
-    try:
-        is_in_doubt = await abandon(source, target, place)
-    except CopyRefused as error:
-        fail(shown(f"error: {error}"))
-    say("the SQLite file is in use")
-    if is_in_doubt:
-        say("the copy may have been complete for a while: what is not at the carrier is looked up there, or held")
-
-
-async def _copy(settings: Settings, source: Database, target: Database, place: str, *, dry_run: bool) -> None:
-    try:
-        with progress("copying rows") as tell:
-            copied = await copy_to(source, target, place, tell, dry_run=dry_run)
-    except BaseException as error:
-        say(await retirement(source) or "nothing was copied, and the SQLite file is in use as before")
-        if isinstance(error, RowsRefused):
-            _list(error.problems)
-            fail(
-                f"error: PostgreSQL cannot keep {len(error.problems)} rows: mend each in the SQLite file, or delete it"
-            )
-        if isinstance(error, CopyRefused):
-            fail(shown(f"error: {error}"))
-        raise
-    if copied is None:
-        say(f"the returns have moved to {place} already")
-    else:
-        _tell(copied, place, dry_run=dry_run)
-    if not dry_run:
-        _say_what_is_next(settings, target.schema)
+        fail(f"error: {shown(said_by)}: cannot be read: {error.strerror}", Exit.USAGE)
 
 
 def _tell(copied: Copied, place: str, *, dry_run: bool) -> None:

@@ -1,23 +1,15 @@
 """The ways out of `rejected` and `needs_attention`, for a person: retry, resolve, cancel; and what a restore means."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from worker.cli.options import (
-    AccountFilter,
-    ByOption,
-    DryRunOption,
-    ReasonOption,
-    duration_of,
-    owner_of_command,
-    person_of,
-)
+from worker.cli.options import AccountFilter, Decider, DryRunOption, duration_of, grouped, owner_of_command
 from worker.cli.output import MOST, Exit, answer, counted, fail, say, shown
 from worker.cli.session import Session
-from worker.domain.by_hand import WayOut, not_created
 from worker.domain.by_hand import cancel as withdrawn
+from worker.domain.by_hand import not_created
 from worker.domain.by_hand import retry as retried
 from worker.domain.decision import Decision
 from worker.domain.lifecycle import State
@@ -26,77 +18,76 @@ from worker.store.upkeep.choice import Choice
 from worker.usecases.desk import Request, Settled, adopt, decide_by_hand
 from worker.usecases.not_done import capped, is_utf8
 
-References = Annotated[
-    list[str] | None,
-    typer.Argument(help="The shop's references; none: all that the filters choose.", metavar="REFERENCE"),
-]
-StateOption = Annotated[list[State] | None, typer.Option("--state", help="Filter: these states.")]
-CodeOption = Annotated[str | None, typer.Option("--error-code", help="Filter: held or rejected for this.")]
-AgeOption = Annotated[str | None, typer.Option("--older-than", help="Filter: last changed so long ago, such as 2h.")]
-LimitOption = Annotated[int | None, typer.Option("--limit", min=1, max=MOST, help="Filter: so many, oldest first.")]
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """The options that say which returns are meant."""
+
+    references: Annotated[
+        list[str] | None,
+        typer.Argument(help="The shop's references; none: all that the filters choose.", metavar="REFERENCE"),
+    ] = None
+    account: AccountFilter = None
+    state: Annotated[list[State] | None, typer.Option("--state", help="Filter: these states.")] = None
+    error_code: Annotated[str | None, typer.Option("--error-code", help="Filter: this error code.")] = None
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", help="Filter: last changed so long ago, such as 2h.")
+    ] = None
+    limit: Annotated[int | None, typer.Option("--limit", min=1, max=MOST, help="Filter: so many, oldest first.")] = None
+
+    def request(self, states: list[State], decider: Decider, dry_run: bool) -> Request:
+        """What is asked for: of the returns that are meant those in one of `states`, unless --state says which."""
+        filtered = bool(self.state) or self.error_code is not None or self.older_than is not None
+        if self.references and (filtered or self.limit is not None):
+            fail("error: give either references or filters, not both", Exit.USAGE)
+        if not self.references and not filtered:
+            fail("error: say which: a REFERENCE, or a filter such as --state or --error-code", Exit.USAGE)
+        if not is_utf8("".join((*(self.references or []), self.account or "", self.error_code or ""))):
+            fail("error: an argument is not UTF-8", Exit.USAGE)
+        older_than = duration_of("--older-than", self.older_than)
+        choice = Choice(self.account, self.state or states, self.error_code, older_than, self.limit)
+        return Request(self.references or [], choice, decider.person, owner_of_command(), dry_run)
+
 
 _DOING = "working through the returns"
 
 
-def _command(way_out: WayOut, states: list[State], said: str) -> Callable[..., None]:
-    """A command for those of the returns that are meant which are in one of the `states`, unless it is told which."""
-
-    def command(
-        context: typer.Context,
-        references: References = None,
-        account: AccountFilter = None,
-        state: StateOption = None,
-        error_code: CodeOption = None,
-        older_than: AgeOption = None,
-        limit: LimitOption = None,
-        reason: ReasonOption = "",
-        by: ByOption = None,
-        dry_run: DryRunOption = False,
-    ) -> None:
-        request = _request(references, account, state, states, error_code, older_than, limit, reason, by, dry_run)
-        tell(Session(context, doing=_DOING).call(decide_by_hand, request, way_out), dry_run=dry_run)
-
-    command.__doc__ = said
-    return command
+@grouped
+def retry(context: typer.Context, meant: Meant, decider: Decider, dry_run: DryRunOption = False) -> None:
+    """Do again what was rejected, or failed too often; a creation in doubt is only looked up."""
+    request = meant.request([State.REJECTED, State.NEEDS_ATTENTION], decider, dry_run)
+    tell(Session(context, doing=_DOING).call(decide_by_hand, request, retried), dry_run=dry_run)
 
 
-retry = _command(
-    retried,
-    [State.REJECTED, State.NEEDS_ATTENTION],
-    "Do again what was rejected, or held after failing too often; a creation in doubt is only looked up.",
-)
-cancel = _command(
-    withdrawn,
-    [State.PENDING, State.TRACKING, State.REJECTED, State.NEEDS_ATTENTION],
-    "Withdraw returns: at the carrier where that takes it, else they are followed no longer.",
-)
+@grouped
+def cancel(context: typer.Context, meant: Meant, decider: Decider, dry_run: DryRunOption = False) -> None:
+    """Withdraw returns: at the carrier where that takes it, else they are followed no longer."""
+    request = meant.request([State.PENDING, State.TRACKING, State.REJECTED, State.NEEDS_ATTENTION], decider, dry_run)
+    tell(Session(context).call(decide_by_hand, request, withdrawn), dry_run=dry_run)
 
 
+@grouped
 def resolve(
     context: typer.Context,
-    references: References = None,
     carrier_ref: Annotated[
         str | None, typer.Option("--carrier-ref", help="It is at the carrier, under this number: adopt and follow it.")
     ] = None,
     nothing_there: Annotated[
         bool, typer.Option("--not-created", help="It is not at the carrier: send it again.")
     ] = False,
-    account: AccountFilter = None,
-    state: StateOption = None,
-    error_code: CodeOption = None,
-    older_than: AgeOption = None,
-    limit: LimitOption = None,
-    reason: ReasonOption = "",
-    by: ByOption = None,
+    *,
+    meant: Meant,
+    decider: Decider,
     dry_run: DryRunOption = False,
 ) -> None:
     """Say what became of a creation in doubt, after looking for it at the carrier."""
     if (carrier_ref is None) == (not nothing_there):
         fail("error: say either --carrier-ref NUMBER or --not-created", Exit.USAGE)
-    if carrier_ref is not None and (len(references or []) != 1 or error_code or older_than or state):
+    if carrier_ref is not None and (
+        len(meant.references or []) != 1 or meant.error_code or meant.older_than or meant.state
+    ):
         fail("error: --carrier-ref is for one REFERENCE", Exit.USAGE)
-    states = [State.PENDING, State.NEEDS_ATTENTION, State.REJECTED]
-    request = _request(references, account, state, states, error_code, older_than, limit, reason, by, dry_run)
+    request = meant.request([State.PENDING, State.NEEDS_ATTENTION, State.REJECTED], decider, dry_run)
     session = Session(context, doing=_DOING)
     if carrier_ref is None:
         done = session.call(decide_by_hand, request, not_created)
@@ -106,39 +97,17 @@ def resolve(
 
 
 def restored(context: typer.Context) -> None:
-    """Say that the database was set back by a snapshot: what may have been created since is looked up, or held.
+    """Say that a snapshot set the database back: what may be at the carrier is looked up, or needs attention.
 
     Restored backups, copies and failovers are noticed without it.
     """
     count = Session(context).call(lambda _, database: declare_restored(database))
-    say(f"{count} pending {'return is' if count == 1 else 'returns are'} looked up, or held, before being created")
-
-
-def _request(
-    references: list[str] | None,
-    account: str | None,
-    state: list[State] | None,
-    states: list[State],
-    error_code: str | None,
-    older_than: str | None,
-    limit: int | None,
-    reason: str,
-    by: str | None,
-    dry_run: bool,
-) -> Request:
-    filtered = bool(state) or error_code is not None or older_than is not None
-    if references and (filtered or limit is not None):
-        fail("error: give either references or filters, not both", Exit.USAGE)
-    if not references and not filtered:
-        fail("error: say which: a REFERENCE, or a filter such as --state or --error-code", Exit.USAGE)
-    if not is_utf8("".join((*(references or []), account or "", error_code or ""))):
-        fail("error: an argument is not UTF-8", Exit.USAGE)
-    choice = Choice(account, state or states, error_code, duration_of("--older-than", older_than), limit)
-    return Request(references or [], choice, person_of(by, reason), owner_of_command(), dry_run)
+    are = "return is" if count == 1 else "returns are"
+    say(f"{count} pending {are} looked up, or left to a person, before being created")
 
 
 def tell(done: list[Settled], *, dry_run: bool) -> None:
-    """Say what became of each; with a refusal among them the command has failed."""
+    """Say what became of each; a refusal among them makes the command fail."""
     changed, refusals = 0, list[str]()
     for each in done:
         if isinstance(each.outcome, Decision):

@@ -15,14 +15,14 @@ def main() -> None:
     """The `returns-worker` command."""
     put_in_order()
     words = sys.argv[1:]
-    if "run" in words:  # which takes them when it is so far; any other command lets them through
+    if "run" in words:  # which takes them once it is ready to; any other command lets them through
         keep_signals()
     try:
         code = _code_of(words)
         sys.stdout.flush()
     except Unwritable as error:
         forget_stdout()
-        if error.errno != errno.EPIPE:  # whoever read has seen enough
+        if error.errno != errno.EPIPE:  # else the reader has seen enough
             sys.stderr.write(f"error: cannot write to stdout: {error}\n")
         code = _FAILED
     if "obstore" in sys.modules:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def _code_of(words: list[str]) -> int:
-    """Do what the words say, to the exit code."""
+    """Do what the words say; returns the exit code."""
     try:
         from worker.cli.probe import answer_plainly  # noqa: PLC0415 - it takes a while, in which Ctrl-C is obeyed
 

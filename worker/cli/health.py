@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.output import Exit, answer, fail, shown
-from worker.cli.probe import PATIENCE, NoAnswer, NotAsked, ask, plain_address
+from worker.cli.output import Exit, fail
+from worker.cli.probe import PATIENCE, NotAsked, plain_address, tell
 
 
 def health(
@@ -25,18 +25,13 @@ def health(
         address = plain_address(context.obj)
     except NotAsked:
         address = _validated(context)
-    try:
-        well, text = ask(address, ready=ready, timeout=timeout)
-    except NoAnswer as error:
-        fail(f"error: {shown(str(error))}")
-    answer(shown(text.strip()))
-    if not well:
-        raise typer.Exit(Exit.FAILED)
+    raise typer.Exit(tell(address, ready=ready, timeout=timeout))
 
 
 def _validated(context: typer.Context) -> tuple[str, int]:
     """The address after reading all settings, which says everything that is wrong with them."""
-    from worker.cli.session import explained, settings_of  # noqa: PLC0415 - costs more than all the rest
+    from worker.cli.explained import explained  # noqa: PLC0415 - these cost more than all the rest
+    from worker.cli.session import settings_of  # noqa: PLC0415
 
     with explained():
         http = settings_of(context).http

@@ -9,11 +9,12 @@ import typer
 
 from worker.cli.output import answer, counted, fail, say, shown
 from worker.cli.progress import progress
-from worker.cli.session import opened_database, opened_settings, run
+from worker.cli.session import note, opened_settings, run
 from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
 from worker.store.upkeep.intake import AlreadyThere, InsertRefused, NewReturn, insert_returns
 from worker.usecases.not_done import capped
+from worker.usecases.opening import opened_database
 
 
 def add(
@@ -41,7 +42,7 @@ def add(
         ]
         for line in capped(strangers, "warning: {} more accounts are not configured here"):
             say(line)
-        async with opened_database(settings) as database:
+        async with opened_database(settings, tell=note) as database:
             try:
                 with progress(f"inserting {counted(len(returns))}"):
                     count = await insert_returns(database, returns, skip_existing=skip_existing)

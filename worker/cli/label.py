@@ -10,7 +10,7 @@ import typer
 
 from worker.cli.decisions import tell
 from worker.cli.list_and_show import say_if_archived, way_on
-from worker.cli.options import AccountOption, ByOption, ReasonOption, ReferenceArgument, owner_of_command, person_of
+from worker.cli.options import AccountOption, Decider, ReferenceArgument, grouped, owner_of_command
 from worker.cli.output import Exit, fail, say, shown
 from worker.cli.progress import progress
 from worker.cli.session import Session
@@ -19,10 +19,12 @@ from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
 from worker.usecases.find import find_return
-from worker.usecases.label import LabelNotFetched, Unchecked, accept_label, refetch_label, stored_label, unchecked_label
+from worker.usecases.label import accept_label, stored_label
+from worker.usecases.refetch_label import LabelNotFetched, Unchecked, refetch_label, unchecked_label
 from worker.usecases.show import LabelWay, label_way, show_return
 
 
+@grouped
 def label(
     context: typer.Context,
     reference: ReferenceArgument,
@@ -39,17 +41,17 @@ def label(
         bool, typer.Option("--accept", help="Take as the label what was refused and is kept aside, as it is.")
     ] = False,
     account: AccountOption = None,
-    reason: ReasonOption = "",
-    by: ByOption = None,
+    *,
+    decider: Decider,
 ) -> None:
     """Write a return's stored label to a file or to stdout."""
     if accept and (refetch or unchecked or output is not None):
         fail("error: --accept takes what is kept aside, and goes with none of --refetch, --unchecked, -o", Exit.USAGE)
     if unchecked and not refetch:
         fail("error: --unchecked goes with --refetch: what is stored was checked, or accepted", Exit.USAGE)
-    if not accept and (by is not None or reason):
+    if not accept and (decider.by is not None or decider.reason):
         fail("error: --by and --reason go with --accept: nothing else is written into the history", Exit.USAGE)
-    person = person_of(by, reason)
+    person = decider.person
 
     async def work(settings: Settings, database: Database) -> None:
         if accept:
@@ -105,7 +107,7 @@ def _write(content: bytes, output: str, *, for_owner_alone: bool = False) -> Non
     try:
         with open(output, "wb", opener=partial(os.open, mode=0o600)) as file:
             if for_owner_alone and stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                os.fchmod(file.fileno(), 0o600)  # it may have been there, for others to read
+                os.fchmod(file.fileno(), 0o600)  # a file that was there already may be open to other users
             file.write(content)
     except OSError as error:
         fail(f"error: cannot write {output}: {error.strerror}")

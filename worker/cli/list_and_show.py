@@ -1,8 +1,6 @@
 """The commands that look at returns: list, show."""
 
-import json
 import shlex
-from datetime import datetime
 from operator import attrgetter
 from typing import Annotated, Any
 
@@ -11,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.cli.options import AccountOption, JsonOption, ReferenceArgument
-from worker.cli.output import MOST, answer, say, shown
-from worker.cli.printing import print_table, text_of
+from worker.cli.output import MOST, answer_json, say, shown
+from worker.cli.printing import print_list, print_table, text_of
 from worker.cli.session import Session
 from worker.domain.lifecycle import State
 from worker.domain.returns import Party
@@ -38,13 +36,12 @@ def list_returns(
         orders = await find_orders(database, account=account, states=state or (), limit=limit)
         if account is not None and not orders and account not in settings.accounts:
             say(shown(f"account {account} is not configured here, and has no returns"))
-        if as_json:
-            for order in orders:
-                answer(json.dumps(_plain(order, without=("payload",)), default=datetime.isoformat))
-            return
-        print_table(
+        print_list(
+            orders,
             ("reference", "account", "state", "tracking", "carrier says", "carrier ref", "due", "error"),
-            [(*_IN_LIST(order), order.error_code or order.label_error_code) for order in orders],
+            lambda order: (*_IN_LIST(order), order.error_code or order.label_error_code),
+            lambda order: _plain(order, without=("payload",)),
+            as_json=as_json,
         )
 
     Session(context, only_to_read=True).call(work)
@@ -60,7 +57,7 @@ def show(
     if history.payload_unreadable is not None:
         say(shown(f"note: its payload cannot be shown: {history.payload_unreadable}"))
     if as_json:
-        answer(json.dumps(_as_json(history), indent=2, default=datetime.isoformat))
+        answer_json(_as_json(history), indent=2)
         return
     print_return(found)
     if not found.is_configured:
@@ -92,7 +89,7 @@ def way_on(reference: str, position: int, way: LabelWay) -> str:
 def print_return(found: ShownReturn, console: Console | None = None) -> None:
     """One return for a reader: the row, who sends it to whom, its packages and labels, and every transition.
 
-    Whatever is to be copied stands on one line, which is left to the terminal to wrap.
+    What is there to be copied stands on one line, which the terminal may wrap.
     """
     console, history, order = console or Console(), found.history, found.history.order
     facts = _plain(order, _INTERNAL)

@@ -4,8 +4,12 @@ import getpass
 import os
 import socket
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
-from typing import Annotated
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any
 
 import typer
 
@@ -21,8 +25,40 @@ AccountOption = Annotated[str | None, typer.Option("--account", help="Which acco
 AccountFilter = Annotated[str | None, typer.Option("--account", help="Only this account.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else the user and the machine.")]
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command have a group of options, a dataclass, as one parameter: each field is an option of its own."""
+    own = signature(command).parameters.values()
+    groups: dict[str, Any] = {each.name: each.annotation for each in own if is_dataclass(each.annotation)}
+    flat = [
+        part.replace(kind=Parameter.KEYWORD_ONLY)
+        for each in own
+        for part in (signature(groups[each.name]).parameters.values() if each.name in groups else [each])
+    ]
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    called.__signature__ = Signature(flat)  # type: ignore[attr-defined]
+    return called
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """The options of a command that writes into the history."""
+
+    reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the history.")] = ""
+    by: ByOption = None
+
+    @property
+    def person(self) -> Person:
+        """Who decides, and why."""
+        return person_of(self.by, self.reason)
 
 
 def duration_of(option: str, text: str | None) -> timedelta | None:

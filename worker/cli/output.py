@@ -1,17 +1,21 @@
 """What a command says, and the exit codes it ends with."""
 
+import json
 import sys
 from collections.abc import Iterable
+from datetime import datetime
 from enum import IntEnum
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
 
 from worker.telemetry.terminal import shown
 from worker.usecases.not_done import NAMED, capped
 
-__all__ = ["MOST", "Exit", "Left", "answer", "counted", "fail", "say", "shown"]
+__all__ = ["LOOKED_UP", "MOST", "Exit", "Left", "answer", "answer_json", "counted", "fail", "say", "shown"]
 
+LOOKED_UP = "is looked up, or needs attention"
+"""What becomes of a return that may have been created at the carrier without our knowing."""
 
 _REASONS = 20
 
@@ -36,8 +40,13 @@ def counted(returns: int) -> str:
 
 def answer(message: str) -> None:
     """A line, or several, of a result, on stdout."""
-    # Named, since left to itself it takes ASCII for a mistake and writes UTF-8.
+    # Named, because left to itself typer writes UTF-8 where stdout is ASCII.
     typer.echo(message, file=sys.stdout)
+
+
+def answer_json(value: Any, *, indent: int | None = None) -> None:
+    """A result for programs, on stdout; on one line unless it is indented."""
+    answer(json.dumps(value, indent=indent, default=datetime.isoformat))
 
 
 def say(message: str) -> None:
@@ -78,6 +87,6 @@ class Left:
             say(f"left: {self._beyond} more, for other reasons")
 
     def fail_if_any(self) -> None:
-        """What was left since the database refuses it makes a command fail."""
+        """End the command as failed where the database refused any."""
         if self.count:
             fail("error: the database refuses some by a rule that was added to it; mend that, and run it again")

@@ -1,13 +1,16 @@
 """Prints rows and values for a reader; what a carrier or a shop wrote is never taken for markup."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.output import shown
+from worker.cli.output import answer_json, shown
+
+T = TypeVar("T")
 
 _SHORT = ("reference", "account", "carrier says", "carrier ref", "error")  # cut on a narrow terminal
 _WHOLE = ("observed at", "what", "from", "to", "state", "tracking", "due", *_SHORT[:2], *_SHORT[3:])  # never wrapped
@@ -17,8 +20,24 @@ _LONGEST_REASON = 2100  # what was wrong with a payload is named in full
 _PIPED_WIDTH = 4000
 
 
+def print_list(
+    items: Sequence[T],
+    header: tuple[str, ...],
+    row: Callable[[T], tuple[Any, ...]],
+    plain: Callable[[T], Mapping[str, Any]],
+    *,
+    as_json: bool,
+) -> None:
+    """A table with a `row` for each; as JSON a line for each, of what `plain` makes of it."""
+    if as_json:
+        for each in items:
+            answer_json(plain(each))
+    else:
+        print_table(header, [row(each) for each in items])
+
+
 def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: Console | None = None) -> None:
-    """A terminal is never overrun; into a pipe each row is one whole line, for grep and awk."""
+    """No wider than a terminal is; into a pipe each row is one whole line, for grep and awk."""
     console = console or Console()
     if not console.is_terminal:
         console = Console(width=_PIPED_WIDTH, file=console.file)

@@ -20,7 +20,7 @@ class NotAsked(Exception):
 
 
 class NoAnswer(Exception):
-    """Nobody answered, or not with HTTP; the message says who was asked."""
+    """No answer came, or none of HTTP; the message says who was asked."""
 
 
 def plain_address(config: Path | None) -> tuple[str, int]:
@@ -51,16 +51,23 @@ def ask(address: tuple[str, int], *, ready: bool, timeout: float) -> tuple[bool,
         connection.close()
 
 
-def answer_plainly(words: list[str]) -> int | None:
-    """The exit code of `health` and `health --ready`; None for anything else, which takes the whole command line."""
-    if words not in (["health"], ["health", "--ready"]):
-        return None
+def tell(address: tuple[str, int], *, ready: bool, timeout: float) -> int:
+    """Ask, and say what came of it; the exit code."""
     try:
-        well, text = ask(plain_address(None), ready=len(words) > 1, timeout=PATIENCE)
-    except NotAsked:
-        return None
+        well, text = ask(address, ready=ready, timeout=timeout)
     except NoAnswer as error:
         sys.stderr.write(f"error: {shown(str(error))}\n")
         return 1
     sys.stdout.write(f"{shown(text.strip())}\n")
     return 0 if well else 1
+
+
+def answer_plainly(words: list[str]) -> int | None:
+    """The exit code of `health` and `health --ready`; None for anything else, which takes the whole command line."""
+    if words not in (["health"], ["health", "--ready"]):
+        return None
+    try:
+        address = plain_address(None)
+    except NotAsked:
+        return None
+    return tell(address, ready=len(words) > 1, timeout=PATIENCE)

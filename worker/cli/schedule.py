@@ -1,7 +1,5 @@
 """The command that says when a return would be polled over its life, how often a day, and what many of them cost."""
 
-import asyncio
-import json
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -13,22 +11,16 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from worker.cli.output import MOST, Exit, answer, fail, shown
-from worker.cli.session import explained, opened_database, opened_settings
+from worker.cli.options import JsonOption
+from worker.cli.output import MOST, Exit, answer, answer_json, fail, shown
+from worker.cli.session import Session, note
 from worker.domain.cadence import spoken
 from worker.domain.forecast import Forecast, Journey
 from worker.domain.tracking import POLLED, TrackingStatus
-from worker.settings import LONGEST, AccountSettings, Settings, format_duration, parse_positive_duration
-from worker.store.failures import DatabaseRefused, DatabaseUnavailable
-from worker.store.queries import Backlog, read_backlog, tracked_by_status
-from worker.store.schema import SchemaMismatch
-from worker.usecases.not_done import capped
-from worker.usecases.overload import figure
-from worker.usecases.plan import Open, Plan, plan_of
+from worker.settings import LONGEST, format_duration, parse_positive_duration
+from worker.usecases.plan import Plan, figure, plan_accounts
 
-_ASSUMED = 1000  # open returns
-_PATIENCE = 5.0  # seconds for the database, which may be away: it only counts
-_WIDEST = 80  # columns, of which a bar has what is left, and a fact what is not its margin
+_WIDEST = 80  # columns; a bar has what is left beside the next number, a fact what is left beside the one after
 _BEFORE_BAR, _MARGIN = 31, 16
 _DRAWN = 45  # days that are drawn one by one; the others are summed up
 _LISTED = 12  # polls
@@ -45,37 +37,25 @@ def schedule(
     ] = None,
     pickup: Annotated[str | None, typer.Option("--pickup", help="The pickup date, YYYY-MM-DD; else none.")] = None,
     journey: Annotated[
-        str | None,
-        typer.Option("--journey", help='How long it has each status: "pre_transit=2d,in_transit=3d".'),
+        str | None, typer.Option("--journey", help='How long it has each status: "pre_transit=2d,in_transit=3d".')
     ] = None,
     start: Annotated[
         str | None, typer.Option("--start", help="When it is created, YYYY-MM-DDTHH:MM; else now.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Say when a return would be polled over its life, and what many of them cost; asks no carrier."""
-    with explained():
-        settings, _ = opened_settings(context)
-        if not settings.accounts:
-            settings = settings.model_copy(update={"accounts": {"default": AccountSettings()}})
-        if account is not None and account not in settings.accounts:
-            known = ", ".join(capped(list(settings.accounts)))
-            fail(f"error: there is no account {shown(account)!r}; there is {known}", Exit.USAGE)
-        stays = None if journey is None else _read_journey(journey)
-        day = None if pickup is None else _read("--pickup", pickup, "date like 2026-06-04").date()
-        moment = datetime.now(UTC).replace(microsecond=0)
-        if start is not None:
-            moment = _read("--start", start, "moment like 2026-06-04T10:00 (or with +02:00)")
-        backlog = None if open_returns is not None else asyncio.run(_backlog(settings))
-        plans = [
-            plan_of(settings, name, moment, stays, day, _opened(name, open_returns, backlog))
-            for name in ([account] if account is not None else settings.accounts)
-        ]
-        if as_json:
-            answer(json.dumps([_for_programs(plan) for plan in plans], indent=2))
-        else:
-            width = min(shutil.get_terminal_size().columns, _WIDEST)
-            answer("\n\n".join("\n".join(_lines(plan, width)) for plan in plans))
+    stays = None if journey is None else _read_journey(journey)
+    day = None if pickup is None else _read("--pickup", pickup, "date like 2026-06-04").date()
+    moment = datetime.now(UTC).replace(microsecond=0)
+    if start is not None:
+        moment = _read("--start", start, "moment like 2026-06-04T10:00 (or with +02:00)")
+    plans = Session(context).call_without_database(plan_accounts, account, moment, stays, day, open_returns, note)
+    if as_json:
+        answer_json([_for_programs(plan) for plan in plans], indent=2)
+    else:
+        width = min(shutil.get_terminal_size().columns, _WIDEST)
+        answer("\n\n".join("\n".join(_lines(plan, width)) for plan in plans))
 
 
 def _read_journey(text: str) -> Journey:
@@ -106,25 +86,6 @@ def _read(option: str, text: str, like: str) -> datetime:
 
 def _refuse(option: str, why: str) -> NoReturn:
     fail(f"error: {option}: {why}", Exit.USAGE)
-
-
-async def _backlog(settings: Settings) -> list[Backlog] | None:
-    """What there is to do by account; None where the database cannot be asked."""
-    try:
-        async with asyncio.timeout(_PATIENCE), opened_database(settings, only_to_read=True) as database:
-            return await read_backlog(database)
-    except (SchemaMismatch, DatabaseUnavailable, DatabaseRefused, TimeoutError):
-        return None
-
-
-def _opened(account: str, given: int | None, backlog: list[Backlog] | None) -> Open:
-    """As many as are given, else as are tracked, else an assumption; and which of these it is."""
-    if given is not None:
-        return Open(given, "as given")
-    if backlog is None:
-        return Open(_ASSUMED, "assumed, as there is no database that is current and can be read")
-    tracked = sum(tracked_by_status(backlog, account).values())
-    return Open(tracked, "tracked now") if tracked else Open(_ASSUMED, "assumed, as none is tracked yet")
 
 
 def _for_programs(plan: Plan) -> dict[str, Any]:

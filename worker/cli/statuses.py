@@ -2,23 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import datetime
+from dataclasses import asdict, astuple
 from typing import Annotated
 
 import typer
 
-from worker.cli.options import (
-    AccountFilter,
-    ByOption,
-    DryRunOption,
-    JsonOption,
-    ReasonOption,
-    owner_of_command,
-    person_of,
-)
+from worker.cli.options import AccountFilter, Decider, DryRunOption, JsonOption, grouped, owner_of_command
 from worker.cli.output import Exit, answer, counted, fail, say, shown
-from worker.cli.printing import print_table
+from worker.cli.printing import print_list
 from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.domain.decision import Decision
@@ -30,14 +21,15 @@ from worker.usecases.not_done import capped
 from worker.usecases.statuses import Word, list_words
 
 
+@grouped
 def statuses(
     context: typer.Context,
     account: AccountFilter = None,
     remap: Annotated[
         bool, typer.Option("--remap", help="Read the returns that are still followed by the map as it is now.")
     ] = False,
-    reason: ReasonOption = "",
-    by: ByOption = None,
+    *,
+    decider: Decider,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,7 +41,7 @@ def statuses(
     if not remap:
         _show(Session(context, only_to_read=True).call(list_words, account), as_json=as_json)
         return
-    person, owner = person_of(by, reason), owner_of_command()
+    person, owner = decider.person, owner_of_command()
 
     async def work(settings: Settings, database: Database) -> None:
         left = list[str]()
@@ -62,24 +54,22 @@ def statuses(
         changed = _tell(done, left)
         for line in capped(left):
             say(shown(line))
-        say(f"{counted(changed)} {'would be ' if dry_run else ''}read anew")
+        say(f"{counted(changed)} {'would be ' if dry_run else ''}mapped once more")
         say("a worker that was started before the map was changed reads by the old one: restart it first")
 
     Session(context).call(work)
 
 
 def _show(words: Sequence[Word], *, as_json: bool) -> None:
-    if as_json:
-        for each in words:
-            answer(json.dumps(asdict(each), default=datetime.isoformat))
-        return
-    print_table(
+    print_list(
+        words,
         ("account", "carrier says", "returns", "seen", "last seen", "mapped to"),
-        [
-            (each.account, each.word, each.returns, each.changes, each.last_seen, each.mapped_to or "nothing: unknown")
-            for each in words
-        ],
+        lambda each: (*astuple(each)[:5], each.mapped_to or "nothing: unknown"),
+        asdict,
+        as_json=as_json,
     )
+    if as_json:
+        return
     unmapped = [each for each in words if each.mapped_to is None]
     if not words:
         say("no carrier has said a word yet")

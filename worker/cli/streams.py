@@ -25,7 +25,7 @@ class Unwritable(Exception):
 
 
 class _Results(io.FileIO):
-    """Stdout: an error of it is told apart from every other OSError, whoever was writing."""
+    """Stdout: an error of it is told apart from every other OSError."""
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
         try:
@@ -45,7 +45,7 @@ class _Messages(io.FileIO):
 
 
 def put_in_order() -> None:
-    """Open what is closed, let no stream raise for a character that it has not, and forget neighbours' variables."""
+    """Open what is closed, let no stream raise for a character that it lacks, drop what is set for other programs."""
     for name in _OF_NEIGHBOURS:
         os.environ.pop(name, None)
     _open_closed()
@@ -55,12 +55,12 @@ def put_in_order() -> None:
 
 
 def forget_stdout() -> None:
-    """What is still buffered goes nowhere, and complains no more when the interpreter ends."""
+    """Send what is still buffered nowhere, so that it raises nothing when the interpreter ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 def _open_closed() -> None:
-    """A database or a connection must not become what somebody prints to.
+    """Open closed descriptors: else a database or a connection gets such a number, and is printed to.
 
     They are opened the wrong way round, so that a command which needs one fails as with a closed one.
     """
@@ -79,7 +79,7 @@ def _stream(raw: io.FileIO, before: object) -> io.TextIOWrapper:
         io.BufferedWriter(raw),
         encoding=of.encoding if of else "utf-8",
         errors="backslashreplace",
-        # With PYTHONUNBUFFERED, as in a container, Python asks for the second alone, over no buffer that would keep it.
+        # With PYTHONUNBUFFERED, as in a container, Python sets write_through alone, and has no buffer; ours has one.
         line_buffering=of.line_buffering or of.write_through if of else True,
         write_through=of.write_through if of else False,
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 from worker.domain.by_hand import Person, retired
 from worker.domain.lifecycle import LIVE_STATES, State
-from worker.from_settings import policies_of
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts
 from worker.store.database import Database
@@ -23,8 +22,17 @@ from worker.store.upkeep.renames import (
     rename_returns,
     shared_by,
 )
-from worker.usecases.desk import Desk, Settled
-from worker.usecases.not_done import NAMED, NotConfigured, NotDone, WrongRequest, capped, is_utf8, require_utf8
+from worker.usecases.desk import Settled, desk_of
+from worker.usecases.not_done import (
+    NAMED,
+    NoSuchAccount,
+    NotConfigured,
+    NotDone,
+    WrongRequest,
+    capped,
+    is_utf8,
+    require_utf8,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +110,7 @@ async def _require_account(settings: Settings, database: Database, name: str) ->
     if name in settings.accounts:
         await register_accounts(database, [name])
     elif name not in await read_accounts(database):
-        known = ", ".join(capped(list(settings.accounts))) or "none configured"
-        raise WrongRequest(f"there is no account {name!r}; there is {known}")
+        raise NoSuchAccount(name, settings.accounts)
 
 
 async def renamable(settings: Settings, database: Database, old: str, new: str) -> Belongings:
@@ -145,19 +152,18 @@ async def rename(settings: Settings, database: Database, old: str, new: str, per
 async def retire(
     settings: Settings, database: Database, name: str, person: Person, owner: str, *, dry_run: bool
 ) -> list[Settled] | None:
-    """End an account: it is held for good, and its live returns come to an end here; `owner` holds them meanwhile.
+    """End an account: it is held for good, and its live returns, leased to `owner` meanwhile, come to an end here.
 
     What became, or would become, of each; None: it had none, and is forgotten.
     """
     choice, known = Choice(account=name, states=LIVE_STATES), {*settings.accounts, *await read_accounts(database)}
     if not is_utf8(name) or (name not in known and not await choose(database, choice)):
         raise WrongRequest(f"there is no account {name!r}")
-    if not dry_run:  # first of all, lest a worker create what is cancelled a moment later
+    if not dry_run:  # first of all: a worker must not create what is cancelled a moment later
         await register_accounts(database, [name])
         await hold_by_hand(database, name, None, person.signed("retired"))
-    desk = Desk(database, person, policies_of(settings), owner, choice)
     ids = await choose(database, choice)
     if not ids and not dry_run and name not in settings.accounts:
         await forget_account(database, name)  # not before: the hold keeps a worker that still has it configured
         return None
-    return await (desk.preview if dry_run else desk.settle)(ids, retired)
+    return await desk_of(settings, database, person, owner, choice).settle(ids, retired, dry_run=dry_run)

@@ -12,7 +12,7 @@ _BATCH = 200  # returns in a transaction: some 20 ms, so that no shop and no wor
 
 
 async def count_archivable(database: Database, age: timedelta, account: str | None) -> tuple[int, dict[str, int]]:
-    """How many returns are over for so long; and how many of others would be left, by what keeps them."""
+    """How many returns would be archived; and how many would be left, by what keeps them."""
     require_utf8(account or "")
     return await count_over(database, await database_now(database) - age, account)
 

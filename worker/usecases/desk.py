@@ -22,11 +22,11 @@ from worker.usecases.find import find_return
 from worker.usecases.not_done import NotConfigured, WrongRequest
 
 EVERYTHING = Choice()
+BUSY = Refusal("it is leased to a worker at the moment: try again")
 
 _BATCH = 200
-_PAUSE = 0.5  # seconds between tries at rows that a worker holds
-_BUSY = "a worker holds it at the moment: try again"
-_TAKEN = "another return of its account has that number"
+_PAUSE = 0.5  # seconds between tries at rows that a worker has
+_TAKEN = Refusal("another return of its account has that number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where a person's decisions are made: `owner` holds the rows meanwhile, `patience` is in seconds.
+    """Where a person's decisions are made: the rows are leased to `owner` meanwhile, `patience` is in seconds.
 
     What does not fit the `choice` any more, once it is taken, is left as it is.
     """
@@ -69,8 +69,10 @@ class Desk:
             self._decide(claimed, way_out) for batch in _batches(ids) for claimed in await look_at(self.database, batch)
         ]
 
-    async def settle(self, ids: Sequence[int], way_out: WayOut) -> list[Settled]:
-        """Do it to each of the returns that it makes sense for; rows that a worker holds are waited for a while."""
+    async def settle(self, ids: Sequence[int], way_out: WayOut, *, dry_run: bool = False) -> list[Settled]:
+        """Do it to each of the returns that it makes sense for; rows that a worker has are waited for a while."""
+        if dry_run:
+            return await self.preview(ids, way_out)
         done: list[Settled] = []
         for batch in _batches(ids):
             done += await self._settle(batch, way_out)
@@ -89,7 +91,7 @@ class Desk:
                 break
             if number + 1 < tries:
                 await asyncio.sleep(_PAUSE)
-        done += [Settled(order, Refusal(_BUSY)) for order in waiting.values()]
+        done += [Settled(order, BUSY) for order in waiting.values()]
         return sorted(done, key=lambda each: each.order.id)
 
     async def _take_and_record(self, waiting: Mapping[int, ReturnOrder], way_out: WayOut) -> list[Settled]:
@@ -111,7 +113,7 @@ class Desk:
             unwritten = [(order, why) for (order, _), why in await in_pieces(made, record_them)]
         except CarrierRefTaken:  # only one number can be given at a time
             unwritten = []
-            refused = [Settled(order, Refusal(_TAKEN)) for order, _ in made]
+            refused = [Settled(order, _TAKEN) for order, _ in made]
         refused += _not_let(unwritten)
         await hand_back(self.database, [each.order for each in refused], counted=False)
         done = [Settled(order, decision) for order, decision in made if order.id in written]
@@ -126,16 +128,21 @@ class Desk:
         return Settled(order, way_out(order, self.person, claimed.claimed_at, self.policy_of(order.account)))
 
 
+def desk_of(settings: Settings, database: Database, person: Person, owner: str, choice: Choice = EVERYTHING) -> Desk:
+    """The desk of one person, by the policies of the settings."""
+    return Desk(database, person, policies_of(settings), owner, choice)
+
+
 async def decide_by_hand(settings: Settings, database: Database, request: Request, way_out: WayOut) -> list[Settled]:
     """What becomes, or would become, of each return that is meant."""
-    ids = (
-        [(await find_return(database, reference, request.choice.account)).id for reference in request.references]
-        if request.references
-        else await choose(database, request.choice)
-    )
-    choice = Choice() if request.references else request.choice
-    desk = Desk(database, request.person, policies_of(settings), request.owner, choice)
-    return await (desk.preview if request.dry_run else desk.settle)(ids, way_out)
+    choice = request.choice
+    if request.references:
+        ids = [(await find_return(database, reference, choice.account)).id for reference in request.references]
+        choice = EVERYTHING
+    else:
+        ids = await choose(database, choice)
+    desk = desk_of(settings, database, request.person, request.owner, choice)
+    return await desk.settle(ids, way_out, dry_run=request.dry_run)
 
 
 async def adopt(settings: Settings, database: Database, request: Request, number: str) -> list[Settled]:
@@ -144,7 +151,7 @@ async def adopt(settings: Settings, database: Database, request: Request, number
     order = await find_return(database, reference, request.choice.account)
     if order.account not in settings.accounts:
         raise NotConfigured(f"account {order.account} is not configured here")
-    # It becomes a part of the path that is asked for.
+    # It becomes a part of the path of a request.
     if not CARRIERS[settings.accounts[order.account].carrier].is_number(number):
         raise WrongRequest(f"--carrier-ref: {number} is no number of this carrier's")
     return await decide_by_hand(settings, database, request, found(number))

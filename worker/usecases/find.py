@@ -12,7 +12,7 @@ class ReturnAmbiguous(WrongRequest):
 
 
 async def find_return(database: Database, reference: str, account: str | None) -> ReturnOrderRow:
-    """The return with this reference, which is not archived; `account` None: in whichever has one."""
+    """The return with this reference, which is not archived; `account` None: of any account."""
     found = await find_anywhere(database, reference, account)
     if isinstance(found, Archived):
         raise NotDone(f"{reference!r} is archived, and nothing more is done about it; `show` has its history")
@@ -25,7 +25,7 @@ async def find_anywhere(database: Database, reference: str, account: str | None)
     kept = await find_orders(database, reference=reference, account=account)
     archived = await find_archived(database, reference, account)
     found: dict[str, ReturnOrderRow | Archived] = {order.account: order for order in kept}
-    found |= {each.account: each for each in archived}  # it may just have been moved
+    found |= {each.account: each for each in archived}  # it may have been archived between the two look-ups
     if not found:
         where = f" in account {account}" if account else ""
         raise NotDone(f"there is no return with reference {reference!r}{where}")

@@ -1,21 +1,30 @@
 """Why a use case does not do what it was asked; a face turns each kind into its own words and codes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 NAMED = 10
 """How many a message names of many."""
 
 
 class NotDone(Exception):
-    """Things are not as they would have to be; the message says why, and mostly what leads on."""
+    """Things are not as they would have to be; the message says why, and mostly what to do."""
 
 
 class WrongRequest(NotDone):
     """It can never be done as it was asked."""
 
 
+class NoSuchAccount(WrongRequest):
+    """No account has this name; the message says which there are."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"there is no account {name!r}; there is {', '.join(capped(list(known))) or 'none configured'}"
+        )
+
+
 class NotConfigured(NotDone):
-    """It takes an account that the settings here do not have."""
+    """It takes something that the settings here do not have."""
 
 
 def capped(items: Sequence[str], rest: str = "and {} more", *, count: int | None = None) -> list[str]:

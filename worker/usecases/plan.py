@@ -1,20 +1,28 @@
-"""What an account's cadence comes to: the polls of one return, its requests, and what many open ones cost."""
+"""What an account's cadence comes to: the polls of one return, what many open ones cost, and when that is too much."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 from worker.carriers.registry import CARRIERS, returns_per_request
-from worker.domain.demand import asking_hours
+from worker.domain.demand import asking_hours, demand_of, fitting_cap
 from worker.domain.forecast import BY_LINK, BY_PARCEL, Forecast, Journey, forecast
 from worker.domain.outcomes import Created
 from worker.domain.policy import Policy
 from worker.domain.tracking import POLLED, TrackingStatus
 from worker.from_settings import policy_of
-from worker.settings import Settings
+from worker.settings import AccountSettings, Settings, format_duration
+from worker.store.failures import DatabaseUnavailable
+from worker.store.queries import Backlog, read_backlog, tracked_by_status
+from worker.store.schema import SchemaMismatch
+from worker.usecases.not_done import NoSuchAccount
+from worker.usecases.opening import opened_database
 
 _MINUTE = timedelta(minutes=1)
+_ASSUMED = 1000  # open returns
+_PATIENCE = 5.0  # seconds for the database, which may be away: it only counts
 
 
 class Open(NamedTuple):
@@ -74,6 +82,49 @@ class Plan:
         return int(self.limit * self.open.returns / self.per_minute(page)) if self.limit else None
 
 
+async def plan_accounts(
+    settings: Settings,
+    account: str | None,
+    start: datetime,
+    journey: Journey | None,
+    pickup: date | None,
+    open_returns: int | None,
+    tell: Callable[[str], None],
+) -> list[Plan]:
+    """The plan of one account or of each; of a `default` one with the default settings where none is configured.
+
+    `open_returns` None: as many as are tracked now, as far as the database can be asked; `tell` as `opened_database`.
+    """
+    if not settings.accounts:
+        settings = settings.model_copy(update={"accounts": {"default": AccountSettings()}})
+    if account is not None and account not in settings.accounts:
+        raise NoSuchAccount(account, settings.accounts)
+    backlog = await _backlog(settings, tell) if open_returns is None else None
+    return [
+        plan_of(settings, name, start, journey, pickup, _opened(name, open_returns, backlog))
+        for name in ([account] if account is not None else settings.accounts)
+    ]
+
+
+async def _backlog(settings: Settings, tell: Callable[[str], None]) -> list[Backlog] | None:
+    """What there is to do by account; None where the database cannot be asked."""
+    try:
+        async with asyncio.timeout(_PATIENCE), opened_database(settings, only_to_read=True, tell=tell) as database:
+            return await read_backlog(database)
+    except (SchemaMismatch, DatabaseUnavailable, TimeoutError):
+        return None
+
+
+def _opened(account: str, given: int | None, backlog: list[Backlog] | None) -> Open:
+    """As many as are given, else as are tracked, else an assumption; and which of these it is."""
+    if given is not None:
+        return Open(given, "as given")
+    if backlog is None:
+        return Open(_ASSUMED, "assumed, as there is no database that is current and can be read")
+    tracked = sum(tracked_by_status(backlog, account).values())
+    return Open(tracked, "tracked now") if tracked else Open(_ASSUMED, "assumed, as none is tracked yet")
+
+
 def plan_of(
     settings: Settings, account: str, start: datetime, journey: Journey | None, pickup: date | None, opened: Open
 ) -> Plan:
@@ -106,3 +157,39 @@ def _stay(policy: Policy, created: Created, status: TrackingStatus, start: datet
     span = min(ladder.max_age, ladder.max_stay or ladder.max_age) if expires else ladder.max_age
     found = forecast(policy, created, [(status, 2 * span if expires else span)], start, pickup)
     return Stay(round(sum(found.by_status.values())), span, expires)
+
+
+def overloads(settings: Settings, backlog: Sequence[Backlog]) -> list[str]:
+    """A line for each account whose polls cannot be made in time."""
+    lines = ((name, _overload(settings, name, tracked_by_status(backlog, name))) for name in settings.accounts)
+    return [f"account {name}: {line}" for name, line in lines if line]
+
+
+def _overload(settings: Settings, name: str, tracked: dict[TrackingStatus, int]) -> str | None:
+    """None while the limit is enough for them, and for one in each status: a ladder may be too fast even for that."""
+    account, policy = settings.accounts[name], policy_of(settings, name)
+    limit, page = account.requests_per_minute, returns_per_request(account.carrier)
+    one_each = dict.fromkeys(POLLED, 1)
+    alone = demand_of(policy, one_each).per_minute > limit * page
+    returns = one_each if alone else {status: max(count, 1) for status, count in tracked.items()}
+    demand = demand_of(policy, returns)
+    if not limit or demand.per_minute <= limit * page:
+        return None
+    who = "one return in each status asks" if alone else f"{sum(tracked.values())} tracked returns ask"
+    cap = fitting_cap(policy, returns, limit * page)
+    remedy = (
+        f'cap = "{format_duration(cap)}" would fit' if cap else "no cap alone would fit, first and factor count too"
+    )
+    asked = f"{figure(demand.per_minute)} requests a minute"
+    if page > 1:
+        asked += f" one by one, {figure(demand.per_minute / page)} by pages of {page} at least"
+    tables = " and its by_status" if any(table.cap for table in account.polling.by_status.values()) else ""
+    return (
+        f"{who} for about {asked} ({demand.arithmetic}), its limit is {limit}:"
+        f" raise rate_per_minute, or slow [accounts.{name}.polling]{tables} ({remedy})"
+    )
+
+
+def figure(number: float) -> str:
+    """A number of requests: whole from 10 on, else with two significant digits."""
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"

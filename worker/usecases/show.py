@@ -54,7 +54,7 @@ class ShownReturn:
 
     @property
     def missing_label(self) -> MissingLabel | None:
-        """The first label that is missing, and why; None also where nothing was said against it yet."""
+        """The first label that is missing, and why; None also while nothing has gone wrong."""
         order, code = self.history.order, self.history.order.label_error_code
         if order.state not in (State.TRACKING, State.COMPLETED) or code is None:
             return None

@@ -8,12 +8,12 @@ from datetime import datetime
 from worker.carriers.registry import CARRIERS, CarrierKind
 from worker.domain.by_hand import Person, remapped
 from worker.domain.tracking import TrackingStatus
-from worker.from_settings import map_of, policies_of
+from worker.from_settings import map_of
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.upkeep.carrier_words import read_followed, read_words
-from worker.usecases.desk import Desk, Settled
-from worker.usecases.not_done import WrongRequest, capped
+from worker.usecases.desk import Settled, desk_of
+from worker.usecases.not_done import NoSuchAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,22 @@ async def list_words(settings: Settings, database: Database, account: str | None
             means = mapped.read(word) if mapped is not None and mapped.maps(word) else None
             line = Word(each.account, word, each.returns, each.changes, each.last_seen, means)
             before = found.get((each.account, word))
-            found[each.account, word] = line if before is None else _added(before, line)
+            if before is not None:  # in another combination; a return that had both is counted twice
+                returns, changes = before.returns + line.returns, before.changes + line.changes
+                line = replace(line, returns=returns, changes=changes, last_seen=max(before.last_seen, line.last_seen))
+            found[each.account, word] = line
     return [each for each in found.values() if account in (None, each.account)]
 
 
 async def remap(
     settings: Settings, database: Database, account: str | None, person: Person, owner: str, *, dry_run: bool
 ) -> AsyncIterator[list[Settled]]:
-    """Read the returns that are still followed by the map as it is now, one account after the other.
+    """Read the words of the returns that are still followed by the map as it is now, one account after the other.
 
-    `owner` holds the rows meanwhile.
+    The rows are leased to `owner` meanwhile.
     """
     _require_configured(settings, account)
-    desk = Desk(database, person, policies_of(settings), owner)
+    desk = desk_of(settings, database, person, owner)
     for name in [account] if account is not None else sorted(settings.accounts):
         meanings = _meanings_of(settings, name)
         ids = [
@@ -60,12 +63,12 @@ async def remap(
             for each in await read_followed(database, name)
             if each.tracking_status not in meanings(each.carrier_status)
         ]
-        yield await (desk.preview if dry_run else desk.settle)(ids, remapped(meanings, random.random))
+        yield await desk.settle(ids, remapped(meanings, random.random), dry_run=dry_run)
 
 
 def _require_configured(settings: Settings, account: str | None) -> None:
     if account is not None and account not in settings.accounts:
-        raise WrongRequest(f"there is no account {account!r}; there is {', '.join(capped(list(settings.accounts)))}")
+        raise NoSuchAccount(account, settings.accounts)
 
 
 def _added(one: Word, other: Word) -> Word:

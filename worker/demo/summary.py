@@ -4,7 +4,7 @@ import asyncio
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
@@ -12,14 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from worker.app import Application
-from worker.cli.demo.fates import CARRIERS, FATES, broken_promises, sample_returns
-from worker.cli.demo.folder import DATABASE, LABELS, LOG, OWN
-from worker.cli.demo.screen import counts_table
-from worker.cli.demo.shop import Progress, Shop
-from worker.cli.list_and_show import print_return
+from worker.demo.fates import CARRIERS, FATES, broken_promises, sample_returns
+from worker.demo.folder import DATABASE, LABELS, LOG, OWN
+from worker.demo.screen import counts_table
+from worker.demo.shop import Progress, Shop
 from worker.simulator import Simulator
-from worker.store.upkeep.history import find_orders, read_history
-from worker.usecases.show import ShownReturn
+from worker.usecases.show import ShownReturn, show_return
 
 # The metrics that tell the same story, where they are not 0.
 _METRICS = re.compile(
@@ -36,6 +34,7 @@ async def print_summary(
     folder: Path,
     console: Console,
     picture: Console,
+    print_return: Callable[[ShownReturn, Console], None],
 ) -> bool:
     """Ask the database, the carriers, the folder and the metrics, and tell it; whether all is as was promised.
 
@@ -45,7 +44,7 @@ async def print_summary(
     def tell(heading: str, *lines: object, console: Console = console) -> None:
         console.print(f"\n{heading}\n", style="bold", soft_wrap=True)
         for line in lines:
-            console.print(f"  {line}", soft_wrap=True)  # what is there to be copied is left to the terminal to wrap
+            console.print(f"  {line}", soft_wrap=True)  # what is copied from here must not be cut into lines
 
     # What names a return in each request to create one, and in each order that there is: Izipack's, ReturnPilot's.
     asked = [
@@ -76,8 +75,7 @@ async def print_summary(
 
     told, reference, _ = sample_returns()[0]
     tell(f"One return from beginning to end: {told.happening}; {told.promise}")
-    for order in await find_orders(application.database, reference=reference):
-        print_return(ShownReturn(await read_history(application.database, order)), console)
+    print_return(await show_return(application.settings, application.database, reference, told.account), console)
 
     await application.refresh_gauges()
     url = "http://{}:{}/metrics".format(*application.address)

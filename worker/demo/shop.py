@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from worker.cli.demo.fates import Ending, SampleReturn
+from worker.demo.fates import Ending, SampleReturn
 
 _INSERT = "INSERT INTO return_order (account, reference, payload) VALUES (?, ?, ?)"
 _AT_ONCE = 2  # returns inserted in each turn

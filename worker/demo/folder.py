@@ -4,16 +4,16 @@ import json
 import tempfile
 from pathlib import Path
 
-from worker.cli.demo.samples import made_up
-from worker.cli.output import Exit, fail
+from worker.demo.fates import made_up
 from worker.settings import Settings, load
 from worker.simulator import Simulator
+from worker.usecases.not_done import WrongRequest
 
 DATABASE = "returns.db"
 LOG = "worker.log"
 LABELS = "labels"
 OWN = "my-first"
-"""The reference of a return in a file of that name, for whoever goes on by hand."""
+"""The reference of a return in a file of that name, to go on with by hand."""
 
 _SETTINGS = "returns-worker.toml"
 _TOML = """\
@@ -53,19 +53,19 @@ cap = "1s"
 
 
 def make_folder(wanted: Path | None) -> Path:
-    """A fresh folder, or `wanted` when nothing in it would be overwritten; raises OSError."""
+    """A fresh folder, or `wanted`; raises `WrongRequest` where something in it would be overwritten, and OSError."""
     if wanted is None:
         return Path(tempfile.mkdtemp(prefix="returns-worker-demo-"))
     folder = wanted.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     for name in (DATABASE, _SETTINGS, LABELS, f"{OWN}.json"):
         if (folder / name).exists():
-            fail(f"error: {folder / name} exists; the demo starts afresh: name another folder", Exit.USAGE)
+            raise WrongRequest(f"{folder / name} exists; the demo starts afresh: name another folder")
     return folder
 
 
 def write_settings(folder: Path, carriers: Simulator) -> Settings:
-    """Write what one goes on with; returns the settings as the demo itself uses them: from anywhere, on free ports."""
+    """Write the files to go on with; returns the settings of the demo itself: from any folder, and on free ports."""
     (folder / f"{OWN}.json").write_text(json.dumps({"reference": OWN, "payload": made_up(1)}), encoding="utf-8")
     file = folder / _SETTINGS
     file.write_text(_TOML, encoding="utf-8")

@@ -1,5 +1,7 @@
-"""The demo's progress: redrawn in place on a terminal, a plain line now and then anywhere else."""
+"""How the demo shows itself: its progress on a terminal or as plain lines, and its end as a picture."""
 
+import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,10 +10,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from worker.cli.demo.fates import CARRIERS
-from worker.cli.demo.shop import Progress
+from worker.demo.fates import CARRIERS
+from worker.demo.shop import Progress
 
 _LINE_EVERY = 2.0  # seconds between lines where nothing can be redrawn
+_WIDTH = 92  # characters: the longest line of the demo's end
+_FONT_FACE = re.compile(r"\s*@font-face \{.*?\}", re.DOTALL)
 
 
 @contextmanager
@@ -47,3 +51,14 @@ def _line(progress: Progress) -> str:
         places[place] += count
     told = ", ".join(f"{count} {place}" for place, count in places.items())
     return f"{progress.seconds:5.1f} s  {places.total()} returns: {told}; {progress.labels} labels"
+
+
+def blank() -> Console:
+    """A console whose output is kept for the picture, and shown nowhere."""
+    return Console(file=io.StringIO(), record=True, width=_WIDTH, highlight=False, markup=False)
+
+
+def drawn(console: Console) -> str:
+    """All that was printed, as an SVG that fetches nothing and says nothing of the machine or the time."""
+    # rich names fonts of another host, which a reader's browser would fetch.
+    return _FONT_FACE.sub("", console.export_svg(title="returns-worker demo", unique_id="demo"))

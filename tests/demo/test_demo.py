@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 import pytest
 import typer
 
-from worker.cli.demo.command import CarrierClock, demo
-from worker.cli.demo.fates import FATES, broken_promises, sample_returns
+from worker.cli.demo import demo
+from worker.demo.fates import FATES, broken_promises, sample_returns
+from worker.demo.play import CarrierClock
 from worker.simulator import Simulator
 
 # Nothing of the surroundings: no key, no proxy, no settings, no terminal.
@@ -126,7 +127,7 @@ def test_the_picture_names_every_kind_of_return_and_its_end_and_is_the_one_in_th
 
 
 def test_a_picture_that_cannot_be_written_gives_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("worker.cli.demo.command.run_loop", lambda playing: playing.close() or True)
+    monkeypatch.setattr("worker.cli.demo.run_loop", lambda playing: playing.close() or True)
     with pytest.raises(typer.Exit) as ended:
         demo(tmp_path / "new", tmp_path)
     assert (ended.value.exit_code, capsys.readouterr().err) == (

@@ -1,1 +1,0 @@
-"""The command `demo`: the whole job on this machine, with simulated carriers, a shop made of SQL, and an end."""
