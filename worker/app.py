@@ -18,14 +18,15 @@ from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
 from worker.engine.clock_watch import ClockWatch
-from worker.engine.housekeeping import Housekeeping, notice_restore, take_over, warn_of_risks
-from worker.engine.leases import Timing
+from worker.engine.gauges import Gauges
+from worker.engine.housekeeping import Housekeeping
 from worker.engine.loop import Engine
 from worker.engine.meter import Meter
+from worker.engine.outage import notice_restore
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
-from worker.engine.starting import wait_for_database
-from worker.engine.status_line import activity
+from worker.engine.running import Timing, Tools
+from worker.engine.starting import take_over, wait_for_database, warn_of_risks
 from worker.from_settings import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.renewed import renewed_key, renewed_url
@@ -88,7 +89,7 @@ class Application:
         expect_series(self.metrics, operations)
         self._report = report = Report(self.metrics)
         self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
-        self.engine = Engine(
+        tools = Tools(
             database=self.database,
             accounts=self._accounts,
             labels=self._labels,
@@ -100,15 +101,16 @@ class Application:
             watch=self._timewatch,
             chance=random.random,
         )
-        self._housekeeping = Housekeeping(
-            self.database, self._labels, self.metrics, self._accounts, self._key_problems, lease_clock, self._timewatch
-        )
+        self.engine = Engine(tools)
+        self._running = self.engine.running
+        self._gauges = Gauges(tools, self._key_problems)
+        self._housekeeping = Housekeeping(tools, self._key_problems)
         self._ticks = Ticks()
         self._turn_limit = settings.worker.tick.total_seconds() + _SLOW_STATEMENTS * self.database.patience
         self._pulse = Pulse(
             manager or ServiceManager({}),
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
-            status=lambda: activity(self.engine, self._accounts.values(), self._housekeeping, self.database.outage),
+            status=lambda: self._gauges.status(is_draining=self._running.is_draining),
         )
         self._server = TelemetryServer(
             settings.http.host,
@@ -124,7 +126,7 @@ class Application:
 
     def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
         self._report.recorded(before, decision)
-        self.engine.wake_if_soon(decision.order.due_at)
+        self._running.wake_if_soon(decision.order.due_at)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -141,7 +143,7 @@ class Application:
         await wait_for_database(self.database, self._prepare_database, self.settings.database.wait, lease_clock)
         self._pulse.starting("looking at the label store")
         await self._check_labels()  # it makes a folder, and a volume that is mounted late may hold the database, too
-        self.engine.turned_at = lease_clock()  # to wait for the database was no hang
+        self._running.turned_at = lease_clock()  # to wait for the database was no hang
         await self._server.start()
         host, port = self._server.address
         log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
@@ -149,8 +151,8 @@ class Application:
         if self.settings.database.can_wake:
             self._listening = asyncio.create_task(self._watch())
         worker_settings = self.settings.worker
-        self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.engine.wake)
-        self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
+        self._ticks.every(worker_settings.tick.total_seconds(), "advance", self._running.wake)
+        self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._gauges.refresh)
         self._ticks.every(worker_settings.gauges.total_seconds(), "database_url", self._look_at_url)
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
         self._ticks.start()
@@ -171,7 +173,7 @@ class Application:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((self._working, stopping, self._writing), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        self.engine.begin_to_drain()
+        self._running.begin_to_drain()
         for task in (self._working, self._writing):
             if task.done():
                 await task  # a defect ended it; without it nothing would be done, or recorded, any more
@@ -214,7 +216,7 @@ class Application:
     async def _watch(self) -> None:
         """Be woken by what others commit; whatever goes wrong with that, the tick goes on."""
         try:
-            await watch(self.database, self.engine.wake, lambda: self.engine.claimed, _say_lost)
+            await watch(self.database, self._running.wake, lambda: self.engine.claimed, _say_lost)
         except Exception:
             log.exception("listening_crashed", hint="new returns are found by the tick")
 
@@ -226,7 +228,7 @@ class Application:
 
     async def refresh_gauges(self) -> None:
         """Read the gauges now, for whoever looks at the metrics right after a run."""
-        await self._housekeeping.refresh_gauges()
+        await self._gauges.refresh()
 
     def _account(self, name: str, redactor: Redactor) -> Account:
         settings, key = self.settings.accounts[name], self._keys[name]
@@ -260,7 +262,7 @@ class Application:
         return observe
 
     def _seconds_since_turn(self) -> float:
-        return lease_clock() - self.engine.turned_at
+        return lease_clock() - self._running.turned_at
 
     async def _prepare_database(self) -> None:
         """All that the start asks of the database; nothing of it minds being done once more."""
@@ -282,7 +284,7 @@ class Application:
         await take_over(self.database, self._timewatch)
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
-        await self._housekeeping.read_gauges()  # else what is first scraped would say 0, and end alerts that last
+        await self._gauges.read()  # else what is first scraped would say 0, and end alerts that last
         await warn_of_risks(self.database)
 
     async def _look_at_url(self) -> None:

@@ -8,7 +8,10 @@ import structlog
 from worker.domain.cadence import spoken
 from worker.domain.clocks import JUMP, STEADY, Clock, seen
 from worker.engine.account import Account
+from worker.store.database import Database
+from worker.store.database_clock import keep_clock
 
+_KEEP_EVERY = timedelta(minutes=1)
 _UNTIL = f"no return expires, and no age is judged, until it has gone steadily for {spoken(STEADY)}"
 _AGAIN = f"it has gone steadily for {spoken(STEADY)}: ages are judged again"
 
@@ -25,6 +28,7 @@ class ClockWatch:
         self._differs = False
         self.clock: Clock | None = None
         """As it was seen last."""
+        self._kept: Clock | None = None  # as the database has it from us
 
     @property
     def is_believed(self) -> bool:
@@ -48,6 +52,19 @@ class ClockWatch:
         passed, self._noted_at = timedelta(seconds=at - self._noted_at), at
         self._differs = abs(now + self._since(at) - datetime.now(UTC)) > JUMP
         return self._see(now, passed if self.clock is not None else None)
+
+    async def keep(self, database: Database) -> None:
+        """Let the next start know how the clock goes: once a minute, and when it comes into doubt or out of it."""
+        clock, kept = self.clock, self._kept
+        if clock is None:
+            return
+        if (
+            kept is None
+            or kept.doubted_since != clock.doubted_since
+            or abs(clock.seen_at - kept.seen_at) >= _KEEP_EVERY
+        ):
+            await keep_clock(database, clock)
+            self._kept = clock
 
     def _since(self, at: float) -> timedelta:
         return timedelta(seconds=self._steady() - at)

@@ -16,20 +16,15 @@ from worker.domain.cadence import grown
 from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
 from worker.domain.listing import Places, Walk
-from worker.domain.outcomes import Outcome
 from worker.domain.retrying import TURNED_AWAY, hold_after
-from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
-from worker.engine.clock_watch import ClockWatch
 from worker.engine.meter import Allowance
-from worker.engine.recorder import Recorder
+from worker.engine.running import Running, Tools
 from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
 from worker.store.claims import claim_seen
-from worker.store.database import Database
 from worker.store.due import due_refs
 from worker.store.failures import DatabaseUnavailable
-from worker.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -47,35 +42,16 @@ _ASIDE, _GLANCE = 30.0, 0.1  # seconds that another worker's sweep is left alone
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a sweep works with; `lease` is in seconds, `clock` counts them and goes on while the machine sleeps.
-
-    `watch` is told what time it is by the database.
-    """
-
-    database: Database
-    recorder: Recorder
-    metrics: Metrics
-    owner: str
-    lease: float
-    clock: Callable[[], float]
-    watch: ClockWatch
-    chance: Callable[[], float]
-
-
 @dataclass(slots=True)
 class _Known:
-    """What this process knows of an account's list: who stands where, whom it does not show, when to look again.
+    """What this process knows of an account's list."""
 
-    `unseen` has with each since when its poll was due that found it missing: the next poll looks for it again, for what
-    a list does not show once it may show later. `in_vain`: sweeps in a row that cost more requests than they saved.
-    """
-
-    places: Places = field(default_factory=Places)
+    places: Places = field(default_factory=Places)  # who stands where
+    # Due returns that it did not show, and since when the poll was due that found them missing. The next poll looks for
+    # them again, since what a list does not show yet it may show later.
     unseen: dict[int, datetime | None] = field(default_factory=dict)
-    not_before: float = 0.0
-    in_vain: int = 0
+    not_before: float = 0.0  # on the lease clock: when to think of the list again
+    in_vain: int = 0  # sweeps in a row that cost more requests than they saved
 
 
 class _GivesWay(Exception):
@@ -86,13 +62,13 @@ class Sweeps:
     """The sweeps of this process, one at a time for each account.
 
     Nothing is held while the carrier is asked: the rows of a page are taken when it is there, and recorded before the
-    next one. Which pages are read, and when single questions are cheaper, is the walk's to say. What no page shows is
-    left as it is, for pages shift while they are read: it is asked for alone, and not looked for again while it is due.
+    next one. The walk says which pages are read, and when single questions are cheaper. What no page shows is left as
+    it is, since pages shift while they are read: it is asked for alone, and not looked for again while it is due.
     """
 
-    def __init__(self, tools: Tools, accounts: Mapping[str, Account]) -> None:
-        """No sweep is under way; `accounts` are all of them by name."""
-        self._tools, self._accounts = tools, accounts
+    def __init__(self, tools: Tools, running: Running) -> None:
+        """No sweep is under way."""
+        self._tools, self._running = tools, running
         self._known: dict[str, _Known] = defaultdict(_Known)
 
     def wanted(self, account: Account, polls: int) -> bool:
@@ -104,6 +80,18 @@ class Sweeps:
             and not self._is_crowded(account)
             and self._tools.clock() >= self._known[account.name].not_before
         )
+
+    def begin(self, account: Account) -> None:
+        """Have the carrier's list answer the account's due polls, beside everything else."""
+        account.sweeping = True
+        self._running.start(self._follow_list(account))
+
+    async def _follow_list(self, account: Account) -> None:
+        try:
+            await self.sweep(account, lambda: self._running.is_draining or self._running.has_suspect)
+        finally:
+            account.sweeping = False
+            self._running.wake()
 
     async def sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         """Read the pages that are worth it; ends early when `stopping`."""
@@ -163,7 +151,7 @@ class Sweeps:
 
     def _is_crowded(self, account: Account) -> bool:
         """Whether creations wait for a request, of any account that draws from the same ones and is not held."""
-        beside = (self._accounts[name] for name in account.kin.same_key)
+        beside = (self._tools.accounts[name] for name in account.kin.same_key)
         return any(each.creations_wait and not each.is_paused for each in beside)
 
     async def _ask(self, account: Account, carrier: Listing, number: int, allowance: Allowance) -> Page | None:
@@ -187,15 +175,19 @@ class Sweeps:
         if not page.sightings:
             return []
         tools = self._tools
-        lease = timedelta(seconds=tools.lease)
+        lease = timedelta(seconds=tools.timing.lease)
         return await claim_seen(tools.database, account.name, list(page.sightings), asked_at, tools.owner, lease)
 
     def _record(self, account: Account, carrier: Listing, claimed: Claimed, page: Page) -> None:
         order, tools = claimed.order, self._tools
         tools.watch.note(claimed.claimed_at, tools.clock())
+        by = claimed.claimed_at, account.policy, tools.chance()
         try:
-            outcome = _read(carrier, order, page)
-            decision = decide(order, outcome, claimed.claimed_at, account.policy, tools.chance())
+            try:
+                decision = decide(order, carrier.read(order, page.sightings[order.carrier_ref or ""]), *by)
+            except CarrierError as error:
+                no_sense()
+                decision = decide(order, error.failed, *by)
         except Exception:
             # A defect of ours, about one return: its lease runs out, and alone it can do no harm to the others.
             log.exception("step_crashed", order_id=order.id)
@@ -203,14 +195,6 @@ class Sweeps:
         if claimed.was_due:
             tools.metrics.schedule_delay.labels(Step.TRACK).observe(claimed.delay)
         tools.recorder.later(order, decision)
-
-
-def _read(carrier: Listing, order: ReturnOrder, page: Page) -> Outcome:
-    try:
-        return carrier.read(order, page.sightings[order.carrier_ref or ""])
-    except CarrierError as error:
-        no_sense()
-        return error.failed
 
 
 async def _interrupted(seconds: float, by: Callable[[], bool]) -> bool:

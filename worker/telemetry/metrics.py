@@ -1,6 +1,7 @@
 """Every metric, declared once; series exist at 0 from the start; no label ever holds an order's id or free text."""
 
 from collections.abc import Iterable, Mapping
+from math import nan
 
 from prometheus_client import (
     CollectorRegistry,
@@ -32,52 +33,54 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+        self._of_accounts: list[Gauge] = []  # those with no label but the account
+        self._read_from_database: list[Gauge] = []
         self._declare_gauges(version)
         self._declare_events()
 
     def _declare_gauges(self, version: str) -> None:
         self._gauge("build_info", "The version that runs.", "version").labels(version).set(1)
-        self.orders = self._gauge("orders", "Returns that still ask for work, by state.", "account", "state")
-        self.orders_unroutable = self._gauge("orders_unroutable", "Returns whose account is not configured.")
-        self.orders_unknown_status = self._gauge(
+        self.orders = self._read("orders", "Returns that still ask for work, by state.", "account", "state")
+        self.orders_unroutable = self._read("orders_unroutable", "Returns whose account is not configured.")
+        self.orders_unknown_status = self._read(
             "orders_unknown_status", "Tracked returns whose last status word nothing maps.", "account"
         )
-        self.orders_stranded = self._gauge(
+        self.orders_stranded = self._read(
             "orders_stranded", "Returns leased, or put off, further ahead than can be: by a clock that was wrong."
         )
-        self.orders_due = self._gauge("orders_due", "Returns due now and held by nobody.", "account")
-        self.oldest_due = self._gauge(
+        self.orders_due = self._read("orders_due", "Returns due now and held by nobody.", "account")
+        self.oldest_due = self._read(
             "oldest_due_timestamp_seconds", "When the longest overdue return became due; 0 when none is.", "account"
         )
-        self.labels_missing = self._gauge("labels_missing", "Tracked returns whose label is being sought.", "account")
-        self.oldest_missing_label = self._gauge(
+        self.labels_missing = self._read("labels_missing", "Tracked returns whose label is being sought.", "account")
+        self.oldest_missing_label = self._read(
             "oldest_missing_label_timestamp_seconds",
             "Since when the label that is missing longest has been sought; 0 when none is.",
             "account",
         )
-        self.account_held_until = self._gauge(
+        self.account_held_until = self._read(
             "account_held_until_timestamp_seconds",
             "Until when the account waits; 0 not held, +Inf a person.",
             "account",
         )
-        self.creations_held = self._gauge(
+        self.creations_held = self._read(
             "account_creations_held", "1 while a person holds the account's creations alone.", "account"
         )
-        self.sending_stopped = self._gauge(
+        self.sending_stopped = self._read(
             "account_sending_stopped",
             "1 while no creation is sent to the account's address, which by an answer takes none.",
             "account",
         )
-        self.circuit_open_until = self._gauge(
+        self.circuit_open_until = self._read(
             "account_circuit_open_until_timestamp_seconds",
             "Until when the account, or its creations, are left alone; 0 closed, in the past half-open.",
             "account",
             "circuit",
         )
-        self.shortfall = self._gauge(
+        self.shortfall = self._read(
             "account_shortfall_seconds", "How far what is due runs behind, or would at the account's pace.", "account"
         )
-        self.poll_demand = self._gauge(
+        self.poll_demand = self._read(
             "account_poll_demand_requests_per_minute",
             "What the account's open returns ask for, by the cadence, one by one.",
             "account",
@@ -85,7 +88,7 @@ class Metrics:
         self.rate_limit = self._gauge(
             "account_rate_limit_requests_per_minute", "The account's limit; 0 none.", "account"
         )
-        self.key_refused = self._gauge(
+        self.key_refused = self._read(
             "account_key_refused", "1 while the account waits because the carrier refused its key.", "account"
         )
         self.key_unreadable = self._gauge(
@@ -94,13 +97,13 @@ class Metrics:
         self.database_url_unreadable = self._gauge(
             "database_url_unreadable", "1 while `database.url_file` cannot be used; the last good URL stays in use."
         )
-        self.last_backup = self._gauge(
+        self.last_backup = self._read(
             "last_backup_timestamp_seconds", "When `returns-worker backup` last succeeded; 0 never, NaN on PostgreSQL."
         )
         self.gauges_read = self._gauge(
             "gauges_read_timestamp_seconds", "When what the gauges tell was read from the database; 0 never."
         )
-        self.clock_offset = self._gauge("clock_offset_seconds", "How far the database's clock is ahead of this one.")
+        self.clock_offset = self._read("clock_offset_seconds", "How far the database's clock is ahead of this one.")
         self.last_tick = self._gauge("last_tick_timestamp_seconds", "When the loop last turned.")
         self.in_flight = self._gauge("in_flight", "Steps being done now by this worker.", "account")
 
@@ -147,22 +150,7 @@ class Metrics:
         for operation in ("claim", "record", "gauges", "labels"):
             self.storage_errors.labels(operation)
         for account, operations in accounts.items():
-            for gauge in (
-                self.orders_unknown_status,
-                self.orders_due,
-                self.oldest_due,
-                self.labels_missing,
-                self.oldest_missing_label,
-                self.account_held_until,
-                self.creations_held,
-                self.sending_stopped,
-                self.shortfall,
-                self.poll_demand,
-                self.rate_limit,
-                self.key_refused,
-                self.key_unreadable,
-                self.in_flight,
-            ):
+            for gauge in self._of_accounts:
                 gauge.labels(account)
             for circuit in CIRCUITS:
                 self.circuit_open_until.labels(account, circuit)
@@ -182,29 +170,22 @@ class Metrics:
 
     def forget_what_the_database_said(self) -> None:
         """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""
-        for gauge in (
-            self.orders,
-            self.orders_unknown_status,
-            self.orders_due,
-            self.oldest_due,
-            self.labels_missing,
-            self.oldest_missing_label,
-            self.account_held_until,
-            self.creations_held,
-            self.sending_stopped,
-            self.circuit_open_until,
-            self.shortfall,
-            self.poll_demand,
-            self.key_refused,
-        ):
+        for gauge in self._read_from_database:
             for metric in gauge.collect():
                 for sample in metric.samples:
-                    gauge.labels(**sample.labels).set(float("nan"))
-        for single in (self.orders_unroutable, self.orders_stranded, self.last_backup, self.clock_offset):
-            single.set(float("nan"))
+                    (gauge.labels(**sample.labels) if sample.labels else gauge).set(nan)
+
+    def _read(self, name: str, text: str, *labels: str) -> Gauge:
+        """A gauge that is read from the database."""
+        gauge = self._gauge(name, text, *labels)
+        self._read_from_database.append(gauge)
+        return gauge
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"returns_worker_{name}", text, labels, registry=self.registry)
+        gauge = Gauge(f"returns_worker_{name}", text, labels, registry=self.registry)
+        if labels == ("account",):
+            self._of_accounts.append(gauge)
+        return gauge
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"returns_worker_{name}", text, labels, registry=self.registry)
