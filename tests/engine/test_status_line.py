@@ -11,8 +11,7 @@ from tests.runtime.manager import Manager
 from worker.carriers.port import Unauthorized
 from worker.engine.gauges import Gauges
 from worker.engine.running import Timing
-from worker.runtime.pulse import Pulse
-from worker.runtime.systemd import ServiceManager
+from worker.runtime.systemd import Pulse, ServiceManager
 from worker.store.database import Database
 from worker.store.holds import hold_by_hand
 

@@ -52,7 +52,9 @@ class Account:
     metrics: Metrics
     lease: timedelta  # as long as a row is leased
     address: str = ""  # where its requests go
-    beside: Callable[[], Kin] | None = None  # which accounts are at the same address, and share its key now; None: none
+    beside: Callable[[], Kin] | None = (
+        None  # which accounts are at the same address, and share its key now; None: no other
+    )
 
     circuits: Circuits = field(init=False)
     places: asyncio.Semaphore = field(init=False)  # one for each call
@@ -158,7 +160,7 @@ class Account:
 
     async def hold(self, hold: Hold, key: str) -> None:
         """Let the account wait, for every worker; `key` is the fingerprint of the one that was sent."""
-        if not self.is_paused:  # calls that were under way are turned away too, and say nothing new
+        if not self.is_paused:  # else a call that was under way is turned away too, which is no news
             log.warning("account_held", account=self.name, until=hold.until, code=hold.code, message=hold.message)
         self._held = True
         if hold.until is None:

@@ -31,7 +31,6 @@ class AccountGauges:
     """The gauges with an account's name, and which accounts were logged."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """No account was logged."""
         self._metrics = metrics
         self._waiting: set[str] = set()  # accounts that wait for a person, and were logged
         self._behind: dict[str, datetime] = {}  # accounts that run behind, and when that was logged last
@@ -64,9 +63,9 @@ class AccountGauges:
         metrics.key_refused.labels(name).set(refused)
         metrics.creations_held.labels(name).set(state.create_hold_message is not None)
         metrics.sending_stopped.labels(name).set(state.is_stopped_at(account.address))
-        for circuit, is_ in state.health.circuits.items():
-            until = is_.open_until.timestamp() if is_.open_until is not None else 0.0
-            metrics.circuit_open_until.labels(name, circuit).set(until)
+        for which, circuit in state.health.circuits.items():
+            until = circuit.open_until.timestamp() if circuit.open_until is not None else 0.0
+            metrics.circuit_open_until.labels(name, which).set(until)
         # Said by each worker: after a restart the account may still wait for a person, and the newest log must say so.
         if forever and name not in self._waiting:
             log.warning("account_waits", account=name, reason=str(hold))

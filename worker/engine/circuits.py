@@ -38,18 +38,14 @@ class Circuits:
         self._health = Health()
         self._untried: Step | None = None  # the queue whose probe came to nothing the last time
         self._probe: Step | None = None  # the queue whose next row finds out whether the carrier is well again
-        self.is_open = False
-        """Whether the account is left alone."""
-        self.counts = False
-        """Whether its creations in flight are counted."""
-        self.holds_back = False
-        """Whether more creations are due than may be sent."""
-        self.slowdowns = 0
-        """How often a failure here had creations counted from one on."""
+        self.is_open = False  # the account is left alone
+        self.counts = False  # its creations in flight are counted
+        self.holds_back = False  # more creations are due than may be sent
+        self.slowdowns = 0  # how often a failure here put the account back to one creation in flight
 
     @property
     def probes_creations(self) -> bool:
-        """Whether the row that is taken next shall find out whether creations go well again."""
+        """Whether the creation that is taken next shall find out whether creations go well again."""
         return self._probe is Step.CREATE
 
     def notice(self, health: Health, due: Mapping[Step, int], now: datetime, *, sends: bool) -> Admitted:
@@ -121,7 +117,7 @@ class Circuits:
         try:
             self._health = health = await change_health(self._database, self._account, change)
         except DatabaseUnavailable:
-            self._metrics.storage_errors.labels("record").inc()  # the next answer tells the same
+            self._metrics.storage_errors.labels("record").inc()  # the next answer counts the same way
             return False
         self.is_open = self.is_open or health.account.is_open(now)
         if health.ramp != before.ramp and health.ramp.allowed(now) == 1:

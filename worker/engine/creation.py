@@ -17,13 +17,7 @@ from worker.store.ownership import read_owners, read_recorded
 
 
 async def create(
-    order: ReturnOrder,
-    carrier: Carrier,
-    database: Database,
-    call: timedelta,
-    *,
-    kin: Kin,
-    may_send: bool = True,
+    order: ReturnOrder, carrier: Carrier, database: Database, call: timedelta, *, kin: Kin, may_send: bool = True
 ) -> Outcome | None:
     """The outcome of a creation; None when the row changed under us, or the lease is too short for the `call`.
 
@@ -52,7 +46,7 @@ async def create(
     # A carrier may answer with an order that it has already. In one account the database itself tells, across them we.
     others = [name for name in kin.near if name != order.account]
     if others:
-        with suppress(DatabaseUnavailable):  # what happened must be recorded, whether it can be asked or not
+        with suppress(DatabaseUnavailable):  # the carrier's answer must be recorded in any case
             numbers = {created.carrier_ref}
             if await read_owners(database, order.id, near=others, same_key=(), numbers=numbers, references=()):
                 return RefTaken(created.carrier_ref, created.raw)
@@ -62,8 +56,8 @@ async def create(
 async def look_up(order: ReturnOrder, carrier: Searchable, database: Database, kin: Kin) -> Outcome:
     """What became of it; what we recorded in the accounts of `kin` must be shown, and what they own is not this one.
 
-    The numbers we recorded are read before the carrier is asked, since each of them must be shown then. Whose the shown
-    orders are is read afterwards, since workers go on recording meanwhile.
+    The numbers we recorded are read before the carrier is asked, since each of them must be shown then. The owners
+    of the shown orders are read afterwards, since workers go on recording meanwhile.
     """
     recorded = await read_recorded(database, kin.same_key, begins_at(order))
     with hindsight():

@@ -46,9 +46,10 @@ class Gauges:
             tools.metrics.last_backup.set(nan)  # its backups are pg_dump's
 
     def status(self, *, is_draining: bool) -> str:
-        """What the worker is doing, in one line: from what it knows already, and with nobody's words but its own.
+        """What the worker is doing, in one line of its own words, from what it knows already.
 
-        Steps in flight; then what was due and which accounts waited at the last look, or that nothing can be known.
+        It says how many steps are in flight, and what was due and which accounts waited when the database was read
+        last, or that the database is away.
         """
         flying = _counted(sum(account.in_hand for account in self._accounts.values()), "step") + " in flight"
         if is_draining:
@@ -99,7 +100,7 @@ class Gauges:
         self._metrics.gauges_read.set(time.time() - (self._clock() - self._counted_at))
 
     async def _read_backlog(self) -> list[Backlog]:
-        """What there is to do; where that is very much, as it was up to 90 seconds ago."""
+        """What there is to do; where that is very much, it is counted each 90 seconds at most."""
         live = sum(row.count for row in self._backlog)
         if self._clock() - self._counted_at >= min(live // 10_000 * _FOR_TEN_THOUSAND, _COUNT_EVERY):
             longest = max(account.policy.longest_wait for account in self._accounts.values())
@@ -107,7 +108,7 @@ class Gauges:
         return self._backlog
 
     def _say_hidden(self, hidden: list[str]) -> None:
-        """When it begins and at each start: nothing else tells hidden returns from none."""
+        """Said when it begins and at each start: nothing else tells that returns are hidden, and not just none."""
         if hidden != self._hidden:
             for problem in hidden:
                 log.error("rows_hidden", problem=problem)

@@ -23,14 +23,12 @@ class Engine:
     """Moves every due return of the configured accounts one step further, again and again."""
 
     def __init__(self, tools: Tools) -> None:
-        """Nothing is taken before `run` or `turn`."""
         self._tools = tools
         self.running = Running(tools)
         self._sweeps = Sweeps(tools, self.running)
         self._taker = Taker(tools, self.running, self._sweeps)
         self._work = Work(tools, self.running)
-        self.claimed = 0
-        """Rows taken so far."""
+        self.claimed = 0  # rows taken so far
 
     async def run(self, *, until_idle: bool = False) -> None:
         """Turn until it is to end, or until there is nothing left to do now; a database that is away is waited out."""
@@ -96,7 +94,7 @@ class Engine:
         return not busy and not turn.found
 
     async def _try_alone(self, suspect: Claimed, taken: Taken) -> None:
-        """It may have killed its workers: tried with nothing else in hand, it takes no other row with it."""
+        """Try a row that may have killed its workers with nothing else in hand: no other row goes down with it."""
         running = self.running
         for claimed in taken.rows:
             if claimed is not suspect:

@@ -33,7 +33,7 @@ def say_back(database: Database, doing: str) -> None:
 
 
 async def notice_restore(database: Database) -> None:
-    """Put in doubt what may have been created, when the database was restored or copied, or failed over."""
+    """Where the database was restored or copied, or failed over, put in doubt what may have been created since."""
     if await settle_place(database):
         log.warning(
             "database_restored",

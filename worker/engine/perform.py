@@ -70,7 +70,7 @@ async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: 
 
 
 async def cancel(order: ReturnOrder, carrier: Carrier) -> Outcome:
-    """`Withdrawn`, or why not; asking twice is as good as once."""
+    """`Withdrawn`, or why not; it does no harm to ask twice."""
     assert isinstance(carrier, Cancelling)
     try:
         await carrier.cancel(order)

@@ -41,14 +41,12 @@ class Recorder:
         """The hooks are told of each decision that was written, each that was dropped, and each failed try."""
         self._database = database
         self._on_recorded, self._on_lost, self._on_error = on_recorded, on_lost, on_error
-        self._made: list[Made] = []
-        self._given_back: list[ReturnOrder] = []
+        self._made, self._given_back = list[Made](), list[ReturnOrder]()  # for the next batch
         self._open: dict[tuple[int, int], Made] = {}  # by claim: neither written, nor dropped, nor found unwritable
         self._set_aside: set[asyncio.Task[None]] = set()
         self._waiting = asyncio.Event()
         self._flushing = asyncio.Lock()
-        self.behind = 0
-        """Writes that failed and are being tried again: their rows must not be claimed once more meanwhile."""
+        self.behind = 0  # writes that failed and are tried again: their rows must not be claimed once more meanwhile
 
     @property
     def unrecorded(self) -> Sequence[Made]:
@@ -123,7 +121,7 @@ class Recorder:
                 await self._persist_batch([made])
 
     def _unwritable(self, before: ReturnOrder, decision: Decision, error: Exception) -> None:
-        """The lease runs out and the row is tried again; one that never can be written is held after some claims."""
+        """The lease runs out and the row is tried again; after some claims it is set aside for a person."""
         self._open.pop(_claim_of(before), None)
         self._on_error()
         log.error(
@@ -190,7 +188,7 @@ class Recorder:
         task.add_done_callback(self._set_aside.discard)
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Try until the database takes it: a result that is lost would make the carrier be asked, or told, again."""
+        """Try until the database takes it: where a result is lost, the carrier is asked, or told, once more."""
         tries = 0
         try:
             while True:

@@ -50,7 +50,6 @@ class Report:
     """The hooks that a recorder calls."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Counts go to `metrics`."""
         self._metrics = metrics
         self._log = log.bind()  # bound once, since most polls say nothing new
         self._steps, self._transitions = cache(metrics.steps.labels), cache(metrics.transitions.labels)
@@ -93,7 +92,7 @@ class Report:
             log.debug("return_error", order_id=before.id, message=after.error_message)  # may quote a customer
 
     def lost(self, before: ReturnOrder, decision: Decision) -> None:
-        """A decision was dropped: another worker has the row. Who has to settle a creation needs its number."""
+        """A decision was dropped: another worker has the row. A person who settles a creation needs its number."""
         self._metrics.leases_lost.inc()
         log.warning("lease_lost", lease_token=before.lease_token, **_result(before, decision))
 

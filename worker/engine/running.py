@@ -23,7 +23,7 @@ log = structlog.get_logger()
 class Timing:
     """The loop's times, in seconds."""
 
-    lease: float  # how long one lasts
+    lease: float  # how long a lease lasts
     tick: float  # how long to sleep when nothing says otherwise
 
     @property
@@ -58,16 +58,12 @@ class Running:
     """
 
     def __init__(self, tools: Tools) -> None:
-        """Nothing is under way."""
         self._tools = tools
         self._wake, self._draining = asyncio.Event(), asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
-        self.turned_at = tools.clock()
-        """When the loop last made progress, on the lease clock."""
-        self.left_behind = False
-        """Whether the last turn left rows behind, for want of places or requests."""
-        self.has_suspect = False
-        """Whether a row is being tried with nothing else in hand."""
+        self.turned_at = tools.clock()  # when the loop last made progress, on the lease clock
+        self.left_behind = False  # the last turn left rows behind, for want of places or requests
+        self.has_suspect = False  # a row is being tried with nothing else in hand
 
     @property
     def is_draining(self) -> bool:
@@ -96,7 +92,7 @@ class Running:
             self.wake()
 
     def place_free(self, account: Account) -> None:
-        """A call of the account has ended: what was left behind may have its place."""
+        """A call of the account has ended: a row that was left behind may take its place."""
         # Not for a row that was given back: it is due at once, and would be given back again.
         if self.left_behind and account.in_hand <= account.max_in_flight:
             self.wake()

@@ -42,8 +42,8 @@ async def wait_for_database(
     """Do all that a start asks of the database, from the beginning each time, until it goes well or `wait` is over.
 
     Then raises `DatabaseUnavailable`, `ClockDiffers`, or `SchemaMismatch` where the database came without its schema.
-    What waiting does not mend, or was waited for, is raised at once: `DatabaseUnusable`, `SchemaLocked`, and a
-    `SchemaMismatch` before anything was waited for.
+    At once are raised `DatabaseUnusable`, which waiting does not change, `SchemaLocked`, which was waited for already,
+    and a `SchemaMismatch` before anything was waited for.
     """
     began, tries, said, said_at = clock(), 0, "", -inf
     while True:
@@ -57,11 +57,11 @@ async def wait_for_database(
                 raise
             left = began + wait.total_seconds() - clock()
             if left < pause:
-                if isinstance(error, DatabaseRefused):  # what was waited for may still come: it is not said to be wrong
+                if isinstance(error, DatabaseRefused):  # it may still let us in later: nothing proves that it is wrong
                     raise DatabaseUnavailable(f"it refuses to be used: {error}") from error
                 raise
             if str(error) != said:
-                pause, tries, said_at = _FIRST_PAUSE, 0, -inf  # something is happening there
+                pause, tries, said_at = _FIRST_PAUSE, 0, -inf  # another reason: something is happening there
             if clock() - said_at > _SAY_AGAIN:
                 said, said_at = str(error), clock()
                 _say(database, error, left)

@@ -37,7 +37,8 @@ _LEAVE = 2  # requests that are always left for creations
 _AGAIN_AFTER = 5.0  # seconds; what has become due since may be worth another one
 _TROUBLED = 60.0  # seconds after a page that did not come
 _LONGEST = 600.0  # seconds after many sweeps in a row that cost more than they saved
-_ASIDE, _GLANCE = 30.0, 0.1  # seconds that another worker's sweep is left alone; between looks whether to go on waiting
+_ASIDE = 30.0  # seconds that another worker's sweep is left alone
+_GLANCE = 0.1  # seconds between two looks whether to wait on
 
 log = structlog.get_logger()
 
@@ -55,7 +56,7 @@ class _Known:
 
 
 class _GivesWay(Exception):
-    """Creations need the requests, or the process is to end; it says nothing of whether the walk pays."""
+    """Creations need the requests, or the process is to end: whether the walk pays is not known then."""
 
 
 class Sweeps:
@@ -67,8 +68,8 @@ class Sweeps:
     """
 
     def __init__(self, tools: Tools, running: Running) -> None:
-        """No sweep is under way."""
         self._tools, self._running = tools, running
+        self._lease = timedelta(seconds=tools.timing.lease)
         self._known: dict[str, _Known] = defaultdict(_Known)
 
     def wanted(self, account: Account, polls: int) -> bool:
@@ -95,10 +96,6 @@ class Sweeps:
 
     async def sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         """Read the pages that are worth it; ends early when `stopping`."""
-        with hindsight():  # a page is counted when its orders have been read
-            await self._sweep(account, stopping)
-
-    async def _sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         carrier, known, pause = account.carrier, self._known[account.name], _TROUBLED
         assert isinstance(carrier, Listing)
         walk, due = Walk((), known.places), dict[int, datetime | None]()
@@ -107,7 +104,9 @@ class Sweeps:
             known.unseen = {place: since for place, since in known.unseen.items() if due.get(place) == since}
             wanted = due.keys() - known.unseen.keys()
             walk = Walk(wanted if len(wanted) > MANY else (), known.places)
-            if await self._follow(walk, account, carrier, stopping):
+            with hindsight():  # a page is counted when its orders have been read
+                came = await self._follow(walk, account, carrier, stopping)
+            if came:
                 known.in_vain = 0 if walk.pays else known.in_vain + 1
                 pause = grown(_AGAIN_AFTER, 2.0, known.in_vain, _LONGEST)
         except _GivesWay:
@@ -128,7 +127,10 @@ class Sweeps:
             page = await self._ask(account, carrier, number, await self._reserve(account, stopping))
             if page is None:
                 return False
-            taken = await self._take(account, page, asked_at)
+            refs = list(page.sightings)
+            taken = (
+                await claim_seen(tools.database, account.name, refs, asked_at, tools.owner, self._lease) if refs else []
+            )
             for claimed in taken:
                 self._record(account, carrier, claimed, page)
             await tools.recorder.flush()
@@ -139,7 +141,7 @@ class Sweeps:
         return True
 
     async def _reserve(self, account: Account, stopping: Callable[[], bool]) -> Allowance:
-        """A request for the next page, before it takes a place, which a creation might need; raises `_GivesWay`.
+        """A request for the next page, got before it takes a place that a creation might need; raises `_GivesWay`.
 
         Creations take each request as it comes: while they wait for one, waiting beside them is in vain.
         """
@@ -155,7 +157,7 @@ class Sweeps:
         return any(each.creations_wait and not each.is_paused for each in beside)
 
     async def _ask(self, account: Account, carrier: Listing, number: int, allowance: Allowance) -> Page | None:
-        """A page, or None when the carrier does not give one: then each return finds out by itself what is wrong."""
+        """A page; None: the carrier does not give one, and each return finds out by itself what is wrong."""
         tools, key = self._tools, account.key_fingerprint()
         account.begin()
         try:
@@ -170,13 +172,6 @@ class Sweeps:
             return None
         finally:
             account.end()
-
-    async def _take(self, account: Account, page: Page, asked_at: datetime) -> list[Claimed]:
-        if not page.sightings:
-            return []
-        tools = self._tools
-        lease = timedelta(seconds=tools.timing.lease)
-        return await claim_seen(tools.database, account.name, list(page.sightings), asked_at, tools.owner, lease)
 
     def _record(self, account: Account, carrier: Listing, claimed: Claimed, page: Page) -> None:
         order, tools = claimed.order, self._tools
@@ -198,7 +193,7 @@ class Sweeps:
 
 
 async def _interrupted(seconds: float, by: Callable[[], bool]) -> bool:
-    """Let so much time pass, unless something interrupts; whether it did."""
+    """Let so much time pass, unless something interrupts; whether something did."""
     for _ in range(math.ceil(seconds / _GLANCE)):
         if by():
             return True
@@ -211,6 +206,6 @@ def _by_place(carrier: Listing, by_ref: Mapping[str, T]) -> dict[int, T]:
 
 
 def _is_due(claimed: Claimed) -> bool:
-    """Whether its poll was: what is due may be its label."""
+    """Whether its poll was due: what is due may be its label alone."""
     due_at = claimed.order.track_due_at or claimed.due_at
     return due_at is not None and due_at <= claimed.claimed_at

@@ -98,11 +98,10 @@ class Taker:
     ) -> tuple[Sequence[Lane], datetime | None, bool]:
         """The account's part of a claim, when to look again, and whether rows are left behind for want of a place.
 
-        A probe is asked for before it is taken.
-
-        Notes whether creations wait for a request. Where no place is free none is asked for, and nothing new is known.
+        A probe is asked for before it is taken. Whether creations wait for a request is noted; where no place is free
+        none is asked for, and nothing new is known.
         """
-        # The list answers polls alone.
+        # A sweep answers all polls, and nothing else.
         due = {**admitted.due, Step.TRACK: 0} if account.sweeping else admitted.due
         free, ahead = account.free, account.room - account.free
         lanes = lanes_of(account.name, due, free=free, ahead=ahead, first=first_step(self._tools.chance()))
@@ -113,13 +112,10 @@ class Taker:
         allowed, next_at = await account.meter.prepare(wanted)
         kept = cut(lanes, allowed)
         if free:
-            account.creations_wait = _creations(kept) < _creations(lanes)
+            cuts = zip(lanes, kept, strict=True)
+            account.creations_wait = any(after.quota < lane.quota for lane, after in cuts if lane.step is Step.CREATE)
         probe = admitted.probe
         probes = probe is not None and any(lane.step is probe and lane.quota for lane in kept)
         if probe is not None and probes and not await account.circuits.take_probe(probe):
             kept = [lane for lane in kept if lane.step is not probe]
         return kept, next_at if allowed < wanted else next_due_at, left_behind
-
-
-def _creations(lanes: Sequence[Lane]) -> int:
-    return sum(lane.quota for lane in lanes if lane.step is Step.CREATE)

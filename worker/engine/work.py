@@ -15,7 +15,7 @@ from worker.domain.outcomes import Outcome, RefTaken
 from worker.engine.account import Account
 from worker.engine.meter import Allowance
 from worker.engine.perform import perform
-from worker.engine.running import Running, Timing, Tools
+from worker.engine.running import Running, Tools
 from worker.store.claimed import Claimed
 from worker.store.failures import DatabaseUnavailable
 from worker.store.payloads import read_payloads
@@ -28,15 +28,10 @@ class Leased:
 
     claimed: Claimed
     account: Account
-    timing: Timing
     asked_at: float  # a moment before the lease began
+    begin_until: float  # the last one at which a request can begin and be recorded within the lease
     token_until: float | None  # until when the request that was taken out of the pace may be sent; None: there is none
-    probe: bool = False  # it finds out whether a carrier that failed is well again
-
-    @property
-    def begin_until(self) -> float:
-        """The last moment at which a request can begin and be recorded within the lease."""
-        return self.asked_at + self.timing.lease - self.timing.margin - self.account.timeout
+    probe: bool  # it finds out whether a carrier that failed is well again
 
     def may_begin(self, clock: float) -> bool:
         """No call may outlive its lease, overdraw the pace, or go to an account that was just held."""
@@ -53,21 +48,21 @@ class Work:
     """Has the steps of this process done."""
 
     def __init__(self, tools: Tools, running: Running) -> None:
-        """Nothing is begun once the process is draining."""
         self._tools, self._running = tools, running
         self._delays = cache(tools.metrics.schedule_delay.labels)
         self._in_flight = cache(tools.metrics.in_flight.labels)
 
     async def start(self, rows: Sequence[Claimed], asked_at: float) -> None:
         """Have each row advanced, beside everything else; they were leased after `asked_at` on the lease clock."""
-        tools = self._tools
+        tools, margin = self._tools, self._tools.timing.margin
         for claimed in await read_payloads(tools.database, rows):
             account = tools.accounts[claimed.order.account]
             tools.watch.note(claimed.claimed_at, asked_at)
             self._delays(claimed.order.next_step).observe(claimed.delay)
             account.begin()
             probe = account.circuits.spend_probe(claimed.order.queue)
-            leased = Leased(claimed, account, tools.timing, asked_at, account.meter.take(), probe)
+            begin_until = asked_at + tools.timing.lease - margin - account.timeout
+            leased = Leased(claimed, account, asked_at, begin_until, account.meter.take(), probe)
             self._running.start(self.advance(leased))
 
     async def advance(self, leased: Leased) -> None:

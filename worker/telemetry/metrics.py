@@ -1,6 +1,7 @@
 """Every metric, declared once; series exist at 0 from the start; no label ever holds an order's id or free text."""
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from math import nan
 
 from prometheus_client import (
@@ -13,12 +14,12 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics import MetricWrapperBase
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 _DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
-
 
 CIRCUITS = ("account", "creations")
 """The values of the label `circuit`."""
@@ -143,30 +144,19 @@ class Metrics:
         transitions: Iterable[tuple[str, str]],
     ) -> None:
         """Create every series at 0, for each account those of its operations: an absent one makes alerts silent."""
-        states = tuple(states)
-        request_outcomes, transitions = tuple(request_outcomes), tuple(transitions)
-        for step in steps:
-            self.schedule_delay.labels(step)
-        for operation in ("claim", "record", "gauges", "labels"):
-            self.storage_errors.labels(operation)
+        _each(self.schedule_delay, steps)
+        _each(self.storage_errors, ("claim", "record", "gauges", "labels"))
+        for metric in (*self._of_accounts, self.unknown_carrier_status, self.unknown_label_codes):
+            _each(metric, accounts)
+        _each(self.circuit_open_until, accounts, CIRCUITS)
+        _each(self.orders, accounts, states)
+        for step, outcomes in steps.items():
+            _each(self.steps, accounts, (step,), outcomes)
+        for field, to in transitions:
+            _each(self.transitions, accounts, (field,), (to,))
         for account, operations in accounts.items():
-            for gauge in self._of_accounts:
-                gauge.labels(account)
-            for circuit in CIRCUITS:
-                self.circuit_open_until.labels(account, circuit)
-            self.unknown_carrier_status.labels(account)
-            self.unknown_label_codes.labels(account)
-            for state in states:
-                self.orders.labels(account, state)
-            for step, outcomes in steps.items():
-                for outcome in outcomes:
-                    self.steps.labels(account, step, outcome)
-            for operation in operations:
-                self.carrier_request_duration.labels(account, operation)
-                for outcome in request_outcomes:
-                    self.carrier_requests.labels(account, operation, outcome)
-            for field, to in transitions:
-                self.transitions.labels(account, field, to)
+            _each(self.carrier_request_duration, (account,), operations)
+            _each(self.carrier_requests, (account,), operations, request_outcomes)
 
     def forget_what_the_database_said(self) -> None:
         """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""
@@ -192,3 +182,9 @@ class Metrics:
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"returns_worker_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+def _each(metric: MetricWrapperBase, *values: Iterable[str]) -> None:
+    """Have the series of each combination of the labels' values."""
+    for labels in product(*values):
+        metric.labels(*labels)
