@@ -74,7 +74,11 @@ class Gauges:
     async def read(self) -> None:
         """The same, but raises `DatabaseUnavailable`."""
         await notice_restore(self._database)
-        self._say_hidden(await hidden_rows(self._database))
+        hidden = await hidden_rows(self._database)
+        if hidden != self._hidden:  # said when it begins and at each start: nothing else tells hidden returns from none
+            for problem in hidden:
+                log.error("rows_hidden", problem=problem)
+            self._hidden = hidden
         await self._watch.keep(self._database)
         backlog = await self._read_backlog()
         states = await read_accounts(self._database)
@@ -106,13 +110,6 @@ class Gauges:
             longest = max(account.policy.longest_wait for account in self._accounts.values())
             self._backlog, self._counted_at = await read_backlog(self._database, longest), self._clock()
         return self._backlog
-
-    def _say_hidden(self, hidden: list[str]) -> None:
-        """Said when it begins and at each start: nothing else tells that returns are hidden, and not just none."""
-        if hidden != self._hidden:
-            for problem in hidden:
-                log.error("rows_hidden", problem=problem)
-            self._hidden = hidden
 
     def _note_clock(self, offset: timedelta) -> None:
         self._metrics.clock_offset.set(offset.total_seconds())

@@ -84,15 +84,8 @@ class Sweeps:
 
     def begin(self, account: Account) -> None:
         """Have the carrier's list answer the account's due polls, beside everything else."""
-        account.sweeping = True
-        self._running.start(self._follow_list(account))
-
-    async def _follow_list(self, account: Account) -> None:
-        try:
-            await self.sweep(account, lambda: self._running.is_draining or self._running.has_suspect)
-        finally:
-            account.sweeping = False
-            self._running.wake()
+        account.sweeping, running = True, self._running
+        running.start(self.sweep(account, lambda: running.is_draining or running.has_suspect))
 
     async def sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         """Read the pages that are worth it; ends early when `stopping`."""
@@ -116,6 +109,8 @@ class Sweeps:
         finally:
             known.not_before = self._tools.clock() + pause
             known.unseen |= {place: due[place] for place in walk.unseen}
+            account.sweeping = False
+            self._running.wake()
         if walk.pages:
             log.info("list_swept", account=account.name, pages=walk.pages, due_seen=walk.found)
 
