@@ -18,21 +18,21 @@ from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
 from worker.engine.clock_watch import ClockWatch
-from worker.engine.housekeeping import Housekeeping, notice_restore, take_over, warn_of_risks
-from worker.engine.leases import Timing
+from worker.engine.gauges import Gauges
+from worker.engine.housekeeping import Housekeeping
 from worker.engine.loop import Engine
 from worker.engine.meter import Meter
+from worker.engine.outage import notice_restore
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
-from worker.engine.starting import wait_for_database
-from worker.engine.status_line import activity
+from worker.engine.running import Timing, Tools
+from worker.engine.starting import take_over, wait_for_database, warn_of_risks
 from worker.from_settings import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.renewed import renewed_key, renewed_url
 from worker.runtime.clock import lease_clock
-from worker.runtime.pulse import Pulse
 from worker.runtime.scheduler import Ticks
-from worker.runtime.systemd import ServiceManager
+from worker.runtime.systemd import Pulse, ServiceManager
 from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
@@ -57,7 +57,7 @@ _REFUSES = (
     "refuses to be used: a right or a password is missing, or the file is not whole; see database_refuses in the log"
 )
 _WAITING = "waiting for the database"
-_SLOW_STATEMENTS = 3  # between two signs of the loop's progress, a database that fails ends the turn with the first one
+_SLOW_STATEMENTS = 3  # at most between two signs of the loop's progress; the first one that fails ends the turn
 
 log = structlog.get_logger()
 
@@ -84,11 +84,12 @@ class Application:
         self._accounts: dict[str, Account] = {}
         self._timewatch = ClockWatch(lease_clock, self._accounts)
         self._accounts |= {name: self._account(name, redactor) for name in settings.accounts}
-        operations = {name: CARRIERS[each.carrier].operations for name, each in settings.accounts.items()}
-        expect_series(self.metrics, operations)
+        expect_series(
+            self.metrics, {name: CARRIERS[each.carrier].operations for name, each in settings.accounts.items()}
+        )
         self._report = report = Report(self.metrics)
         self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
-        self.engine = Engine(
+        tools = Tools(
             database=self.database,
             accounts=self._accounts,
             labels=self._labels,
@@ -100,15 +101,16 @@ class Application:
             watch=self._timewatch,
             chance=random.random,
         )
-        self._housekeeping = Housekeeping(
-            self.database, self._labels, self.metrics, self._accounts, self._key_problems, lease_clock, self._timewatch
-        )
+        self.engine = Engine(tools)
+        self._running = self.engine.running
+        self._gauges = Gauges(tools, self._key_problems)
+        self._housekeeping = Housekeeping(tools, self._key_problems)
         self._ticks = Ticks()
         self._turn_limit = settings.worker.tick.total_seconds() + _SLOW_STATEMENTS * self.database.patience
         self._pulse = Pulse(
             manager or ServiceManager({}),
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
-            status=lambda: activity(self.engine, self._accounts.values(), self._housekeeping, self.database.outage),
+            status=lambda: self._gauges.status(is_draining=self._running.is_draining),
         )
         self._server = TelemetryServer(
             settings.http.host,
@@ -124,7 +126,7 @@ class Application:
 
     def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
         self._report.recorded(before, decision)
-        self.engine.wake_if_soon(decision.order.due_at)
+        self._running.wake_if_soon(decision.order.due_at)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -141,17 +143,17 @@ class Application:
         await wait_for_database(self.database, self._prepare_database, self.settings.database.wait, lease_clock)
         self._pulse.starting("looking at the label store")
         await self._check_labels()  # it makes a folder, and a volume that is mounted late may hold the database, too
-        self.engine.turned_at = lease_clock()  # to wait for the database was no hang
+        self._running.turned_at = lease_clock()  # waiting for the database was no hang
         await self._server.start()
         host, port = self._server.address
         log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
         self._writing = asyncio.create_task(self._recorder.run())
         if self.settings.database.can_wake:
             self._listening = asyncio.create_task(self._watch())
-        worker_settings = self.settings.worker
-        self._ticks.every(worker_settings.tick.total_seconds(), "advance", self.engine.wake)
-        self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
-        self._ticks.every(worker_settings.gauges.total_seconds(), "database_url", self._look_at_url)
+        tick, gauges = (each.total_seconds() for each in (self.settings.worker.tick, self.settings.worker.gauges))
+        self._ticks.every(tick, "advance", self._running.wake)
+        self._ticks.every(gauges, "gauges", self._gauges.refresh)
+        self._ticks.every(gauges, "database_url", self._current_url)  # a file that turned bad is noticed before its use
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
         self._ticks.start()
         for name, account in self._accounts.items():
@@ -171,13 +173,13 @@ class Application:
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((self._working, stopping, self._writing), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        self.engine.begin_to_drain()
+        self._running.begin_to_drain()
         for task in (self._working, self._writing):
             if task.done():
                 await task  # a defect ended it; without it nothing would be done, or recorded, any more
 
     async def stop(self) -> None:
-        """Finish or hand back what is held, then close everything: one budget, the grace time, for all of it."""
+        """Finish or hand back what is leased, then close everything: one budget, the grace time, for all of it."""
         grace = self.settings.worker.grace.total_seconds()
         over_at = asyncio.get_running_loop().time() + grace
         self._pulse.stopping(within=grace + _ENDED)
@@ -197,36 +199,31 @@ class Application:
         log.info("stopped")
 
     async def _close(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._listening
+        await _end(self._listening)
         if self._writing is not None:
             await self._ticks.stop()
-            self._writing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._writing
+        await _end(self._writing)
         await self._server.stop()
         for account in self._accounts.values():
             await account.carrier.close()
         await self.database.close()
 
     async def _watch(self) -> None:
-        """Be woken by what others commit; whatever goes wrong with that, the tick goes on."""
+        """Be woken by what others commit; when that goes wrong, the tick goes on."""
         try:
-            await watch(self.database, self.engine.wake, lambda: self.engine.claimed, _say_lost)
+            await watch(self.database, self._running.wake, lambda: self.engine.claimed, _say_lost)
         except Exception:
             log.exception("listening_crashed", hint="new returns are found by the tick")
 
     def _say_unfinished(self) -> None:
-        """Every result that could not be written is said, since it is nowhere else."""
+        """Say every result that could not be written, since it is nowhere else."""
         log.warning("grace_time_over", hint="what is still held becomes claimable when its lease runs out")
         for before, decision in self._recorder.unrecorded:
             self._report.unrecorded(before, decision)
 
     async def refresh_gauges(self) -> None:
-        """Read the gauges now, for whoever looks at the metrics right after a run."""
-        await self._housekeeping.refresh_gauges()
+        """Read the gauges now, for a look at the metrics right after a run."""
+        await self._gauges.refresh()
 
     def _account(self, name: str, redactor: Redactor) -> Account:
         settings, key = self.settings.accounts[name], self._keys[name]
@@ -260,10 +257,10 @@ class Application:
         return observe
 
     def _seconds_since_turn(self) -> float:
-        return lease_clock() - self.engine.turned_at
+        return lease_clock() - self._running.turned_at
 
     async def _prepare_database(self) -> None:
-        """All that the start asks of the database; nothing of it minds being done once more."""
+        """All that the start asks of the database; all of it may be done more than once."""
         self._pulse.starting(_WAITING)
         self.database.hold_file()
         async with self.database.reading() as connection:
@@ -282,12 +279,8 @@ class Application:
         await take_over(self.database, self._timewatch)
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
-        await self._housekeeping.read_gauges()  # else what is first scraped would say 0, and end alerts that last
+        await self._gauges.read()  # else what is first scraped would say 0, and end alerts that last
         await warn_of_risks(self.database)
-
-    async def _look_at_url(self) -> None:
-        """Notice a file that turned bad before a connection needs it."""
-        self._current_url()
 
     def _say_locked(self, holder: str, pause: float) -> None:
         self._pulse.starting(f"waiting for {holder}, which holds a lock that a change of the schema needs")
@@ -307,10 +300,10 @@ class Application:
         except DatabaseUnavailable as error:
             why = _REFUSES if isinstance(error, DatabaseRefused) else "cannot be reached"
             return Readiness(False, {"database": why, "schema": "not known"})
-        if self.database.outage.refuses:  # what it is asked here, it may answer well
+        if self.database.outage.refuses:  # it may answer these questions all the same
             return Readiness(False, {"database": _REFUSES, "schema": state.value})
         checks = {"database": "reachable", "schema": state.value}
-        if state is SchemaState.CURRENT:  # what an account waits for is said, and is no reason to call a worker unready
+        if state is SchemaState.CURRENT:  # a worker is ready even where an account waits
             with suppress(DatabaseUnavailable):
                 states = await read_accounts(self.database)
                 checks |= {f"account {name}": describe(states[name]) for name in self._accounts if name in states}
@@ -323,7 +316,14 @@ class Application:
         return {name: key.problem for name, key in self._keys.items() if key.problem}
 
 
+async def _end(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 def _say_lost(error: str, tries: int, retry_in: float) -> None:
-    """Said once when it lasts; a database that is away is said by whoever needs it."""
+    """Said once when it lasts; that the database is away is said where it is needed."""
     say = log.warning if tries == _LOST_FOR_LONGER else log.debug
     say("listening_failed", error=error, retry_in=round(retry_in, 1), hint="new returns are found by the tick")

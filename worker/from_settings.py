@@ -36,7 +36,7 @@ def open_account(
     pacer: Pacer | None = None,
     clock: Callable[[], datetime | None] = utc_now,
 ) -> Carrier:
-    """The adapter of one configured account; `clock` None: it judges no age. Raises `ConfigurationError`."""
+    """The adapter of one configured account; where `clock` says None it judges no age. Raises `ConfigurationError`."""
     account = settings.accounts[name]
     config = AccountConfig(
         carrier=account.carrier,
@@ -118,7 +118,7 @@ class Kinship:
 
     def _identity(self, name: str) -> Identity:
         key = None
-        with suppress(KeyUnavailableError):  # whoever needs it says so
+        with suppress(KeyUnavailableError):  # that is said where a request needs it
             key = fingerprint_of(self._keys[name].current())
         return Identity(self._settings.accounts[name].carrier, origin_of(address_of(self._settings, name)), key)
 
@@ -138,18 +138,18 @@ def policy_of(settings: Settings, account: str, meets: timedelta = timedelta(0))
 
 
 def policies_of(settings: Settings) -> Callable[[str], Policy]:
-    """The policy of each account; of one that is not configured here nobody knows that it can be searched."""
+    """The policy of each account; one that is not configured here is taken for one that cannot be searched."""
     policies = {name: policy_of(settings, name) for name in settings.accounts}
     unknown = Policy(settles_after=max((policy.settles_after for policy in policies.values()), default=_LONG))
     return lambda account: policies.get(account, unknown)
 
 
 def meeting_of(account: str, key: KeySource) -> timedelta:
-    """When the polls of an account meet: not when those of others do, in this process or in another shop.
+    """When the polls of an account meet: at another moment than those of other accounts, here or in another shop.
 
-    It comes from the key, so that it is the same in each of its workers; without a key yet it is nothing.
+    It comes from the key, so that it is the same in each of its workers; without a key it is 0.
     """
-    with suppress(KeyUnavailableError):  # whoever needs it says so
+    with suppress(KeyUnavailableError):  # that is said where a request needs it
         return timedelta(microseconds=int(fingerprint_of(f"{account} {key.current()}"), 16))
     return timedelta(0)
 
@@ -162,5 +162,5 @@ def map_of(settings: Settings, account: str) -> StatusMap:
 
 @lru_cache(maxsize=64)
 def fingerprint_of(key: str) -> str:
-    """Tells a changed key from the refused one, and nothing else: 32 bits of a keyed hash."""
+    """Tells a changed key from the refused one, and no more: 32 bits of a keyed hash."""
     return hashlib.blake2b(key.encode(), key=b"returns-worker", digest_size=4).hexdigest()

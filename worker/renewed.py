@@ -1,4 +1,4 @@
-"""Secrets that may be replaced while a worker runs; the log learns each new one before anybody uses it."""
+"""Secrets that may be replaced while a worker runs; the log learns each new one before it is used."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,10 @@ def renewed_key(key: KeySource, redactor: Redactor) -> Callable[[], str]:
 def renewed_url(
     settings: DatabaseSettings, redactor: Redactor, unreadable: Callable[[bool], object]
 ) -> Callable[[], str]:
-    """Give the database's URL as it is now, masked in the log before it is used; `unreadable`: whether its file is."""
+    """Give the database's URL as it is now, masked in the log before it is used.
+
+    `unreadable` is told each time whether its file cannot be read; the last good URL stays in use then.
+    """
     source, known, problem = UrlSource(settings), settings.url, None
 
     def current() -> str:

@@ -80,14 +80,14 @@ def test_a_stop_has_more_time_than_the_worker_takes() -> None:
 
 
 def test_the_watchdog_waits_for_several_beats() -> None:
-    from worker.runtime.pulse import _BEAT
+    from worker.runtime.systemd import _BEAT
 
     (watchdog,) = directives(WORKER)["WatchdogSec"]
     assert seconds(watchdog) >= 3 * _BEAT
 
 
 def test_a_start_has_time_for_the_beat_that_asks_for_more() -> None:
-    from worker.runtime.pulse import _BEAT, _START_PATIENCE
+    from worker.runtime.systemd import _BEAT, _START_PATIENCE
 
     (start,) = directives(WORKER)["TimeoutStartSec"]
     assert seconds(start) > Settings().database.wait.total_seconds()

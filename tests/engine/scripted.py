@@ -20,11 +20,11 @@ from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 from worker.engine.account import Account
 from worker.engine.clock_watch import ClockWatch
-from worker.engine.leases import Timing
 from worker.engine.loop import Engine
 from worker.engine.meter import Meter
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report
+from worker.engine.running import Timing, Tools
 from worker.labels import FileLabelStore
 from worker.store.accounts import register_accounts
 from worker.store.columns import sqlite_text
@@ -93,14 +93,15 @@ class Loop:
     database: Database
     accounts: dict[str, Account]
     engine: Engine
+    tools: Tools
     recorder: Recorder
     metrics: Metrics
     now: list[float] = field(default_factory=lambda: [1000.0])
 
     async def settle(self) -> None:
         """Let everything that was started end, and write it down."""
-        while self.engine._tasks:
-            await asyncio.wait(self.engine._tasks)
+        while self.engine.running.tasks:
+            await asyncio.wait(self.engine.running.tasks)
         await self.recorder.flush()
 
     async def turn(self) -> float:
@@ -200,7 +201,7 @@ async def make_loop(
     }
     report = Report(metrics)
     recorder = Recorder(database, report.recorded, report.lost, report.storage_failed)
-    engine = Engine(
+    tools = Tools(
         database=database,
         accounts=accounts,
         labels=FileLabelStore(folder),
@@ -217,4 +218,4 @@ async def make_loop(
     if full_speed:
         for name in accounts:
             await change_health(database, name, lambda health, now: replace(health, ramp=Ramp(64, now, now)))
-    return Loop(database, accounts, engine, recorder, metrics, now)
+    return Loop(database, accounts, Engine(tools), tools, recorder, metrics, now)

@@ -16,7 +16,7 @@ from worker.domain.circuits import Circuit, Health
 from worker.domain.outcomes import Created
 from worker.domain.pacing import Pace
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
-from worker.engine.leases import Timing
+from worker.engine.running import Timing
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.holds import change_health, hold_creations, read_accounts

@@ -8,8 +8,8 @@ from structlog.testing import capture_logs
 from tests.engine.scripted import ScriptedCarrier, make_loop
 from worker.domain.clocks import STEADY, Clock
 from worker.engine.clock_watch import ClockWatch
-from worker.engine.housekeeping import Housekeeping, take_over
-from worker.labels import FileLabelStore
+from worker.engine.gauges import Gauges
+from worker.engine.starting import take_over
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.database_clock import keep_clock, read_clock
@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 async def test_a_jump_is_said_once_and_the_next_start_knows_of_it(database: Database, tmp_path: Path) -> None:
     loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
     (account,) = loop.accounts.values()
-    watch, now = loop.engine._watch, await database_now(database)
+    watch, now = loop.tools.watch, await database_now(database)
     watch.begin(Clock(now), now)
     assert account.policy.judges_ages
     with capture_logs() as lines:
@@ -28,10 +28,7 @@ async def test_a_jump_is_said_once_and_the_next_start_knows_of_it(database: Data
         assert not watch.note(now + 70 * DAY, loop.now[0])
     assert [line["problem"] for line in lines] == ["the clock jumped 70d ahead: is it right?"]
     assert not account.policy.judges_ages and watch.now() is None
-    housekeeping = Housekeeping(
-        database, FileLabelStore(tmp_path), loop.metrics, loop.accounts, dict, lambda: loop.now[0], watch
-    )
-    await housekeeping.refresh_gauges()
+    await Gauges(loop.tools, dict).refresh()
     assert await read_clock(database) == watch.clock
     after = ClockWatch(lambda: loop.now[0], loop.accounts)
     await take_over(database, after)
@@ -41,7 +38,7 @@ async def test_a_jump_is_said_once_and_the_next_start_knows_of_it(database: Data
 async def test_ages_are_judged_again_once_the_clock_has_gone_steadily(database: Database, tmp_path: Path) -> None:
     loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
     (account,) = loop.accounts.values()
-    watch, now = loop.engine._watch, await database_now(database)
+    watch, now = loop.tools.watch, await database_now(database)
     await keep_clock(database, Clock(now - 2 * STEADY, now - STEADY - timedelta(minutes=1)))
     await take_over(database, watch)
     assert watch.is_believed

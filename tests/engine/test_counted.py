@@ -16,8 +16,8 @@ from worker.carriers.port import Carrier
 from worker.carriers.registry import AccountConfig
 from worker.domain.kin import alone
 from worker.domain.outcomes import Failed
+from worker.engine.creation import look_up
 from worker.engine.meter import Meter
-from worker.engine.perform import look_up
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.holds import read_accounts

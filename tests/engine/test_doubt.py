@@ -16,7 +16,7 @@ from worker.domain.next_action import action_for
 from worker.domain.outcomes import Absent, Created
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
-from worker.engine.leases import Timing
+from worker.engine.running import Timing
 from worker.store.claims import Lane, claim
 from worker.store.database import Database
 from worker.store.records import record

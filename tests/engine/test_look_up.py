@@ -10,7 +10,7 @@ from tests.store.shop import Shop
 from worker.carriers.port import Creation, NoTimeLeft, Stopping
 from worker.domain.kin import Kin, alone
 from worker.domain.outcomes import Created, Failed, RefTaken
-from worker.engine.perform import create
+from worker.engine.creation import create
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
 
@@ -67,7 +67,7 @@ async def test_a_creation_is_recorded_though_nobody_can_say_whose_its_number_is(
     async def away(*_: object, **__: object) -> None:
         raise DatabaseUnavailable("it is away")
 
-    monkeypatch.setattr("worker.engine.perform.read_owners", away)
+    monkeypatch.setattr("worker.engine.creation.read_owners", away)
     async with Shop.at(migrated_url) as shop:
         await insert(shop, "1")
     kin = Kin(("default", "second"), ("default",))

@@ -204,7 +204,7 @@ async def test_nothing_is_claimed_while_results_cannot_be_written(database: Data
     running = asyncio.create_task(loop.engine.run())
     for _ in range(2):  # two looks; a turn would be followed by an hour's sleep
         loop.now[0] += 1
-        await until(lambda: loop.engine.turned_at == loop.now[0], 5)
+        await until(lambda: loop.engine.running.turned_at == loop.now[0], 5)
     assert not carrier.calls
     shown = loop.metrics.registry.get_sample_value("returns_worker_last_tick_timestamp_seconds")
     assert shown == pytest.approx(time.time(), abs=30)  # the loop turns, though it does nothing: no alert of a stall

@@ -37,9 +37,9 @@ async def one_life(database: Database, folder: Path) -> tuple[Loop, list[str]]:
     working = asyncio.create_task(loop.engine.run(until_idle=True))
     dying = asyncio.create_task(carrier.died.wait())
     await asyncio.wait({working, dying}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (working, dying, writing, *loop.engine._tasks):
+    for task in (working, dying, writing, *loop.engine.running.tasks):
         task.cancel()
-    await asyncio.gather(working, dying, writing, *loop.engine._tasks, return_exceptions=True)
+    await asyncio.gather(working, dying, writing, *loop.engine.running.tasks, return_exceptions=True)
     await loop.execute("UPDATE return_order SET lease_until = created_at WHERE lease_until IS NOT NULL")
     return loop, [reference for _, reference in carrier.calls]
 

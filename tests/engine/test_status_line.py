@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,20 +9,19 @@ from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
 from tests.process.running import until
 from tests.runtime.manager import Manager
 from worker.carriers.port import Unauthorized
-from worker.engine.housekeeping import Housekeeping
-from worker.engine.leases import Timing
-from worker.engine.status_line import activity
-from worker.labels import FileLabelStore
-from worker.runtime.pulse import Pulse
-from worker.runtime.systemd import ServiceManager
+from worker.engine.gauges import Gauges
+from worker.engine.running import Timing
+from worker.runtime.systemd import Pulse, ServiceManager
 from worker.store.database import Database
 from worker.store.holds import hold_by_hand
 
 
-def told_of(loop: Loop, folder: Path) -> Housekeeping:
-    return Housekeeping(
-        loop.database, FileLabelStore(folder), loop.metrics, loop.accounts, dict, time.monotonic, loop.engine._watch
-    )
+def told_of(loop: Loop) -> Gauges:
+    return Gauges(loop.tools, dict)
+
+
+def said_by(loop: Loop, gauges: Gauges) -> str:
+    return gauges.status(is_draining=loop.engine.running.is_draining)
 
 
 async def test_it_says_what_is_in_flight_what_is_due_and_which_account_waits_for_what(
@@ -31,19 +29,19 @@ async def test_it_says_what_is_in_flight_what_is_due_and_which_account_waits_for
 ) -> None:
     carrier, other = ScriptedCarrier(), ScriptedCarrier()
     loop = await make_loop(database, tmp_path, {"default": carrier, "america": other}, max_in_flight=2)
-    housekeeping = told_of(loop, tmp_path)
+    gauges = told_of(loop)
 
     def said() -> str:
-        return activity(loop.engine, loop.accounts.values(), housekeeping, loop.engine._database.outage)
+        return said_by(loop, gauges)
 
     assert said() == "0 steps in flight, 0 returns due"
     await loop.insert("R1", "R2", "R3")
     await hold_by_hand(database, "america", None, "a person's own words")
     carrier.gate.clear()
     await loop.engine.turn()
-    await housekeeping.refresh_gauges()
+    await gauges.refresh()
     assert said() == ("2 steps in flight, 1 return due; account america held until it is released (held_by_person)")
-    loop.engine.begin_to_drain()
+    loop.engine.running.begin_to_drain()
     assert said() == "2 steps in flight"
     carrier.gate.set()
     await loop.settle()
@@ -61,9 +59,9 @@ async def test_a_refused_key_is_named_by_its_code_and_not_by_what_the_carrier_sa
     carrier.on_create = refuse  # type: ignore[assignment]
     await loop.insert("R1")
     await loop.turn()
-    housekeeping = told_of(loop, tmp_path)
-    await housekeeping.refresh_gauges()
-    said = activity(loop.engine, loop.accounts.values(), housekeeping, loop.engine._database.outage)
+    gauges = told_of(loop)
+    await gauges.refresh()
+    said = said_by(loop, gauges)
     assert said.endswith("account default held until its key changes, or it is released (carrier_key_refused)")
     assert "R1" not in said
 
@@ -72,17 +70,17 @@ async def test_a_loop_that_waits_out_an_absent_database_shows_its_progress_and_s
     database: Database, tmp_path: Path
 ) -> None:
     loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()}, timing=Timing(lease=90.0, tick=0.05))
-    there = loop.engine._database
-    loop.engine._database = loop.engine._taker._database = Database("postgresql://nobody@127.0.0.1:1/none")
+    there = loop.tools.database
+    loop.tools.database = Database("postgresql://nobody@127.0.0.1:1/none")
     running = asyncio.create_task(loop.engine.run())
     for _ in range(3):  # again and again, not only when it finds out
         loop.now[0] += 1000.0
-        await until(lambda: loop.engine.turned_at == loop.now[0], 10)
-    said = activity(loop.engine, loop.accounts.values(), told_of(loop, tmp_path), loop.engine._database.outage)
+        await until(lambda: loop.engine.running.turned_at == loop.now[0], 10)
+    said = said_by(loop, told_of(loop))
     assert re.fullmatch(r"the database is away since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC; 0 steps in flight", said)
-    loop.engine._database = loop.engine._taker._database = there
+    loop.tools.database = there
     turned = loop.now[0] = loop.now[0] + 1.0
-    await until(lambda: loop.engine.turned_at == turned, 10)
+    await until(lambda: loop.engine.running.turned_at == turned, 10)
     await loop.engine.drain()
     await running
 
@@ -98,7 +96,7 @@ async def test_a_loop_that_waits_for_a_slow_carrier_shows_its_progress(database:
     await until(lambda: carrier.count("create") == 1, 5)
     for _ in range(3):
         loop.now[0] += 10.0
-        await until(lambda: loop.engine.turned_at == loop.now[0], 10)
+        await until(lambda: loop.engine.running.turned_at == loop.now[0], 10)
     carrier.gate.set()
     writing = asyncio.create_task(loop.recorder.run())
     await loop.engine.drain()
@@ -117,13 +115,13 @@ async def test_a_loop_that_has_stopped_is_not_fed(database: Database, tmp_path: 
         def goes_on() -> bool:
             nonlocal looks
             looks += 1
-            return loop.now[0] - loop.engine.turned_at <= limit
+            return loop.now[0] - loop.engine.running.turned_at <= limit
 
         pulse = Pulse(service, goes_on=goes_on, status=lambda: "at work")
         pulse.start("")
         pulse.ready()
         loop.now[0] += limit + 1
-        await until(lambda: loop.engine.turned_at == loop.now[0], 5)
+        await until(lambda: loop.engine.running.turned_at == loop.now[0], 5)
         fed = len(manager.all("WATCHDOG"))
         await until(lambda: len(manager.all("WATCHDOG")) > fed, 5)
         running.cancel()  # from here on nothing is advanced, while everything else in the process goes on

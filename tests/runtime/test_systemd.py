@@ -13,8 +13,7 @@ import pytest
 from tests.process.running import until
 from tests.runtime.manager import Manager
 from worker.labels.child import Child
-from worker.runtime.pulse import Pulse
-from worker.runtime.systemd import ServiceManager
+from worker.runtime.systemd import Pulse, ServiceManager
 
 
 @pytest.fixture

@@ -17,9 +17,7 @@ from prometheus_client import generate_latest
 from tests.engine.scripted import ScriptedCarrier, make_loop
 from tests.postgres import PostgresServer
 from worker.app import Application
-from worker.engine.clock_watch import ClockWatch
-from worker.engine.housekeeping import Housekeeping
-from worker.labels import FileLabelStore
+from worker.engine.gauges import Gauges
 from worker.settings import load
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
@@ -53,11 +51,7 @@ async def main(url: str, folder: Path) -> None:
         said("its steps and their records")
     await loop.engine.turn()
     said("a turn that finds nothing")
-    housekeeping = Housekeeping(
-        *(database, FileLabelStore(folder), loop.metrics, loop.accounts, lambda: {}, time.monotonic),
-        ClockWatch(time.monotonic, loop.accounts),
-    )
-    await housekeeping.refresh_gauges()
+    await Gauges(loop.tools, dict).refresh()
     said("the gauges")
     await database.close()
 

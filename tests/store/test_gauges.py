@@ -1,26 +1,19 @@
 """The gauges that are read from the database."""
 
 import time
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.engine.scripted import ScriptedCarrier
+from tests.engine.scripted import ScriptedCarrier, make_loop
 from tests.store.rows import insert, insert_tracked
 from tests.store.shop import Shop
 from worker.app import Application
-from worker.domain.policy import Policy
-from worker.engine.account import Account
-from worker.engine.clock_watch import ClockWatch
-from worker.engine.housekeeping import Housekeeping
-from worker.engine.meter import Meter
-from worker.labels import FileLabelStore
+from worker.engine.gauges import Gauges
 from worker.settings import load
 from worker.store.database import Database
 from worker.telemetry.http import TelemetryServer
 from worker.telemetry.logs import Redactor
-from worker.telemetry.metrics import Metrics
 
 
 async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statuses(
@@ -35,18 +28,12 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
     await insert_tracked(shop, "OVER", state="completed", due=None)
     await shop.run(f"UPDATE return_order SET label_sought_since = {shop.moment(-86400)} WHERE reference = 'OVER'")
     await insert(shop, "P-1", due=3600)
-    metrics = Metrics("1")
-    meter = Meter(database, "default", None, time.monotonic)
-    account = Account(
-        "default", ScriptedCarrier(), Policy(), 20.0, 8, meter, lambda: "", database, metrics, timedelta(seconds=90)
-    )
-    watch = ClockWatch(time.monotonic, {})
-    accounts = {"default": account}
-    housekeeping = Housekeeping(database, FileLabelStore(tmp_path), metrics, accounts, dict, time.monotonic, watch)
-    await housekeeping.refresh_gauges()
+    loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
+    gauges = Gauges(loop.tools, dict)
+    await gauges.refresh()
 
     def value(name: str, **labels: str) -> float | None:
-        return metrics.registry.get_sample_value(f"returns_worker_{name}", labels)
+        return loop.metrics.registry.get_sample_value(f"returns_worker_{name}", labels)
 
     assert value("orders", account="default", state="tracking") == 3
     assert value("orders", account="default", state="pending") == 1
@@ -58,7 +45,7 @@ async def test_the_gauge_of_tracked_returns_is_the_sum_over_their_tracking_statu
     )
     assert value("orders_unroutable") == 3
     await shop.run("UPDATE return_order SET label_due_at = NULL, label_sought_since = NULL")
-    await housekeeping.refresh_gauges()
+    await gauges.refresh()
     assert value("oldest_missing_label_timestamp_seconds", account="default") == 0
 
 

@@ -1,7 +1,7 @@
 """One configured account as the loop sees it: its carrier, its policy, its places, and its share of the pace."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ _TWO_KEYS = (
 
 @dataclass(slots=True)
 class Account:
-    """An account and what this process knows of it, which only its own methods change."""
+    """An account and what this process knows of it."""
 
     name: str
     carrier: Carrier
@@ -52,13 +52,15 @@ class Account:
     metrics: Metrics
     lease: timedelta  # as long as a row is leased
     address: str = ""  # where its requests go
-    beside: Callable[[], Kin] | None = None  # which accounts are at the same address, and share its key now; None: none
+    beside: Callable[[], Kin] | None = (
+        None  # which accounts are at the same address, and share its key now; None: no other
+    )
 
     circuits: Circuits = field(init=False)
     places: asyncio.Semaphore = field(init=False)  # one for each call
     in_hand: int = field(default=0, init=False)  # rows that are leased, and whose call has not ended
-    sweeping: bool = field(default=False, init=False)  # the carrier's list is answering its due polls
-    creations_wait: bool = field(default=False, init=False)  # in the last turn they found fewer requests than places
+    sweeping: bool = field(default=False, init=False)  # the carrier's list answers its due polls; `Sweeps` says so
+    creations_wait: bool = field(default=False, init=False)  # they found fewer requests than places; `Taker` says so
     stopped: bool = field(default=False, init=False)  # no creation is sent to its address
     _held: bool = field(default=False, init=False)  # by a hold, or because its key rests
     _resting: dict[str, datetime] = field(default_factory=dict, init=False)
@@ -98,16 +100,8 @@ class Account:
         self.in_hand += 1
 
     def end(self) -> None:
-        """Its call has ended, or was not made."""
+        """The call for that has ended, or was not made."""
         self.in_hand -= 1
-
-    def sweep(self, going_on: bool) -> None:
-        """Whether the carrier's list answers its polls from now on."""
-        self.sweeping = going_on
-
-    def note_creations(self, *, wait: bool) -> None:
-        """Whether what is to be created waits for a request."""
-        self.creations_wait = wait
 
     def judge_ages(self, judge: bool) -> None:
         """Whether its returns may expire, and be given up, from now on."""
@@ -115,7 +109,7 @@ class Account:
             self.policy = replace(self.policy, judges_ages=judge)
 
     async def notice(self, agenda: Agenda) -> Admitted | None:
-        """What may be taken of what is due, its row being so; None: it is held, or its key rests."""
+        """What may be taken of what is due, now that its row says so; None: it is held, or its key rests."""
         self._held = await self._notice_hold(agenda)
         if self._held:
             return None
@@ -124,7 +118,7 @@ class Account:
         return self.circuits.notice(agenda.health, due, agenda.now, sends=not self.stopped)
 
     async def _notice_hold(self, agenda: Agenda) -> bool:
-        """Whether it waits; a hold for a key that was refused ends with another key, unless that was refused too."""
+        """Whether it waits. A hold for a key that was refused ends with another key, unless that was refused too."""
         held = agenda.held_until is not None and agenda.held_until > agenda.now
         if agenda.refused_key is None and not self._resting:
             return held  # nearly always
@@ -138,7 +132,7 @@ class Account:
         return held or rests
 
     def _rests(self, key: str, agenda: Agenda, *, held: bool) -> bool:
-        """Whether this key was refused lately: two workers of which each ends the other's hold would never stop.
+        """Whether this key was refused lately: else two workers with two keys would end each other's holds for ever.
 
         A worker that ends a hold by another key leaves in the row which one was refused; a person's release does not.
         """
@@ -161,21 +155,21 @@ class Account:
                 "account_sending_stopped", account=self.name, address=self.address, message=message, hint=_RELEASE
             )
         self.stopped = True
-        try:
-            await stop_sending(self.database, self.name, self.address, message)
-        except DatabaseUnavailable:
-            # This process sends none; another one's next creation ends the same way.
-            self.metrics.storage_errors.labels("record").inc()
+        # Where it is not written, this process sends none all the same, and another one's next creation says it again.
+        await self._write(stop_sending(self.database, self.name, self.address, message))
 
     async def hold(self, hold: Hold, key: str) -> None:
         """Let the account wait, for every worker; `key` is the fingerprint of the one that was sent."""
-        if not self.is_paused:  # calls that were under way are turned away too, and say nothing new
+        if not self.is_paused:  # else a call that was under way is turned away too, which is no news
             log.warning("account_held", account=self.name, until=hold.until, code=hold.code, message=hold.message)
         self._held = True
         if hold.until is None:
             self._resting[key] = FOREVER
+        # Where it is not written, its next call is turned away again, and holds it then.
+        await self._write(hold_account(self.database, self.name, hold, key if hold.until is None else None))
+
+    async def _write(self, change: Awaitable[None]) -> None:
         try:
-            await hold_account(self.database, self.name, hold, key if hold.until is None else None)
+            await change
         except DatabaseUnavailable:
-            # Its next call is turned away again, and holds it then.
             self.metrics.storage_errors.labels("record").inc()

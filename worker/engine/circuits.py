@@ -1,4 +1,4 @@
-"""Leaves an account alone whose carrier fails again and again, for all workers, and lets one of them try at a time."""
+"""Leaves an account alone whose carrier fails again and again; one worker at a time tries whether it is well again."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,45 +22,43 @@ log = structlog.get_logger()
 
 
 class Admitted(NamedTuple):
-    """How many rows of each queue may be taken, and which queue's row is a probe."""
+    """What may be taken of what is due."""
 
-    due: Mapping[Step, int]
-    probe: Step | None
+    due: Mapping[Step, int]  # rows of each queue
+    probe: Step | None  # the queue whose row is a probe
 
 
 class Circuits:
     """One account's circuits and its ramp as this process knows them; its row has them for every process."""
 
     def __init__(self, account: str, breaker: Breaker, database: Database, metrics: Metrics, lease: timedelta) -> None:
-        """All is well, until something else is heard; a probe that does not come back within a `lease` is forgotten."""
+        """All is well until something else is heard; a probe that does not come back within a `lease` is forgotten."""
         self._account, self._breaker, self._lease = account, breaker, lease
         self._database, self._metrics = database, metrics
         self._health = Health()
-        self._untried: Step | None = None  # whose probe came to nothing the last time
-        self._probe: Step | None = None  # whose next row finds out whether a carrier that failed is well again
-        self.is_open = False
-        """Whether the account is left alone."""
-        self.counts = False
-        """Whether its creations in flight are counted."""
-        self.holds_back = False
-        """Whether more creations are due than may be sent."""
-        self.slowdowns = 0
-        """How often a failure here had creations counted from one on."""
+        self._untried: Step | None = None  # the queue whose probe came to nothing the last time
+        self._probe: Step | None = None  # the queue whose next row finds out whether the carrier is well again
+        self.is_open = False  # the account is left alone
+        self.counts = False  # its creations in flight are counted
+        self.holds_back = False  # more creations are due than may be sent
+        self.slowdowns = 0  # how often a failure here put the account back to one creation in flight
 
     @property
     def probes_creations(self) -> bool:
-        """Whether the row that is taken next shall find out whether creations go well again."""
+        """Whether the creation that is taken next shall find out whether creations go well again."""
         return self._probe is Step.CREATE
 
     def notice(self, health: Health, due: Mapping[Step, int], now: datetime, *, sends: bool) -> Admitted:
-        """What may be taken of what is due, the account's row being so; nothing is counted where it `sends` none."""
+        """What may be taken of what is due, now that the account's row says `health`.
+
+        Where it `sends` no creation none is counted: what is in doubt is looked up, and the rest checked.
+        """
         before, self._health = self._health, health
         for name, circuit in health.circuits.items():
             if circuit.is_closed:  # by another worker, or by a person
                 self._tell(name, before.circuits[name], circuit, now)
         self.is_open = health.account.is_open(now)
         untried, self._untried = self._untried, None
-        # What is in doubt is looked up, and the rest checked.
         counted = health if sends else replace(health, ramp=UNCOUNTED)
         admission = Admitted(*admitted(counted, due, now, untried))
         self.counts = counted.ramp.allowed(now) is not None
@@ -68,7 +66,7 @@ class Circuits:
         return admission
 
     async def take_probe(self, step: Step) -> bool:
-        """Be the one that tries, if nobody else is; the next row of this step is the probe."""
+        """Be the one that tries, unless another worker is; the next row of this step is the probe then."""
         taken = False
 
         def take(health: Health, now: datetime) -> Health:
@@ -84,32 +82,26 @@ class Circuits:
         return taken
 
     def spend_probe(self, queue: Step) -> bool:
-        """Whether a row of this queue, which is about to be begun, is the probe; there is none any more then."""
-        if self._probe is not queue:
-            return False
-        self._probe = None
-        return True
+        """A row of this queue is about to be begun: whether it is the probe. Only one is."""
+        spent = self._probe is queue
+        if spent:
+            self._probe = None
+        return spent
 
     async def return_probe(self) -> None:
-        """There was nothing to try it with: the next one may."""
+        """No row was found to try it with: the next worker may."""
         step, self._probe = self._probe, None
         if step is not None:
             self._untried = step
-            with suppress(RowLocked):  # then it is the next one's in a lease
+            with suppress(RowLocked):  # then it ends with the lease
                 await change_health(self._database, self._account, lambda health, now: probed(health, step, now))
 
     async def heard(
-        self,
-        order: ReturnOrder,
-        outcome: Outcome | None,
-        now: datetime,
-        *,
-        probe: bool,
-        sent_at: datetime | None = None,
+        self, order: ReturnOrder, outcome: Outcome | None, now: datetime, *, probe: bool, sent_at: datetime
     ) -> bool:
-        """Let the carrier's answer, or its silence, count; most answers change nothing, and cost nothing.
+        """Let the carrier's answer, or its silence, count; whether more creations may be in flight from now on.
 
-        Whether more creations may be in flight from now on.
+        Most answers change nothing, and cost nothing.
         """
         before = self._health
         if probe and is_well(order, outcome) is None:
@@ -125,7 +117,7 @@ class Circuits:
         try:
             self._health = health = await change_health(self._database, self._account, change)
         except DatabaseUnavailable:
-            self._metrics.storage_errors.labels("record").inc()  # the next answer tells the same
+            self._metrics.storage_errors.labels("record").inc()  # the next answer counts the same way
             return False
         self.is_open = self.is_open or health.account.is_open(now)
         if health.ramp != before.ramp and health.ramp.allowed(now) == 1:

@@ -1,4 +1,4 @@
-"""Watches the database's clock: one that jumped, or that differs from this machine's, judges no age."""
+"""Watches the database's clock: no age is judged by one that jumped, or that differs from this machine's."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,10 @@ import structlog
 from worker.domain.cadence import spoken
 from worker.domain.clocks import JUMP, STEADY, Clock, seen
 from worker.engine.account import Account
+from worker.store.database import Database
+from worker.store.database_clock import keep_clock
 
+_KEEP_EVERY = timedelta(minutes=1)
 _UNTIL = f"no return expires, and no age is judged, until it has gone steadily for {spoken(STEADY)}"
 _AGAIN = f"it has gone steadily for {spoken(STEADY)}: ages are judged again"
 
@@ -23,8 +26,8 @@ class ClockWatch:
         self._steady, self._accounts = steady, accounts
         self._noted_at = 0.0
         self._differs = False
-        self.clock: Clock | None = None
-        """As it was seen last."""
+        self.clock: Clock | None = None  # as it was seen last
+        self._kept: Clock | None = None  # as the database has it from us
 
     @property
     def is_believed(self) -> bool:
@@ -32,9 +35,9 @@ class ClockWatch:
         return not self._differs and (self.clock is None or self.clock.is_believed)
 
     def now(self) -> datetime | None:
-        """What an age that only this machine's clock can tell is judged by; None: it is not judged."""
+        """The time by this machine's clock, for an age that nothing else tells; None: that age is not to be judged."""
         ours = datetime.now(UTC)
-        # It may have been set since the database's was noted.
+        # This machine's clock may have been set since the database's was noted.
         agrees = self.clock is None or abs(self.clock.seen_at + self._since(self._noted_at) - ours) <= JUMP
         return ours if agrees and self.is_believed else None
 
@@ -44,10 +47,23 @@ class ClockWatch:
         self._see(now, None)
 
     def note(self, now: datetime, at: float) -> bool:
-        """It was `now` by the database's clock at a moment of the steady one; whether it has jumped since before."""
+        """It was `now` by the database's clock at a moment of the steady one; whether it has jumped since the last."""
         passed, self._noted_at = timedelta(seconds=at - self._noted_at), at
         self._differs = abs(now + self._since(at) - datetime.now(UTC)) > JUMP
         return self._see(now, passed if self.clock is not None else None)
+
+    async def keep(self, database: Database) -> None:
+        """Let the next start know how the clock goes: once a minute, and when it comes into doubt or out of it."""
+        clock, kept = self.clock, self._kept
+        if clock is None:
+            return
+        if (
+            kept is None
+            or kept.doubted_since != clock.doubted_since
+            or abs(clock.seen_at - kept.seen_at) >= _KEEP_EVERY
+        ):
+            await keep_clock(database, clock)
+            self._kept = clock
 
     def _since(self, at: float) -> timedelta:
         return timedelta(seconds=self._steady() - at)

@@ -1,4 +1,4 @@
-"""Fetches a label, verifies it and stores it; only then is there a label. What is refused is kept aside."""
+"""Fetches a label, verifies it and stores it; only then is there a label. One that is refused is kept aside."""
 
 import structlog
 
@@ -12,7 +12,7 @@ log = structlog.get_logger()
 
 
 async def fetch_label(order: ReturnOrder, carrier: Carrier, store: LabelStore) -> Outcome:
-    """`LabelReady`, or what stands in the way; none of it is the return's own trouble."""
+    """`LabelReady`, or what stands in the way of the label; the return itself goes on in any case."""
     document = await ask_for_label(order, carrier)
     if not isinstance(document, LabelDocument):
         return document
@@ -24,7 +24,7 @@ async def fetch_label(order: ReturnOrder, carrier: Carrier, store: LabelStore) -
         return LabelTrouble(ErrorCode.LABEL_UNUSABLE, str(error))
     except (LabelStoreError, OSError) as error:  # OSError: the checking process cannot be started on this machine
         return LabelTrouble(ErrorCode.LABEL_NOT_STORED, str(error))
-    if order.label_attempts:  # else nothing of it was refused
+    if order.label_attempts:  # else none was refused before
         await forget_aside(order, document.position, store)
     return LabelReady(stored(document.position, location, label), document.more)
 
@@ -42,7 +42,7 @@ async def ask_for_label(order: ReturnOrder, carrier: Carrier) -> LabelDocument |
 
 
 async def refusal_of(document: LabelDocument) -> str | None:
-    """Why it would not be stored; None: it would."""
+    """Why the document would not be stored; None: it would."""
     try:
         await _verified(document)
     except (NotALabel, OSError) as error:

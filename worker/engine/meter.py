@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +10,6 @@ from datetime import datetime
 from worker.carriers.port import NoTimeLeft, Stopping
 from worker.domain.kin import Shared
 from worker.domain.pacing import FEW_LEFT, TOKEN_LIFE, Grant, Pace
-from worker.engine.waiting import wait_for
 from worker.store.accounts import slow_down, take_tokens
 from worker.store.database import Database
 from worker.store.failures import RowLocked
@@ -20,23 +19,18 @@ _ROUNDING = 0.002  # seconds; a database that keeps milliseconds may find a toke
 
 @dataclass(slots=True)
 class Allowance:
-    """What a step may spend: a token it was given, until when requests may begin, tokens to `leave` for others.
+    """What a step may spend; moments are seconds on the lease clock."""
 
-    Times are in seconds on the lease clock; `begin_until` None: no limit. `token_until` None: no token in hand.
-    """
-
-    begin_until: float | None
-    token_until: float | None = None
-    leave: int = 0
+    begin_until: float | None  # until when requests may begin; None: no limit
+    token_until: float | None = None  # until when the token it was given is good; None: no token in hand
+    leave: int = 0  # tokens that must be left for others
 
 
 class Meter:
     """The pacer of one account in this process; the pace itself is in an account's row, for every process.
 
-    It is the account's own, or the one that it has with others that send with the same key.
-
-    A step's first request uses the token that its claim was given; further ones wait here for one. `begin_until` is the
-    last moment at which a request can begin and still be recorded within the lease.
+    That row is the account's own, or the one that it shares with others that send with the same key. A step's first
+    request uses the token that its claim was given; further ones wait here for one.
     """
 
     def __init__(
@@ -60,17 +54,17 @@ class Meter:
         self._allowance: ContextVar[Allowance | None] = ContextVar(f"allowance_{account}", default=None)
 
     @property
-    def limited(self) -> bool:
-        """Whether the account has a pace."""
-        return self.pace is not None
-
-    @property
     def pace(self) -> Pace | None:
         """The rule; None: the account has no limit."""
         return self._shared().pace
 
+    @property
+    def limited(self) -> bool:
+        """Whether the account has a pace."""
+        return self.pace is not None
+
     def stop(self) -> None:
-        """Let nobody wait for a token any more: the process is to end."""
+        """The process is to end: end every wait for a token."""
         self._stopping.set()
 
     async def prepare(self, wanted: int) -> tuple[int, datetime | None]:
@@ -107,17 +101,20 @@ class Meter:
 
     async def permit(self, *, counted: bool = True) -> None:
         """Return when a request may begin; raises `NoTimeLeft`, and `DatabaseUnavailable` where there is a pace."""
+        self.check()
+        if not self.limited or not counted:
+            return
         allowance = self._allowance.get() or Allowance(None)
-        self._check_time(allowance, 0.0)
-        if not self.limited or not counted or self._spend(allowance):
+        until, allowance.token_until = allowance.token_until, None
+        if until is not None and until > self._clock():
             return
         while wait := await self._draw_one(allowance):
             await self._pass(wait)
-        self._check_time(allowance, 0.0)
+        self.check()
 
     def check(self) -> None:
         """Raise `NoTimeLeft` when the lease leaves no time any more for what was permitted."""
-        self._check_time(self._allowance.get() or Allowance(None), 0.0)
+        self._check_time(self._allowance.get(), 0.0)
 
     async def reserve(self, allowance: Allowance) -> None:
         """Wait for a token and put it into `allowance`; raises as `permit` does."""
@@ -148,21 +145,18 @@ class Meter:
         self._check_time(allowance, grant.wait.total_seconds())
         return grant.wait.total_seconds() + _ROUNDING
 
-    async def _pass(self, seconds: float) -> None:
-        await wait_for(self._stopping, seconds)
-        if self._stopping.is_set():
-            raise Stopping
-
-    def _check_time(self, allowance: Allowance, wait: float) -> None:
-        if allowance.begin_until is not None and self._clock() + wait > allowance.begin_until:
-            raise NoTimeLeft
-
-    def _spend(self, allowance: Allowance) -> bool:
-        until, allowance.token_until = allowance.token_until, None
-        return until is not None and until > self._clock()
-
     async def _draw(self, account: str, pace: Pace, want: int, leave: int) -> Grant:
         remaining, self._remaining = self._remaining, None
         if remaining is not None:
             await slow_down(self._database, account, pace, remaining)
         return await take_tokens(self._database, account, pace, want, leave)
+
+    async def _pass(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+            raise Stopping
+
+    def _check_time(self, allowance: Allowance | None, wait: float) -> None:
+        until = allowance.begin_until if allowance is not None else None
+        if until is not None and self._clock() + wait > until:
+            raise NoTimeLeft

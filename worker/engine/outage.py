@@ -1,9 +1,10 @@
-"""Says in the log that the database is away or refuses to be used, and that it is back."""
+"""Says in the log that the database is away or refuses to be used, that it is back, and that it is another one."""
 
 import structlog
 
 from worker.store.database import Database
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
+from worker.store.restores import settle_place
 
 _HINT = (
     "waiting does not help: grant the role what it lacks, or put its password into database.url_file; a SQLite file"
@@ -15,9 +16,10 @@ log = structlog.get_logger()
 
 def say_away(database: Database, doing: str, error: DatabaseUnavailable, *, retry_in: float | None = None) -> None:
     """What the worker was `doing` failed; what is refused is said once, since only a person can change it."""
-    news = database.outage.failed(doing, refused=isinstance(error, DatabaseRefused))
+    refused = isinstance(error, DatabaseRefused)
+    news = database.outage.failed(doing, refused=refused)
     wait = {} if retry_in is None else {"retry_in": round(retry_in, 1)}
-    if isinstance(error, DatabaseRefused):
+    if refused:
         (log.error if news else log.debug)("database_refuses", doing=doing, error=str(error), hint=_HINT, **wait)
     else:
         log.warning("database_unavailable", doing=doing, error=str(error), **wait)
@@ -28,3 +30,12 @@ def say_back(database: Database, doing: str) -> None:
     seconds = database.outage.went_well(doing)
     if seconds is not None:
         log.info("database_back", seconds=round(seconds, 1))
+
+
+async def notice_restore(database: Database) -> None:
+    """Where the database was restored or copied, or failed over, put in doubt what may have been created since."""
+    if await settle_place(database):
+        log.warning(
+            "database_restored",
+            hint="it was restored, copied or failed over: what may have been created since is looked up, or held",
+        )

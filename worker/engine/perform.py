@@ -1,55 +1,25 @@
-"""DO: the next step of a claimed row. Calls the carrier, or gives the outcome that needs no call.
-
-A creation is checked, its intent committed, and sent once; what became of a lost answer is looked up.
-"""
+"""DO: the next step of a claimed row. Calls the carrier, or gives the outcome that needs no call."""
 
 from collections.abc import Collection
-from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 
 import structlog
 
 from worker.carriers.hindsight import hindsight, no_sense
-from worker.carriers.port import (
-    Cancelling,
-    Carrier,
-    CarrierError,
-    NotFound,
-    NoTimeLeft,
-    Searchable,
-    Stopping,
-)
+from worker.carriers.port import Cancelling, Carrier, CarrierError, NotFound
 from worker.domain.belonging import strange_codes
-from worker.domain.kin import Kin
 from worker.domain.lifecycle import Step
-from worker.domain.lookup import Known, begins_at
 from worker.domain.next_action import GONE_ALREADY, TOLD, action_for
-from worker.domain.outcomes import (
-    Created,
-    Failed,
-    FailureKind,
-    Interrupted,
-    Invalid,
-    NotCancelled,
-    Outcome,
-    Poisoned,
-    RefTaken,
-    SendingStopped,
-    Unreadable,
-    Withdrawn,
-)
-from worker.domain.payload import InvalidPayload
+from worker.domain.outcomes import Failed, FailureKind, NotCancelled, Outcome, Poisoned, Unreadable, Withdrawn
 from worker.domain.policy import MAX_CLAIMS
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
+from worker.engine.creation import create
 from worker.engine.label import fetch_label
 from worker.labels import LabelStore
-from worker.store.claims import start_creation
 from worker.store.database import Database
-from worker.store.failures import DatabaseUnavailable
 from worker.store.label_codes import owner_of
-from worker.store.ownership import read_owners, read_recorded
 
 log = structlog.get_logger()
 
@@ -62,7 +32,7 @@ async def perform(
         return Unreadable(order.unreadable)
     if order.claims > MAX_CLAIMS:
         return Poisoned()
-    action = action_for(order, can_cancel=takes_withdrawals(account.carrier))
+    action = action_for(order, can_cancel=_cancels(type(account.carrier)))
     match action:
         case Step.CREATE | Step.LABEL if order.payload is None:
             return Unreadable(order.payload_unreadable) if order.payload_unreadable is not None else None
@@ -76,86 +46,6 @@ async def perform(
             return await cancel(order, account.carrier)
         case _:
             return action
-
-
-async def create(
-    order: ReturnOrder,
-    carrier: Carrier,
-    database: Database,
-    call: timedelta,
-    *,
-    kin: Kin,
-    may_send: bool = True,
-) -> Outcome | None:
-    """The outcome of a creation; None when the row changed under us, or the lease is too short for the `call`.
-
-    Where the account `may_send` none, the payload is checked and what is in doubt is looked up all the same.
-
-    The intent is committed before the request leaves: whoever finds it without an answer knows that the return may
-    exist, and does not send it again, but looks for it where the carrier can be searched. `kin`: the accounts whose
-    orders are shown there too.
-    """
-    if order.create_started_at is not None:
-        if not isinstance(carrier, Searchable):
-            return Interrupted()
-        return await look_up(order, carrier, database, kin)
-    try:
-        creation = carrier.prepare(order)
-    except InvalidPayload as error:
-        return Invalid(error.problems)
-    if not may_send:
-        return SendingStopped()
-    if await start_creation(database, order, call) is None:
-        return None
-    try:
-        created = await carrier.create(creation)
-    except CarrierError as error:
-        return error.failed
-    return await _unless_anothers(order, created, database, kin)
-
-
-async def _unless_anothers(order: ReturnOrder, created: Created, database: Database, kin: Kin) -> Created | RefTaken:
-    """A carrier may answer with an order that it has already; in one account the database itself tells, across them we.
-
-    Whether the database can be asked does not matter to what happened: that must be recorded either way.
-    """
-    others = [name for name in kin.near if name != order.account]
-    if others:
-        with suppress(DatabaseUnavailable):
-            numbers = {created.carrier_ref}
-            if await read_owners(database, order.id, near=others, same_key=(), numbers=numbers, references=()):
-                return RefTaken(created.carrier_ref, created.raw)
-    return created
-
-
-async def look_up(order: ReturnOrder, carrier: Searchable, database: Database, kin: Kin) -> Outcome:
-    """What became of it; what we recorded in the accounts of `kin` must be shown, and what they own is not this one.
-
-    The numbers we recorded are read before the carrier is asked, since each of them must be shown then. Whose the shown
-    orders are is read afterwards, since workers go on recording meanwhile.
-    """
-    recorded = await read_recorded(database, kin.same_key, begins_at(order))
-    with hindsight():
-        try:
-            search = await carrier.look_up(order)
-            owners = await read_owners(
-                database,
-                order.id,
-                near=kin.near,
-                same_key=kin.same_key,
-                numbers=search.numbers,
-                references=search.references,
-            )
-            return search.result(Known(recorded, owners))
-        except Stopping:
-            raise
-        except NoTimeLeft:
-            # Handed back it would start over, and never end where the list is too long for the pace.
-            return Failed(FailureKind.UNINTELLIGIBLE, "the list is too long to be searched within one lease")
-        except CarrierError as error:
-            if error.kind is FailureKind.UNINTELLIGIBLE:
-                no_sense()
-            return error.failed
 
 
 async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: Collection[str]) -> Outcome:
@@ -180,7 +70,7 @@ async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: 
 
 
 async def cancel(order: ReturnOrder, carrier: Carrier) -> Outcome:
-    """`Withdrawn`, or why not; asking twice is as good as once."""
+    """`Withdrawn`, or why not; it does no harm to ask twice."""
     assert isinstance(carrier, Cancelling)
     try:
         await carrier.cancel(order)
@@ -191,12 +81,7 @@ async def cancel(order: ReturnOrder, carrier: Carrier) -> Outcome:
     return Withdrawn(TOLD)
 
 
-def takes_withdrawals(carrier: Carrier) -> bool:
-    """Whether there is anything to tell the carrier."""
-    return _cancels(type(carrier))
-
-
 @cache
 def _cancels(adapter: type[Carrier]) -> bool:
-    """Kept, since a protocol looks through all members of a class each time."""
+    """Whether there is anything to tell the carrier; kept, since a protocol looks through all members of a class."""
     return issubclass(adapter, Cancelling)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -41,14 +41,12 @@ class Recorder:
         """The hooks are told of each decision that was written, each that was dropped, and each failed try."""
         self._database = database
         self._on_recorded, self._on_lost, self._on_error = on_recorded, on_lost, on_error
-        self._made: list[Made] = []
-        self._given_back: list[ReturnOrder] = []
-        self._open: dict[tuple[int, int], Made] = {}  # by claim: not yet written, dropped, or found unwritable
+        self._made, self._given_back = list[Made](), list[ReturnOrder]()  # for the next batch
+        self._open: dict[tuple[int, int], Made] = {}  # by claim: neither written, nor dropped, nor found unwritable
         self._set_aside: set[asyncio.Task[None]] = set()
         self._waiting = asyncio.Event()
         self._flushing = asyncio.Lock()
-        self.behind = 0
-        """Writes that failed and are being tried again: what they are about must not be claimed anew meanwhile."""
+        self.behind = 0  # writes that failed and are tried again: their rows must not be claimed once more meanwhile
 
     @property
     def unrecorded(self) -> Sequence[Made]:
@@ -62,7 +60,7 @@ class Recorder:
         self._waiting.set()
 
     def give_back(self, order: ReturnOrder) -> None:
-        """Hand a row back whose step was not started, with the next batch."""
+        """Hand a row back, since its step was not started, with the next batch."""
         self._given_back.append(order)
         self._waiting.set()
 
@@ -85,7 +83,7 @@ class Recorder:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write everything there is, but for rows that somebody else locks."""
+        """Write everything there is, but for rows that are locked by others."""
         async with self._flushing:
             while self._made or self._given_back:
                 self._waiting.clear()
@@ -112,18 +110,18 @@ class Recorder:
         batch, self._made = self._made[: len(ids)], self._made[len(ids) :]
         return batch
 
-    async def _persist_batch(self, batch: Sequence[Made]) -> None:
+    async def _persist_batch(self, batch: Sequence[Made], *, again: bool = False) -> None:
         try:
-            await self._persist(batch)
-        except Exception as error:  # whatever it is about one row
-            if len(batch) > 1:  # one bad row must not cost the others their results
-                for made in batch:
-                    await self._persist_batch([made])
+            await self._persist(batch, again=again)
+        except Exception as error:
+            if len(batch) == 1:
+                self._unwritable(*batch[0], error)
                 return
-            self._unwritable(*batch[0], error)
+            for made in batch:  # one bad row must not cost the others their results
+                await self._persist_batch([made])
 
     def _unwritable(self, before: ReturnOrder, decision: Decision, error: Exception) -> None:
-        """The lease runs out and the row is tried again; one that never can be written is held after some claims."""
+        """The lease runs out and the row is tried again; after some claims it is set aside for a person."""
         self._open.pop(_claim_of(before), None)
         self._on_error()
         log.error(
@@ -134,31 +132,22 @@ class Recorder:
             error=f"{type(error).__name__}: {said_by(error)}",
         )
 
-    async def _persist(self, batch: Sequence[Made]) -> None:
+    async def _persist(self, batch: Sequence[Made], *, again: bool = False) -> None:
         standing = await self._write(batch)
         for before, decision in batch:
             if standing[before.id] is Standing.LOCKED:
-                log.warning(
-                    "row_locked", order_id=before.id, hint="somebody's open transaction keeps its result waiting"
-                )
-                self._alone(self._persist_alone(before, decision))
-            else:
-                self._done(before, decision, standing[before.id])
+                if not again:
+                    hint = "somebody's open transaction keeps its result waiting"
+                    log.warning("row_locked", order_id=before.id, hint=hint)
+                self._set_aside_for(self._persist_again((before, decision)))
+                continue
+            self._open.pop(_claim_of(before), None)
+            (self._on_recorded if standing[before.id] is Standing.WRITTEN else self._on_lost)(before, decision)
 
-    def _done(self, before: ReturnOrder, decision: Decision, standing: Standing) -> None:
-        self._open.pop(_claim_of(before), None)
-        (self._on_recorded if standing is Standing.WRITTEN else self._on_lost)(before, decision)
-
-    async def _persist_alone(self, before: ReturnOrder, decision: Decision) -> None:
-        """Try until the row is free; it may be taken by somebody else in that moment."""
-        try:
-            while True:
-                await asyncio.sleep(_LOCKED_RETRY)
-                standing = (await self._write([(before, decision)]))[before.id]
-                if standing is not Standing.LOCKED:
-                    return self._done(before, decision, standing)
-        except Exception as error:
-            self._unwritable(before, decision, error)
+    async def _persist_again(self, made: Made) -> None:
+        """The row was locked: try until it is free. Another worker may take it in that moment."""
+        await asyncio.sleep(_LOCKED_RETRY)
+        await self._persist_batch([made], again=True)
 
     async def _write(self, batch: Sequence[Made]) -> dict[int, Standing]:
         tries = 0
@@ -168,10 +157,9 @@ class Recorder:
             tries += 1
             alone = len(batch) == 1
             written = await (record_one(self._database, *batch[0]) if alone else record(self._database, batch))
-            missing = [before for before, _ in batch if before.id not in written]
-            found = await standings(self._database, missing) if missing else {}
+            found = await self._standings([before for before, _ in batch], written)
             if tries == 1:
-                # Nothing was cut between a commit and its answer: whoever ended our lease, it was not this record.
+                # No answer to a commit of ours was lost: if our lease has ended, it was not by this record.
                 found = {key: Standing.LOST if each is Standing.WRITTEN else each for key, each in found.items()}
             return found | dict.fromkeys(written, Standing.WRITTEN)
 
@@ -179,25 +167,28 @@ class Recorder:
 
     async def _hand_back(self, orders: Sequence[ReturnOrder]) -> None:
         async def write() -> list[ReturnOrder]:
-            done = await hand_back(self._database, orders)
-            missing = [order for order in orders if order.id not in done]
-            found = await standings(self._database, missing) if missing else {}
-            return [order for order in missing if found[order.id] is Standing.LOCKED]
+            found = await self._standings(orders, await hand_back(self._database, orders))
+            return [order for order in orders if found.get(order.id) is Standing.LOCKED]
 
         for order in await self._insist(write):
-            self._alone(self._hand_back_alone(order))
+            self._set_aside_for(self._hand_back_alone(order))
 
     async def _hand_back_alone(self, order: ReturnOrder) -> None:
         await asyncio.sleep(_LAST_RETRY * random.uniform(0.5, 1.0))
         await self._hand_back([order])
 
-    def _alone(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _standings(self, orders: Sequence[ReturnOrder], done: Collection[int]) -> dict[int, Standing]:
+        """Why the others were not done."""
+        missing = [order for order in orders if order.id not in done]
+        return await standings(self._database, missing) if missing else {}
+
+    def _set_aside_for(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._set_aside.add(task)
         task.add_done_callback(self._set_aside.discard)
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Try until the database takes it: a result that is lost would make the carrier be asked, or told, again."""
+        """Try until the database takes it: where a result is lost, the carrier is asked, or told, once more."""
         tries = 0
         try:
             while True:
@@ -220,8 +211,8 @@ class Recorder:
 async def record_one(database: Database, before: ReturnOrder, decision: Decision) -> set[int]:
     """Write one decision, in part where the database does not take it whole; the id if it was written.
 
-    A number that a carrier gave must not be lost for a text beside it: what the database refuses for any other reason
-    than its own state is written once more without all that is optional. Raises what `record` raises.
+    A number that a carrier gave must not be lost because of a text beside it. So what the database refuses, other than
+    because it is away, is written once more without all that is optional. Raises what `record` raises.
     """
     try:
         return await record(database, [(before, decision)])

@@ -16,23 +16,17 @@ from worker.telemetry.metrics import Metrics
 
 _QUIET = frozenset({StepOutcome.UNCHANGED, StepOutcome.WAITING})
 _LOUD = frozenset({StepOutcome.REJECTED, StepOutcome.NEEDS_ATTENTION})
-# Whose messages are our own words throughout; others quote what may be a customer, or a link, behind a colon.
+# Messages with these are in our own words throughout; others may quote a customer, or a link, behind a colon.
 _OURS = frozenset(
     {
-        ErrorCode.LABEL_NOT_READY,
-        ErrorCode.LABEL_UNUSABLE,
-        ErrorCode.LABEL_NOT_STORED,
-        ErrorCode.WORKER_CRASHED,
-        ErrorCode.UNREADABLE_ROW,
+        *(ErrorCode.LABEL_NOT_READY, ErrorCode.LABEL_UNUSABLE, ErrorCode.LABEL_NOT_STORED),
+        *(ErrorCode.WORKER_CRASHED, ErrorCode.UNREADABLE_ROW),
     }
 )
 
 _FAILURES = (StepOutcome.RETRYING, StepOutcome.WAITING, StepOutcome.NEEDS_ATTENTION)
 _OUTCOMES: Mapping[Step, tuple[str, ...]] = {
-    Step.CREATE: (
-        *(StepOutcome.CREATED, StepOutcome.ADOPTED, StepOutcome.ABSENT, StepOutcome.REJECTED),
-        *_FAILURES,
-    ),
+    Step.CREATE: (StepOutcome.CREATED, StepOutcome.ADOPTED, StepOutcome.ABSENT, StepOutcome.REJECTED, *_FAILURES),
     Step.LABEL: (StepOutcome.STORED, *_FAILURES),
     Step.TRACK: (StepOutcome.CHANGED, StepOutcome.UNCHANGED, StepOutcome.COMPLETED, *_FAILURES),
     Step.CANCEL: (StepOutcome.CANCELLED, StepOutcome.REFUSED, StepOutcome.PUT_BACK, *_FAILURES),
@@ -56,62 +50,54 @@ class Report:
     """The hooks that a recorder calls."""
 
     def __init__(self, metrics: Metrics) -> None:
-        """Counts go to `metrics`."""
         self._metrics = metrics
-        self._log = log.bind()  # bound once, and not at each poll that says nothing new
+        self._log = log.bind()  # bound once, since most polls say nothing new
         self._steps, self._transitions = cache(metrics.steps.labels), cache(metrics.transitions.labels)
         self._unknown_words: set[tuple[str, str]] = set()
         self._with_unknown_codes: set[str] = set()
 
     def recorded(self, before: ReturnOrder, decision: Decision) -> None:
         """A decision was written."""
-        after = decision.order
-        step = decision.step or before.next_step
+        after, step = decision.order, decision.step or before.next_step
         self._steps(before.account, step, decision.outcome).inc()
         for transition in decision.transitions:
             self._transitions(before.account, transition.field, transition.new_value).inc()
         self._note_unknown_word(before, decision)
         if decision.unknown_codes:
             self._note_unknown_codes(before, decision.unknown_codes)
-        label_failed = step is Step.LABEL and decision.outcome in (StepOutcome.RETRYING, StepOutcome.NEEDS_ATTENTION)
-        if label_failed and after.label_error_code is ErrorCode.LABEL_NOT_STORED:
-            self._metrics.storage_errors.labels("labels").inc()
-            log.warning("label_store_failed", order_id=before.id, error=after.label_error_message)
-        code, message = (
-            (after.label_error_code, after.label_error_message)
-            if label_failed
-            else (after.error_code, after.error_message)
+        code, message = after.error_code, after.error_message
+        if step is Step.LABEL and decision.outcome in (StepOutcome.RETRYING, StepOutcome.NEEDS_ATTENTION):
+            code, message = after.label_error_code, after.label_error_message
+            if code is ErrorCode.LABEL_NOT_STORED:
+                self._metrics.storage_errors.labels("labels").inc()
+                log.warning("label_store_failed", order_id=before.id, error=message)
+        quiet, loud = decision.outcome in _QUIET, decision.outcome in _LOUD
+        say = self._log.debug if quiet else log.warning if loud else log.info
+        say(
+            "return_advanced",
+            order_id=before.id,
+            reference=before.reference,
+            account=before.account,
+            step=step.value,
+            outcome=decision.outcome.value,
+            state=after.state.value,
+            tracking_status=after.tracking_status.value if after.tracking_status else None,
+            carrier_status=after.carrier_status,
+            carrier_ref=after.carrier_ref,
+            error_code=code,
+            why=_why(code, message) if message else None,
+            due_at=after.due_at,
         )
-        line = {
-            "order_id": before.id,
-            "reference": before.reference,
-            "account": before.account,
-            "step": step.value,
-            "outcome": decision.outcome.value,
-            "state": after.state.value,
-            "tracking_status": after.tracking_status.value if after.tracking_status else None,
-            "carrier_status": after.carrier_status,
-            "carrier_ref": after.carrier_ref,
-            "error_code": code,
-            "why": _why(code, message) if message else None,
-            "due_at": after.due_at,
-        }
-        if decision.outcome in _QUIET:
-            self._log.debug("return_advanced", **line)
-        elif decision.outcome in _LOUD:
-            log.warning("return_advanced", **line)
-        else:
-            log.info("return_advanced", **line)
         if after.error_message:
             log.debug("return_error", order_id=before.id, message=after.error_message)  # may quote a customer
 
     def lost(self, before: ReturnOrder, decision: Decision) -> None:
-        """A decision was dropped: another has the row. A creation's number is said, for whoever has to settle it."""
+        """A decision was dropped: another worker has the row. A person who settles a creation needs its number."""
         self._metrics.leases_lost.inc()
         log.warning("lease_lost", lease_token=before.lease_token, **_result(before, decision))
 
     def unrecorded(self, before: ReturnOrder, decision: Decision) -> None:
-        """The process ends and could not write it; whoever takes the row next will find out, or ask a person."""
+        """The process ends and could not write it; the worker that takes the row next finds out, or asks a person."""
         log.error("result_not_recorded", **_result(before, decision))
 
     def storage_failed(self) -> None:
@@ -119,20 +105,16 @@ class Report:
         self._metrics.storage_errors.labels("record").inc()
 
     def _note_unknown_word(self, before: ReturnOrder, decision: Decision) -> None:
-        after = decision.order
+        account, after = before.account, decision.order
         asked = before.next_step is Step.TRACK and decision.outcome in (StepOutcome.CHANGED, StepOutcome.UNCHANGED)
         if not asked or after.tracking_status is not TrackingStatus.UNKNOWN or after.carrier_status is None:
             return
-        self._metrics.unknown_carrier_status.labels(before.account).inc()
-        word = (before.account, after.carrier_status)
+        self._metrics.unknown_carrier_status.labels(account).inc()
+        word = (account, after.carrier_status)
         if word not in self._unknown_words and len(self._unknown_words) < 1000:
             self._unknown_words.add(word)
-            log.warning(
-                "unknown_carrier_status",
-                account=before.account,
-                carrier_status=after.carrier_status,
-                hint="map it in the account's status_map",
-            )
+            hint = "map it in the account's status_map"
+            log.warning("unknown_carrier_status", account=account, carrier_status=after.carrier_status, hint=hint)
 
     def _note_unknown_codes(self, before: ReturnOrder, codes: Sequence[str]) -> None:
         """Counted each time, said once for an account: its carrier may do so with every return."""

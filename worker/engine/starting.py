@@ -1,4 +1,4 @@
-"""Waits for the database at a start: one that is away, and one that does not let us in yet."""
+"""What a start does with the database: waits for it, goes on where others ended, says what is at risk there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,11 +8,15 @@ from math import inf
 import structlog
 
 from worker.domain.cadence import grown
+from worker.engine.clock_watch import ClockWatch
 from worker.engine.outage import say_back
+from worker.store.accounts import database_now
 from worker.store.database import Database
-from worker.store.database_clock import ClockDiffers
+from worker.store.database_clock import ClockDiffers, read_clock
 from worker.store.dialect import POSTGRESQL, SQLITE
+from worker.store.durability import risks
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable, DatabaseUnusable
+from worker.store.leases import end_leases
 from worker.store.migrating import SchemaLocked
 from worker.store.schema import SchemaMismatch
 
@@ -38,8 +42,8 @@ async def wait_for_database(
     """Do all that a start asks of the database, from the beginning each time, until it goes well or `wait` is over.
 
     Then raises `DatabaseUnavailable`, `ClockDiffers`, or `SchemaMismatch` where the database came without its schema.
-    What waiting does not mend, or was waited for, is raised at once: `DatabaseUnusable`, `SchemaLocked`, and a
-    `SchemaMismatch` before anything was waited for.
+    At once are raised `DatabaseUnusable`, which waiting does not change, `SchemaLocked`, which was waited for already,
+    and a `SchemaMismatch` before anything was waited for.
     """
     began, tries, said, said_at = clock(), 0, "", -inf
     while True:
@@ -53,11 +57,11 @@ async def wait_for_database(
                 raise
             left = began + wait.total_seconds() - clock()
             if left < pause:
-                if isinstance(error, DatabaseRefused):  # what was waited for may still come: it is not said to be wrong
+                if isinstance(error, DatabaseRefused):  # it may still let us in later: nothing proves that it is wrong
                     raise DatabaseUnavailable(f"it refuses to be used: {error}") from error
                 raise
             if str(error) != said:
-                pause, tries, said_at = _FIRST_PAUSE, 0, -inf  # something is happening there
+                pause, tries, said_at = _FIRST_PAUSE, 0, -inf  # another reason: something is happening there
             if clock() - said_at > _SAY_AGAIN:
                 said, said_at = str(error), clock()
                 _say(database, error, left)
@@ -66,6 +70,19 @@ async def wait_for_database(
             return say_back(database, "start")
         await asyncio.sleep(pause)
         tries += 1
+
+
+async def take_over(database: Database, watch: ClockWatch) -> None:
+    """Go on where workers before this one ended: with the clock as they saw it, without the leases of the killed."""
+    watch.begin(await read_clock(database), await database_now(database))
+    if ended := await end_leases(database):
+        log.info("leases_ended", count=ended, hint="a worker before this one held these returns when it ended")
+
+
+async def warn_of_risks(database: Database) -> None:
+    """Say once what the server may forget in a crash or a failover."""
+    for risk in await risks(database):
+        log.warning("database_may_forget", risk=risk)
 
 
 async def _to_its_end(start: Callable[[], Awaitable[None]]) -> None:

@@ -16,20 +16,15 @@ from worker.domain.cadence import grown
 from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
 from worker.domain.listing import Places, Walk
-from worker.domain.outcomes import Outcome
 from worker.domain.retrying import TURNED_AWAY, hold_after
-from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
-from worker.engine.clock_watch import ClockWatch
 from worker.engine.meter import Allowance
-from worker.engine.recorder import Recorder
+from worker.engine.running import Running, Tools
 from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
 from worker.store.claims import claim_seen
-from worker.store.database import Database
 from worker.store.due import due_refs
 from worker.store.failures import DatabaseUnavailable
-from worker.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -42,57 +37,39 @@ _LEAVE = 2  # requests that are always left for creations
 _AGAIN_AFTER = 5.0  # seconds; what has become due since may be worth another one
 _TROUBLED = 60.0  # seconds after a page that did not come
 _LONGEST = 600.0  # seconds after many sweeps in a row that cost more than they saved
-_ASIDE, _GLANCE = 30.0, 0.1  # seconds that another worker's sweep is left alone; between looks whether to go on waiting
+_ASIDE = 30.0  # seconds that another worker's sweep is left alone
+_GLANCE = 0.1  # seconds between two looks whether to wait on
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What a sweep works with; `lease` is in seconds, `clock` counts them and goes on while the machine sleeps.
-
-    `watch` is told what time it is by the database.
-    """
-
-    database: Database
-    recorder: Recorder
-    metrics: Metrics
-    owner: str
-    lease: float
-    clock: Callable[[], float]
-    watch: ClockWatch
-    chance: Callable[[], float]
-
-
 @dataclass(slots=True)
 class _Known:
-    """What this process knows of an account's list: who stands where, whom it does not show, when to look again.
+    """What this process knows of an account's list."""
 
-    `unseen` has with each since when its poll was due that found it missing: the next poll looks for it again, for what
-    a list does not show once it may show later. `in_vain`: sweeps in a row that cost more requests than they saved.
-    """
-
-    places: Places = field(default_factory=Places)
+    places: Places = field(default_factory=Places)  # who stands where
+    # Due returns that it did not show, and since when the poll was due that found them missing. The next poll looks for
+    # them again, since what a list does not show yet it may show later.
     unseen: dict[int, datetime | None] = field(default_factory=dict)
-    not_before: float = 0.0
-    in_vain: int = 0
+    not_before: float = 0.0  # on the lease clock: when to think of the list again
+    in_vain: int = 0  # sweeps in a row that cost more requests than they saved
 
 
 class _GivesWay(Exception):
-    """Creations need the requests, or the process is to end; it says nothing of whether the walk pays."""
+    """Creations need the requests, or the process is to end: whether the walk pays is not known then."""
 
 
 class Sweeps:
     """The sweeps of this process, one at a time for each account.
 
     Nothing is held while the carrier is asked: the rows of a page are taken when it is there, and recorded before the
-    next one. Which pages are read, and when single questions are cheaper, is the walk's to say. What no page shows is
-    left as it is, for pages shift while they are read: it is asked for alone, and not looked for again while it is due.
+    next one. The walk says which pages are read, and when single questions are cheaper. What no page shows is left as
+    it is, since pages shift while they are read: it is asked for alone, and not looked for again while it is due.
     """
 
-    def __init__(self, tools: Tools, accounts: Mapping[str, Account]) -> None:
-        """No sweep is under way; `accounts` are all of them by name."""
-        self._tools, self._accounts = tools, accounts
+    def __init__(self, tools: Tools, running: Running) -> None:
+        self._tools, self._running = tools, running
+        self._lease = timedelta(seconds=tools.timing.lease)
         self._known: dict[str, _Known] = defaultdict(_Known)
 
     def wanted(self, account: Account, polls: int) -> bool:
@@ -105,12 +82,13 @@ class Sweeps:
             and self._tools.clock() >= self._known[account.name].not_before
         )
 
+    def begin(self, account: Account) -> None:
+        """Have the carrier's list answer the account's due polls, beside everything else."""
+        account.sweeping, running = True, self._running
+        running.start(self.sweep(account, lambda: running.is_draining or running.has_suspect))
+
     async def sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         """Read the pages that are worth it; ends early when `stopping`."""
-        with hindsight():  # a page is counted when its orders have been read
-            await self._sweep(account, stopping)
-
-    async def _sweep(self, account: Account, stopping: Callable[[], bool]) -> None:
         carrier, known, pause = account.carrier, self._known[account.name], _TROUBLED
         assert isinstance(carrier, Listing)
         walk, due = Walk((), known.places), dict[int, datetime | None]()
@@ -119,7 +97,9 @@ class Sweeps:
             known.unseen = {place: since for place, since in known.unseen.items() if due.get(place) == since}
             wanted = due.keys() - known.unseen.keys()
             walk = Walk(wanted if len(wanted) > MANY else (), known.places)
-            if await self._follow(walk, account, carrier, stopping):
+            with hindsight():  # a page is counted when its orders have been read
+                came = await self._follow(walk, account, carrier, stopping)
+            if came:
                 known.in_vain = 0 if walk.pays else known.in_vain + 1
                 pause = grown(_AGAIN_AFTER, 2.0, known.in_vain, _LONGEST)
         except _GivesWay:
@@ -129,6 +109,8 @@ class Sweeps:
         finally:
             known.not_before = self._tools.clock() + pause
             known.unseen |= {place: due[place] for place in walk.unseen}
+            account.sweeping = False
+            self._running.wake()
         if walk.pages:
             log.info("list_swept", account=account.name, pages=walk.pages, due_seen=walk.found)
 
@@ -140,7 +122,10 @@ class Sweeps:
             page = await self._ask(account, carrier, number, await self._reserve(account, stopping))
             if page is None:
                 return False
-            taken = await self._take(account, page, asked_at)
+            refs = list(page.sightings)
+            taken = (
+                await claim_seen(tools.database, account.name, refs, asked_at, tools.owner, self._lease) if refs else []
+            )
             for claimed in taken:
                 self._record(account, carrier, claimed, page)
             await tools.recorder.flush()
@@ -151,7 +136,7 @@ class Sweeps:
         return True
 
     async def _reserve(self, account: Account, stopping: Callable[[], bool]) -> Allowance:
-        """A request for the next page, before it takes a place, which a creation might need; raises `_GivesWay`.
+        """A request for the next page, got before it takes a place that a creation might need; raises `_GivesWay`.
 
         Creations take each request as it comes: while they wait for one, waiting beside them is in vain.
         """
@@ -163,11 +148,11 @@ class Sweeps:
 
     def _is_crowded(self, account: Account) -> bool:
         """Whether creations wait for a request, of any account that draws from the same ones and is not held."""
-        beside = (self._accounts[name] for name in account.kin.same_key)
+        beside = (self._tools.accounts[name] for name in account.kin.same_key)
         return any(each.creations_wait and not each.is_paused for each in beside)
 
     async def _ask(self, account: Account, carrier: Listing, number: int, allowance: Allowance) -> Page | None:
-        """A page, or None when the carrier does not give one: then each return finds out by itself what is wrong."""
+        """A page; None: the carrier does not give one, and each return finds out by itself what is wrong."""
         tools, key = self._tools, account.key_fingerprint()
         account.begin()
         try:
@@ -183,19 +168,16 @@ class Sweeps:
         finally:
             account.end()
 
-    async def _take(self, account: Account, page: Page, asked_at: datetime) -> list[Claimed]:
-        if not page.sightings:
-            return []
-        tools = self._tools
-        lease = timedelta(seconds=tools.lease)
-        return await claim_seen(tools.database, account.name, list(page.sightings), asked_at, tools.owner, lease)
-
     def _record(self, account: Account, carrier: Listing, claimed: Claimed, page: Page) -> None:
         order, tools = claimed.order, self._tools
         tools.watch.note(claimed.claimed_at, tools.clock())
+        by = claimed.claimed_at, account.policy, tools.chance()
         try:
-            outcome = _read(carrier, order, page)
-            decision = decide(order, outcome, claimed.claimed_at, account.policy, tools.chance())
+            try:
+                decision = decide(order, carrier.read(order, page.sightings[order.carrier_ref or ""]), *by)
+            except CarrierError as error:
+                no_sense()
+                decision = decide(order, error.failed, *by)
         except Exception:
             # A defect of ours, about one return: its lease runs out, and alone it can do no harm to the others.
             log.exception("step_crashed", order_id=order.id)
@@ -205,16 +187,8 @@ class Sweeps:
         tools.recorder.later(order, decision)
 
 
-def _read(carrier: Listing, order: ReturnOrder, page: Page) -> Outcome:
-    try:
-        return carrier.read(order, page.sightings[order.carrier_ref or ""])
-    except CarrierError as error:
-        no_sense()
-        return error.failed
-
-
 async def _interrupted(seconds: float, by: Callable[[], bool]) -> bool:
-    """Let so much time pass, unless something interrupts; whether it did."""
+    """Let so much time pass, unless something interrupts; whether something did."""
     for _ in range(math.ceil(seconds / _GLANCE)):
         if by():
             return True
@@ -227,6 +201,6 @@ def _by_place(carrier: Listing, by_ref: Mapping[str, T]) -> dict[int, T]:
 
 
 def _is_due(claimed: Claimed) -> bool:
-    """Whether its poll was: what is due may be its label."""
+    """Whether its poll was due: what is due may be its label alone."""
     due_at = claimed.order.track_due_at or claimed.due_at
     return due_at is not None and due_at <= claimed.claimed_at

@@ -15,21 +15,18 @@ _POLLS_FIRST, _LABELS_FIRST, _CREATIONS_FIRST = 0.10, 0.25, 0.50  # below so muc
 
 
 class Turn(NamedTuple):
-    """What a turn came to: seconds until there is a reason for the next one, and whether anything was due.
+    """What a turn came to."""
 
-    `left_behind`: there was more than places, or requests, for it.
-    """
-
-    pause: float
-    found: bool
-    left_behind: bool
+    pause: float  # seconds until there is a reason for the next one
+    found: bool  # whether anything was due
+    left_behind: bool  # whether there was more than places, or requests, for it
 
 
 def first_step(chance: float) -> Step:
     """Which queue is served first this time: polls in 10 turns of a hundred, labels in 15, creations in 25.
 
-    However long creations queue up, a label is fetched and a poll made now and then. Withdrawals come first in the
-    other half, for each is a race against the parcel; where there are none, as mostly, creations do.
+    So a label is fetched and a poll made now and then, however long creations queue up. Withdrawals come first in the
+    other half, since each is a race against the parcel; mostly there are none, and creations come first.
     """
     if chance < _POLLS_FIRST:
         return Step.TRACK
@@ -41,8 +38,8 @@ def first_step(chance: float) -> Step:
 def shuffled(accounts: Iterable[str], chance: float) -> list[str]:
     """The accounts in an order that favours none.
 
-    Of accounts that share a pace, the one that is served first takes the token there is: always the same one would
-    keep the others waiting for as long as it has work.
+    Of accounts that share a pace, the first one takes the token there is. If that were always the same account, the
+    others would wait as long as it has work.
     """
     names = sorted(accounts)
     if len(names) > 1:
@@ -51,12 +48,12 @@ def shuffled(accounts: Iterable[str], chance: float) -> list[str]:
 
 
 def lanes_of(account: str, due: Mapping[Step, int], *, free: int, ahead: int, first: Step = Step.CREATE) -> list[Lane]:
-    """The account's lanes, most urgent first; `free` calls can be made at once, and `ahead` polls wait close by.
+    """The account's lanes, most urgent first; `free` calls can be made at once, and `ahead` polls may wait close by.
 
     `first` comes first, then withdrawals, creations, labels, polls; within a lane a claim takes what is due longest.
     """
     if due.get(Step.CREATE, 0) > free:
-        ahead = 0  # creations wait for a place, so nobody else waits in front of them
+        ahead = 0  # creations wait for a place, so no poll waits in front of them
     lanes = []
     for step in (first, *(step for step in QUEUES if step is not first)):
         quota = min(due.get(step, 0), free if step is Step.CREATE else free + ahead)
@@ -84,8 +81,8 @@ def suspect_of(taken: Sequence[Claimed]) -> Claimed | None:
 class Bookmarks:
     """Where the next look at each lane begins: while more is due than was taken, after the last row that was taken.
 
-    What appears before that, as a lease that ran out or a late commit, waits no longer than the backlog's end or
-    the next look from the beginning, whichever is sooner. A lane without a backlog is always looked at from there.
+    What appears before that row, such as a lease that ran out or a late commit, is found at the backlog's end, or by
+    the next look from the beginning if that comes sooner. A lane without a backlog is always looked at from there.
     """
 
     def __init__(self) -> None:
@@ -93,7 +90,7 @@ class Bookmarks:
         self._began_at = 0.0
 
     def marks(self, now: float) -> Marks:
-        """For the next look, at the time `now` in seconds."""
+        """Where the next look begins, at the time `now` in seconds."""
         if now - self._began_at >= _FROM_THE_BEGINNING_EVERY:
             self._marks = NO_MARKS
         if not self._marks:
@@ -103,7 +100,7 @@ class Bookmarks:
     def took(self, lanes: Iterable[Lane], due: Mapping[str, Mapping[Step, int]], taken: Iterable[Claimed]) -> bool:
         """Note what a claim brought; whether a lane that was not looked at from its beginning has come to its end.
 
-        `due` is by account what each lane held before.
+        `due` says how many rows each lane of each account held before.
         """
         kept = dict(self._marks)
         rows: dict[tuple[str, Step], list[Mark]] = {}

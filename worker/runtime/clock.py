@@ -4,7 +4,7 @@ import time
 
 
 def lease_clock() -> float:
-    """Seconds that go on while the machine is suspended, lest it wake up and believe its leases are still good.
+    """Seconds that go on while the machine is suspended, since its leases run out meanwhile.
 
     CLOCK_BOOTTIME is Linux's; elsewhere the monotonic clock has to do.
     """

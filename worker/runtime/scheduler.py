@@ -11,7 +11,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
 _PATIENCE = 2.0  # seconds that a tick which is under way may take at the end
-_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any moment that no sum of intervals leads out of the calendar from
+_BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)  # any moment from which no sum of intervals leads out of the calendar
 
 
 class _Steady(tzinfo):
@@ -23,7 +23,7 @@ class _Steady(tzinfo):
     """
 
     def fromutc(self, _: datetime) -> datetime:
-        """Now, whatever the wall clock says."""
+        """Now, by the monotonic clock."""
         return (_BEGINNING + timedelta(seconds=time.monotonic())).replace(tzinfo=self)
 
     def utcoffset(self, _: datetime | None) -> timedelta:
@@ -37,7 +37,7 @@ class _Steady(tzinfo):
 
 
 class _Every(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types
-    """Again after an interval; what was missed meanwhile is left out, and not worked out one by one."""
+    """Again after an interval; runs that were missed meanwhile are left out, and not worked out one by one."""
 
     def __init__(self, seconds: float) -> None:
         self._interval = timedelta(seconds=seconds)
@@ -51,21 +51,20 @@ class Ticks:
     """Calls things at intervals, each by itself, late rather than never, and never twice at a time."""
 
     def __init__(self) -> None:
-        """Nothing runs before `start`."""
         # Its default grace of one second would silently drop a tick after a stall or a suspended machine.
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._zone = _Steady()
         self._scheduler = AsyncIOScheduler(timezone=self._zone, job_defaults=defaults)
         self._running: set[asyncio.Task[Any]] = set()
-        # It warns of a tick that is left out because the last one still runs, which is what is wanted.
+        # It warns of a tick that is left out because the last one still runs, which is as it should be.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
 
-    def every(self, seconds: float, name: str, call: Callable[[], Awaitable[None] | None]) -> None:
+    def every(self, seconds: float, name: str, call: Callable[[], object]) -> None:
         """Call now and then every `seconds`."""
 
         async def tick() -> None:
             result = call()
-            if result is not None:
+            if isinstance(result, Awaitable):
                 task = asyncio.ensure_future(result)
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)

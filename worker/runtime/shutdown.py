@@ -22,7 +22,7 @@ log = structlog.get_logger()
 def stop_requested(limit: float | None = None) -> Iterator[asyncio.Event]:
     """An event that is set by SIGTERM, SIGINT or SIGHUP; a second signal ends the process at once.
 
-    So does a thread `limit` seconds after the first one, should a connection or a child process hang the shutdown.
+    When a connection or a child process hangs the shutdown, a thread ends it `limit` seconds after the first signal.
     """
     event, loop = asyncio.Event(), asyncio.get_running_loop()
 
@@ -38,7 +38,7 @@ def stop_requested(limit: float | None = None) -> Iterator[asyncio.Event]:
 
 
 class _Watchman(threading.Thread):
-    """Takes the signals, so that they are obeyed whatever the event loop, or the main thread, hangs in.
+    """Takes the signals in a thread, so that they are obeyed while the event loop, or the main thread, hangs.
 
     A handler would be run by the main thread between two steps of Python, and so not during a call that hangs in C.
     """
@@ -63,7 +63,7 @@ class _Watchman(threading.Thread):
         self._ask()
         _say(log.info, "stopping", 0.0, signal=signal.Signals(first).name)
         second = signal.sigwait(self._signals)
-        # What is held is claimable again when its lease has run out.
+        # What is leased can be claimed again when its lease has run out.
         _end_now(128 + second, log.warning, signal=signal.Signals(second).name)
 
     def dismiss(self) -> None:
@@ -84,7 +84,7 @@ def _end_now(code: int, say: Callable[..., Any], **values: str) -> None:
 
 
 def _say(say: Callable[..., Any], event: str, patience: float, **values: str) -> None:
-    """Log a line and wait so many seconds for it to be out: whoever reads stderr may hang, too."""
+    """Log a line and wait so many seconds for it to be out: the reader of stderr may hang, too."""
 
     def saying() -> None:
         say(event, **values)

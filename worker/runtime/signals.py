@@ -1,4 +1,4 @@
-"""The signals that ask a process to end, kept until somebody takes them; light enough to be the first import."""
+"""The signals that ask a process to end, kept until they are taken; light enough to be the first import."""
 
 import signal
 
@@ -10,9 +10,9 @@ def stop_signals() -> set[signal.Signals]:
 
 
 def keep_signals() -> set[signal.Signals]:
-    """Let them wait, in this thread and those that it starts, until they are taken or let through; which they are.
+    """Let them wait, in this thread and those that it starts, until they are taken or let through; these signals.
 
-    The first process of a container needs that too: without it the kernel drops what it has no handler for
+    The first process of a container needs that too: without it the kernel drops signals that it has no handler for
     (pid_namespaces(7)).
     """
     signals = stop_signals()

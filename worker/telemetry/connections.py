@@ -17,21 +17,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Limits:
-    """What all connections together may take, and how many seconds each of them has.
+    """What all connections together may take, and how many seconds each of them has."""
 
-    `head` runs from the connection, or the last answer, to a whole head of a request; `answer` from there until the
-    answer has been taken.
-    """
-
-    most: int = 100
-    head: float = 5.0
-    answer: float = 15.0
+    most: int = 100  # connections
+    head: float = 5.0  # from the connection, or the last answer, to a whole head of a request
+    answer: float = 15.0  # from there until the answer has been taken
+    # Those that are open; the one that has asked nothing for the longest time comes first.
     open: dict["Connection", None] = field(default_factory=dict)
-    """Those that are open; the one that has asked nothing for the longest time comes first."""
 
     def admit(self, connection: "Connection") -> None:
-        """Let it in; the one that has asked nothing for the longest time makes room, and never the newest."""
-        # A probe gets in however many hold a connection for nothing: to refuse the newest would have it restart us.
+        """Let it in; where there are too many, the one that has asked nothing for the longest time makes room."""
+        # Not the newest, which may be a probe: refused, it would have us restarted.
         if len(self.open) >= self.most:
             next(iter(self.open)).cut()
         self.open[connection] = None
@@ -53,7 +49,7 @@ class Connection(web.RequestHandler):
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]  # as AppRunner's own argument, it may be None
             keepalive_timeout=limits.head,  # it runs from the start, and bytes that are no whole head do not renew it
-            auto_decompress=False,  # nobody reads a body
+            auto_decompress=False,  # no body is read
         )
         self._limits = limits
         self._wire: asyncio.Transport | None = None
@@ -66,7 +62,7 @@ class Connection(web.RequestHandler):
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """It is gone, whoever ended it."""
+        """It is gone; either side may have ended it."""
         self._limits.open.pop(self, None)
         self._stop_counting()
         self._wire = None
@@ -85,18 +81,13 @@ class Connection(web.RequestHandler):
             self._wire.abort()
 
     def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """Answer what is no HTTP, and end the connection.
 
         aiohttp's own answer quotes what came and says which versions run here, and each costs a trace in the log.
         """
-        half_sent = request.writer.output_size > 0
-        if status < 500 and not half_sent and self._wire is not None:
+        if status < 500 and request.writer.output_size == 0 and self._wire is not None:
             self._wire.write(_BAD_REQUEST)
         elif not isinstance(exc, ConnectionError):
             _log.error("no answer for a request", exc_info=exc)

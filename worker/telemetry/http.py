@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 
 from worker.telemetry.connections import Connection, Limits
 
-_BACKLOG = 32  # what the event loop accepts in one go, and so may hold for a moment beside the limit
+_BACKLOG = 32  # connections that the event loop accepts in one go, and so may have beside the limit for a moment
 
 _log = logging.getLogger(__name__)
 
@@ -34,43 +34,28 @@ class ListenError(Exception):
 class Readiness:
     """Whether the worker can do its work now, and what each check found, by the check's name.
 
-    The answer is public to whoever reaches the port, so a finding must not hold a secret or an error's raw text.
+    All who reach the port may read it, so a finding must not hold a secret or an error's raw text.
     """
 
     ready: bool
     checks: Mapping[str, str]
 
 
+@dataclass(slots=True)
 class TelemetryServer:
-    """Serves `registry` and the two probes on `host`:`port` between `start()` and `stop()`.
+    """Answers with the metrics and the two probes, between `start()` and `stop()`."""
 
-    `seconds_since_turn` says how long ago the loop last turned; from more than `turn_limit` seconds on, /livez
-    answers 503. `readiness` is asked anew for each /readyz and given `readiness_timeout` seconds. `limits` is what all
-    who ask may take together.
-    """
+    host: str
+    port: int  # 0: any free one
+    registry: CollectorRegistry
+    seconds_since_turn: Callable[[], float]  # how long ago the loop last turned
+    turn_limit: float  # from more seconds than that on, /livez answers 503
+    readiness: Callable[[], Awaitable[Readiness]]  # is asked for each /readyz
+    readiness_timeout: float = 2.0  # seconds it has for that
+    limits: Limits = field(default_factory=Limits)  # what all who ask may take together
 
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        *,
-        registry: CollectorRegistry,
-        seconds_since_turn: Callable[[], float],
-        turn_limit: float,
-        readiness: Callable[[], Awaitable[Readiness]],
-        readiness_timeout: float = 2.0,
-        limits: Limits | None = None,
-    ) -> None:
-        self._host = host
-        self._port = port
-        self._registry = registry
-        self._seconds_since_turn = seconds_since_turn
-        self._turn_limit = turn_limit
-        self._readiness = readiness
-        self._readiness_timeout = readiness_timeout
-        self._limits = limits or Limits()
-        self._runner: web.AppRunner | None = None
-        self._listening: asyncio.Server | None = None
+    _runner: web.AppRunner | None = field(default=None, init=False)
+    _listening: asyncio.Server | None = field(default=None, init=False)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -94,7 +79,7 @@ class TelemetryServer:
         assert server is not None
         try:
             self._listening = await asyncio.get_running_loop().create_server(
-                lambda: Connection(server, self._limits), self._host, self._port, backlog=_BACKLOG
+                lambda: Connection(server, self.limits), self.host, self.port, backlog=_BACKLOG
             )
         except OSError as error:
             await runner.cleanup()
@@ -111,11 +96,11 @@ class TelemetryServer:
             await runner.cleanup()
 
     def _why_not(self, error: OSError) -> str:
-        host = f"[{self._host}]" if ":" in self._host else self._host
+        host = f"[{self.host}]" if ":" in self.host else self.host
         # A failed look-up of a name counts its errors differently from os.strerror.
         named = error.errno is not None and not isinstance(error, socket.gaierror)
         reason = os.strerror(error.errno or 0) if named else error.strerror or str(error)
-        return f"cannot listen on {host}:{self._port} (setting http.listen): {reason}"
+        return f"cannot listen on {host}:{self.port} (setting http.listen): {reason}"
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(text=_INDEX)
@@ -124,36 +109,32 @@ class TelemetryServer:
         accept = ",".join(request.headers.getall("Accept", []))
         try:
             encode, content_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # it compares whatever stands for the version with numbers
+        except (TypeError, ValueError):  # it takes what stands for the version for a number
             encode, content_type = choose_encoder("")
         # With a thousand accounts it is 120,000 lines, which take seconds: the loop must not wait for them.
-        body = await asyncio.to_thread(encode, self._registry)
+        body = await asyncio.to_thread(encode, self.registry)
         response = web.Response(body=body, headers={"Content-Type": content_type}, zlib_executor_size=_LARGE)
         response.enable_compression()
         return response
 
     async def _livez(self, _: web.Request) -> web.Response:
-        age = self._seconds_since_turn()
-        if age <= self._turn_limit:
+        age = self.seconds_since_turn()
+        if age <= self.turn_limit:
             return web.Response(text="ok\n")
-        text = f"the loop last turned {age:.1f} s ago; the limit is {self._turn_limit:g} s\n"
+        text = f"the loop last turned {age:.1f} s ago; the limit is {self.turn_limit:g} s\n"
         return web.Response(status=503, text=text)
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        report = await self._ask_readiness()
-        return web.json_response(
-            {"ready": report.ready, "checks": dict(report.checks)}, status=200 if report.ready else 503
-        )
-
-    async def _ask_readiness(self) -> Readiness:
         try:
-            async with asyncio.timeout(self._readiness_timeout):
-                return await self._readiness()
+            async with asyncio.timeout(self.readiness_timeout):
+                found = await self.readiness()
         except TimeoutError:
-            return Readiness(ready=False, checks={"readiness": f"no answer within {self._readiness_timeout:g} s"})
+            found = Readiness(ready=False, checks={"readiness": f"no answer within {self.readiness_timeout:g} s"})
         except Exception:
             _log.exception("the readiness check failed")
-            return Readiness(ready=False, checks={"readiness": "the check failed, see the log"})
+            found = Readiness(ready=False, checks={"readiness": "the check failed, see the log"})
+        content = {"ready": found.ready, "checks": dict(found.checks)}
+        return web.json_response(content, status=200 if found.ready else 503)
 
 
 @web.middleware
@@ -173,5 +154,5 @@ async def _without_traces(
 
 
 async def _finish_headers(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers.pop("Server", None)  # which versions run here is nobody's business
+    response.headers.pop("Server", None)  # it names the versions that run here
     response.headers["Cache-Control"] = "no-store"

@@ -19,13 +19,7 @@ MASK = "********"
 
 _SHORTEST_SECRET = 4
 
-_LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-    "critical": logging.CRITICAL,
-}
+_LEVELS = {name.lower(): getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 
 # These speak at INFO of every tick, request, statement or migration step.
 _CHATTY = ("aiohttp.access", "aiosqlite", "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy")
@@ -34,7 +28,7 @@ _CHATTY = ("aiohttp.access", "aiosqlite", "alembic", "apscheduler", "asyncio", "
 class Redactor:
     """The secrets that must not be seen, and the last line of defence that masks them in a finished text.
 
-    Whoever reads a secret adds it. One that has been replaced stays known, since an old key may still turn up in an
+    Each is added where it is read. One that has been replaced stays known, since an old key may still turn up in an
     error that is under way.
     """
 
@@ -102,10 +96,9 @@ def _pipeline(render: Processor, redactor: Redactor) -> list[Processor]:
     """Build the steps from an event's values to its line, the same for both kinds of loggers."""
 
     def guarded(logger: Any, method: str, event: EventDict) -> str:
-        # A log line may be poor, but it never breaks the work that it tells of.
         try:
             line = str(render(logger, method, dict(event)))
-        except Exception:
+        except Exception:  # a log line may be poor, but it never breaks the work that it tells of
             line = json.dumps({_plain(key): _plain(value) for key, value in event.items()})
         return redactor.redact(line)
 
@@ -156,10 +149,9 @@ def _plain(value: object) -> str:
 
 
 class _Stderr:
-    """Where finished lines go: whatever `sys.stderr` is at that moment."""
+    """Where finished lines go: what `sys.stderr` is at that moment."""
 
-    def __init__(self, *_: object) -> None:
-        """Take and ignore what `get_logger` was given."""
+    def __init__(self, *_: object) -> None: ...  # what `get_logger` was given
 
     def msg(self, line: str) -> None:
         """Write one line. One that cannot be written is lost, which is no reason to stop working."""

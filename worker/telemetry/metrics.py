@@ -1,6 +1,8 @@
 """Every metric, declared once; series exist at 0 from the start; no label ever holds an order's id or free text."""
 
 from collections.abc import Iterable, Mapping
+from itertools import product
+from math import nan
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,12 +14,12 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.gc_collector import GCCollector
+from prometheus_client.metrics import MetricWrapperBase
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 _DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
-
 
 CIRCUITS = ("account", "creations")
 """The values of the label `circuit`."""
@@ -32,52 +34,54 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
+        self._of_accounts: list[Gauge] = []  # those with no label but the account
+        self._read_from_database: list[Gauge] = []
         self._declare_gauges(version)
         self._declare_events()
 
     def _declare_gauges(self, version: str) -> None:
         self._gauge("build_info", "The version that runs.", "version").labels(version).set(1)
-        self.orders = self._gauge("orders", "Returns that still ask for work, by state.", "account", "state")
-        self.orders_unroutable = self._gauge("orders_unroutable", "Returns whose account is not configured.")
-        self.orders_unknown_status = self._gauge(
+        self.orders = self._read("orders", "Returns that still ask for work, by state.", "account", "state")
+        self.orders_unroutable = self._read("orders_unroutable", "Returns whose account is not configured.")
+        self.orders_unknown_status = self._read(
             "orders_unknown_status", "Tracked returns whose last status word nothing maps.", "account"
         )
-        self.orders_stranded = self._gauge(
+        self.orders_stranded = self._read(
             "orders_stranded", "Returns leased, or put off, further ahead than can be: by a clock that was wrong."
         )
-        self.orders_due = self._gauge("orders_due", "Returns due now and held by nobody.", "account")
-        self.oldest_due = self._gauge(
+        self.orders_due = self._read("orders_due", "Returns due now and held by nobody.", "account")
+        self.oldest_due = self._read(
             "oldest_due_timestamp_seconds", "When the longest overdue return became due; 0 when none is.", "account"
         )
-        self.labels_missing = self._gauge("labels_missing", "Tracked returns whose label is being sought.", "account")
-        self.oldest_missing_label = self._gauge(
+        self.labels_missing = self._read("labels_missing", "Tracked returns whose label is being sought.", "account")
+        self.oldest_missing_label = self._read(
             "oldest_missing_label_timestamp_seconds",
             "Since when the label that is missing longest has been sought; 0 when none is.",
             "account",
         )
-        self.account_held_until = self._gauge(
+        self.account_held_until = self._read(
             "account_held_until_timestamp_seconds",
             "Until when the account waits; 0 not held, +Inf a person.",
             "account",
         )
-        self.creations_held = self._gauge(
+        self.creations_held = self._read(
             "account_creations_held", "1 while a person holds the account's creations alone.", "account"
         )
-        self.sending_stopped = self._gauge(
+        self.sending_stopped = self._read(
             "account_sending_stopped",
             "1 while no creation is sent to the account's address, which by an answer takes none.",
             "account",
         )
-        self.circuit_open_until = self._gauge(
+        self.circuit_open_until = self._read(
             "account_circuit_open_until_timestamp_seconds",
             "Until when the account, or its creations, are left alone; 0 closed, in the past half-open.",
             "account",
             "circuit",
         )
-        self.shortfall = self._gauge(
+        self.shortfall = self._read(
             "account_shortfall_seconds", "How far what is due runs behind, or would at the account's pace.", "account"
         )
-        self.poll_demand = self._gauge(
+        self.poll_demand = self._read(
             "account_poll_demand_requests_per_minute",
             "What the account's open returns ask for, by the cadence, one by one.",
             "account",
@@ -85,7 +89,7 @@ class Metrics:
         self.rate_limit = self._gauge(
             "account_rate_limit_requests_per_minute", "The account's limit; 0 none.", "account"
         )
-        self.key_refused = self._gauge(
+        self.key_refused = self._read(
             "account_key_refused", "1 while the account waits because the carrier refused its key.", "account"
         )
         self.key_unreadable = self._gauge(
@@ -94,13 +98,13 @@ class Metrics:
         self.database_url_unreadable = self._gauge(
             "database_url_unreadable", "1 while `database.url_file` cannot be used; the last good URL stays in use."
         )
-        self.last_backup = self._gauge(
+        self.last_backup = self._read(
             "last_backup_timestamp_seconds", "When `returns-worker backup` last succeeded; 0 never, NaN on PostgreSQL."
         )
         self.gauges_read = self._gauge(
             "gauges_read_timestamp_seconds", "When what the gauges tell was read from the database; 0 never."
         )
-        self.clock_offset = self._gauge("clock_offset_seconds", "How far the database's clock is ahead of this one.")
+        self.clock_offset = self._read("clock_offset_seconds", "How far the database's clock is ahead of this one.")
         self.last_tick = self._gauge("last_tick_timestamp_seconds", "When the loop last turned.")
         self.in_flight = self._gauge("in_flight", "Steps being done now by this worker.", "account")
 
@@ -140,74 +144,47 @@ class Metrics:
         transitions: Iterable[tuple[str, str]],
     ) -> None:
         """Create every series at 0, for each account those of its operations: an absent one makes alerts silent."""
-        states = tuple(states)
-        request_outcomes, transitions = tuple(request_outcomes), tuple(transitions)
-        for step in steps:
-            self.schedule_delay.labels(step)
-        for operation in ("claim", "record", "gauges", "labels"):
-            self.storage_errors.labels(operation)
+        _each(self.schedule_delay, steps)
+        _each(self.storage_errors, ("claim", "record", "gauges", "labels"))
+        for metric in (*self._of_accounts, self.unknown_carrier_status, self.unknown_label_codes):
+            _each(metric, accounts)
+        _each(self.circuit_open_until, accounts, CIRCUITS)
+        _each(self.orders, accounts, states)
+        for step, outcomes in steps.items():
+            _each(self.steps, accounts, (step,), outcomes)
+        for field, to in transitions:
+            _each(self.transitions, accounts, (field,), (to,))
         for account, operations in accounts.items():
-            for gauge in (
-                self.orders_unknown_status,
-                self.orders_due,
-                self.oldest_due,
-                self.labels_missing,
-                self.oldest_missing_label,
-                self.account_held_until,
-                self.creations_held,
-                self.sending_stopped,
-                self.shortfall,
-                self.poll_demand,
-                self.rate_limit,
-                self.key_refused,
-                self.key_unreadable,
-                self.in_flight,
-            ):
-                gauge.labels(account)
-            for circuit in CIRCUITS:
-                self.circuit_open_until.labels(account, circuit)
-            self.unknown_carrier_status.labels(account)
-            self.unknown_label_codes.labels(account)
-            for state in states:
-                self.orders.labels(account, state)
-            for step, outcomes in steps.items():
-                for outcome in outcomes:
-                    self.steps.labels(account, step, outcome)
-            for operation in operations:
-                self.carrier_request_duration.labels(account, operation)
-                for outcome in request_outcomes:
-                    self.carrier_requests.labels(account, operation, outcome)
-            for field, to in transitions:
-                self.transitions.labels(account, field, to)
+            _each(self.carrier_request_duration, (account,), operations)
+            _each(self.carrier_requests, (account,), operations, request_outcomes)
 
     def forget_what_the_database_said(self) -> None:
         """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""
-        for gauge in (
-            self.orders,
-            self.orders_unknown_status,
-            self.orders_due,
-            self.oldest_due,
-            self.labels_missing,
-            self.oldest_missing_label,
-            self.account_held_until,
-            self.creations_held,
-            self.sending_stopped,
-            self.circuit_open_until,
-            self.shortfall,
-            self.poll_demand,
-            self.key_refused,
-        ):
+        for gauge in self._read_from_database:
             for metric in gauge.collect():
                 for sample in metric.samples:
-                    gauge.labels(**sample.labels).set(float("nan"))
-        for single in (self.orders_unroutable, self.orders_stranded, self.last_backup, self.clock_offset):
-            single.set(float("nan"))
+                    (gauge.labels(**sample.labels) if sample.labels else gauge).set(nan)
+
+    def _read(self, name: str, text: str, *labels: str) -> Gauge:
+        """A gauge that is read from the database."""
+        gauge = self._gauge(name, text, *labels)
+        self._read_from_database.append(gauge)
+        return gauge
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"returns_worker_{name}", text, labels, registry=self.registry)
+        gauge = Gauge(f"returns_worker_{name}", text, labels, registry=self.registry)
+        if labels == ("account",):
+            self._of_accounts.append(gauge)
+        return gauge
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"returns_worker_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"returns_worker_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+
+def _each(metric: MetricWrapperBase, *values: Iterable[str]) -> None:
+    """Have the series of each combination of the labels' values."""
+    for labels in product(*values):
+        metric.labels(*labels)

@@ -1,4 +1,4 @@
-"""Standard error for a process that works on whoever reads it: a queue with a bound, and a thread that writes."""
+"""Standard error of a process that never waits for its reader: a queue with a bound, and a thread that writes."""
 
 import io
 import os
@@ -11,7 +11,7 @@ _PATIENCE = 1.0  # seconds that `flush` waits for a reader
 
 
 class Outlet(io.TextIOBase):
-    """Takes the place of `sys.stderr`; nobody who writes to it ever waits for the reader at the other end.
+    """Takes the place of `sys.stderr`; a write to it never waits for the reader at the other end.
 
     What does not fit into the queue is dropped, and so is what the descriptor does not take. `tell` is called with the
     number of lines dropped as soon as something gets out again, while no other line can come in between.
@@ -23,7 +23,7 @@ class Outlet(io.TextIOBase):
         self._changed = threading.Condition()
         self._queue: list[bytes] = []
         self._size = 0  # bytes queued or being written
-        self._missed = 0  # lines dropped of which nobody was told
+        self._missed = 0  # lines dropped that were not told yet
         self._dropped = 0
         self._count: Callable[[int], object] | None = None
         self._is_stuck = False
@@ -59,11 +59,11 @@ class Outlet(io.TextIOBase):
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether somebody reads along."""
+        """Whether a person reads along."""
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
-        """It is there for nothing else."""
+        """Always: it is for nothing else."""
         return True
 
     @property

@@ -1,4 +1,4 @@
-"""What may be shown to a reader, whoever wrote it; needs nothing, since a health check imports it."""
+"""What others wrote, so that it may be shown to a reader; imports nothing, since a health check imports it."""
 
 
 def shown(text: str) -> str:
