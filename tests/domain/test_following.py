@@ -25,8 +25,7 @@ from worker.domain.outcomes import (
 )
 from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo, ReturnOrder
-from worker.domain.shipments import order_status
-from worker.domain.tracking import TrackingStatus, TrackingUpdate
+from worker.domain.tracking import TrackingStatus, TrackingUpdate, order_status
 
 S = TrackingStatus
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

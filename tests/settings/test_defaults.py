@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from worker.carriers.registry import CARRIERS
-from worker.domain.carrier_names import RATES
+from worker.domain.pacing import RATES
 from worker.domain.tracking import POLLED
 from worker.from_settings import receiver_problems
 from worker.settings import (

@@ -1,8 +1,15 @@
-"""What follows from an answer about a return that the carrier has: where it is, until nothing further is expected."""
+"""What follows from an answer about a return that the carrier has: where it is, until nothing further is expected.
 
+A late answer can meet the next question on the same connection, and a gateway can mix answers up. Where a status names
+label codes (Izipack's does), those of another return's creation show it. Codes that no creation brought show nothing:
+nothing documents that a status repeats the creation's. They are kept as the packages' tracking numbers, and known from
+then on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.belonging import packages_with, strange_codes
 from worker.domain.cadence import Ladder, spoken
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.error_codes import SET_ASIDE, ErrorCode
@@ -10,7 +17,7 @@ from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, Tracked
 from worker.domain.policy import LOST_AFTER
 from worker.domain.retrying import Context, for_a_person, healthy, is_young, retrying
-from worker.domain.returns import ReturnOrder
+from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
 REOPENED = "the carrier says that it is still under way"
@@ -36,7 +43,25 @@ def tracked(context: Context, seen: Tracked) -> Decision:
     strange = strange_codes(before, seen)
     if not strange:
         return decision._replace(packages=news)
-    return decision._replace(packages=news + packages_with(before, strange), unknown_codes=tuple(strange.values()))
+    return decision._replace(packages=news + _packages_with(before, strange), unknown_codes=tuple(strange.values()))
+
+
+def strange_codes(order: ReturnOrder, seen: Tracked) -> Mapping[int, str]:
+    """The codes that the answer names and the return has not on record, by the place of their package in the answer."""
+    own = {code for each in order.packages for code in (each.label_code, each.tracking_number) if code}
+    if all(code in own for _, code in seen.codes):  # nearly always
+        return {}
+    folded = {"".join(code.split()).casefold() for code in own}
+    return {position: code for position, code in seen.codes if "".join(code.split()).casefold() not in folded}
+
+
+def _packages_with(order: ReturnOrder, strange: Mapping[int, str]) -> tuple[PackageInfo, ...]:
+    """The packages that get a strange code as their tracking number, by their place; where there is none, a new one."""
+    known = {package.position: package for package in order.packages}
+    return tuple(
+        replace(known.get(position) or PackageInfo(position), tracking_number=code)
+        for position, code in strange.items()
+    )
 
 
 def _no_news(order: ReturnOrder) -> TrackingUpdate:

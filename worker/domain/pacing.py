@@ -6,10 +6,17 @@ one token each T seconds, a window of W seconds sees at most b + W/T tokens, so 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.domain.clocks import JUMP
+
+RATES: Mapping[str, int] = {
+    "izipack": 60,  # it publishes no limit; one request a second is what a polite client would send
+    "returnpilot": 50,  # of the 60 it allows (page guide/concepts/rate-limiting), whose scope it does not say
+}
+"""The carriers that there are, and how many requests each is sent in any 60 seconds, unless settings say otherwise."""
 
 TOKEN_LIFE = timedelta(seconds=3)
 """A token not used within this is void: tokens kept back would be a second burst."""

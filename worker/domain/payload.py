@@ -10,7 +10,6 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from worker.domain.countries import MEANT
 from worker.domain.documents import read_json
 from worker.domain.returns import Address, Parcel, Party, ReturnRequest
 
@@ -22,6 +21,23 @@ _BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # fillers of Hangul, and Braille with
 # Three digits behind a point are thousands to one half of Europe and decimals to the other.
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.(?![0-9]{3}\Z)[0-9]+)?|\.[0-9]+)")
 _PARTED = re.compile(r"-?[0-9]+(?:[ .,'\u00a0\u2019\u202f][0-9]+)+")
+
+_CODES = """
+AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC
+CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD
+GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH
+KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW
+MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC
+SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY
+UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
+"""
+
+COUNTRIES: Final = frozenset(_CODES.split())
+"""As of ISO/TC 46 N1127 (2024-02-29); what is only reserved (EU, UK) or for users to assign (XK) is not among them."""
+
+MEANT: Final[Mapping[str, str]] = {"UK": "GB", "EL": "GR"}
+"""What the European Union writes for two countries, and ISO's code for them."""
+
 MOST_PARTS: Final = 1000
 """Packages, and items, that are read: a hundred thousand would hold up everything else for seconds."""
 

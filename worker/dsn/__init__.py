@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from worker.domain.masking import forms_of_passwords
-from worker.dsn.errors import BadUrl
-from worker.dsn.passfile import password_of
-from worker.dsn.postgresql import PostgresqlUrl, Server, Tls, read_postgresql
+from worker.dsn.parameters import BadUrl
+from worker.dsn.postgresql import PostgresqlUrl, Server, Tls, password_of, read_postgresql
 from worker.dsn.sqlite import read_sqlite
 from worker.dsn.tls import tls_context
 from worker.dsn.uri import SCHEMES, check_uri

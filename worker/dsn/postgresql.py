@@ -1,17 +1,20 @@
 """What a PostgreSQL URL means, with all that completes it: where, as whom, and how safely."""
 
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from worker.dsn.errors import BadUrl
-from worker.dsn.parameters import SSL_MODES, TLS_VERSIONS
-from worker.dsn.surroundings import Given, Surroundings, completed
+from worker.dsn.parameters import SSL_MODES, TLS_VERSIONS, BadUrl
+from worker.dsn.surroundings import Given, Surroundings, completed, read_lines
 from worker.dsn.uri import read_uri
 
 _PORT = 5432
 _PORTS = range(1, 65_536)
+_FIELD = re.compile(r"((?:\\.|[^\\:])*\\?)(?::|$)")  # of a password file
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,38 @@ def read_postgresql(rest: str, environ: Mapping[str, str]) -> PostgresqlUrl:
         in_any_order=value("load_balance_hosts") == "random",
         kerberos_name=value("krbsrvname"),
     )
+
+
+def password_of(url: PostgresqlUrl) -> str | None:
+    """The password to log in with, as the file has it now; None where there is none. Raises `BadUrl`.
+
+    By libpq's rules: https://www.postgresql.org/docs/18/libpq-pgpass.html.
+    """
+    if url.password is not None or url.passfile is None:
+        return url.password
+    lines, mode = read_lines(url.passfile)
+    found = {_password_in(lines, each, url) for each in url.servers} - {None}
+    if found and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise BadUrl(f"{url.passfile}: has the password, and others can read it too: chmod 600 it")
+    if len(found) > 1:
+        raise BadUrl(f"{url.passfile}: has different passwords for the hosts, and one is used for all of them")
+    return found.pop() if found else None
+
+
+def _password_in(lines: list[str], server: Server, url: PostgresqlUrl) -> str | None:
+    host = server.host or server.address or "localhost"
+    # Whether a folder is the server's own, which goes by localhost, is not known here.
+    hosts = {host, "localhost"} if host.startswith("/") else {host}
+    wanted = (hosts, {str(server.port)}, {url.database}, {url.user})
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        fields = _FIELD.findall(line)
+        if len(fields) > len(wanted) and all(
+            field == "*" or _ESCAPED.sub(r"\1", field) in among for field, among in zip(fields, wanted, strict=False)
+        ):
+            return _ESCAPED.sub(r"\1", fields[len(wanted)]) or None
+    return None
 
 
 class _Values:

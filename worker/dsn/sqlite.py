@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from worker.domain.file_names import check_new_name
-from worker.dsn.errors import BadUrl
+from worker.dsn.parameters import BadUrl
 
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 

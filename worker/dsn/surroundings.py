@@ -2,14 +2,15 @@
 
 import os
 import pwd
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from worker.dsn.errors import BadUrl
-from worker.dsn.files import read_lines
-from worker.dsn.parameters import PARAMETERS
+from worker.dsn.parameters import PARAMETERS, BadUrl
+
+_LONGEST = 1_000_000  # bytes of a file
 
 
 class Given(NamedTuple):
@@ -110,3 +111,25 @@ def _section(file: Path, service: str) -> dict[str, Given] | None:
                 raise BadUrl(f"{file}, line {number}: must be NAME=VALUE, with a name of PostgreSQL's own")
             found.setdefault(name, Given(value, f"{name} in {file}, line {number},"))
     return found
+
+
+def read_lines(file: Path) -> tuple[list[str], int]:
+    """The lines of a small text file without their ends, and its mode; raises `BadUrl`."""
+    try:
+        with open(file, "rb", opener=_without_waiting) as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise BadUrl(f"{file}: is not a regular file")
+            content = stream.read(_LONGEST + 1)
+    except OSError as error:
+        raise BadUrl(f"{file}: cannot be read: {error.strerror}") from None
+    if len(content) > _LONGEST:
+        raise BadUrl(f"{file}: is longer than {_LONGEST} bytes")
+    try:
+        return [line.rstrip("\r") for line in content.decode("utf-8-sig").split("\n")], mode
+    except UnicodeDecodeError:
+        raise BadUrl(f"{file}: is not UTF-8 text") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe could block the whole worker

@@ -20,7 +20,7 @@ from worker.carriers.port import (
     Searchable,
     Stopping,
 )
-from worker.domain.belonging import strange_codes
+from worker.domain.following import strange_codes
 from worker.domain.kin import Kin
 from worker.domain.lifecycle import Step
 from worker.domain.lookup import Known, begins_at

@@ -1,7 +1,6 @@
 """Settings: TOML and environment to frozen, validated `Settings`; all problems at once; secrets masked."""
 
 from worker.settings.checks import key_source
-from worker.settings.database_schema import check_schema
 from worker.settings.durations import LONGEST, format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
 from worker.settings.model import (
@@ -14,6 +13,7 @@ from worker.settings.model import (
     RetrySettings,
     Settings,
     WorkerSettings,
+    check_schema,
 )
 from worker.settings.polling import AccountPolling, PollingOverride, PollingSettings
 from worker.settings.problems import ConfigurationError

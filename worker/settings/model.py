@@ -1,5 +1,6 @@
 """Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,15 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
 from worker.domain.cadence import Ladder
-from worker.domain.carrier_names import RATES
-from worker.domain.carrier_words import clashes
 from worker.domain.circuits import Breaker
 from worker.domain.file_names import check_file_name
+from worker.domain.pacing import RATES
 from worker.domain.policy import Backoff
-from worker.domain.tracking import TrackingStatus
+from worker.domain.tracking import TrackingStatus, clashes
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
-from worker.settings.database_schema import check_schema
 from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
 from worker.settings.polling import (
     AccountPolling,
@@ -36,6 +35,8 @@ from worker.settings.urls import (
     check_proxy,
 )
 
+_SCHEMA = re.compile(r"[^\W\d][\w .-]*(?<! )")
+_LONGEST_NAME = 63  # bytes: PostgreSQL cuts off the rest (https://www.postgresql.org/docs/current/limits.html)
 _BACKOFF, _BREAKER = Backoff(), Breaker()
 _A_CARRIER = {"type": "string", "enum": [*RATES]}
 
@@ -56,6 +57,17 @@ class OnlyAt:
 def _known_carrier(name: str) -> str:
     if name not in RATES:
         raise ValueError(f"must be one of {', '.join(RATES)}")
+    return name
+
+
+def check_schema(name: str) -> str:
+    """Accept a name of a schema that PostgreSQL keeps as it is, upper case too; raises ValueError."""
+    if not _SCHEMA.fullmatch(name):
+        raise ValueError("must begin with a letter or _, and have letters, digits, spaces and _ - . only; no quotes")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"must have at most {_LONGEST_NAME} bytes")
+    if name.startswith("pg_") or name == "information_schema":
+        raise ValueError("must not be one of PostgreSQL's own schemas")
     return name
 
 
@@ -170,7 +182,7 @@ class AccountSettings(Table):
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
-    """A carrier's word (compared as `domain.carrier_words` folds it) to tracking status, over the built-in map."""
+    """A carrier's word (compared as `domain.tracking` folds it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
     link_grace: Annotated[Duration, OnlyAt("returnpilot")] = timedelta(hours=24)
     """How long after a customer's link has run out a shipment may still appear."""

@@ -25,8 +25,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from worker.domain.cadence import Daytime, Ladder
 from worker.domain.tracking import POLLED, TrackingStatus
-from worker.settings.daytime import check_daytime, check_timezone, read_daytime
-from worker.settings.durations import Duration, PositiveDuration
+from worker.settings.durations import Duration, PositiveDuration, check_daytime, check_timezone, read_daytime
 from worker.settings.table import Table
 
 if TYPE_CHECKING:

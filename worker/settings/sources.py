@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.domain.carrier_words import folded
+from worker.domain.tracking import folded
 from worker.listening import FILE_VARIABLE, configuration_file, keys_of_variables
 from worker.settings.model import Settings
 from worker.settings.problems import Keys, annotation_at, is_container
