@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from worker.domain.file_names import check_file_name
-from worker.settings.checks import ReceiverProblems, cross_problems, missing_parts, shape_problems
+from worker.settings.checks import NO_CARRIERS, AtCarrier, cross_problems, missing_parts
 from worker.settings.model import Settings
 from worker.settings.problems import ConfigurationError, Keys, dotted, field_problems
 from worker.settings.secrets import read_secret, unreadable
@@ -24,13 +24,13 @@ def load(
     *,
     need_accounts: bool = False,
     need_keys: bool = False,
-    receiver_problems: ReceiverProblems = shape_problems,
+    carriers: Mapping[str, AtCarrier] = NO_CARRIERS,
 ) -> Settings:
     """Load the settings from `file` (else RETURNS_WORKER_CONFIG, else ./returns-worker.toml) and `environ`.
 
     `environ` is `os.environ` unless given. `need_accounts` asks for at least one account, `need_keys` for a usable
-    API key for each account as well; `receiver_problems` knows what each carrier asks of a receiver, else its shape
-    alone is checked. Raises ConfigurationError with every problem; nothing else for bad input.
+    API key for each account as well; `carriers` has what each says of its accounts' settings, by its name; without it,
+    receivers are checked by their shape alone. Raises ConfigurationError with every problem, and nothing else.
     """
     environ = os.environ if environ is None else environ
     sources = read_sources(file, environ)
@@ -45,7 +45,7 @@ def load(
         certain = {keys for keys, _ in sources.problems}
         found = [item for item in found if item[0] in certain or _from_environment(sources, item[0])]
     else:
-        found += list(cross_problems(settings, environ, is_bad, receiver_problems))
+        found += list(cross_problems(settings, environ, is_bad, carriers))
         if need_accounts or need_keys:
             found += list(missing_parts(settings, environ, is_bad, keys=need_keys))
     if found:

@@ -2,8 +2,6 @@
 
 import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -45,13 +43,6 @@ if TYPE_CHECKING:
 else:
     MappedStatus = Literal[tuple(status for status in TrackingStatus if status is not TrackingStatus.EXPIRED)]
 """What a carrier's word may be mapped to: every tracking status but `expired`, which only the worker decides."""
-
-
-@dataclass(frozen=True)
-class OnlyAt:
-    """Marks an account's setting (in `Annotated`) that this carrier alone has: only its adapter is told of it."""
-
-    carrier: str
 
 
 def _known_carrier(name: str) -> str:
@@ -153,7 +144,7 @@ class DatabaseSettings(Table):
 
 
 class AccountSettings(Table):
-    """`[accounts.<name>]`: one account at one carrier."""
+    """`[accounts.<name>]`: one account at one carrier, which says what of this it alone has (`AtCarrier`)."""
 
     carrier: Annotated[str, AfterValidator(_known_carrier), WithJsonSchema(_A_CARRIER)] = "izipack"
     base_url: Annotated[Annotated[str, AfterValidator(check_base_url)] | None, BeforeValidator(_none_if_empty)] = None
@@ -171,29 +162,21 @@ class AccountSettings(Table):
     """http(s)://[USER:PASSWORD@]HOST[:PORT]; "": none."""
     ca_file: OptionalPath = None
     """PEM certificates to trust besides the system's."""
-    label_hosts: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OnlyAt("returnpilot")] = ()
+    label_hosts: tuple[Annotated[str, AfterValidator(check_host)], ...] = ()
     """Hosts a label's URL may name beside public ones, in lower case."""
-    label_pages: Annotated[Annotated[Literal["documented", "any"], BeforeValidator(_lower)], OnlyAt("izipack")] = (
-        "documented"
-    )
+    label_pages: Annotated[Literal["documented", "any"], BeforeValidator(_lower)] = "documented"
     """Whether a label has the number of pages that the carrier documents, or any."""
-    receiver: Annotated[dict[str, Any] | None, OnlyAt("izipack")] = None
+    receiver: dict[str, Any] | None = None
     """Used when a payload names no receiver; the payload's shape, which is checked as a payload's is."""
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
     """A carrier's word (compared as `domain.tracking` folds it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
-    link_grace: Annotated[Duration, OnlyAt("returnpilot")] = timedelta(hours=24)
+    link_grace: Duration = timedelta(hours=24)
     """How long after a customer's link has run out a shipment may still appear."""
-    reject_past_pickup: Annotated[bool, OnlyAt("izipack")] = False
+    reject_past_pickup: bool = False
     """Whether a pickup date in the past is refused here rather than left to the carrier."""
-
-    @classmethod
-    def owners(cls) -> Mapping[str, str]:
-        """The settings that one carrier alone has, and which one it is."""
-        marks = ((name, mark) for name, field in cls.model_fields.items() for mark in field.metadata)
-        return {name: mark.carrier for name, mark in marks if isinstance(mark, OnlyAt)}
 
     @property
     def requests_per_minute(self) -> int:
