@@ -41,10 +41,10 @@ class CarrierKind:
 
     `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
     `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `created`: its documented
-    answer to a creation, as the adapter reads it. `page_size`: returns on a page of its list. `open_ended`: the
-    statuses in which a return waits for its customer's link to be used, however long that is open. `own_settings`: an
-    account's settings that not every carrier has, and this one does. `receiver_problems`: what is wrong with a receiver,
-    a line `receiver.…: …` each.
+    answer to a creation, as the adapter reads it. `own_settings`: those of an account that not every carrier has, and
+    this one does. `page_size`: returns on a page of its list. `open_ended`: the statuses in which a return waits for
+    its customer's link to be used, however long that is open. `receiver_problems`: what is wrong with an account's
+    receiver, a line `receiver.…: …` each.
     """
 
     base_url: str

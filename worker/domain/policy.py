@@ -61,25 +61,20 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything `decide` needs to know of one account's configuration.
-
-    `settles_after` is a lease plus the time limit of a request: so long after a creation was begun its worker, even one
-    that was stopped meanwhile, cannot send it any more. `searchable`: a lost creation can be looked up at the carrier.
-    `open_ended`: in these statuses there is no shipment yet, and only the customer's link can run out.
-    `judges_ages`: the clock is believed (`worker.domain.clocks`); else nothing is old enough to expire or be given up.
-    """
+    """Everything `decide` needs to know of one account's configuration."""
 
     ladders: Mapping[TrackingStatus, Ladder] = field(default_factory=dict)
     default_ladder: Ladder = field(default_factory=Ladder)
     backoff: Backoff = field(default_factory=Backoff)
     breaker: Breaker = field(default_factory=Breaker)
+    # A lease and the time limit of a request: after that even a worker that was stopped cannot send a creation.
     settles_after: timedelta = timedelta(seconds=110)
-    searchable: bool = False
-    open_ended: frozenset[TrackingStatus] = frozenset()
-    judges_ages: bool = True
+    searchable: bool = False  # a lost creation can be looked up at the carrier
+    open_ended: frozenset[TrackingStatus] = frozenset()  # no shipment yet: only the customer's link can run out
+    judges_ages: bool = True  # the clock is believed (`worker.domain.clocks`); else nothing is too old
     busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
     min_busy_wait: timedelta = timedelta(seconds=1)  # "Retry-After: 0" must not become a tight loop
-    max_busy_wait: timedelta = LONGEST_WAIT  # whatever Retry-After says: a carrier's slip must not stop a shop
+    max_busy_wait: timedelta = LONGEST_WAIT  # at most, even if Retry-After says more: a slip must not stop a shop
 
     @property
     def resend_after(self) -> timedelta | None:
@@ -105,4 +100,4 @@ MAX_CLAIMS = 5
 """Claims without progress after which it needs attention: something about it kills its workers."""
 
 SUSPECT_CLAIMS = 3
-"""From this claim without progress on a row is tried alone, lest it take with it what is beside it."""
+"""From this claim without progress on a row is tried alone, so that it takes nothing else with it."""
