@@ -17,35 +17,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from worker.domain import outcomes
 from worker.domain.cadence import grown
 from worker.domain.clocks import lasts
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
-from worker.domain.outcomes import (
-    Absent,
-    Ambiguous,
-    Created,
-    Failed,
-    FailureKind,
-    LabelReady,
-    LabelTrouble,
-    NotCancelled,
-    Outcome,
-    RefTaken,
-    Tracked,
-)
+from worker.domain.outcomes import OUTAGES, TURNED_AWAY, Failed, FailureKind, NotCancelled, Outcome, RefTaken
 from worker.domain.ramp import Ramp, begun
 from worker.domain.returns import ReturnOrder
 
-_SICK = frozenset(
-    {
-        *(FailureKind.NETWORK, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR),
-        *(FailureKind.UNINTELLIGIBLE, FailureKind.OUTCOME_UNKNOWN),
-    }
-)
+_SICK = OUTAGES | {FailureKind.UNINTELLIGIBLE, FailureKind.OUTCOME_UNKNOWN}
 _PROBES = (Step.TRACK, Step.LABEL, Step.CANCEL, Step.CREATE)  # which step is tried first
-_ANOTHER = 4  # each so-many-th probe is tried the other way round, lest one broken part of a carrier stop the others
-_SILENT = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})  # they hold the account by themselves
+_ANOTHER = 4  # each so-many-th probe goes the other way round: one broken part must not stop the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +179,11 @@ def after(
 def is_well(order: ReturnOrder, outcome: Outcome | None) -> bool | None:
     """Whether the carrier did its part in a step of `order`; None where that tells nothing of it."""
     match outcome:
-        case Created() | Absent() | Ambiguous() | Tracked() | LabelReady():
+        case outcomes.Created() | outcomes.Absent() | outcomes.Ambiguous() | outcomes.Tracked() | outcomes.LabelReady():
             return True
         case RefTaken():  # a carrier that answers each creation with the same number makes none that we can follow
             return False
-        case LabelTrouble(ErrorCode.LABEL_NOT_READY):  # it did answer
+        case outcomes.LabelTrouble(ErrorCode.LABEL_NOT_READY):  # it did answer
             return True
         # It did answer, and about this return alone: neither the others nor creations are kept from it. A look-up reads
         # the account's list.
@@ -209,7 +192,7 @@ def is_well(order: ReturnOrder, outcome: Outcome | None) -> bool | None:
         ):
             return None
         case Failed(kind) | NotCancelled(Failed(kind)):
-            return None if kind in _SILENT else kind not in _SICK
+            return None if kind in TURNED_AWAY else kind not in _SICK  # turned away, the account is held anyway
         case _:
             return None
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.cadence import Ladder, spoken
+from worker.domain.cadence import spoken
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
@@ -25,7 +25,10 @@ REOPENED = "the carrier says that it is still under way"
 
 def tracked(context: Context, seen: Tracked) -> Decision:
     """The carrier said where it is; what changed is recorded, and the next look depends on that."""
-    before, update, now = context.order, seen.update or _no_news(context.order), context.now
+    before, now = context.order, context.now
+    # Without news it stays where it is; a return that never had a status is where its creation left it.
+    stays = TrackingUpdate(before.tracking_status or TrackingStatus.PRE_TRANSIT, before.carrier_status)
+    update = seen.update or stays
     if before.state is State.COMPLETED and _says_nothing_new(before, update):
         return Decision(before, StepOutcome.UNCHANGED)
     changed = (update.status, update.carrier_status) != (before.tracking_status, before.carrier_status)
@@ -36,7 +39,8 @@ def tracked(context: Context, seen: Tracked) -> Decision:
         carrier_status=update.carrier_status,
         unchanged_polls=0 if changed else before.unchanged_polls + (0 if _is_early(context) else 1),
         followed_since=_followed_since(context, update.status),
-        status_since=_status_since(before, update.status, now),
+        # An older version did not say when it got its status: it must not end too early.
+        status_since=(before.status_since or now) if update.status is before.tracking_status else now,
     )
     decision = _followed_on(context._replace(order=order), before, update, changed=changed)
     news = tuple(package for package in seen.packages if package not in before.packages)
@@ -64,11 +68,6 @@ def _packages_with(order: ReturnOrder, strange: Mapping[int, str]) -> tuple[Pack
     )
 
 
-def _no_news(order: ReturnOrder) -> TrackingUpdate:
-    """What stays as it is; what never had a status is where a creation left it."""
-    return TrackingUpdate(order.tracking_status or TrackingStatus.PRE_TRANSIT, order.carrier_status)
-
-
 def not_found(context: Context, failed: Failed) -> Decision:
     """The carrier does not know it: not yet, while it is young; later it is asked again slowly; then a person looks."""
     order, now, backoff = context.order, context.now, context.policy.backoff
@@ -80,7 +79,7 @@ def not_found(context: Context, failed: Failed) -> Decision:
         return Decision(order._replace(failing_since=None, track_due_at=due_at), StepOutcome.UNCHANGED)
     code = ErrorCode.CARRIER_LOST_IT
     times = order.attempts + 1 if order.error_code is code else 1
-    context = context._replace(order=order._replace(attempts=times))  # failing in between must come to an end as well
+    context = context.having(attempts=times)  # failing in between must come to an end as well
     if times >= LOST_AFTER:
         return for_a_person(context, code, f"asked {times} times: {failed.message}", failed.raw)
     return retrying(context, code, failed.message, backoff.not_found_again(context.chance))
@@ -116,34 +115,22 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
         order = order._replace(state=State.TRACKING, label_due_at=seeking)
         transitions = (*transitions, reopened)
     ladder = context.policy.ladder(status)
-    ends_at = _end(context, update, ladder) if context.policy.judges_ages else None
+    # Before there is a shipment only the customer's link can run out.
+    ends = context.policy.judges_ages and (status not in context.policy.open_ended or update.link_over)
+    too_old = (order.followed_since or now) + ladder.max_age
+    stayed = (order.status_since or now) + ladder.max_stay if ladder.max_stay is not None else too_old
+    ends_at = min(too_old, stayed) if ends else None
     if ends_at is not None and now >= ends_at:
-        why = _why(order, status, ladder, ends_at < _age_limit(order, ladder, now))
+        beginning = "its first shipment" if order.return_url is not None else "creation"
+        why = f"nothing terminal within {spoken(ladder.max_age)} of {beginning}"
+        if ladder.max_stay is not None and stayed < too_old:
+            why = f"{status} for longer than {spoken(ladder.max_stay)}"
         expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)
         order = order._replace(tracking_status=TrackingStatus.EXPIRED, status_since=now)
         return _completed(order, (*transitions, expired), "expired")
     due = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date, latest=ends_at)
     outcome = StepOutcome.CHANGED if changed else StepOutcome.UNCHANGED
     return Decision(order._replace(track_due_at=due), outcome, transitions)
-
-
-def _end(context: Context, update: TrackingUpdate, ladder: Ladder) -> datetime | None:
-    """When it is no longer followed; before there is a shipment only the customer's link can run out."""
-    order, now = context.order, context.now
-    if update.status in context.policy.open_ended and not update.link_over:
-        return None
-    whole = _age_limit(order, ladder, now)
-    return whole if ladder.max_stay is None else min(whole, (order.status_since or now) + ladder.max_stay)
-
-
-def _age_limit(order: ReturnOrder, ladder: Ladder, now: datetime) -> datetime:
-    return (order.followed_since or now) + ladder.max_age
-
-
-def _why(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, stayed: bool) -> str:
-    if stayed and ladder.max_stay is not None:
-        return f"{status} for longer than {spoken(ladder.max_stay)}"
-    return f"nothing terminal within {spoken(ladder.max_age)} of {_beginning(order)}"
 
 
 def _followed_since(context: Context, status: TrackingStatus) -> datetime:
@@ -153,15 +140,6 @@ def _followed_since(context: Context, status: TrackingStatus) -> datetime:
         return now
     sets_out = before.tracking_status in open_ended and status not in open_ended
     return now if sets_out and not before.packages else before.followed_since  # once, should it go back and forth
-
-
-def _status_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:
-    """From now where an older version did not say when it got its status, lest a stay end too early."""
-    return (before.status_since or now) if status is before.tracking_status else now
-
-
-def _beginning(order: ReturnOrder) -> str:
-    return "its first shipment" if order.return_url is not None else "creation"
 
 
 def _with_labels(context: Context, seen: Tracked, status: TrackingStatus) -> ReturnOrder:

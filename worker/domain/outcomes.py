@@ -37,6 +37,13 @@ class FailureKind(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"  # a creation that may have happened
 
 
+OUTAGES = frozenset({FailureKind.NETWORK, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR})
+"""The carrier's or the network's own trouble, for which no return is to blame."""
+
+TURNED_AWAY = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})
+"""The carrier answers nothing of this account's for now: the account waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Created:
     """The carrier made the return and said its number; `adopted` when that was found out by a look-up."""

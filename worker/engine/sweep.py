@@ -16,8 +16,8 @@ from worker.domain.cadence import grown
 from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
 from worker.domain.listing import Places, Walk
-from worker.domain.outcomes import Outcome
-from worker.domain.retrying import TURNED_AWAY, hold_after
+from worker.domain.outcomes import TURNED_AWAY, Outcome
+from worker.domain.retrying import hold_after
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
 from worker.engine.clock_watch import ClockWatch

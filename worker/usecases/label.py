@@ -11,8 +11,8 @@ from worker.carriers.port import Carrier, LabelDocument
 from worker.domain.by_hand import Person, accepted
 from worker.domain.decision import Decision
 from worker.domain.error_codes import ErrorCode
-from worker.domain.outcomes import Failed, LabelReady, LabelTrouble
-from worker.domain.retrying import TURNED_AWAY, hold_after
+from worker.domain.outcomes import TURNED_AWAY, Failed, LabelReady, LabelTrouble
+from worker.domain.retrying import hold_after
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.engine.label import ask_for_label, fetch_label, forget_aside, keep_aside, name_of, refusal_of, stored
 from worker.from_settings import fingerprint_of, policies_of, policy_of
