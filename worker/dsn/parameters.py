@@ -23,18 +23,13 @@ class BadUrl(ValueError):
 class Parameter:
     """One parameter of libpq's."""
 
-    variable: str | None = None
-    """The environment variable that is read where the parameter is not given."""
-    one_of: tuple[str, ...] = ()
-    """The values that there are, in lower case if `any_case`; none: any."""
+    variable: str | None = None  # the environment variable that is read where the parameter is not given
+    one_of: tuple[str, ...] = ()  # the values that there are, in lower case if `any_case`; none: any
     any_case: bool = False
-    only: tuple[str, ...] = ()
-    """Of these, the ones that are taken here ..."""
-    why: str = ""
-    """... and why no other is."""
+    only: tuple[str, ...] = ()  # of these, the ones that are taken here ...
+    why: str = ""  # ... and why no other is
     is_number: bool = False
-    left_out: str = ""
-    """Why it is read and does nothing."""
+    left_out: str = ""  # why it is read and does nothing
 
     def check(self, value: str, named: str) -> None:
         """Raise `BadUrl` for a value that is none of its, or that cannot be had; it is `named` in the message."""

@@ -21,10 +21,8 @@ _ESCAPED = re.compile(r"\\(.)")
 class Server:
     """One of the places where the database may be."""
 
-    host: str
-    """A name, an address, the folder of a socket, or "": this machine, by its socket where there is one."""
-    address: str
-    """The address to connect to where one is given (`hostaddr`); else the host once more."""
+    host: str  # a name, an address, the folder of a socket, or "": this machine, by its socket where there is one
+    address: str  # the address to connect to where one is given (`hostaddr`); else the host once more
     port: int
 
 
@@ -34,8 +32,7 @@ class Tls:
 
     mode: str
     direct: bool
-    root: str | None
-    """A file, or `system` for the authorities that the system trusts."""
+    root: str | None  # a file, or `system` for the authorities that the system trusts
     certificate: str | None
     key: str | None
     password: str | None = field(repr=False)
@@ -57,15 +54,12 @@ class PostgresqlUrl:
     servers: tuple[Server, ...]
     user: str
     password: str | None = field(repr=False)
-    passfile: Path | None
-    """Where the password may stand if none is given."""
+    passfile: Path | None  # where the password may stand if none is given
     database: str
     tls: Tls
-    connect_timeout: int
-    """In seconds; 0: not given."""
+    connect_timeout: int  # in seconds; 0: not given
     application_name: str | None
-    options: str | None
-    """What the server takes as its own command line's, such as `-c work_mem=5MB`."""
+    options: str | None  # what the server takes as its own command line's, such as `-c work_mem=5MB`
     target_session_attrs: str
     in_any_order: bool
     kerberos_name: str | None

@@ -103,20 +103,17 @@ warnings.filterwarnings("ignore", 'Field name "schema" in "DatabaseSettings" sha
 class DatabaseSettings(Table):
     """`[database]`: where the returns are."""
 
+    # sqlite:///FILE or postgresql://...; postgres:// is read as postgresql://.
     url: Annotated[str, AfterValidator(check_url), MayHoldPassword()] = "sqlite:///returns.db"
-    """sqlite:///FILE or postgresql://...; postgres:// is read as postgresql://."""
+    # A file holding the URL, else the systemd credential `database.url`; None where `url` is given.
     url_file: OptionalPath = None
-    """A file holding the URL, else the systemd credential `database.url`; None where `url` is given."""
+    # The schema of PostgreSQL that has our tables; None: by the search path of the role.
     schema: Annotated[Annotated[str, AfterValidator(check_schema)] | None, BeforeValidator(_none_if_empty)] = None  # type: ignore[assignment]
-    """The schema of PostgreSQL that has our tables; None: by the search path of the role."""
-    auto_migrate: bool | None = None
-    """Whether `run` brings the schema up to date; None: see `migrates_itself`."""
+    auto_migrate: bool | None = None  # whether `run` brings the schema up to date; None: see `migrates_itself`
+    # How long to wait for the database at start, and for others' locks where `run` migrates; zero tries once.
     wait: Duration = timedelta(seconds=30)
-    """How long to wait for the database at start, and for others' locks where `run` migrates; zero tries once."""
-    pooler: bool = False
-    """Whether a transaction-mode pooler such as PgBouncer is in between; without meaning on SQLite."""
-    wake: bool = True
-    """Whether to be woken by what others commit, where the database can tell; else the tick finds it."""
+    pooler: bool = False  # whether a transaction-mode pooler such as PgBouncer is in between; without meaning on SQLite
+    wake: bool = True  # whether to be woken by what others commit, where the database can tell; else the tick finds it
 
     @property
     def kind(self) -> Literal["sqlite", "postgresql"]:
@@ -147,36 +144,33 @@ class AccountSettings(Table):
     """`[accounts.<name>]`: one account at one carrier, which says what of this it alone has (`AtCarrier`)."""
 
     carrier: Annotated[str, AfterValidator(_known_carrier), WithJsonSchema(_A_CARRIER)] = "izipack"
+    # The API's address without a trailing slash; None: the carrier's own.
     base_url: Annotated[Annotated[str, AfterValidator(check_base_url)] | None, BeforeValidator(_none_if_empty)] = None
-    """The API's address without a trailing slash; None: the carrier's own."""
     api_key: Annotated[SecretStr, AfterValidator(_check_secret)] | None = None
-    api_key_file: OptionalPath = None
-    """Used when `api_key` is not given; `KeySource` reads it."""
+    api_key_file: OptionalPath = None  # used when `api_key` is not given; `KeySource` reads it
+    # Requests in any 60 seconds over all workers; 0: no limit; None: see `requests_per_minute`.
     rate_per_minute: Annotated[int, Field(ge=0), BeforeValidator(reject_bool)] | None = None
-    """Requests in any 60 seconds over all workers; 0: no limit; None: see `requests_per_minute`."""
+    # Requests at the same time, per worker.
     max_in_flight: Annotated[int, Field(ge=1, le=1000), BeforeValidator(reject_bool)] = 8
-    """Requests at the same time, per worker."""
-    timeout: PositiveDuration = timedelta(seconds=20)
-    """For one request, all in all."""
+    timeout: PositiveDuration = timedelta(seconds=20)  # for one request, all in all
+    # http(s)://[USER:PASSWORD@]HOST[:PORT]; "": none.
     proxy: Annotated[str, AfterValidator(check_proxy), MayHoldPassword()] = ""
-    """http(s)://[USER:PASSWORD@]HOST[:PORT]; "": none."""
-    ca_file: OptionalPath = None
-    """PEM certificates to trust besides the system's."""
+    ca_file: OptionalPath = None  # PEM certificates to trust besides the system's
+    # Hosts a label's URL may name beside public ones, in lower case.
     label_hosts: tuple[Annotated[str, AfterValidator(check_host)], ...] = ()
-    """Hosts a label's URL may name beside public ones, in lower case."""
+    # Whether a label has the number of pages that the carrier documents, or any.
     label_pages: Annotated[Literal["documented", "any"], BeforeValidator(_lower)] = "documented"
-    """Whether a label has the number of pages that the carrier documents, or any."""
+    # Used when a payload names no receiver; the payload's shape, which is checked as a payload's is.
     receiver: dict[str, Any] | None = None
-    """Used when a payload names no receiver; the payload's shape, which is checked as a payload's is."""
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
     """A carrier's word (compared as `domain.tracking` folds it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
+    # How long after a customer's link has run out a shipment may still appear.
     link_grace: Duration = timedelta(hours=24)
-    """How long after a customer's link has run out a shipment may still appear."""
+    # Whether a pickup date in the past is refused here rather than left to the carrier.
     reject_past_pickup: bool = False
-    """Whether a pickup date in the past is refused here rather than left to the carrier."""
 
     @property
     def requests_per_minute(self) -> int:
@@ -194,38 +188,32 @@ class RetrySettings(Table):
     first: PositiveDuration = _BACKOFF.first
     factor: Factor = _BACKOFF.factor
     cap: PositiveDuration = _BACKOFF.cap
-    max_attempts: Count = _BACKOFF.max_attempts
-    """Of failures that are the row's own."""
-    give_up_after: PositiveDuration = _BACKOFF.give_up_after
-    """Of failures that are the carrier's or the network's."""
+    max_attempts: Count = _BACKOFF.max_attempts  # of failures that are the row's own
+    give_up_after: PositiveDuration = _BACKOFF.give_up_after  # of failures that are the carrier's or the network's
+    # How long after its creation a 404 about a return means "not yet".
     not_found_grace: Duration = _BACKOFF.not_found_grace
-    """How long after its creation a 404 about a return means "not yet"."""
+    # Between questions about a return that the carrier does not know any more; after three a person looks.
     not_found_wait: PositiveDuration = _BACKOFF.not_found_wait
-    """Between questions about a return that the carrier does not know any more; after three a person looks."""
 
 
 class CircuitSettings(Table):
     """`[circuit]`: how long an account is left alone whose carrier fails again and again."""
 
+    # So many returns in a row, each failing for the first time, open it; 0: never.
     failures: Annotated[int, Field(ge=0), BeforeValidator(reject_bool)] = _BREAKER.failures
-    """So many returns in a row, each failing for the first time, open it; 0: never."""
-    first: PositiveDuration = _BREAKER.first
-    """Until the first probe; doubles with each one that fails ..."""
-    cap: BoundedDuration = _BREAKER.cap
-    """... up to this, at most an hour."""
+    first: PositiveDuration = _BREAKER.first  # until the first probe; doubles with each one that fails ...
+    cap: BoundedDuration = _BREAKER.cap  # ... up to this, at most an hour
 
 
 class WorkerSettings(Table):
     """`[worker]`: the loop's own times."""
 
-    tick: PositiveDuration = timedelta(seconds=1)
-    """How long it may sleep when nothing says otherwise."""
+    tick: PositiveDuration = timedelta(seconds=1)  # how long it may sleep when nothing says otherwise
+    # How long a claimed row is held; at least the longest timeout plus `lease_margin`, at most an hour.
     lease: BoundedDuration = timedelta(seconds=90)
-    """How long a claimed row is held; at least the longest timeout plus `lease_margin`, at most an hour."""
-    grace: PositiveDuration = timedelta(seconds=25)
-    """For the whole shutdown; longer than the longest timeout."""
+    grace: PositiveDuration = timedelta(seconds=25)  # for the whole shutdown; longer than the longest timeout
+    # How often the gauges that are read from the database are refreshed.
     gauges: PositiveDuration = timedelta(seconds=15)
-    """How often the gauges that are read from the database are refreshed."""
 
 
 class LabelSettings(Table):
@@ -238,8 +226,7 @@ class LabelSettings(Table):
 class HttpSettings(Table):
     """`[http]`: the metrics and health endpoints."""
 
-    listen: Annotated[str, AfterValidator(_check_listen)] = DEFAULT_LISTEN
-    """HOST:PORT, an IPv6 address in brackets."""
+    listen: Annotated[str, AfterValidator(_check_listen)] = DEFAULT_LISTEN  # HOST:PORT, an IPv6 address in brackets
 
     @property
     def host(self) -> str:
@@ -255,8 +242,8 @@ class HttpSettings(Table):
 class LogSettings(Table):
     """`[log]`: how and how much is logged."""
 
+    # auto: console on a terminal, else json.
     format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
-    """auto: console on a terminal, else json."""
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
 
 

@@ -83,22 +83,15 @@ def _with_built_in(by_status: dict[PolledStatus, PollingOverride]) -> dict[Polle
 class PollingSettings(Table):
     """`[polling]`: the cadence of a healthy return."""
 
-    first: PositiveDuration = _LADDER.first
-    """The wait after creation and after every change of status."""
-    factor: Factor = _LADDER.factor
-    """What the wait grows by while nothing changes."""
-    cap: PositiveDuration = _LADDER.cap
-    """What the wait grows up to; never less than `first`."""
-    jitter: Jitter = _LADDER.jitter
-    """Give or take this part of the wait: 0.1 is 10 %."""
-    max_age: PositiveDuration = _LADDER.max_age
-    """Nothing terminal within this time of creation: expired."""
+    first: PositiveDuration = _LADDER.first  # the wait after creation and after every change of status
+    factor: Factor = _LADDER.factor  # what the wait grows by while nothing changes
+    cap: PositiveDuration = _LADDER.cap  # what the wait grows up to; never less than `first`
+    jitter: Jitter = _LADDER.jitter  # give or take this part of the wait: 0.1 is 10 %
+    max_age: PositiveDuration = _LADDER.max_age  # nothing terminal within this time of creation: expired
+    # The longest wait in the daytime of the pickup date and the day after; 0: no difference.
     near_pickup: Duration = _LADDER.near_pickup
-    """The longest wait in the daytime of the pickup date and the day after; 0: no difference."""
-    quiet_nights: bool = _LADDER.quiet_nights
-    """Whether nothing is asked outside the daytime."""
-    daytime: Hours = "07:00-21:00"
-    """HH:MM-HH:MM in `timezone`; it may end on the next day."""
+    quiet_nights: bool = _LADDER.quiet_nights  # whether nothing is asked outside the daytime
+    daytime: Hours = "07:00-21:00"  # HH:MM-HH:MM in `timezone`; it may end on the next day
     timezone: TimeZone = "Europe/Amsterdam"
     by_status: dict[PolledStatus, PollingOverride] = Field(default_factory=lambda: _with_built_in({}))
 
