@@ -42,15 +42,14 @@ class Parameter:
             raise BadUrl(f"{named} is not supported: {self.why}; remove it" + (f", or say {taken}" if taken else ""))
 
 
-_NO_CHOICE = "the driver takes whichever way of authentication the server asks for"
-_NO_GSS_ENCRYPTION = "connections are encrypted by TLS alone"
 _NO_OAUTH = "the driver cannot log in by OAuth"
-_NONE = ("",)
-_DEADLINES = "every statement has a deadline of its own, after which the connection is given up"
+_KEPT_ALIVE = Parameter(
+    is_number=True, left_out="every statement has a deadline of its own, after which the connection is given up"
+)
 
 
 def _refused(variable: str | None, why: str) -> Parameter:
-    return Parameter(variable, only=_NONE, why=why)
+    return Parameter(variable, only=("",), why=why)
 
 
 PARAMETERS: Mapping[str, Parameter] = {
@@ -84,11 +83,11 @@ PARAMETERS: Mapping[str, Parameter] = {
     "krbsrvname": Parameter("PGKRBSRVNAME"),
     "client_encoding": Parameter("PGCLIENTENCODING", left_out="the driver speaks UTF-8, whatever the database has"),
     "sslcompression": Parameter("PGSSLCOMPRESSION", left_out="nothing is compressed, nor is it by libpq"),
-    "keepalives": Parameter(is_number=True, left_out=_DEADLINES),
-    "keepalives_idle": Parameter(is_number=True, left_out=_DEADLINES),
-    "keepalives_interval": Parameter(is_number=True, left_out=_DEADLINES),
-    "keepalives_count": Parameter(is_number=True, left_out=_DEADLINES),
-    "tcp_user_timeout": Parameter(is_number=True, left_out=_DEADLINES),
+    "keepalives": _KEPT_ALIVE,
+    "keepalives_idle": _KEPT_ALIVE,
+    "keepalives_interval": _KEPT_ALIVE,
+    "keepalives_count": _KEPT_ALIVE,
+    "tcp_user_timeout": _KEPT_ALIVE,
     "max_protocol_version": Parameter(
         "PGMAXPROTOCOLVERSION", one_of=("", *_PROTOCOLS), left_out="the driver speaks 3.0, which is the least"
     ),
@@ -105,7 +104,7 @@ PARAMETERS: Mapping[str, Parameter] = {
         "PGGSSENCMODE",
         one_of=("disable", "prefer", "require"),
         only=("disable", "prefer"),
-        why=_NO_GSS_ENCRYPTION,
+        why="connections are encrypted by TLS alone",
     ),
     "sslcertmode": Parameter(
         "PGSSLCERTMODE",
@@ -115,13 +114,13 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "sslsni": Parameter("PGSSLSNI", only=("1",), why="the driver always tells which host it wants"),
     "requirepeer": _refused("PGREQUIREPEER", "the driver does not ask who is behind a socket"),
-    "require_auth": _refused("PGREQUIREAUTH", _NO_CHOICE),
+    "require_auth": _refused("PGREQUIREAUTH", "the driver takes any way of authentication that the server asks for"),
     "gsslib": Parameter("PGGSSLIB", only=("", "gssapi"), why="there is one library here"),
     "gssdelegation": Parameter("PGGSSDELEGATION", only=("", "0"), why="no ticket is handed on"),
     "replication": Parameter(
         only=("", "false", "off", "no", "0"), why="a connection for replication runs no statements of ours"
     ),
-    "sslkeylogfile": _refused(None, "whoever has that file could read the traffic"),
+    "sslkeylogfile": _refused(None, "with that file the traffic could be read"),
     "scram_client_key": _refused(None, "the driver logs in by the password"),
     "scram_server_key": _refused(None, "the driver logs in by the password"),
     "oauth_issuer": _refused(None, _NO_OAUTH),

@@ -4,6 +4,7 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -68,7 +69,8 @@ class PostgresqlUrl:
     def place(self) -> str:
         """What the database is called to everybody: a URL with the servers and its name alone."""
         ports = (f":{each.port}" if each.port != _PORT else "" for each in self.servers)
-        hosts = (_written(each.host or each.address) for each in self.servers)
+        names = (each.host or each.address for each in self.servers)
+        hosts = (f"[{name}]" if ":" in name else quote(name, safe="") for name in names)
         places = ",".join(f"{host}{port}" for host, port in zip(hosts, ports, strict=True))
         return f"postgresql://{places}/{quote(self.database, safe='')}"
 
@@ -81,20 +83,18 @@ class PostgresqlUrl:
 def read_postgresql(rest: str, environ: Mapping[str, str]) -> PostgresqlUrl:
     """Read a URL, complete it by service file and environment, and check all of it; raises `BadUrl`.
 
-    `rest` follows the URL's `postgresql://`.
-
-    Files of certificates and passwords are not looked at: they may change while a worker runs.
+    `rest` follows the URL's `postgresql://`. Files of certificates and passwords are not looked at: they may change
+    while a worker runs.
     """
     around = Surroundings(environ)
     given = completed(read_uri(rest), around)
-
-    value = _Values(given)
+    value = partial(_value, given)
     user = value("user") if "user" in given else around.user
     if user is None:
         raise BadUrl("user must be given: it is empty, or the user that this process runs as has no name")
     servers = tuple(_servers(given))
     tls = _tls(given, around)
-    if all(each.address.startswith("/") for each in servers):  # a socket is not encrypted, whatever is asked for
+    if all(each.address.startswith("/") for each in servers):  # a socket is never encrypted
         tls = replace(tls, mode="disable", direct=False)
     if tls.mode == "verify-full" and any(not each.host and each.address for each in servers):
         raise BadUrl("hostaddr with sslmode=verify-full needs host as well: the name that the certificate must have")
@@ -147,14 +147,8 @@ def _password_in(lines: list[str], server: Server, url: PostgresqlUrl) -> str | 
     return None
 
 
-class _Values:
-    """The values alone, None where one is not given or empty."""
-
-    def __init__(self, given: Mapping[str, Given]) -> None:
-        self._given = given
-
-    def __call__(self, name: str) -> str | None:
-        return self._given[name].value or None if name in self._given else None
+def _value(given: Mapping[str, Given], name: str) -> str | None:
+    return given[name].value or None if name in given else None
 
 
 def _servers(given: Mapping[str, Given]) -> list[Server]:
@@ -185,7 +179,7 @@ def _port(text: str, given: Mapping[str, Given]) -> int:
 
 
 def _tls(given: Mapping[str, Given], around: Surroundings) -> Tls:
-    value = _Values(given)
+    value = partial(_value, given)
     root = value("sslrootcert")
     mode = value("sslmode") or ("verify-full" if root == "system" else "prefer")
     if root == "system" and mode != "verify-full":
@@ -215,7 +209,3 @@ def _tls(given: Mapping[str, Given], around: Surroundings) -> Tls:
 def _own(around: Surroundings, name: str) -> str | None:
     file = around.own_file(f".postgresql/{name}")
     return str(file) if file is not None else None
-
-
-def _written(host: str) -> str:
-    return f"[{host}]" if ":" in host else quote(host, safe="")

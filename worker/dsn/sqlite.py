@@ -35,7 +35,7 @@ def read_sqlite(rest: str) -> Path:
 
 def _refuse_other_meanings(written: str) -> None:
     if written.startswith(":memory:"):
-        raise BadUrl("must name a file; a database in memory is seen by nobody else and forgets every return")
+        raise BadUrl("must name a file; a database in memory is seen by no other process and forgets every return")
     if written.startswith("file:"):
         raise BadUrl("must be sqlite:///FILE without a second file:, which SQLite would read as an address of its own")
     if _DRIVE.match(written):

@@ -27,27 +27,24 @@ class Surroundings:
     environ: Mapping[str, str]
 
     @property
-    def home(self) -> Path | None:
-        """The user's folder; None where there is none."""
-        if home := self.environ.get("HOME"):
-            return Path(home)
-        try:
-            return Path(pwd.getpwuid(os.geteuid()).pw_dir)
-        except KeyError:
-            return None
-
-    @property
     def user(self) -> str | None:
         """The user's name; None where the number of the user has none, as in some containers."""
-        try:
-            return pwd.getpwuid(os.geteuid()).pw_name
-        except KeyError:
-            return None
+        entry = _entry()
+        return entry.pw_name if entry is not None else None
 
     def own_file(self, name: str) -> Path | None:
         """`~/NAME`, if it is there."""
-        path = self.home and self.home / name
+        entry = _entry()
+        home = self.environ.get("HOME") or (entry.pw_dir if entry is not None else None)
+        path = Path(home, name) if home else None
         return path if path and path.is_file() else None
+
+
+def _entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return None
 
 
 def completed(uri: Mapping[str, str], around: Surroundings) -> dict[str, Given]:

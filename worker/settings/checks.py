@@ -71,7 +71,12 @@ def cross_problems(
     What was bad by itself is left out.
     """
     if settings.database.kind == "sqlite" and sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        yield ("database", "url"), _too_old(sqlite3.sqlite_version)
+        oldest = ".".join(map(str, _OLDEST_SQLITE))
+        yield (
+            ("database", "url"),
+            f"this Python comes with SQLite {sqlite3.sqlite_version}, which knows no RETURNING: {oldest} or newer is"
+            " needed; use another Python (python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'), or PostgreSQL",
+        )
     yield from _database(settings, environ, is_bad)
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
@@ -108,14 +113,6 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
 
 
-def _too_old(version: str) -> str:
-    oldest = ".".join(map(str, _OLDEST_SQLITE))
-    return (
-        f"this Python comes with SQLite {version}, which knows no RETURNING: {oldest} or newer is needed;"
-        " use another Python (python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'), or PostgreSQL"
-    )
-
-
 def _database(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
     if is_bad(("database", "url")):
         return
@@ -128,15 +125,11 @@ def _database(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> 
 
 
 def _times(settings: Settings, is_bad: IsBad) -> Problems:
-    timeouts = {
-        name: account.timeout
-        for name, account in settings.accounts.items()
-        if not is_bad(("accounts", name, "timeout"))
-    }
+    accounts = settings.accounts.items()
+    timeouts = [(account.timeout, name) for name, account in accounts if not is_bad(("accounts", name, "timeout"))]
     if not timeouts:
         return
-    slowest = max(timeouts, key=lambda name: timeouts[name])
-    longest = timeouts[slowest]
+    longest, slowest = max(timeouts)
     named = f"accounts.{slowest}.timeout ({format_duration(longest)})"
     worker = settings.worker
     if worker.lease - lease_margin(worker.lease) < longest and not is_bad(("worker", "lease")):
@@ -153,13 +146,13 @@ def _times(settings: Settings, is_bad: IsBad) -> Problems:
 def _ladders(settings: Settings, is_bad: IsBad) -> Problems:
     """Report each pair of cap and first once per account, and not again for accounts that only inherit it."""
     general: set[tuple[timedelta, timedelta]] = set()
-    nobody: Keys = ()
-    for owner in [nobody, *(("accounts", name) for name in settings.accounts)]:
+    every: Keys = ()
+    for owner in [every, *(("accounts", name) for name in settings.accounts)]:
         seen = set(general)
         tables = settings.accounts[owner[1]].polling.by_status if owner else settings.polling.by_status
         for status in POLLED:
             ladder = settings.polling_for(owner[1] if owner else "", status)
-            layers = {(*start, "polling", *end) for start in (nobody, owner) for end in ((), ("by_status", status))}
+            layers = {(*start, "polling", *end) for start in (every, owner) for end in ((), ("by_status", status))}
             pair = (ladder.cap, ladder.first)
             wrong = ladder.cap < ladder.first and not any(_cadence_is_bad(layer, is_bad) for layer in layers)
             if wrong and pair not in seen:

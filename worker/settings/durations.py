@@ -92,7 +92,7 @@ def check_timezone(name: str) -> str:
 def _microseconds(value: object) -> Decimal:
     if isinstance(value, timedelta):
         return Decimal(value // _MICROSECOND)
-    if isinstance(value, bool):  # a bool is an int to Python, but not to whoever wrote the file
+    if isinstance(value, bool):  # a bool is an int to Python, but not in a file
         raise ValueError(FORMS)  # noqa: TRY004 - pydantic collects ValueError only
     if isinstance(value, int | float):
         number = Decimal(value)

@@ -43,14 +43,15 @@ def load(
     if sources.file_failed:
         # What the file would have said is unknown: only what the environment itself has wrong is certain.
         certain = {keys for keys, _ in sources.problems}
-        found = [item for item in found if item[0] in certain or _from_environment(sources, item[0])]
+        origins = [(item, sources.origin(item[0]) or "") for item in found]
+        found = [item for item, origin in origins if item[0] in certain or origin.startswith("environment ")]
     else:
         found += list(cross_problems(settings, environ, is_bad, carriers))
         if need_accounts or need_keys:
             found += list(missing_parts(settings, environ, is_bad, keys=need_keys))
     if found:
         raise ConfigurationError([_line(sources, keys, text) for keys, text in found])
-    if has_url and settings.database.url_file is not None:  # and nobody looks at that file
+    if has_url and settings.database.url_file is not None:  # so that file is not read
         database = settings.database.model_copy(update={"url_file": None})
         settings = settings.model_copy(update={"database": database})
     return settings
@@ -115,10 +116,6 @@ def _read_database_url(sources: Sources, credentials: str | None) -> bool:
             return False  # a unit has credentials without this one
         sources.problems.append((("database", "url_file"), unreadable(file, error)))
     return False
-
-
-def _from_environment(sources: Sources, keys: Keys) -> bool:
-    return (sources.origin(keys) or "").startswith("environment ")
 
 
 def _line(sources: Sources, keys: Keys, text: str) -> str:

@@ -261,7 +261,7 @@ class Settings(Table):
     log: LogSettings = LogSettings()
 
     def polling_for(self, account: str, status: TrackingStatus | None) -> Ladder:
-        """The cadence for an account and a tracking status; None: whichever it is.
+        """The cadence for an account and a tracking status; None: any.
 
         An account that is not configured gets the general cadence, a status without a table the account's.
         """

@@ -7,8 +7,8 @@ Four layers, the most particular first; each key is looked up by itself:
     polling.by_status.<status>                         every account, this status
     polling                                            everything
 
-An account comes before a status because it is the carrier who says how often he may be asked: whoever writes
-`first = "2h"` for an account means all of it, and would be surprised by a quicker poll from a table further up.
+An account comes before a status because it is the carrier who says how often he may be asked: `first = "2h"` for an
+account is meant for all of it, and a quicker poll from a table further up would surprise.
 The built-in `polling.by_status.in_transit.first` (30m) gives way to a smaller cap instead of contradicting it;
 a `first` that somebody wrote above the cap that holds for it is an error.
 

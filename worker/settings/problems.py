@@ -85,7 +85,7 @@ def _bad_key(model: type[BaseModel], keys: Keys) -> str:
 
 
 def _wrong(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    """Say in the words of whoever wrote the file what pydantic found; its own words where they serve."""
+    """What pydantic found, in the words of a configuration file; pydantic's own words where they serve."""
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":

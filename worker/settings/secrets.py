@@ -53,25 +53,30 @@ def unreadable(file: Path | str, error: OSError | ValueError) -> str:
 
 
 class SecretFile:
-    """A file with a secret, read again when it was changed or replaced. Not thread-safe."""
+    """A file with a secret, read again when it was changed or replaced; the last good one stays. Not thread-safe."""
 
     def __init__(self, path: Path, accept: Callable[[str], str]) -> None:
         """`accept` returns what is made of its text, and raises ValueError, with no part of it, for a bad one."""
         self.path = path
+        self.problem: str | None = None  # why it can't be used at present; never holds a part of the secret
         self._accept = accept
         self._content: str | None = None
         self._signature: _Signature | None = None
 
-    def read(self) -> str:
-        """Return what it holds; raises OSError and ValueError as `read_secret` and `accept` do."""
-        # The signature is taken before reading and kept only on success: a change in between is seen next time,
-        # and a bad file is read again until it is good.
-        status = self.path.stat()
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if self._content is None or signature != self._signature:
-            self._signature = None
-            self._content = self._accept(read_secret(self.path))
-            self._signature = signature
+    def current(self) -> str | None:
+        """Return what it holds, or held when it was good last; None when it never was. `problem` says what is wrong."""
+        try:
+            # The signature is taken before reading and kept only on success: a change in between is seen next time,
+            # and a bad file is read again until it is good.
+            status = self.path.stat()
+            signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if signature != self._signature:
+                self._signature = None
+                self._content = self._accept(read_secret(self.path))
+                self._signature = signature
+            self.problem = None
+        except (OSError, ValueError) as error:
+            self.problem = unreadable(self.path, error)
         return self._content
 
 
@@ -91,8 +96,7 @@ class KeySource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.account = account
-        self.problem: str | None = None
-        """Why the file can't be used at present; None when all is well. Never holds a part of the key."""
+        self.problem: str | None = None  # why the key can't be had at present; never holds a part of it
         self._value = value
         self._hint = ""
         if file is None and credentials_directory is not None:
@@ -122,15 +126,14 @@ class KeySource:
         return self._key
 
     def _look(self) -> None:
-        try:
-            if self._value is not None:
-                self._key = self._key or check_key(self._value)
-            elif self._file is None:
-                self.problem = "no key: set api_key, api_key_file or the systemd credential"
-                return
-            else:
-                self._key = self._file.read()
-        except (OSError, ValueError) as error:
-            self.problem = f"{unreadable(self._file.path, error)}{self._hint}" if self._file else str(error)
+        if self._file is not None:
+            self._key, self.problem = self._file.current(), self._file.problem
+            if self.problem is not None:
+                self.problem += self._hint
+        elif self._value is None:
+            self.problem = "no key: set api_key, api_key_file or the systemd credential"
         else:
-            self.problem = None
+            try:
+                self._key = check_key(self._value)
+            except ValueError as error:
+                self.problem = str(error)
