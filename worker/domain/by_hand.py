@@ -195,25 +195,22 @@ def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Calla
         update = TrackingUpdate(status, order.carrier_status, reason=person.signed("read by a changed map"))
         context = Context(order, now, policy, chance())
         decision = following.tracked(context, Tracked(update))
-        if decision.order.state is State.TRACKING:
-            decision = decision._replace(order=_as_before(context, decision.order))
-        return decision._replace(order=scheduled(decision.order))
+        after = decision.order
+        if after.state is State.TRACKING:
+            # Nothing was heard of the carrier: what fails still fails, and the questions are spread over time.
+            ladder = policy.ladder(after.tracking_status)
+            due_at = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date)
+            after = after._replace(
+                attempts=order.attempts,
+                failing_since=order.failing_since,
+                error_code=order.error_code,
+                error_message=order.error_message,
+                unchanged_polls=order.unchanged_polls,
+                track_due_at=due_at if order.track_due_at is None else min(order.track_due_at, due_at),
+            )
+        return decision._replace(order=scheduled(after))
 
     return remap
-
-
-def _as_before(context: Context, after: ReturnOrder) -> ReturnOrder:
-    """Nothing was heard of the carrier: what fails still fails, and the questions are spread over time."""
-    before, ladder = context.order, context.policy.ladder(after.tracking_status)
-    due_at = ladder.next_at(context.now, before.unchanged_polls, context.chance, before.pickup_date)
-    return after._replace(
-        attempts=before.attempts,
-        failing_since=before.failing_since,
-        error_code=before.error_code,
-        error_message=before.error_message,
-        unchanged_polls=before.unchanged_polls,
-        track_due_at=due_at if before.track_due_at is None else min(before.track_due_at, due_at),
-    )
 
 
 def may_be_asked_about(order: ReturnOrder) -> Refusal | None:

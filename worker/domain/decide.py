@@ -76,7 +76,9 @@ def _decided(context: Context, outcome: Outcome) -> Decision:
         case outcomes.NotCancelled(failed):
             return _not_cancelled(context, failed)._replace(step=Step.CANCEL)
         case outcomes.PutBack():
-            return _put_back(context)._replace(step=Step.CANCEL)
+            decision = to_state(context, State.PENDING, StepOutcome.PUT_BACK, reason="retry requested by the shop")
+            order = healthy(decision.order, retry_requested_at=None, due_at=context.now)
+            return decision._replace(order=order, step=Step.CANCEL)
         case outcomes.RequestRefused(reason, cancel):
             return _request_refused(context, reason, cancel=cancel)._replace(step=Step.CANCEL)
 
@@ -135,12 +137,6 @@ def _stuck(context: Context, code: ErrorCode, message: str) -> Decision:
     return Decision(order, StepOutcome.NEEDS_ATTENTION)
 
 
-def _put_back(context: Context) -> Decision:
-    decision = to_state(context, State.PENDING, StepOutcome.PUT_BACK, reason="retry requested by the shop")
-    order = healthy(decision.order)._replace(retry_requested_at=None, due_at=context.now)
-    return decision._replace(order=order)
-
-
 def _not_cancelled(context: Context, failed: Failed) -> Decision:
     """A withdrawal that the carrier refuses is refused; one that did not get through is asked for again."""
     # Its own clock is the poll's, also where the row was claimed for another step.
@@ -166,7 +162,10 @@ def _request_refused(context: Context, reason: str, *, cancel: bool) -> Decision
 def scheduled(order: ReturnOrder) -> ReturnOrder:
     """`due_at`, `next_step` and `label_sought_since` as they follow from the state and the row's clocks."""
     if (order.label_due_at is None) != (order.label_sought_since is None):
-        order = order._replace(label_sought_since=_label_sought_since(order))
+        # A search begins with a label that is due at once; one that was set aside is missing all the same.
+        given_up = order.state is State.TRACKING and order.label_error_code in SET_ASIDE
+        sought_since = order.label_due_at or (order.label_sought_since if given_up else None)
+        order = order._replace(label_sought_since=sought_since)
     if order.state is State.PENDING:
         return order._replace(next_step=Step.CREATE, claims=0)
     if order.state is State.NEEDS_ATTENTION:  # due only for a withdrawal that the carrier has still to be told of
@@ -180,9 +179,3 @@ def scheduled(order: ReturnOrder) -> ReturnOrder:
     if label is not None and (track is None or label <= track):
         return order._replace(next_step=Step.LABEL, due_at=label, claims=0)
     return order._replace(next_step=Step.TRACK, due_at=track, claims=0)
-
-
-def _label_sought_since(order: ReturnOrder) -> datetime | None:
-    """A search begins with a label that is due at once; one that was set aside is missing all the same."""
-    given_up = order.state is State.TRACKING and order.label_error_code in SET_ASIDE
-    return order.label_due_at or (order.label_sought_since if given_up else None)

@@ -6,6 +6,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -135,7 +136,8 @@ def read_text(value: Any, *, lines: bool = False) -> tuple[str, str | None]:
     if _CONTROL.search(text) or (not lines and "\t" in text):
         return text, "must not contain control characters"
     # What is invisible between letters stays: Persian names and many emoji are written with it.
-    return (text if any(map(_is_visible, text)) else ""), None
+    seen = any(unicodedata.category(char) not in _UNSEEN and char not in _BLANK for char in text)
+    return text if seen else "", None
 
 
 class UnclearNumber(ValueError):
@@ -159,10 +161,6 @@ def read_number(value: Any) -> Decimal | None:
     if not number.is_finite() or number.copy_abs() >= 2**63:  # beyond what any carrier counts with
         return None
     return number or Decimal(0)  # not 0E+999999999, which has a billion digits as a whole number
-
-
-def _is_visible(char: str) -> bool:
-    return unicodedata.category(char) not in _UNSEEN and char not in _BLANK
 
 
 def _decimal(text: str) -> Decimal:
@@ -217,15 +215,6 @@ def _parcel(part: "_Object") -> Parcel:
     return parcel
 
 
-def _day(value: object) -> date | None:
-    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-        return None
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        return None
-
-
 class _Object:
     """A JSON object being read: hands out typed members and collects what is wrong with them."""
 
@@ -271,10 +260,11 @@ class _Object:
         value = self._take(name)
         if value is None or value == "":
             return None
-        day = _day(value)
-        if day is None:
-            self.problem(name, "must be a date such as 2026-06-04")
-        return day
+        if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            with suppress(ValueError):
+                return date.fromisoformat(value)
+        self.problem(name, "must be a date such as 2026-06-04")
+        return None
 
     def object(self, name: str) -> "_Object | None":
         value = self._take(name)
@@ -330,7 +320,7 @@ class _Object:
         return value
 
     def refuse_others(self) -> None:
-        """Call after reading: a member nobody asked for is a typing error that would otherwise be lost silently."""
+        """Call after reading: a member that was not read is a typing error, which would be lost silently."""
         unknown = [name for name in self._data if name not in self._known]
         for name in unknown[:_MOST_UNKNOWN]:  # a hostile payload may have a million, and each comparison takes time
             near = difflib.get_close_matches(name[:60], self._known, n=1)

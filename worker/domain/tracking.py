@@ -33,7 +33,7 @@ class TrackingStatus(StrEnum):
         return self in _TERMINAL
 
     def goes_back_from(self, earlier: "TrackingStatus | None") -> bool:
-        """Whether a parcel that was `earlier` cannot well be here now; of an unknown word nobody can say."""
+        """Whether a parcel that was `earlier` cannot well be here now; an unknown word says nothing of that."""
         return _HOW_FAR.get(self, 9) < _HOW_FAR.get(earlier, -1) if earlier is not None else False
 
 
@@ -54,7 +54,7 @@ class TrackingUpdate:
     """One observation: our status, the carrier's own word, when it says it happened (UTC), its answer as JSON text.
 
     `carrier_status` is None where the carrier has said nothing yet; `reason` explains a status that is not its word.
-    `link_over`: nobody can use its customer's link any more.
+    `link_over`: its customer's link cannot be used any more.
     """
 
     status: TrackingStatus
@@ -129,7 +129,7 @@ def order_status(statuses: Sequence[TrackingStatus], *, all_returned: bool, link
     """Where an order is whose shipments appear as the customer schedules them.
 
     It is terminal only when nothing more can come: `all_returned`, every item is in a shipment, or `link_over`, the
-    customer's link has run out. A shipment whose label was refunded (cancelled) may be scheduled anew until then.
+    customer's link has run out. A shipment whose label was refunded (cancelled) may be scheduled again until then.
     """
     if not statuses:
         return TrackingStatus.EXPIRED if link_over else TrackingStatus.PENDING
@@ -149,8 +149,9 @@ def _rolled_up(statuses: Sequence[TrackingStatus]) -> TrackingStatus:
     for decisive in (TrackingStatus.UNKNOWN, TrackingStatus.IN_TRANSIT):
         if decisive in kinds:
             return decisive
-    if all(kind.is_terminal for kind in kinds):
+    terminal = kinds & _TERMINAL
+    if terminal == kinds:
         return TrackingStatus.FAILED if TrackingStatus.FAILED in kinds else TrackingStatus.DELIVERED
-    if any(kind.is_terminal for kind in kinds):
+    if terminal:
         return TrackingStatus.IN_TRANSIT
     return TrackingStatus.PRE_TRANSIT if TrackingStatus.PRE_TRANSIT in kinds else TrackingStatus.PENDING

@@ -113,7 +113,8 @@ def _section(file: Path, service: str) -> dict[str, Given] | None:
 def read_lines(file: Path) -> tuple[list[str], int]:
     """The lines of a small text file without their ends, and its mode; raises `BadUrl`."""
     try:
-        with open(file, "rb", opener=_without_waiting) as stream:
+        # Without waiting: a pipe could block the whole worker.
+        with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
             mode = os.fstat(stream.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise BadUrl(f"{file}: is not a regular file")
@@ -126,7 +127,3 @@ def read_lines(file: Path) -> tuple[list[str], int]:
         return [line.rstrip("\r") for line in content.decode("utf-8-sig").split("\n")], mode
     except UnicodeDecodeError:
         raise BadUrl(f"{file}: is not UTF-8 text") from None
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe could block the whole worker
