@@ -98,7 +98,7 @@ def _read_environment(sources: Sources, environ: Mapping[str, str]) -> None:
         annotation, text = annotation_at(Settings, keys), environ[name]
         is_json = is_container(annotation) or (annotation is Any and text.lstrip().startswith(("{", "[")))
         try:
-            value = json.loads(text) if is_json else text
+            value: Any = json.loads(text) if is_json else text
         except (ValueError, RecursionError):
             sources.problems.append((keys, "must be JSON when it comes from the environment"))
             continue
