@@ -71,12 +71,7 @@ class Ladder:
         return self.steady_wait(unchanged) / COMPANY if self.meets is not None else timedelta(0)
 
     def next_at(
-        self,
-        now: datetime,
-        unchanged: int,
-        chance: float,
-        pickup: date | None = None,
-        latest: datetime | None = None,
+        self, now: datetime, unchanged: int, chance: float, pickup: date | None = None, latest: datetime | None = None
     ) -> datetime:
         """When to ask again after a poll at `now`; `pickup` is the day on which the parcel is fetched.
 

@@ -1,4 +1,4 @@
-"""A return's life foretold: an imagined one is created, labelled and polled, and `decide` says when what comes next."""
+"""A return's life foretold: an imagined one is created, labelled and polled, and `decide` says when each comes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

@@ -22,7 +22,7 @@ TOKEN_LIFE = timedelta(seconds=3)
 """A token not used within this is void: tokens kept back would be a second burst."""
 
 FEW_LEFT = 3
-"""So few requests left, by the carrier's word, slow an account down; by its own pace alone nobody comes there."""
+"""So few requests left, by the carrier's word, slow an account down; its own pace alone never leads there."""
 
 _TRANSIT = timedelta(seconds=2)  # a request may reach the carrier so much later than the one after it
 _WINDOW = timedelta(seconds=60) + TOKEN_LIFE + _TRANSIT
@@ -81,9 +81,9 @@ class Pace:
 
 
 def _believed(spent_until: datetime, now: datetime) -> datetime:
-    """Nothing is spent for longer than a carrier's window: what is was written under a clock that was ahead.
+    """Nothing is spent for longer than a carrier's window: a later moment was written under a clock that was ahead.
 
-    Nobody knows what was sent since, so nothing is left, and tokens grow from now on.
+    What was sent since is unknown, so nothing is left, and tokens grow from now on.
     """
     return spent_until if spent_until <= now + timedelta(seconds=60) + JUMP else now
 

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -47,7 +48,6 @@ COUNTRY: Final = "[A-Za-z]{2}"
 
 _MAX_DEPTH = 50  # of parts whose shape is the carrier's business
 _MOST_UNKNOWN = 20  # unknown members that are named
-_ADDRESS = ("street", "house_number", "line_2", "postal_code", "city", "region", "country")
 
 
 class InvalidPayload(ValueError):
@@ -83,7 +83,7 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
         company_name=root.text("company_name"),
         attention_of=root.text("attention_of"),
         link_expires_in_days=root.integer("link_expires_in_days"),
-        carrier_fields=fields.whole() if (fields := root.object("carrier_fields")) else {},
+        carrier_fields=extra.whole() if (extra := root.object("carrier_fields")) else {},
     )
     root.refuse_others()
     return request, problems
@@ -192,7 +192,7 @@ def _party(part: "_Object | None") -> Party | None:
 
 
 def _address(part: "_Object") -> Address:
-    values = {name: part.text(name) for name in _ADDRESS}
+    values = {each.name: part.text(each.name) for each in fields(Address)}
     written = values["country"]
     country = written.upper()  # only then: a capital ß is SS, South Sudan
     if written and not re.fullmatch(COUNTRY, written):
@@ -287,11 +287,11 @@ class _Object:
             return []
         parts = []
         for index, element in enumerate(value):
-            place = f"{name}[{index}]"
-            if not isinstance(element, Mapping):
+            place, is_object = f"{name}[{index}]", isinstance(element, Mapping)
+            if not is_object:
                 self.problem(place, "must be an object")
-            members = element if isinstance(element, Mapping) else {}  # so that the others keep their places
-            parts.append(_Object(members, f"{self._path}{place}.", self._problems))
+            # An empty one stands for what is none, so that the others keep their places.
+            parts.append(_Object(element if is_object else {}, f"{self._path}{place}.", self._problems))
         return parts
 
     def whole(self) -> dict[str, Any]:

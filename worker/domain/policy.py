@@ -22,19 +22,15 @@ _AGE_TO_WAIT = 8  # a label that is missing for so long is asked for at least so
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waits after failures, with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter").
-
-    That the carrier does not know a return is no failure for `not_found_grace` from its creation on; later it is asked
-    again after `not_found_wait`.
-    """
+    """Waits after failures, with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
 
     first: timedelta = timedelta(seconds=2)
     factor: float = 2.0
     cap: timedelta = timedelta(minutes=15)
-    max_attempts: int = 12
-    give_up_after: timedelta = timedelta(hours=48)
-    not_found_grace: timedelta = timedelta(hours=1)
-    not_found_wait: timedelta = timedelta(hours=6)
+    max_attempts: int = 12  # of failures that are the row's own
+    give_up_after: timedelta = timedelta(hours=48)  # of failures that are the carrier's or the network's
+    not_found_grace: timedelta = timedelta(hours=1)  # so long after its creation an unknown return is no failure
+    not_found_wait: timedelta = timedelta(hours=6)  # between questions about one that is unknown later
 
     def wait(self, attempts: int, chance: float) -> timedelta:
         """Time to the next try after `attempts` failed ones."""
@@ -55,8 +51,8 @@ class Backoff:
         Outages are not counted; waiting in proportion to the time already lost gives the same geometric growth.
         """
         lost = max(failing_for, timedelta(0)).total_seconds()
-        grown = min(lost * min(self.factor - 1, LARGEST_FACTOR), self.cap.total_seconds())
-        return min(max(timedelta(seconds=grown), self.first), self.cap) * chance
+        wait = min(lost * min(self.factor - 1, LARGEST_FACTOR), self.cap.total_seconds())
+        return min(max(timedelta(seconds=wait), self.first), self.cap) * chance
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,18 +51,14 @@ POLLED = tuple(status for status in TrackingStatus if not status.is_terminal)
 
 @dataclass(frozen=True, slots=True)
 class TrackingUpdate:
-    """One observation: our status, the carrier's own word, when it says it happened (UTC), its answer as JSON text.
-
-    `carrier_status` is None where the carrier has said nothing yet; `reason` explains a status that is not its word.
-    `link_over`: its customer's link cannot be used any more.
-    """
+    """One observation of a return at its carrier."""
 
     status: TrackingStatus
-    carrier_status: str | None
-    carrier_time: datetime | None = None
-    raw: str | None = None
-    reason: str | None = None
-    link_over: bool = False
+    carrier_status: str | None  # the carrier's own word; None where it has said nothing yet
+    carrier_time: datetime | None = None  # when it says that it happened, UTC
+    raw: str | None = None  # its answer as JSON
+    reason: str | None = None  # explains a status that is not its word
+    link_over: bool = False  # its customer's link cannot be used any more
 
 
 class StatusMap:

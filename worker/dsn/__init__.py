@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.domain.masking import forms_of_passwords
 from worker.dsn.parameters import BadUrl
-from worker.dsn.postgresql import PostgresqlUrl, Server, Tls, password_of, read_postgresql
+from worker.dsn.postgresql import PostgresqlUrl, Tls, password_of, read_postgresql
 from worker.dsn.sqlite import read_sqlite
 from worker.dsn.tls import tls_context
 from worker.dsn.uri import SCHEMES, check_uri
@@ -14,7 +14,6 @@ from worker.dsn.uri import SCHEMES, check_uri
 __all__ = [
     "BadUrl",
     "PostgresqlUrl",
-    "Server",
     "Tls",
     "check_files",
     "check_url",

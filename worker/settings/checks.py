@@ -77,7 +77,13 @@ def cross_problems(
             f"this Python comes with SQLite {sqlite3.sqlite_version}, which knows no RETURNING: {oldest} or newer is"
             " needed; use another Python (python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'), or PostgreSQL",
         )
-    yield from _database(settings, environ, is_bad)
+    if not is_bad(("database", "url")):
+        try:
+            url = parse_url(settings.database.url, environ)
+            if isinstance(url, PostgresqlUrl):
+                check_files(url)
+        except BadUrl as error:
+            yield ("database", "url"), str(error)
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
     for name, account in settings.accounts.items():
@@ -111,17 +117,6 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             key_source(settings, name, environ).current()
         except KeyUnavailableError as error:
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
-
-
-def _database(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
-    if is_bad(("database", "url")):
-        return
-    try:
-        url = parse_url(settings.database.url, environ)
-        if isinstance(url, PostgresqlUrl):
-            check_files(url)
-    except BadUrl as error:
-        yield ("database", "url"), str(error)
 
 
 def _times(settings: Settings, is_bad: IsBad) -> Problems:

@@ -17,21 +17,10 @@ from worker.domain.tracking import TrackingStatus, clashes
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
-from worker.settings.polling import (
-    AccountPolling,
-    Factor,
-    PollingSettings,
-    ladder_of,
-    reject_bool,
-    resolve,
-)
+from worker.settings.polling import AccountPolling, Factor, PollingSettings, ladder_of, reject_bool, resolve
 from worker.settings.secrets import check_key
 from worker.settings.table import MayHoldPassword, Table
-from worker.settings.urls import (
-    check_base_url,
-    check_label_store,
-    check_proxy,
-)
+from worker.settings.urls import check_base_url, check_label_store, check_proxy
 
 _SCHEMA = re.compile(r"[^\W\d][\w .-]*(?<! )")
 _LONGEST_NAME = 63  # bytes: PostgreSQL cuts off the rest (https://www.postgresql.org/docs/current/limits.html)

@@ -1,9 +1,15 @@
-"""Secrets out of files, an account's API key above all, and how a changed file is noticed without a restart."""
+"""Secrets out of files: an account's API key, and the database's URL; a changed one is taken up without a restart."""
 
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worker.dsn import check_url, place_of_url
+
+if TYPE_CHECKING:
+    from worker.settings.model import DatabaseSettings
 
 _LARGEST_SECRET = 16_384
 _LOOK_EVERY_SECONDS = 1.0
@@ -137,3 +143,38 @@ class KeySource:
                 self._key = check_key(self._value)
             except ValueError as error:
                 self.problem = str(error)
+
+
+class UrlSource:
+    """Where the database is, and with which user and password. Not thread-safe.
+
+    Only what leads to the same database is taken up. With anything else in the file, or without it, the last good URL
+    stays in force.
+    """
+
+    def __init__(self, settings: "DatabaseSettings") -> None:
+        self._url = settings.url
+        self._file = SecretFile(settings.url_file, self._accepted) if settings.url_file is not None else None
+
+    def __repr__(self) -> str:
+        return f"UrlSource(file={str(self._file and self._file.path)!r}, problem={self.problem!r})"
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file can't be used at present; None when all is well. Never holds a part of the URL."""
+        return self._file.problem if self._file is not None else None
+
+    def current(self) -> str:
+        """Return the URL that is in force; looks at the file each time, as connections are made rarely."""
+        if self._file is not None:
+            self._url = self._file.current() or self._url
+        return self._url
+
+    def _accepted(self, text: str) -> str:
+        url = check_url(text)
+        if place_of_url(url) != place_of_url(self._url):
+            raise ValueError(
+                "names another database than the one that is in use, which it stays: a worker must not know two;"
+                " restart the workers to use the other"
+            )
+        return url
