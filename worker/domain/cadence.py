@@ -58,12 +58,8 @@ class Ladder:
     # tenth of their wait later, at moments of a grid that begins so long after the epoch. None: each by itself.
     meets: timedelta | None = None
 
-    def wait(self, unchanged: int, chance: float) -> timedelta:
-        """Time to the next poll after `unchanged` polls in a row that brought nothing new."""
-        return self._jittered(self.steady_wait(unchanged), chance)
-
     def steady_wait(self, unchanged: int) -> timedelta:
-        """The same, without jitter."""
+        """Time to the next poll after `unchanged` polls in a row that brought nothing new, without jitter."""
         return grown(self.first, self.factor, unchanged, self.cap)
 
     def company(self, unchanged: int) -> timedelta:

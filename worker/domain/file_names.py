@@ -28,6 +28,17 @@ def check_new_name(name: str) -> str:
     return check_file_name(name)
 
 
+def name_in_url(written: str) -> str:
+    """The name of a file or folder that a URL has, its percent-encoding taken off; raises ValueError.
+
+    A % without two digits behind it is itself, and so is a #.
+    """
+    try:
+        return check_new_name(unquote(written, errors="strict"))
+    except UnicodeDecodeError:
+        raise ValueError("must be UTF-8 text, without its percent-encoding too") from None
+
+
 @dataclass(frozen=True)
 class Bucket:
     """A bucket or container, and where in it."""
@@ -36,11 +47,7 @@ class Bucket:
 
 
 def read_label_store(store: str) -> Path | Bucket:
-    """The folder, relative as it is written, or the bucket; `ValueError` never repeats `store`, which may hold a key.
-
-    As in SQLite's URLs, a folder's percent-encoding is taken off; a % without two digits behind it is itself, and so is
-    a #.
-    """
+    """The folder, relative as it is written, or the bucket; ValueError never repeats `store`, which may hold a key."""
     scheme = next((each for each in ("file:", *_SCHEMES) if store.startswith(each)), None)
     if scheme is None:
         raise ValueError(f"must be {ACCEPTED}")
@@ -55,10 +62,7 @@ def _folder(rest: str) -> Path:
         rest = rest.removeprefix("//").removeprefix("localhost")
         if not rest.startswith("/"):
             raise ValueError(f"must name no other host: {ACCEPTED}")
-    try:
-        name = check_new_name(unquote(rest, errors="strict"))
-    except UnicodeDecodeError:
-        raise ValueError("must be UTF-8 text, without its percent-encoding too") from None
+    name = name_in_url(rest)
     if not name.strip("/"):
         raise ValueError(f"must name a folder: {ACCEPTED}")
     return Path(name)

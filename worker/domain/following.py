@@ -45,8 +45,6 @@ def tracked(context: Context, seen: Tracked) -> Decision:
     decision = _followed_on(context._replace(order=order), before, update, changed=changed)
     news = tuple(package for package in seen.packages if package not in before.packages)
     strange = strange_codes(before, seen)
-    if not strange:
-        return decision._replace(packages=news)
     return decision._replace(packages=news + _packages_with(before, strange), unknown_codes=tuple(strange.values()))
 
 
@@ -139,7 +137,7 @@ def _followed_since(context: Context, status: TrackingStatus) -> datetime:
     if before.followed_since is None or before.state is State.COMPLETED:  # resolved by a person, or reopened
         return now
     sets_out = before.tracking_status in open_ended and status not in open_ended
-    return now if sets_out and not before.packages else before.followed_since  # once, should it go back and forth
+    return now if sets_out and not before.packages else before.followed_since  # once, even if it goes back and forth
 
 
 def _with_labels(context: Context, seen: Tracked, status: TrackingStatus) -> ReturnOrder:

@@ -8,6 +8,7 @@ from worker.domain.masking import forms_of_passwords
 from worker.dsn.parameters import BadUrl
 from worker.dsn.postgresql import PostgresqlUrl, Tls, password_of, read_postgresql
 from worker.dsn.sqlite import read_sqlite
+from worker.dsn.surroundings import read_small, unreadable
 from worker.dsn.tls import tls_context
 from worker.dsn.uri import SCHEMES, check_uri
 
@@ -20,8 +21,10 @@ __all__ = [
     "parse_url",
     "password_of",
     "place_of_url",
+    "read_small",
     "secrets_of_url",
     "tls_context",
+    "unreadable",
 ]
 
 _OTHER_SPELLINGS = {

@@ -42,6 +42,7 @@ class Parameter:
             raise BadUrl(f"{named} is not supported: {self.why}; remove it" + (f", or say {taken}" if taken else ""))
 
 
+_WANTED = ("disable", "prefer", "require")
 _NO_OAUTH = "the driver cannot log in by OAuth"
 _KEPT_ALIVE = Parameter(
     is_number=True, left_out="every statement has a deadline of its own, after which the connection is given up"
@@ -81,7 +82,7 @@ PARAMETERS: Mapping[str, Parameter] = {
     "ssl_min_protocol_version": Parameter("PGSSLMINPROTOCOLVERSION", one_of=("", *TLS_VERSIONS), any_case=True),
     "ssl_max_protocol_version": Parameter("PGSSLMAXPROTOCOLVERSION", one_of=("", *TLS_VERSIONS), any_case=True),
     "krbsrvname": Parameter("PGKRBSRVNAME"),
-    "client_encoding": Parameter("PGCLIENTENCODING", left_out="the driver speaks UTF-8, whatever the database has"),
+    "client_encoding": Parameter("PGCLIENTENCODING", left_out="the driver speaks UTF-8 with every database"),
     "sslcompression": Parameter("PGSSLCOMPRESSION", left_out="nothing is compressed, nor is it by libpq"),
     "keepalives": _KEPT_ALIVE,
     "keepalives_idle": _KEPT_ALIVE,
@@ -96,15 +97,12 @@ PARAMETERS: Mapping[str, Parameter] = {
     ),
     "channel_binding": Parameter(
         "PGCHANNELBINDING",
-        one_of=("disable", "prefer", "require"),
-        only=("disable", "prefer"),
+        one_of=_WANTED,
+        only=_WANTED[:2],
         why="the driver has no channel binding; sslmode=verify-full tells the server from one in between",
     ),
     "gssencmode": Parameter(
-        "PGGSSENCMODE",
-        one_of=("disable", "prefer", "require"),
-        only=("disable", "prefer"),
-        why="connections are encrypted by TLS alone",
+        "PGGSSENCMODE", one_of=_WANTED, only=_WANTED[:2], why="connections are encrypted by TLS alone"
     ),
     "sslcertmode": Parameter(
         "PGSSLCERTMODE",

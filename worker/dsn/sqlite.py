@@ -2,9 +2,8 @@
 
 import re
 from pathlib import Path
-from urllib.parse import unquote
 
-from worker.domain.file_names import check_new_name
+from worker.domain.file_names import name_in_url
 from worker.dsn.parameters import BadUrl
 
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
@@ -13,17 +12,15 @@ _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 def read_sqlite(rest: str) -> Path:
     """The file that `rest`, what follows `sqlite://`, names, its percent-encoding taken off; raises `BadUrl`.
 
-    A % without two digits behind it is itself, and so is a #. Where a file has the very name that stands in the URL,
-    with its % or ?, it was taken by that name by an earlier version, and its returns must not be left behind unnoticed.
+    Where a file has the very name that stands in the URL, with its % or ?, it was taken by that name by an earlier
+    version, and its returns must not be left behind unnoticed.
     """
     written = rest.removeprefix("/")
     if not rest.startswith("/") or not written:
         raise BadUrl("must name a file: sqlite:///returns.db (relative) or sqlite:////var/lib/x.db (absolute)")
     _refuse_other_meanings(written)
     try:
-        name = check_new_name(unquote(written, errors="strict"))
-    except UnicodeDecodeError:
-        raise BadUrl("must be UTF-8 text, without its percent-encoding too") from None
+        name = name_in_url(written)
     except ValueError as error:
         raise BadUrl(str(error)) from None
     if name != written and Path(written).exists():

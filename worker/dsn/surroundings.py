@@ -113,17 +113,30 @@ def _section(file: Path, service: str) -> dict[str, Given] | None:
 def read_lines(file: Path) -> tuple[list[str], int]:
     """The lines of a small text file without their ends, and its mode; raises `BadUrl`."""
     try:
-        # Without waiting: a pipe could block the whole worker.
-        with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise BadUrl(f"{file}: is not a regular file")
-            content = stream.read(_LONGEST + 1)
-    except OSError as error:
-        raise BadUrl(f"{file}: cannot be read: {error.strerror}") from None
-    if len(content) > _LONGEST:
-        raise BadUrl(f"{file}: is longer than {_LONGEST} bytes")
+        text, mode = read_small(file, _LONGEST)
+    except (OSError, ValueError) as error:
+        raise BadUrl(unreadable(file, error)) from None
+    return [line.rstrip("\r") for line in text.split("\n")], mode
+
+
+def read_small(file: Path, longest: int) -> tuple[str, int]:
+    """A text file of at most so many bytes, and its mode; raises OSError, and ValueError that says what it is."""
+    if file.is_dir():
+        raise ValueError("is not a regular file")
+    # Without waiting: a pipe could block the whole worker.
+    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError("is not a regular file")
+        content = stream.read(longest + 1)
+    if len(content) > longest:
+        raise ValueError(f"is longer than {longest} bytes")
     try:
-        return [line.rstrip("\r") for line in content.decode("utf-8-sig").split("\n")], mode
+        return content.decode("utf-8-sig"), mode
     except UnicodeDecodeError:
-        raise BadUrl(f"{file}: is not UTF-8 text") from None
+        raise ValueError("is not UTF-8 text") from None
+
+
+def unreadable(file: Path | str, error: OSError | ValueError) -> str:
+    """What is said of a file that `read_small` could not take."""
+    return f"{file}: cannot be read: {error.strerror}" if isinstance(error, OSError) else f"{file}: {error}"

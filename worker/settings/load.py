@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from worker.domain.file_names import check_file_name
+from worker.dsn import unreadable
 from worker.settings.checks import NO_CARRIERS, AtCarrier, cross_problems, missing_parts
 from worker.settings.model import Settings
 from worker.settings.problems import ConfigurationError, Keys, dotted, field_problems
-from worker.settings.secrets import read_secret, unreadable
+from worker.settings.secrets import read_secret
 from worker.settings.sources import Sources, read_sources
 
 _CREDENTIAL = "database.url"

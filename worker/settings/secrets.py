@@ -1,17 +1,16 @@
 """Secrets out of files: an account's API key, and the database's URL; a changed one is taken up without a restart."""
 
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.dsn import check_url, place_of_url
+from worker.dsn import check_url, place_of_url, read_small, unreadable
 
 if TYPE_CHECKING:
     from worker.settings.model import DatabaseSettings
 
-_LARGEST_SECRET = 16_384
+_LARGEST_SECRET = 16_384  # bytes
 _LOOK_EVERY_SECONDS = 1.0
 
 _Signature = tuple[int, int, int]
@@ -41,21 +40,7 @@ def read_secret(file: Path) -> str:
 
     Raises OSError when it can't be read, and ValueError when it is not a small text file.
     """
-    if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe could block the whole worker
-        raise ValueError("is not a regular file")
-    with file.open("rb") as stream:
-        content = stream.read(_LARGEST_SECRET + 1)
-    if len(content) > _LARGEST_SECRET:
-        raise ValueError(f"is longer than {_LARGEST_SECRET} bytes, so it is not a secret")
-    try:
-        return content.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
-
-
-def unreadable(file: Path | str, error: OSError | ValueError) -> str:
-    """What is said of a file that `read_secret` could not take."""
-    return f"{file}: cannot be read: {error.strerror}" if isinstance(error, OSError) else f"{file}: {error}"
+    return read_small(file, _LARGEST_SECRET)[0].strip()
 
 
 class SecretFile:
