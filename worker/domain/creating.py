@@ -6,7 +6,7 @@ from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Created, Failed, FailureKind
-from worker.domain.retrying import CODES, Context, again, counted, for_a_person, healthy, rejected, remark
+from worker.domain.retrying import CODES, Context, again, counted, for_a_person, healthy, rejected, remark, to_state
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 
@@ -127,13 +127,12 @@ def restored(context: Context) -> Decision:
     A worker that may still be sending it began before now, so earlier look-ups count no longer.
     """
     context = with_intent(context.having(retry_requested_at=None, lookups=0))
-    code, before = ErrorCode.CREATE_OUTCOME_UNKNOWN, context.order
+    code = ErrorCode.CREATE_OUTCOME_UNKNOWN
     message = "the database was restored or copied; the return may have been created since the backup, or elsewhere"
     if context.policy.resend_after is None:
         return for_a_person(context, code, message)
-    order = before._replace(state=State.PENDING, error_code=code, error_message=message, due_at=context.now)
-    line = Transition("state", before.state, State.PENDING, before.carrier_status, reason=f"{message}: it is looked up")
-    return Decision(order, StepOutcome.WAITING, (line,))
+    context = context.having(error_code=code, error_message=message, due_at=context.now)
+    return to_state(context, State.PENDING, StepOutcome.WAITING, reason=f"{message}: it is looked up")
 
 
 def with_intent(context: Context) -> Context:

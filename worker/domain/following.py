@@ -39,7 +39,7 @@ def tracked(context: Context, seen: Tracked) -> Decision:
         carrier_status=update.carrier_status,
         unchanged_polls=0 if changed else before.unchanged_polls + (0 if _is_early(context) else 1),
         followed_since=_followed_since(context, update.status),
-        # An older version did not say when it got its status: it must not end too early.
+        # An older version did not say when it got its status: its stay must not end too early.
         status_since=(before.status_since or now) if update.status is before.tracking_status else now,
     )
     decision = _followed_on(context._replace(order=order), before, update, changed=changed)
@@ -53,8 +53,12 @@ def strange_codes(order: ReturnOrder, seen: Tracked) -> Mapping[int, str]:
     own = {code for each in order.packages for code in (each.label_code, each.tracking_number) if code}
     if all(code in own for _, code in seen.codes):  # nearly always
         return {}
-    folded = {"".join(code.split()).casefold() for code in own}
-    return {position: code for position, code in seen.codes if "".join(code.split()).casefold() not in folded}
+    known = {_folded(code) for code in own}
+    return {position: code for position, code in seen.codes if _folded(code) not in known}
+
+
+def _folded(code: str) -> str:
+    return "".join(code.split()).casefold()
 
 
 def _packages_with(order: ReturnOrder, strange: Mapping[int, str]) -> tuple[PackageInfo, ...]:

@@ -48,9 +48,6 @@ class Known:
         return next((owner for owner in waiting if owner.reference == reference), None)
 
 
-NOTHING_KNOWN = Known()
-
-
 def begins_at(order: ReturnOrder) -> datetime:
     """From when on a list has to be looked through for a creation without an answer, on the carrier's clock."""
     first_attempt_at = order.first_attempt_at or order.create_started_at
