@@ -166,6 +166,7 @@ ACCOUNT = "[accounts.default]\n"
             "alpha-2 code such as NL",
         ),
         (ACCOUNT + 'receiver."house number" = "3"', 'accounts.default.receiver."house number"', "is not known here"),
+        (ACCOUNT + 'receiver."straße" = "3"', 'accounts.default.receiver."straße"', "is not known here"),
         (ACCOUNT + 'status_map = { X = "expired" }', "accounts.default.status_map.X", "delivered"),
         (ACCOUNT + 'status_map = { "" = "failed" }', 'accounts.default.status_map.""', "empty"),
         (

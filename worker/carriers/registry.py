@@ -1,4 +1,4 @@
-"""Which carriers there are, and how an account at one of them is opened, each by its name in `carrier_names`."""
+"""Which carriers there are, and how an account at one of them is opened, each by its name in `worker.domain.pacing`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

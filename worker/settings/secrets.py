@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 _LARGEST_SECRET = 16_384  # bytes
 _LOOK_EVERY_SECONDS = 1.0
 
-_Signature = tuple[int, int, int]
-
 
 class KeyUnavailableError(Exception):
     """There is no usable key; the text says why and never holds any part of one."""
@@ -52,7 +50,7 @@ class SecretFile:
         self.problem: str | None = None  # why it can't be used at present; never holds a part of the secret
         self._accept = accept
         self._content: str | None = None
-        self._signature: _Signature | None = None
+        self._signature: tuple[int, int, int] | None = None
 
     def current(self) -> str | None:
         """Return what it holds, or held when it was good last; None when it never was. `problem` says what is wrong."""
