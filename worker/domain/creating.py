@@ -91,11 +91,6 @@ def not_sent(context: Context) -> Decision:
     return Decision(order, StepOutcome.WAITING)
 
 
-def not_looked_up(context: Context, failed: Failed) -> Decision:
-    """The look-up itself failed; the creation stays in doubt, and nothing is sent."""
-    return again(context, failed, ErrorCode.CREATE_OUTCOME_UNKNOWN, f"the look-up failed: {failed.message}")
-
-
 def absent(context: Context) -> Decision:
     """Not found. Only a second look-up, made when that creation cannot be sent any more, lets it be sent again.
 

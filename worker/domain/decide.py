@@ -115,7 +115,10 @@ def _failed(context: Context, failed: Failed) -> Decision:
     if failed.kind in TURNED_AWAY:
         return account_waits(context, failed)
     if order.state is State.PENDING:
-        return (creating.not_looked_up if order.create_started_at else creating.after_failure)(context, failed)
+        if order.create_started_at is None:
+            return creating.after_failure(context, failed)
+        # The look-up itself failed: the creation stays in doubt, and nothing is sent.
+        return again(context, failed, ErrorCode.CREATE_OUTCOME_UNKNOWN, f"the look-up failed: {failed.message}")
     code = CODES[failed.kind]
     if order.next_step is Step.LABEL:
         young = failed.kind is FailureKind.NOT_FOUND and is_young(context)

@@ -21,22 +21,18 @@ def check_file_name(name: str) -> str:
     return name
 
 
-def check_new_name(name: str) -> str:
-    """The same for what is made where it is missing, so that a mistake would make something else."""
-    if name.startswith("~"):
-        raise ValueError("must be a whole path: ~ is not expanded here; a name that begins so is written ./~")
-    return check_file_name(name)
-
-
 def name_in_url(written: str) -> str:
     """The name of a file or folder that a URL has, its percent-encoding taken off; raises ValueError.
 
-    A % without two digits behind it is itself, and so is a #.
+    A % without two digits behind it is itself, and so is a #. As what is missing is made, a ~ is refused.
     """
     try:
-        return check_new_name(unquote(written, errors="strict"))
+        name = unquote(written, errors="strict")
     except UnicodeDecodeError:
         raise ValueError("must be UTF-8 text, without its percent-encoding too") from None
+    if name.startswith("~"):
+        raise ValueError("must be a whole path: ~ is not expanded here; a name that begins so is written ./~")
+    return check_file_name(name)
 
 
 @dataclass(frozen=True)
