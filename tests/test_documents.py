@@ -22,10 +22,10 @@ from tests.chaos.test_chaos import HEADER
 from tests.documents.pages import ROOT, read, snippet
 from tests.postgres import PostgresServer
 from tests.scaling.capacity import HEADER as CAPACITY_HEADER
+from worker.carriers.registry import CARRIERS
 from worker.cli.commands import application
 from worker.domain.decision import StepOutcome
 from worker.domain.lifecycle import State, Step
-from worker.from_settings import receiver_problems
 from worker.settings import Settings, load
 from worker.settings.table import Table
 from worker.store.database import Database
@@ -122,13 +122,13 @@ def _written(toml: str) -> Iterator[tuple[str, str]]:
 def test_the_configuration_in_the_readme_is_a_good_one(tmp_path: Path) -> None:
     file = tmp_path / "returns-worker.toml"
     file.write_text(snippet("config", README), encoding="utf-8")
-    settings = load(file, {}, need_accounts=True, receiver_problems=receiver_problems)
+    settings = load(file, {}, need_accounts=True, carriers=CARRIERS)
     assert settings.accounts["default"].status_map == {"Delivered": "delivered"}
 
 
 @pytest.mark.parametrize("name", ["worker.toml", "local.toml"])
 def test_the_shipped_configurations_are_good(name: str) -> None:
-    assert load(ROOT / "config" / name, {}, need_accounts=True, receiver_problems=receiver_problems).accounts
+    assert load(ROOT / "config" / name, {}, need_accounts=True, carriers=CARRIERS).accounts
 
 
 def test_ci_runs_the_readmes_test_command() -> None:

@@ -1,7 +1,7 @@
 """What the settings of an account come to: its carrier's adapter, its policy, its map of words."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -71,11 +71,6 @@ def address_of(settings: Settings, account: str) -> str:
 def in_force(settings: Settings, account: str) -> Mapping[str, Any]:
     """The settings of an account as its carrier fills them up, by their names; for `show`."""
     return {"base_url": address_of(settings, account), "status_map": map_of(settings, account).words}
-
-
-def receiver_problems(carrier: str, receiver: Mapping[str, Any]) -> Sequence[str]:
-    """What is wrong with an account's receiver at the carrier of this name, a line `receiver.…: …` each."""
-    return CARRIERS[carrier].receiver_problems(receiver)
 
 
 def pace_of(settings: Settings, name: str) -> Pace | None:

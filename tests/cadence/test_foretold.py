@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -84,13 +84,27 @@ def test_a_forecast_has_the_polls_that_a_worker_makes(
         assert abs((poll.at - moment(sent)).total_seconds()) <= 2 * number
 
 
-CARRIERS: dict[str, tuple[ReturnOrder, dict[str, Any], dict[str, Any], list[float]]] = {
-    "izipack": (wire.order(), {"orderNumber": "9RET326720205706"}, {"status": "Created"}, [15, 15, 22.5, 33.75]),
-    "returnpilot": (
-        pilot.order(),
-        {"id": 10011, "return_url": "https://app.returnpilot.co/x"},
-        {"data": pilot.document(shipments=[], link_expires_at="2100-01-01 00:00:00")},
-        [15, 22.5, 33.75, 50.625],
+class Answers(NamedTuple):
+    """What a carrier answers to a creation and to every poll, and the waits in minutes that this leads to."""
+
+    request: ReturnOrder
+    created: dict[str, Any]
+    shown: dict[str, Any]
+    waits: list[float]
+
+
+CARRIERS = {
+    "izipack": Answers(
+        request=wire.order(),
+        created={"orderNumber": "9RET326720205706"},
+        shown={"status": "Created"},
+        waits=[15, 15, 22.5, 33.75],
+    ),
+    "returnpilot": Answers(
+        request=pilot.order(),
+        created={"id": 10011, "return_url": "https://app.returnpilot.co/x"},
+        shown={"data": pilot.document(shipments=[], link_expires_at="2100-01-01 00:00:00")},
+        waits=[15, 22.5, 33.75, 50.625],
     ),
 }
 

@@ -18,7 +18,7 @@ from worker.carriers.port import CarrierError
 from worker.carriers.registry import AccountConfig
 from worker.carriers.returnpilot import ReturnPilot
 from worker.domain.lifecycle import State, Step
-from worker.domain.lookup import NOTHING_KNOWN, Known
+from worker.domain.lookup import Known
 from worker.domain.returns import ReturnOrder
 
 TOKEN = "rp-s3cret+token/with=signs"
@@ -161,8 +161,8 @@ class Pilot:
     async def track(self, **changes: Any) -> Any:
         return await self.carrier.track(at_carrier(**changes))
 
-    async def look_up(self, known: Known = NOTHING_KNOWN, **changes: Any) -> Any:
-        return (await self.carrier.look_up(in_doubt(**changes))).result(known)
+    async def look_up(self, known: Known | None = None, **changes: Any) -> Any:
+        return (await self.carrier.look_up(in_doubt(**changes))).result(known or Known())
 
     async def label(self, **changes: Any) -> Any:
         return await self.carrier.label(at_carrier(**changes))

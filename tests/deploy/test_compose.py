@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 import yaml
 
-from worker.from_settings import receiver_problems
+from worker.carriers.registry import CARRIERS
 from worker.settings import Settings, load
 from worker.store.database import Database
 from worker.store.schema import migrate
@@ -59,7 +59,7 @@ def _settings(name: str, secrets: Path) -> Settings:
     assert key_file is not None
     local = _local(name, str(key_file)).replace(str(DEPLOY / "secrets"), str(secrets))
     environ["RETURNS_WORKER_ACCOUNTS__DEFAULT__API_KEY_FILE"] = local
-    return load(DEPLOY / "compose" / "worker.toml", environ, need_keys=True, receiver_problems=receiver_problems)
+    return load(DEPLOY / "compose" / "worker.toml", environ, need_keys=True, carriers=CARRIERS)
 
 
 def _mounts(name: str) -> dict[str, str]:

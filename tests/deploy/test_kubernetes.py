@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from worker.from_settings import receiver_problems
+from worker.carriers.registry import CARRIERS
 from worker.settings import Settings, load
 
 KUBERNETES = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -67,7 +67,7 @@ def _settings(built: list[Manifest], tmp_path: Path) -> Settings:
     if "RETURNS_WORKER_DATABASE__URL_FILE" in environ:
         environ["RETURNS_WORKER_DATABASE__URL_FILE"] = str(tmp_path / "url")
     environ["RETURNS_WORKER_ACCOUNTS__DEFAULT__API_KEY_FILE"] = str(tmp_path / "key")
-    return load(tmp_path / "worker.toml", environ, need_keys=True, receiver_problems=receiver_problems)
+    return load(tmp_path / "worker.toml", environ, need_keys=True, carriers=CARRIERS)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(KUBERNETES)))

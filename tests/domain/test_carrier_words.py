@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.carrier_words import clashes, folded
-from worker.domain.tracking import StatusMap, TrackingStatus
+from worker.domain.tracking import StatusMap, TrackingStatus, clashes, folded
 
 SAME = [
     (

@@ -6,7 +6,7 @@ import pytest
 
 from tests.domain.cases import NOW, PAST, labelling, pending, resting, sent, tracking
 from worker.domain.decide import decide
-from worker.domain.error_codes import MEANING, ErrorCode
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.next_action import NEVER_SENT, NOT_TOLD, NOTHING_THERE, action_for
 from worker.domain.outcomes import NothingToDo, Outcome, PutBack, RefTaken, RequestRefused, Withdrawn
@@ -112,8 +112,3 @@ def test_a_return_whose_creation_was_answered_is_never_called_never_sent() -> No
 
     held = decide(pending(), RefTaken("9RET1"), NOW, Policy(), 0.5).order
     assert action_for(held._replace(cancel_requested_at=NOW), can_cancel=True) == NothingToDo()
-
-
-def test_every_error_code_has_its_meaning() -> None:
-    assert set(MEANING) == set(ErrorCode)
-    assert all(meaning and "\n" not in meaning for meaning in MEANING.values())

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.domain.countries import COUNTRIES
-from worker.domain.payload import count_packages, read_payload
+from worker.domain.payload import COUNTRIES, count_packages, read_payload
 from worker.domain.returns import Address, Parcel, Party, ReturnRequest
 
 GOOD: dict[str, Any] = {

@@ -13,8 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from worker.dsn import PostgresqlUrl, check_files, parse_url
-from worker.dsn.errors import BadUrl
+from worker.dsn import BadUrl, PostgresqlUrl, check_files, parse_url
 from worker.store.postgresql import connecting
 
 NAME = "db.example"

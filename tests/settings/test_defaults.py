@@ -11,9 +11,8 @@ import pytest
 from pydantic import BaseModel
 
 from worker.carriers.registry import CARRIERS
-from worker.domain.carrier_names import RATES
+from worker.domain.pacing import RATES
 from worker.domain.tracking import POLLED
-from worker.from_settings import receiver_problems
 from worker.settings import (
     AccountPolling,
     AccountSettings,
@@ -191,7 +190,7 @@ def test_switching_on_every_commented_line_is_valid_configuration(tmp_path: Path
     # One table can't be opened twice or after its children, so keep TOML's order: the file is written in it.
     # Only PostgreSQL has schemas.
     file.write_text(live.replace('url = "sqlite:///returns.db"', 'url = "postgresql://u@h/returns"', 1))
-    account = load(file, {}, receiver_problems=receiver_problems).accounts["default"]
+    account = load(file, {}, carriers=CARRIERS).accounts["default"]
     assert account.status_map["Onderweg"] == "in_transit"
     assert account.receiver is not None and account.receiver["address"]["country"] == "NL"
 

@@ -14,7 +14,7 @@ from worker.settings import (
     Settings,
     load,
 )
-from worker.settings.daytime import read_daytime
+from worker.settings.durations import read_daytime
 
 
 def seconds(value: float) -> timedelta:

@@ -19,9 +19,15 @@ from worker.carriers.http.edge import HttpEdge
 from worker.carriers.http.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
 from worker.carriers.shapes import read_list, read_text, read_word
-from worker.domain.countries import COUNTRIES
 from worker.domain.outcomes import Created, Tracked
-from worker.domain.payload import MOST_PARTS, InvalidPayload, count_packages, read_payload, reference_problems
+from worker.domain.payload import (
+    COUNTRIES,
+    MOST_PARTS,
+    InvalidPayload,
+    count_packages,
+    read_payload,
+    reference_problems,
+)
 from worker.domain.returns import PackageInfo, Parcel, Party, ReturnOrder, ReturnRequest
 from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 

@@ -1,4 +1,4 @@
-"""Which carriers there are, and how an account at one of them is opened, each by its name in `carrier_names`."""
+"""Which carriers there are, and how an account at one of them is opened, each by its name in `worker.domain.pacing`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,9 +41,10 @@ class CarrierKind:
 
     `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
     `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `created`: its documented
-    answer to a creation, as the adapter reads it. `page_size`: returns on a page of its list. `open_ended`: the
-    statuses in which a return waits for its customer's link to be used, however long that is open. `receiver_problems`:
-    what is wrong with an account's receiver.
+    answer to a creation, as the adapter reads it. `own_settings`: those of an account that not every carrier has, and
+    this one does. `page_size`: returns on a page of its list. `open_ended`: the statuses in which a return waits for
+    its customer's link to be used, however long that is open. `receiver_problems`: what is wrong with an account's
+    receiver, a line `receiver.…: …` each.
     """
 
     base_url: str
@@ -56,6 +57,7 @@ class CarrierKind:
     adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
     created: Created
+    own_settings: frozenset[str]
     page_size: int = 1
     open_ended: frozenset[TrackingStatus] = frozenset()
     receiver_problems: Callable[[Mapping[str, Any]], Sequence[str]] = receiver_problems
@@ -95,6 +97,7 @@ CARRIERS: Mapping[str, CarrierKind] = {
         izipack.Izipack,
         _open_izipack,
         izipack.read_created(Reply(201, {}, izipack.SAMPLE_CREATED)),
+        frozenset({"label_pages", "receiver", "reject_past_pickup"}),
         receiver_problems=izipack.receiver_problems,
     ),
     "returnpilot": CarrierKind(
@@ -108,6 +111,7 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.ReturnPilot,
         _open_returnpilot,
         returnpilot.read_created(Reply(201, {}, returnpilot.SAMPLE_CREATED)),
+        frozenset({"label_hosts", "link_grace"}),
         page_size=returnpilot.PAGE_SIZE,
         open_ended=returnpilot.OPEN_ENDED,
     ),

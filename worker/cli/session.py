@@ -79,9 +79,9 @@ def settings_of(context: typer.Context, *, need_keys: bool = False) -> Settings:
     file: Path | None = context.obj
     if not need_keys:
         return load(file)
-    from worker.from_settings import receiver_problems  # noqa: PLC0415 - what needs keys imports the carriers anyway
+    from worker.carriers.registry import CARRIERS  # noqa: PLC0415 - what needs keys imports the carriers anyway
 
-    return load(file, need_keys=True, receiver_problems=receiver_problems)
+    return load(file, need_keys=True, carriers=CARRIERS)
 
 
 def logs_for(settings: Settings) -> Redactor:

@@ -1,18 +1,18 @@
-"""What a person may do to a return: retry, resolve, cancel, accept a label, ask, read its word anew; pure."""
+"""What a person may do to a return: retry, resolve, cancel, accept a label, ask, read its word again; pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.domain import following
-from worker.domain.creating import with_intent
+from worker.domain.creating import followed, with_intent
 from worker.domain.decide import decide, scheduled
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.outcomes import Failed, Outcome, StoredLabel, Tracked
 from worker.domain.policy import Policy
-from worker.domain.retrying import Context, healthy
+from worker.domain.retrying import Context, healthy, without_label_trouble
 from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
@@ -45,7 +45,7 @@ def retry(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> 
 
     Where the carrier can be searched, a creation in doubt is looked up once more.
     """
-    again = healthy(order)._replace(retry_requested_at=None)
+    again = healthy(order, retry_requested_at=None)
     if order.state is State.TRACKING and order.label_error_code in SET_ASIDE:
         return _made(order, _seeking_label(order, now), person, "its label is sought again", StepOutcome.PUT_BACK)
     if order.state not in (State.REJECTED, State.NEEDS_ATTENTION):
@@ -77,26 +77,15 @@ def found(carrier_ref: str) -> WayOut:
         )
         if not open_question and not (wrong and order.state is State.TRACKING):
             return Refusal(f"it is {order.state}: there is no creation to resolve")
-        first = order.first_attempt_at or order.create_started_at or now
-        after = _seeking_label(healthy(order), now)._replace(
-            state=State.TRACKING,
-            carrier_ref=carrier_ref,
-            followed_since=now,
-            status_since=None,
-            create_started_at=order.create_started_at or now,
-            first_attempt_at=first,
-            lookups=0,
-            unchanged_polls=0,
-            track_due_at=now,
-            retry_requested_at=None,
-        )
+        after = _seeking_label(followed(order, carrier_ref, now), now)
+        after = after._replace(status_since=None, track_due_at=now, retry_requested_at=None)
         return _made(order, after, person, f"resolved: it is {carrier_ref} at the carrier", StepOutcome.ADOPTED)
 
     return resolve
 
 
 def not_created(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
-    """A person looked and nothing is there: it may be sent again, once nobody can send the lost creation any more."""
+    """A person looked and nothing is there: it may be sent again, once the lost creation cannot be sent any more."""
     if order.carrier_ref is not None:
         return Refusal(f"it is at the carrier, as {order.carrier_ref}; withdraw it, and insert a new one")
     if order.state not in (State.PENDING, State.NEEDS_ATTENTION, State.REJECTED) or not order.in_doubt:
@@ -107,14 +96,8 @@ def not_created(order: ReturnOrder, person: Person, now: datetime, policy: Polic
         return Refusal(
             f"a worker that was stopped may still send it until {settled_at:%Y-%m-%d %H:%M:%S} UTC: look once more then"
         )
-    after = healthy(order)._replace(
-        state=State.PENDING,
-        create_started_at=None,
-        first_attempt_at=None,
-        lookups=0,
-        due_at=now,
-        retry_requested_at=None,
-    )
+    after = healthy(order, state=State.PENDING, due_at=now, retry_requested_at=None)
+    after = after._replace(create_started_at=None, first_attempt_at=None, lookups=0)
     return _made(order, after, person, "resolved: nothing is at the carrier", StepOutcome.PUT_BACK)
 
 
@@ -131,44 +114,35 @@ def cancel(order: ReturnOrder, person: Person, now: datetime, policy: Policy) ->
             asked = asked._replace(track_due_at=now)
         return _made(order, asked, person, "withdrawal asked for", StepOutcome.WAITING)
     if policy.resend_after is not None:
-        asked = _looked_up(healthy(order), now, policy)._replace(state=State.PENDING, due_at=now)
-        asked = asked._replace(cancel_requested_at=now)
+        asked = _looked_up(healthy(order, state=State.PENDING, due_at=now, cancel_requested_at=now), now, policy)
         return _made(order, asked, person, "looked up again, to be withdrawn", StepOutcome.PUT_BACK)
-    after = healthy(order)._replace(state=State.CANCELLED, retry_requested_at=None)
+    after = healthy(order, state=State.CANCELLED, retry_requested_at=None)
     what = "withdrawn while its creation was in doubt: the carrier may have it and was not told"
     return _made(order, after, person, what, StepOutcome.CANCELLED)
 
 
 def retired(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
-    """Its account ends, and nobody asks the carrier any more; a creation that may have happened is left to a person."""
+    """Its account ends, and the carrier is asked no more; a creation that may have happened is left to a person."""
     if order.state is State.TRACKING:
-        over = healthy(order)._replace(
-            state=State.COMPLETED,
-            tracking_status=TrackingStatus.EXPIRED,
-            status_since=now,
-            label_due_at=None,
-            track_due_at=None,
-        )
+        over = healthy(order, state=State.COMPLETED, label_due_at=None, track_due_at=None)
+        over = over._replace(tracking_status=TrackingStatus.EXPIRED, status_since=now)
         decision = _made(order, over, person, "its account is retired: followed no longer", StepOutcome.COMPLETED)
-        expired = replace(
-            decision.transitions[0],
-            field="tracking_status",
-            old_value=order.tracking_status,
-            new_value=TrackingStatus.EXPIRED,
-        )
+        before, after, why = order.tracking_status, TrackingStatus.EXPIRED, decision.transitions[0].reason
+        expired = Transition("tracking_status", before, after, order.carrier_status, reason=why)
         return decision._replace(transitions=(expired, *decision.transitions))
     if order.in_doubt and order.state is State.PENDING:
-        asked = order._replace(state=State.NEEDS_ATTENTION, error_code=ErrorCode.CREATE_OUTCOME_UNKNOWN)
-        asked = asked._replace(error_message="its account was retired while its creation was in doubt")
+        message = "its account was retired while its creation was in doubt"
+        asked = order._replace(error_code=ErrorCode.CREATE_OUTCOME_UNKNOWN, error_message=message)
+        asked = asked._replace(state=State.NEEDS_ATTENTION)
         what = "its account is retired while its creation is in doubt: look for it at the carrier, then cancel it"
         return _made(order, asked, person, what, StepOutcome.NEEDS_ATTENTION)
     if order.in_doubt and order.state is State.NEEDS_ATTENTION:
         return Refusal("its creation may have happened: look for it at the carrier, then cancel it")
     if order.state not in (State.PENDING, State.NEEDS_ATTENTION):
         return Refusal(f"it is {order.state}: nothing is left to be done")
-    gone = healthy(order)._replace(state=State.CANCELLED, retry_requested_at=None)
-    at_carrier = order.carrier_ref is not None
-    what = "its account is retired: " + ("the carrier was not told" if at_carrier else "nothing was sent")
+    gone = healthy(order, state=State.CANCELLED, retry_requested_at=None)
+    told = "nothing was sent" if order.carrier_ref is None else "the carrier was not told"
+    what = f"its account is retired: {told}"
     return _made(order, gone, person, what, StepOutcome.CANCELLED)
 
 
@@ -178,7 +152,7 @@ def accepted(label: StoredLabel) -> WayOut:
     def accept(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
         if order.carrier_ref is None:
             return Refusal(f"it is {order.state} and not at the carrier, so it has no label")
-        after = order._replace(label_due_at=None, label_attempts=0, label_error_code=None, label_error_message=None)
+        after = without_label_trouble(order, label_due_at=None)
         if any(each.position not in order.labels | {label.position} for each in order.packages):
             # Whether that package has a label of its own is the carrier's to say, with its status.
             after = after._replace(track_due_at=order.track_due_at and min(order.track_due_at, now))
@@ -208,7 +182,7 @@ def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Calla
 
     def remap(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
         if order.state is not State.TRACKING or order.carrier_status is None:
-            return Refusal(f"it is {order.state}: there is no word to be read anew")
+            return Refusal(f"it is {order.state}: there is no word to be read again")
         if order.cancel_requested_at is not None or order.retry_requested_at is not None:
             return Refusal("something else was asked of it, which a worker has to answer first: try again")
         possible = meanings(order.carrier_status)
@@ -221,25 +195,22 @@ def remapped(meanings: Callable[[str], frozenset[TrackingStatus]], chance: Calla
         update = TrackingUpdate(status, order.carrier_status, reason=person.signed("read by a changed map"))
         context = Context(order, now, policy, chance())
         decision = following.tracked(context, Tracked(update))
-        if decision.order.state is State.TRACKING:
-            decision = decision._replace(order=_as_before(context, decision.order))
-        return decision._replace(order=scheduled(decision.order))
+        after = decision.order
+        if after.state is State.TRACKING:
+            # Nothing was heard of the carrier: what fails still fails, and the questions are spread over time.
+            ladder = policy.ladder(after.tracking_status)
+            due_at = ladder.next_at(now, order.unchanged_polls, context.chance, order.pickup_date)
+            after = after._replace(
+                attempts=order.attempts,
+                failing_since=order.failing_since,
+                error_code=order.error_code,
+                error_message=order.error_message,
+                unchanged_polls=order.unchanged_polls,
+                track_due_at=due_at if order.track_due_at is None else min(order.track_due_at, due_at),
+            )
+        return decision._replace(order=scheduled(after))
 
     return remap
-
-
-def _as_before(context: Context, after: ReturnOrder) -> ReturnOrder:
-    """Nothing was heard of the carrier: what fails still fails, and it is not asked anew about all of them at once."""
-    before, ladder = context.order, context.policy.ladder(after.tracking_status)
-    due_at = ladder.next_at(context.now, before.unchanged_polls, context.chance, before.pickup_date)
-    return after._replace(
-        attempts=before.attempts,
-        failing_since=before.failing_since,
-        error_code=before.error_code,
-        error_message=before.error_message,
-        unchanged_polls=before.unchanged_polls,
-        track_due_at=due_at if before.track_due_at is None else min(before.track_due_at, due_at),
-    )
 
 
 def may_be_asked_about(order: ReturnOrder) -> Refusal | None:
@@ -256,17 +227,14 @@ def may_be_asked_about(order: ReturnOrder) -> Refusal | None:
 
 
 def _seeking_label(order: ReturnOrder, now: datetime) -> ReturnOrder:
-    return order._replace(label_due_at=now, label_attempts=0, label_error_code=None, label_error_message=None)
+    return without_label_trouble(order, label_due_at=now)
 
 
 def _looked_up(order: ReturnOrder, now: datetime, policy: Policy) -> ReturnOrder:
-    """With its intent, so that the next step is a look-up; both look-ups are made anew."""
+    """With its intent, so that the next step is a look-up; both look-ups are made once more."""
     return with_intent(Context(order, now, policy, 0.0)).order._replace(lookups=0)
 
 
 def _made(before: ReturnOrder, after: ReturnOrder, person: Person, what: str, outcome: StepOutcome) -> Decision:
-    return Decision(scheduled(after), outcome, (_line(before, after.state, person, what),))
-
-
-def _line(order: ReturnOrder, state: State, person: Person, what: str) -> Transition:
-    return Transition("state", order.state, state, order.carrier_status, reason=person.signed(what))
+    line = Transition("state", before.state, after.state, before.carrier_status, reason=person.signed(what))
+    return Decision(scheduled(after), outcome, (line,))

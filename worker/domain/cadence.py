@@ -27,12 +27,9 @@ class Daytime:
 
     def of(self, day: date) -> tuple[datetime, datetime]:
         """When the daytime of a date begins and ends; it may end on the next one."""
-        midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001  wall time, on which DST has no hold
-        return tuple((midnight + span).replace(tzinfo=self.zone).astimezone(UTC) for span in self._spans)  # type: ignore[return-value]
-
-    @property
-    def _spans(self) -> tuple[timedelta, timedelta]:
-        return self.start, self.start + self.length
+        begin = datetime(day.year, day.month, day.day) + self.start  # noqa: DTZ001  wall time, on which DST has no hold
+        end = begin + self.length
+        return begin.replace(tzinfo=self.zone).astimezone(UTC), end.replace(tzinfo=self.zone).astimezone(UTC)
 
     def around(self, moment: datetime) -> tuple[datetime, datetime]:
         """The daytime that `moment` lies in, else the next one."""
@@ -46,32 +43,23 @@ class Daytime:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """When polls follow each other: `first` after a change, growing by `factor` while nothing changes, up to `cap`.
+    """When polls follow each other, until the first of `max_age` and `max_stay` is over."""
 
-    In the daytime of the pickup date and the day after no wait is longer than `near_pickup` (0: no difference). With
-    `quiet_nights` nothing is asked outside the daytime. `max_age` ends it all; `max_stay` ends this one status.
-
-    With `meets` polls wait for each other, since one request brings the news of many: in place of the jitter they come
-    up to a tenth of their wait later, at moments of a grid that begins `meets` after the epoch. None: each by itself.
-    """
-
-    first: timedelta = timedelta(minutes=15)
-    factor: float = 1.5
-    cap: timedelta = timedelta(hours=6)
+    first: timedelta = timedelta(minutes=15)  # the wait after a change ...
+    factor: float = 1.5  # ... which grows by this while nothing changes ...
+    cap: timedelta = timedelta(hours=6)  # ... up to this
     jitter: float = 0.1
-    max_age: timedelta = timedelta(days=60)
-    max_stay: timedelta | None = None
-    near_pickup: timedelta = timedelta(hours=1)
-    quiet_nights: bool = False
+    max_age: timedelta = timedelta(days=60)  # of the return
+    max_stay: timedelta | None = None  # in this one status
+    near_pickup: timedelta = timedelta(hours=1)  # the longest wait by day around the pickup date; 0: none
+    quiet_nights: bool = False  # nothing is asked outside the daytime
     daytime: Daytime = field(default_factory=Daytime)
+    # Polls wait for each other where one request brings the news of many: in place of the jitter they come up to a
+    # tenth of their wait later, at moments of a grid that begins so long after the epoch. None: each by itself.
     meets: timedelta | None = None
 
-    def wait(self, unchanged: int, chance: float) -> timedelta:
-        """Time to the next poll after `unchanged` polls in a row that brought nothing new."""
-        return self._jittered(self.steady_wait(unchanged), chance)
-
     def steady_wait(self, unchanged: int) -> timedelta:
-        """The same, without jitter."""
+        """Time to the next poll after `unchanged` polls in a row that brought nothing new, without jitter."""
         return grown(self.first, self.factor, unchanged, self.cap)
 
     def company(self, unchanged: int) -> timedelta:
@@ -79,12 +67,7 @@ class Ladder:
         return self.steady_wait(unchanged) / COMPANY if self.meets is not None else timedelta(0)
 
     def next_at(
-        self,
-        now: datetime,
-        unchanged: int,
-        chance: float,
-        pickup: date | None = None,
-        latest: datetime | None = None,
+        self, now: datetime, unchanged: int, chance: float, pickup: date | None = None, latest: datetime | None = None
     ) -> datetime:
         """When to ask again after a poll at `now`; `pickup` is the day on which the parcel is fetched.
 
@@ -112,9 +95,9 @@ class Ladder:
         return at
 
     def _not_at_night(self, at: datetime, wait: timedelta, chance: float, pickup: date | None) -> datetime:
-        """After the night, spread over one wait, lest all of them come with its end.
+        """After the night, spread over one wait by chance, so that they do not all come with its end.
 
-        By chance, and not by how far into the night they would have come: they all would soon after its beginning.
+        How far into the night they would have come does not spread them: that is soon after its beginning for all.
         """
         begin, _ = self.daytime.around(at)
         if begin <= at:
@@ -129,7 +112,7 @@ class Ladder:
         return wait if self.meets is not None else wait * (1 + self.jitter * (2 * chance - 1))
 
     def _in_company(self, at: datetime, wait: timedelta) -> datetime:
-        """Up to the next moment of the grid, or the end of the daytime, whichever is sooner."""
+        """The next moment of the grid, but not after the end of the daytime."""
         if self.meets is None:
             return at
         met = at + -(at - _EPOCH - self.meets) % meeting_width(wait)
@@ -165,5 +148,5 @@ def grown(first: Span, factor: float, times: int, cap: Span) -> Span:
 
 
 def _pickup_days(pickup: date) -> tuple[date, ...]:
-    """The pickup's date and the next one; a date of the far ends of the calendar is nobody's pickup."""
+    """The pickup's date and the next one; a date at the far ends of the calendar is a mistake."""
     return (pickup, pickup + _DAY) if 1900 < pickup.year < 9999 else ()

@@ -17,35 +17,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from worker.domain import outcomes
 from worker.domain.cadence import grown
 from worker.domain.clocks import lasts
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
-from worker.domain.outcomes import (
-    Absent,
-    Ambiguous,
-    Created,
-    Failed,
-    FailureKind,
-    LabelReady,
-    LabelTrouble,
-    NotCancelled,
-    Outcome,
-    RefTaken,
-    Tracked,
-)
+from worker.domain.outcomes import OUTAGES, TURNED_AWAY, Failed, FailureKind, NotCancelled, Outcome, RefTaken
 from worker.domain.ramp import Ramp, begun
 from worker.domain.returns import ReturnOrder
 
-_SICK = frozenset(
-    {
-        *(FailureKind.NETWORK, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR),
-        *(FailureKind.UNINTELLIGIBLE, FailureKind.OUTCOME_UNKNOWN),
-    }
-)
+_SICK = OUTAGES | {FailureKind.UNINTELLIGIBLE, FailureKind.OUTCOME_UNKNOWN}
 _PROBES = (Step.TRACK, Step.LABEL, Step.CANCEL, Step.CREATE)  # which step is tried first
-_ANOTHER = 4  # each so-many-th probe is tried the other way round, lest one broken part of a carrier stop the others
-_SILENT = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})  # they hold the account by themselves
+_ANOTHER = 4  # each so-many-th probe goes the other way round: one broken part must not stop the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +85,7 @@ class Breaker:
 
 
 def probing(circuit: Circuit, until: datetime) -> Circuit:
-    """Someone has the probe until then; should he never come back, the next one may try."""
+    """A worker has the probe until then; if it never comes back, the next one may try."""
     return circuit if circuit.is_closed else replace(circuit, open_until=until)
 
 
@@ -112,8 +95,8 @@ def admitted(
     """What of `due` may be taken, and which step of that is a probe: one row of it, which has first to be asked for.
 
     A probe is rather a poll than a creation, which might harm a return; but in one try of four it is rather a creation,
-    so that a carrier whose polls alone fail gets creations still. `untried` is the step that came to nothing the last
-    time, its rows being locked or its answer no sign of the carrier: another one comes before it.
+    so that a carrier whose polls alone fail still gets creations. `untried` is the step that came to nothing the last
+    time: its rows were locked, or its answer was no sign of the carrier. Another one comes before it.
     """
     if health.account.is_open(now):
         return {}, None
@@ -138,7 +121,7 @@ def probed(health: Health, step: Step, until: datetime) -> Health:
 
 
 def is_tried(health: Health, step: Step, now: datetime) -> bool:
-    """Whether somebody else has the probe by `step`, or it has failed meanwhile."""
+    """Whether another worker has the probe by `step`, or it has failed meanwhile."""
     return health.account.is_open(now) or (step is Step.CREATE and health.creations.is_open(now))
 
 
@@ -160,47 +143,40 @@ def after(
     `sent_at`: when the row was taken; None: now.
     """
     step, verdict = order.next_step, is_well(order, outcome)
-    looked_up = step is Step.CREATE and order.in_doubt
-    if looked_up and isinstance(outcome, RefTaken):
-        verdict = True  # the look-up was answered; what it found is a person's
-    circuits = {"account": health.account} | ({"creations": health.creations} if step is Step.CREATE else {})
+    creates, given_back = step is Step.CREATE, probed(health, step, now) if probe else health
+    looked_up = creates and order.in_doubt
     if verdict is None:
-        return probed(health, step, now) if probe else health
-    if verdict and looked_up:  # a look-up that is answered tells nothing of creations
-        creations = probing(health.creations, now) if probe else health.creations
-        return replace(health, account=_SOUND, creations=creations)
+        return given_back
+    if looked_up and (verdict or isinstance(outcome, RefTaken)):  # it was answered, which tells nothing of creations
+        return replace(given_back, account=_SOUND)
     ramp = health.ramp
-    if step is Step.CREATE and not looked_up:
+    if creates and not looked_up:
         ramp = ramp.succeeded(now, sent_at or now) if verdict else begun(now)
     if isinstance(outcome, Failed) and outcome.wrong_address:  # nothing more is sent there; look-ups go on
-        return replace(probed(health, step, now) if probe else health, ramp=ramp)
-    if verdict and all(circuit == _SOUND for circuit in circuits.values()):
-        return health if ramp is health.ramp else replace(health, ramp=ramp)
+        return replace(given_back, ramp=ramp)
     if verdict:
-        return replace(health, ramp=ramp, **dict.fromkeys(circuits, _SOUND))
+        return replace(health, ramp=ramp, account=_SOUND, creations=_SOUND if creates else health.creations)
     if not probe and not _is_first_failure(order, outcome):
         return replace(health, ramp=ramp)
     lost = isinstance(outcome, RefTaken) or (
         isinstance(outcome, Failed) and outcome.kind is FailureKind.OUTCOME_UNKNOWN
     )
-    if health.account.is_closed and lost:
-        del circuits["account"]  # creations that get lost are no reason not to ask where the others are
-    at_once = lost and health.ramp.allowed(now) == 1
-    failed = {
-        name: breaker.failed(each, now, probe=probe, at_once=at_once and name == "creations")
-        for name, each in circuits.items()
-    }
-    return replace(health, ramp=ramp, **failed)
+    account, creations = health.account, health.creations
+    if not (account.is_closed and lost):  # creations that get lost are no reason not to ask where the others are
+        account = breaker.failed(account, now, probe=probe)
+    if creates:
+        creations = breaker.failed(creations, now, probe=probe, at_once=lost and health.ramp.allowed(now) == 1)
+    return replace(health, ramp=ramp, account=account, creations=creations)
 
 
 def is_well(order: ReturnOrder, outcome: Outcome | None) -> bool | None:
     """Whether the carrier did its part in a step of `order`; None where that tells nothing of it."""
     match outcome:
-        case Created() | Absent() | Ambiguous() | Tracked() | LabelReady():
+        case outcomes.Created() | outcomes.Absent() | outcomes.Ambiguous() | outcomes.Tracked() | outcomes.LabelReady():
             return True
         case RefTaken():  # a carrier that answers each creation with the same number makes none that we can follow
             return False
-        case LabelTrouble(ErrorCode.LABEL_NOT_READY):  # it did answer
+        case outcomes.LabelTrouble(ErrorCode.LABEL_NOT_READY):  # it did answer
             return True
         # It did answer, and about this return alone: neither the others nor creations are kept from it. A look-up reads
         # the account's list.
@@ -209,7 +185,7 @@ def is_well(order: ReturnOrder, outcome: Outcome | None) -> bool | None:
         ):
             return None
         case Failed(kind) | NotCancelled(Failed(kind)):
-            return None if kind in _SILENT else kind not in _SICK
+            return None if kind in TURNED_AWAY else kind not in _SICK  # turned away, the account is held anyway
         case _:
             return None
 

@@ -9,19 +9,19 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 LONGEST_WAIT = timedelta(hours=1)
-"""The longest lease, hold of a carrier's, and time that a circuit is open; the settings keep to it."""
+"""The longest lease, hold that a carrier asks for, and time that a circuit is open; the settings keep to it."""
 
 JUMP = timedelta(minutes=1)
-"""A clock that is further from where it should be was set; it is no network's delay, and no slewing, any more."""
+"""A clock that is further off than this was set: no delay of a network, and no slewing, explains more."""
 
 STEADY = timedelta(hours=1)
 """After so long without a jump a clock is the truth: NTP sets a wrong one right within minutes of a machine's start."""
 
 LONGEST_ABSENCE = timedelta(days=1)
-"""So much later than somebody saw it last a clock may be; later still, it may as well be wrong."""
+"""A clock may be so much later than when it was seen last; later still, it may as well be wrong."""
 
 LATEST = LONGEST_WAIT + timedelta(minutes=2)
-"""So far ahead at most a lease, a hold or a circuit may end: a command's lease is half a minute longer than the longest
+"""A lease, a hold or a circuit ends so far ahead at most: a command's lease is half a minute longer than the longest
 time limit, and a clock that is believed may be off by `JUMP`."""
 
 
@@ -55,7 +55,7 @@ class Clock(NamedTuple):
 def seen(before: Clock | None, now: datetime, passed: timedelta | None) -> tuple[Clock, timedelta | None]:
     """The clock at `now`, and by how much it jumped; None: it did not.
 
-    `passed`: how much time went by on a clock that nobody sets; None: nobody knows, since another process saw it last.
+    `passed`: how much time went by on a clock that is never set; None: unknown, since another process saw it last.
     """
     if before is None:
         return Clock(now), None

@@ -1,23 +1,13 @@
 """What follows from a creation, and from looking one up whose answer was lost: at most one may ever exist."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
-from worker.domain.outcomes import Ambiguous, Created, Failed, FailureKind
-from worker.domain.retrying import (
-    CODES,
-    MAX_MESSAGE,
-    OUTAGES,
-    Context,
-    counted,
-    for_a_person,
-    healthy,
-    outage,
-    rejected,
-    remark,
-)
+from worker.domain.outcomes import Created, Failed, FailureKind
+from worker.domain.retrying import CODES, Context, again, counted, for_a_person, healthy, rejected, remark, to_state
+from worker.domain.returns import ReturnOrder
 from worker.domain.tracking import TrackingStatus
 
 _STOPPED_LEAST, _STOPPED_MOST = timedelta(minutes=1), timedelta(minutes=15)
@@ -33,16 +23,9 @@ def created(context: Context, created: Created) -> Decision:
     first_look = ladder.next_at(now, 0, context.chance, before.pickup_date, latest=now + ladder.max_age)
     # What is known of an adopted one is only its number; and a withdrawal has waited for just this.
     at_once = created.adopted or before.cancel_requested_at is not None
-    order = healthy(before)._replace(
-        state=State.TRACKING,
-        carrier_ref=created.carrier_ref,
+    order = followed(before, created.carrier_ref, now)._replace(
         return_url=created.return_url,
-        followed_since=now,
         status_since=now,
-        create_started_at=before.create_started_at or now,
-        first_attempt_at=before.first_attempt_at or before.create_started_at or now,
-        lookups=0,
-        unchanged_polls=0,
         tracking_status=status,
         carrier_status=carrier_status,
         label_due_at=now if created.has_label else None,
@@ -57,6 +40,20 @@ def created(context: Context, created: Created) -> Decision:
     return Decision(order, outcome, transitions, created.packages)
 
 
+def followed(order: ReturnOrder, carrier_ref: str, now: datetime) -> ReturnOrder:
+    """The row of a return that is known to be at the carrier, under this number."""
+    started_at = order.create_started_at or now
+    return healthy(order)._replace(
+        state=State.TRACKING,
+        carrier_ref=carrier_ref,
+        followed_since=now,
+        create_started_at=started_at,
+        first_attempt_at=order.first_attempt_at or started_at,
+        lookups=0,
+        unchanged_polls=0,
+    )
+
+
 def after_failure(context: Context, failed: Failed) -> Decision:
     """A creation failed: it is sent again only when nothing can have reached the carrier; every doubt is settled first.
 
@@ -64,7 +61,7 @@ def after_failure(context: Context, failed: Failed) -> Decision:
     """
     code, message = CODES[failed.kind], failed.message
     if failed.kind is FailureKind.NETWORK:
-        return outage(context, code, message, failed.raw)
+        return again(context, failed, code, message)
     if failed.kind is FailureKind.REFUSED:
         return rejected(context, code, message, failed.raw)
     decision = _in_doubt(with_intent(context), failed)
@@ -94,14 +91,8 @@ def not_sent(context: Context) -> Decision:
     return Decision(order, StepOutcome.WAITING)
 
 
-def not_looked_up(context: Context, failed: Failed) -> Decision:
-    """The look-up itself failed; the creation stays in doubt, and nothing is sent."""
-    code, message = ErrorCode.CREATE_OUTCOME_UNKNOWN, f"the look-up failed: {failed.message}"
-    return (outage if failed.kind in OUTAGES else counted)(context, code, message, failed.raw)
-
-
 def absent(context: Context) -> Decision:
-    """Not found. Only a second look-up, made when nobody can send that creation any more, lets it be sent again.
+    """Not found. Only a second look-up, made when that creation cannot be sent any more, lets it be sent again.
 
     A worker that was stopped between committing its intent and sending may wake up and send, but not after its lease
     and one time limit; the carrier may list an order a little later than it makes it.
@@ -109,8 +100,8 @@ def absent(context: Context) -> Decision:
     order, now, resend_after = context.order, context.now, context.policy.resend_after
     if resend_after is None or order.create_started_at is None:
         return for_a_person(context, ErrorCode.CREATE_OUTCOME_UNKNOWN, "not found, but this carrier cannot be searched")
-    nobody_sends_from = order.create_started_at + resend_after
-    looked_late = order.due_at is not None and order.due_at >= nobody_sends_from
+    settled_at = order.create_started_at + resend_after
+    looked_late = order.due_at is not None and order.due_at >= settled_at
     if order.lookups >= 1 and looked_late:
         line = remark(order, "looked up twice and not there: it is sent again")
         order = order._replace(create_started_at=None, lookups=0, failing_since=None, due_at=now)
@@ -120,7 +111,7 @@ def absent(context: Context) -> Decision:
         failing_since=None,
         error_code=ErrorCode.CREATE_OUTCOME_UNKNOWN,
         error_message="looked up and not there yet; it is looked up again before it may be sent again",
-        due_at=max(now + resend_after / 2, nobody_sends_from + _ROUNDING),
+        due_at=max(now + resend_after / 2, settled_at + _ROUNDING),
     )
     return Decision(order, StepOutcome.ABSENT)
 
@@ -128,21 +119,15 @@ def absent(context: Context) -> Decision:
 def restored(context: Context) -> Decision:
     """The database was set back or copied: what seems not to have been sent may have been, since the backup.
 
-    Whoever may still be sending it began before now: the look-ups that count begin anew.
+    A worker that may still be sending it began before now, so earlier look-ups count no longer.
     """
-    context = with_intent(context._replace(order=context.order._replace(retry_requested_at=None, lookups=0)))
-    code, before = ErrorCode.CREATE_OUTCOME_UNKNOWN, context.order
+    context = with_intent(context.having(retry_requested_at=None, lookups=0))
+    code = ErrorCode.CREATE_OUTCOME_UNKNOWN
     message = "the database was restored or copied; the return may have been created since the backup, or elsewhere"
     if context.policy.resend_after is None:
         return for_a_person(context, code, message)
-    order = before._replace(state=State.PENDING, error_code=code, error_message=message, due_at=context.now)
-    line = Transition("state", before.state, State.PENDING, before.carrier_status, reason=f"{message}: it is looked up")
-    return Decision(order, StepOutcome.WAITING, (line,))
-
-
-def ambiguous(context: Context, found: Ambiguous) -> Decision:
-    """Something bears the reference and is not surely it: only a person can tell."""
-    return for_a_person(context, ErrorCode.REFERENCE_NOT_UNIQUE, found.message[:MAX_MESSAGE], found.raw)
+    context = context.having(error_code=code, error_message=message, due_at=context.now)
+    return to_state(context, State.PENDING, StepOutcome.WAITING, reason=f"{message}: it is looked up")
 
 
 def with_intent(context: Context) -> Context:
@@ -154,4 +139,4 @@ def with_intent(context: Context) -> Context:
     started_at = context.now if order.doubtful else order.create_started_at or context.now
     earliest = order.created_at if order.doubtful else None
     first = order.first_attempt_at or earliest or started_at
-    return context._replace(order=order._replace(create_started_at=started_at, first_attempt_at=first))
+    return context.having(create_started_at=started_at, first_attempt_at=first)

@@ -53,11 +53,7 @@ class Hold:
 
 
 class Decision(NamedTuple):
-    """The row as it shall be, what history it makes, and what else follows; `step` is what was done to come to it.
-
-    `stop_sending`: why the account sends no creation to its address any more; None: nothing of that kind.
-    `unknown_codes`: label codes that a status named and no creation brought, of which this is the first news.
-    """
+    """The row as it shall be, what history it makes, and what else follows."""
 
     order: ReturnOrder
     outcome: StepOutcome
@@ -65,9 +61,9 @@ class Decision(NamedTuple):
     packages: tuple[PackageInfo, ...] = ()
     labels: tuple[StoredLabel, ...] = ()
     hold: Hold | None = None
-    stop_sending: str | None = None
-    step: Step | None = None
-    unknown_codes: tuple[str, ...] = ()
+    stop_sending: str | None = None  # why the account sends no creation to its address any more
+    step: Step | None = None  # what was done to come to it
+    unknown_codes: tuple[str, ...] = ()  # label codes that a status named for the first time and no creation brought
 
 
 _MOST_OF_A_TEXT = 1000  # characters that any column and any database takes

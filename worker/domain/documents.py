@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 DEEPEST: Final = 750
-"""Lists and objects in each other that are read: what leaves some of Python's 1,000 calls to whatever runs besides."""
+"""Lists and objects in each other that are read: this leaves some of Python's 1,000 calls to what runs besides."""
 
 _STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _OTHER_THAN_BRACKETS: Final = re.compile(r"[^\[\]{}]+")
@@ -22,7 +22,7 @@ def read_json(text: str, decoder: json.JSONDecoder = _DECODER, deepest: int = DE
     """What a JSON document says; raises `ValueError`, of it `NestedTooDeeply` and `json.JSONDecodeError`.
 
     The decoder calls itself once a level. Near the end of the stack everything that Python runs in between fails too,
-    such as what a collected object does at its end, and nobody would hear of that: so depth is counted first.
+    such as what a collected object does at its end, and that would go unnoticed: so depth is counted first.
     """
     if text.count("[") + text.count("{") > deepest and _depth(text) > deepest:
         raise NestedTooDeeply("it is nested too deeply")

@@ -1,4 +1,13 @@
-"""What the name of a file or folder in the settings may be."""
+"""What the name of a file, a folder or a bucket in the settings may be, and what `[labels] store` means."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+ACCEPTED = "file:FOLDER, file:///ABSOLUTE/FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+"""The forms, for messages."""
+
+_SCHEMES = ("s3://", "gs://", "az://")
 
 
 def check_file_name(name: str) -> str:
@@ -12,8 +21,56 @@ def check_file_name(name: str) -> str:
     return name
 
 
-def check_new_name(name: str) -> str:
-    """The same for what is made where it is missing, so that a mistake would make something else."""
+def name_in_url(written: str) -> str:
+    """The name of a file or folder that a URL has, its percent-encoding taken off; raises ValueError.
+
+    A % without two digits behind it is itself, and so is a #. As what is missing is made, a ~ is refused.
+    """
+    try:
+        name = unquote(written, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("must be UTF-8 text, without its percent-encoding too") from None
     if name.startswith("~"):
         raise ValueError("must be a whole path: ~ is not expanded here; a name that begins so is written ./~")
     return check_file_name(name)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket or container, and where in it."""
+
+    url: str
+
+
+def read_label_store(store: str) -> Path | Bucket:
+    """The folder, relative as it is written, or the bucket; ValueError never repeats `store`, which may hold a key."""
+    scheme = next((each for each in ("file:", *_SCHEMES) if store.startswith(each)), None)
+    if scheme is None:
+        raise ValueError(f"must be {ACCEPTED}")
+    if "?" in store:
+        raise ValueError("takes no parameters: leave out the ? and what follows; in a name it is written %3F")
+    rest = store.removeprefix(scheme)
+    return _folder(rest) if scheme == "file:" else _bucket(scheme, rest)
+
+
+def _folder(rest: str) -> Path:
+    if rest.startswith("//"):
+        rest = rest.removeprefix("//").removeprefix("localhost")
+        if not rest.startswith("/"):
+            raise ValueError(f"must name no other host: {ACCEPTED}")
+    name = name_in_url(rest)
+    if not name.strip("/"):
+        raise ValueError(f"must name a folder: {ACCEPTED}")
+    return Path(name)
+
+
+def _bucket(scheme: str, rest: str) -> Bucket:
+    bucket, *prefix = check_file_name(rest).rstrip("/").split("/")
+    if not bucket or any(char in bucket for char in ":@%# "):
+        raise ValueError(f"must name a bucket alone behind {scheme}: keys and addresses belong in the environment")
+    # What reads the URL would drop these, and labels would lie elsewhere than their location says.
+    if any(unquote(part) in {"", ".", ".."} or "#" in part for part in prefix):
+        raise ValueError("must have a prefix without empty parts, ., .. and #")
+    if any(char < " " for char in unquote("/".join(prefix))):
+        raise ValueError("must hold no control characters, without its percent-encoding too")
+    return Bucket(f"{scheme}{'/'.join((bucket, *prefix))}")

@@ -1,16 +1,23 @@
-"""What follows from an answer about a return that the carrier has: where it is, until nothing further is expected."""
+"""What follows from an answer about a return that the carrier has: where it is, until nothing further is expected.
 
+A late answer can meet the next question on the same connection, and a gateway can mix answers up. Where a status names
+label codes (Izipack's does), those of another return's creation show it. Codes that no creation brought show nothing:
+nothing documents that a status repeats the creation's. They are kept as the packages' tracking numbers, and known from
+then on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
-from worker.domain.belonging import packages_with, strange_codes
-from worker.domain.cadence import Ladder, spoken
+from worker.domain.cadence import spoken
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import Failed, Tracked
 from worker.domain.policy import LOST_AFTER
 from worker.domain.retrying import Context, for_a_person, healthy, is_young, retrying
-from worker.domain.returns import ReturnOrder
+from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus, TrackingUpdate
 
 REOPENED = "the carrier says that it is still under way"
@@ -18,7 +25,10 @@ REOPENED = "the carrier says that it is still under way"
 
 def tracked(context: Context, seen: Tracked) -> Decision:
     """The carrier said where it is; what changed is recorded, and the next look depends on that."""
-    before, update, now = context.order, seen.update or _no_news(context.order), context.now
+    before, now = context.order, context.now
+    # Without news it stays where it is; a return that never had a status is where its creation left it.
+    stays = TrackingUpdate(before.tracking_status or TrackingStatus.PRE_TRANSIT, before.carrier_status)
+    update = seen.update or stays
     if before.state is State.COMPLETED and _says_nothing_new(before, update):
         return Decision(before, StepOutcome.UNCHANGED)
     changed = (update.status, update.carrier_status) != (before.tracking_status, before.carrier_status)
@@ -29,19 +39,35 @@ def tracked(context: Context, seen: Tracked) -> Decision:
         carrier_status=update.carrier_status,
         unchanged_polls=0 if changed else before.unchanged_polls + (0 if _is_early(context) else 1),
         followed_since=_followed_since(context, update.status),
-        status_since=_status_since(before, update.status, now),
+        # An older version did not say when it got its status: its stay must not end too early.
+        status_since=(before.status_since or now) if update.status is before.tracking_status else now,
     )
     decision = _followed_on(context._replace(order=order), before, update, changed=changed)
     news = tuple(package for package in seen.packages if package not in before.packages)
     strange = strange_codes(before, seen)
-    if not strange:
-        return decision._replace(packages=news)
-    return decision._replace(packages=news + packages_with(before, strange), unknown_codes=tuple(strange.values()))
+    return decision._replace(packages=news + _packages_with(before, strange), unknown_codes=tuple(strange.values()))
 
 
-def _no_news(order: ReturnOrder) -> TrackingUpdate:
-    """What stays as it is; what never had a status is where a creation left it."""
-    return TrackingUpdate(order.tracking_status or TrackingStatus.PRE_TRANSIT, order.carrier_status)
+def strange_codes(order: ReturnOrder, seen: Tracked) -> Mapping[int, str]:
+    """The codes that the answer names and the return has not on record, by the place of their package in the answer."""
+    own = {code for each in order.packages for code in (each.label_code, each.tracking_number) if code}
+    if all(code in own for _, code in seen.codes):  # nearly always
+        return {}
+    known = {_folded(code) for code in own}
+    return {position: code for position, code in seen.codes if _folded(code) not in known}
+
+
+def _folded(code: str) -> str:
+    return "".join(code.split()).casefold()
+
+
+def _packages_with(order: ReturnOrder, strange: Mapping[int, str]) -> tuple[PackageInfo, ...]:
+    """The packages that get a strange code as their tracking number, by their place; where there is none, a new one."""
+    known = {package.position: package for package in order.packages}
+    return tuple(
+        replace(known.get(position) or PackageInfo(position), tracking_number=code)
+        for position, code in strange.items()
+    )
 
 
 def not_found(context: Context, failed: Failed) -> Decision:
@@ -55,7 +81,7 @@ def not_found(context: Context, failed: Failed) -> Decision:
         return Decision(order._replace(failing_since=None, track_due_at=due_at), StepOutcome.UNCHANGED)
     code = ErrorCode.CARRIER_LOST_IT
     times = order.attempts + 1 if order.error_code is code else 1
-    context = context._replace(order=order._replace(attempts=times))  # failing in between must come to an end as well
+    context = context.having(attempts=times)  # failing in between must come to an end as well
     if times >= LOST_AFTER:
         return for_a_person(context, code, f"asked {times} times: {failed.message}", failed.raw)
     return retrying(context, code, failed.message, backoff.not_found_again(context.chance))
@@ -91,9 +117,16 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
         order = order._replace(state=State.TRACKING, label_due_at=seeking)
         transitions = (*transitions, reopened)
     ladder = context.policy.ladder(status)
-    ends_at = _end(context, update, ladder) if context.policy.judges_ages else None
+    # Before there is a shipment only the customer's link can run out.
+    ends = context.policy.judges_ages and (status not in context.policy.open_ended or update.link_over)
+    too_old = (order.followed_since or now) + ladder.max_age
+    stayed = (order.status_since or now) + ladder.max_stay if ladder.max_stay is not None else too_old
+    ends_at = min(too_old, stayed) if ends else None
     if ends_at is not None and now >= ends_at:
-        why = _why(order, status, ladder, ends_at < _age_limit(order, ladder, now))
+        beginning = "its first shipment" if order.return_url is not None else "creation"
+        why = f"nothing terminal within {spoken(ladder.max_age)} of {beginning}"
+        if ladder.max_stay is not None and stayed < too_old:
+            why = f"{status} for longer than {spoken(ladder.max_stay)}"
         expired = Transition("tracking_status", status, TrackingStatus.EXPIRED, update.carrier_status, reason=why)
         order = order._replace(tracking_status=TrackingStatus.EXPIRED, status_since=now)
         return _completed(order, (*transitions, expired), "expired")
@@ -102,41 +135,13 @@ def _followed_on(context: Context, before: ReturnOrder, update: TrackingUpdate, 
     return Decision(order._replace(track_due_at=due), outcome, transitions)
 
 
-def _end(context: Context, update: TrackingUpdate, ladder: Ladder) -> datetime | None:
-    """When it is no longer followed; before there is a shipment only the customer's link can run out."""
-    order, now = context.order, context.now
-    if update.status in context.policy.open_ended and not update.link_over:
-        return None
-    whole = _age_limit(order, ladder, now)
-    return whole if ladder.max_stay is None else min(whole, (order.status_since or now) + ladder.max_stay)
-
-
-def _age_limit(order: ReturnOrder, ladder: Ladder, now: datetime) -> datetime:
-    return (order.followed_since or now) + ladder.max_age
-
-
-def _why(order: ReturnOrder, status: TrackingStatus, ladder: Ladder, stayed: bool) -> str:
-    if stayed and ladder.max_stay is not None:
-        return f"{status} for longer than {spoken(ladder.max_stay)}"
-    return f"nothing terminal within {spoken(ladder.max_age)} of {_beginning(order)}"
-
-
 def _followed_since(context: Context, status: TrackingStatus) -> datetime:
     """Since when `max_age` runs: before there is a shipment only the customer's link can run out."""
     before, now, open_ended = context.order, context.now, context.policy.open_ended
     if before.followed_since is None or before.state is State.COMPLETED:  # resolved by a person, or reopened
         return now
     sets_out = before.tracking_status in open_ended and status not in open_ended
-    return now if sets_out and not before.packages else before.followed_since  # once, should it go back and forth
-
-
-def _status_since(before: ReturnOrder, status: TrackingStatus, now: datetime) -> datetime:
-    """From now where an older version did not say when it got its status, lest a stay end too early."""
-    return (before.status_since or now) if status is before.tracking_status else now
-
-
-def _beginning(order: ReturnOrder) -> str:
-    return "its first shipment" if order.return_url is not None else "creation"
+    return now if sets_out and not before.packages else before.followed_since  # once, even if it goes back and forth
 
 
 def _with_labels(context: Context, seen: Tracked, status: TrackingStatus) -> ReturnOrder:

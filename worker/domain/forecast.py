@@ -1,4 +1,4 @@
-"""A return's life foretold: an imagined one is created, labelled and polled, and `decide` says when what comes next."""
+"""A return's life foretold: an imagined one is created, labelled and polled, and `decide` says when each comes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,28 +34,24 @@ _FEW = 1000  # polls of a walk at a slower pace
 
 
 class Poll(NamedTuple):
-    """One question; `status` is what the return has from then on, `before` the one whose ladder said when to ask."""
+    """One question to the carrier."""
 
     at: datetime
-    before: TrackingStatus
-    status: TrackingStatus
+    before: TrackingStatus  # by the ladder of this one it was time to ask
+    status: TrackingStatus  # what the return has from then on
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The life of a return that is created at `start`, until it is seen at `ends_at` that it is over.
-
-    `by_status`: how many polls the ladder of each status brings; `labels`: how often a label is fetched. `is_cut`:
-    there are more than `polls` has, and the numbers are means, in which days near a pickup date count as any others.
-    """
+    """The life of a return, from its creation at `start` until the poll that sees its end."""
 
     start: datetime
     polls: tuple[Poll, ...]
-    by_status: Mapping[TrackingStatus, float]
-    labels: int
+    by_status: Mapping[TrackingStatus, float]  # how many polls the ladder of each status brings
+    labels: int  # how often a label is fetched
     ending: TrackingStatus
     ends_at: datetime
-    is_cut: bool = False
+    is_cut: bool = False  # there are more polls than these, and numbers are means, which know no pickup date
 
     @property
     def life(self) -> timedelta:

@@ -8,26 +8,19 @@ from worker.domain.pacing import Pace
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an account is to its carrier, by the carrier's name, the origin of its API, and a fingerprint of the key.
-
-    `origin` is scheme, host and port. `key` None: there is none at present, and so nobody who shares it.
-    """
+    """Who an account is to its carrier."""
 
     carrier: str
-    origin: tuple[str, str, int | None]
-    key: str | None
+    origin: tuple[str, str, int | None]  # scheme, host and port of its API
+    key: str | None  # its fingerprint; None: there is none at present, so that it is shared with no account
 
 
 @dataclass(frozen=True, slots=True)
 class Kin:
-    """The accounts beside one, itself among them, by name in their order.
+    """The accounts beside one, itself among them, by name in their order."""
 
-    `near` are at the same carrier's same address, where a number means one order; those of `same_key` see each other's
-    orders, and the carrier counts their requests together.
-    """
-
-    near: tuple[str, ...]
-    same_key: tuple[str, ...]
+    near: tuple[str, ...]  # at the same carrier's same address, where a number means one order
+    same_key: tuple[str, ...]  # these see each other's orders, and the carrier counts their requests together
 
     @property
     def first(self) -> str:
@@ -65,6 +58,6 @@ def sharing(identities: Mapping[str, Identity]) -> list[tuple[str, ...]]:
 
 
 def common_pace(paces: Iterable[Pace | None]) -> Pace | None:
-    """The one pace of accounts that share a key: the slowest, since whoever counts them counts all; None: no limit."""
+    """The one pace of accounts that share a key: the slowest, since they are counted together; None: no limit."""
     limited = [pace for pace in paces if pace is not None]
     return min(limited, key=lambda pace: pace.rate_per_minute, default=None)

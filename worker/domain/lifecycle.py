@@ -21,7 +21,7 @@ stays pending while it is looked up; what is found is adopted, what is surely no
 A person leaves `needs_attention` and `rejected` by a command (worker/domain/by_hand.py): retry, to pending or, where
 the carrier has it, to tracking; resolve, to tracking or pending; cancel, to cancelled.
 
-What is over stays over, but for these: a shop puts back a `rejected` return whose payload it mended, and a `completed`
+What is over stays over, but for these: a shop puts back a `rejected` return with a better payload, and a `completed`
 one that a person asks the carrier about (`poll`) is followed again when the carrier says that it is still under way.
 """
 

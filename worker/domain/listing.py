@@ -11,7 +11,7 @@ from math import inf
 from typing import NamedTuple
 
 ALLOWANCE = 12
-"""So many requests a walk may be ahead of the due returns that it found, at most half as many as it looks for.
+"""A walk may have made so many more requests than it found due returns, at most half as many as it looks for.
 
 A search for a place takes some, and a list may not be what it seems.
 """
@@ -96,7 +96,7 @@ class Places:
 class Walk:
     """One way through the list to the due returns, from the newest to the oldest, as long as it pays.
 
-    Each page is asked for once at most, whatever shifts. What it leaves out is to be asked about one by one.
+    Each page is asked for once at most, even if pages shift. What it leaves out is to be asked about one by one.
     """
 
     def __init__(self, due: Iterable[int], places: Places) -> None:

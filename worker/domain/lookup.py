@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from worker.domain.returns import ReturnOrder
 
 CLOCK_SLACK = timedelta(hours=15)
-"""How far a carrier's clock and the database's may be apart: more than any time zone, should its UTC be none.
+"""How far a carrier's clock and the database's may be apart: more than any time zone, as its UTC may be local time.
 
 Looking back further only costs pages; too little could cost a second creation.
 """
@@ -22,27 +22,21 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A return of ours that has a number, or bears a reference, that a carrier's list shows.
-
-    `same_key`: whether its account sends with the key that the list was asked for with.
-    """
+    """A return of ours that has a number, or bears a reference, that a carrier's list shows."""
 
     account: str
     reference: str
     number: str | None
-    same_key: bool = True
+    same_key: bool = True  # whether its account sends with the key that the list was asked for with
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What we know for certain about orders at a carrier.
+    """What we know for certain about orders at a carrier."""
 
-    `recorded` are the newest numbers recorded with the key of the look-up, from before the list was asked for: whatever
-    list is whole shows them. `owners` are the returns of ours, in whichever account, that bear what the list shows.
-    """
-
+    # The newest numbers recorded with the key of the look-up, before the list was asked for: a whole list shows them.
     recorded: tuple[Recorded, ...] = ()
-    owners: tuple[Owner, ...] = ()
+    owners: tuple[Owner, ...] = ()  # the returns of ours, in any account, that bear what the list shows
 
     def owner_of_number(self, number: str) -> Owner | None:
         """The return that has this number; it has no other, and no other return has it."""
@@ -50,10 +44,8 @@ class Known:
 
     def owner_of_reference(self, reference: str) -> Owner | None:
         """A return that bears exactly this reference and has no number yet: the order may be its own."""
-        return next((each for each in self.owners if each.same_key and _awaits(each, reference)), None)
-
-
-NOTHING_KNOWN = Known()
+        waiting = (owner for owner in self.owners if owner.same_key and owner.number is None)
+        return next((owner for owner in waiting if owner.reference == reference), None)
 
 
 def begins_at(order: ReturnOrder) -> datetime:
@@ -61,7 +53,3 @@ def begins_at(order: ReturnOrder) -> datetime:
     first_attempt_at = order.first_attempt_at or order.create_started_at
     assert first_attempt_at is not None  # there is nothing to look up before an attempt
     return first_attempt_at - CLOCK_SLACK
-
-
-def _awaits(owner: Owner, reference: str) -> bool:
-    return owner.number is None and owner.reference == reference

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 IN_ANSWERS = 6
 """Characters that a part of a secret must have to be masked where numbers and references are read; in logs 4 will do.
 
-A whole key is masked whatever its length.
+A whole key is masked, however short it is.
 """
 IN_LOGS = 4
 
@@ -25,7 +25,7 @@ def forms_of_key(key: str) -> tuple[str, ...]:
     """Every text that gives a key away, the longest first.
 
     A key may be given with the scheme of its header, or be the `user:password` of Basic (RFC 7617), in the clear or as
-    it is sent: each part of these is the key to whoever knows the rest.
+    it is sent: each part of these gives the key away to a reader who knows the rest.
     """
     forms = {key}
     words = [word for word in key.split() if word.lower() not in _SCHEMES]

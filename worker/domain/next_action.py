@@ -13,7 +13,9 @@ GONE_ALREADY = "withdrawn; the carrier does not know it any more"
 
 def action_for(order: ReturnOrder, *, can_cancel: bool) -> Step | Outcome:
     """The step to do, or an outcome that needs none; `can_cancel` says whether the carrier takes a withdrawal."""
-    if order.doubtful and _may_be_sent(order):
+    asked = order.cancel_requested_at is not None or order.retry_requested_at is not None
+    rests_on_nothing_there = order.state is State.PENDING or (order.state is State.REJECTED and asked)
+    if order.doubtful and rests_on_nothing_there:
         return Restored()
     if order.cancel_requested_at is not None:
         return _withdrawal(order, Step.CANCEL if can_cancel else Withdrawn(NOT_TOLD))
@@ -22,12 +24,6 @@ def action_for(order: ReturnOrder, *, can_cancel: bool) -> Step | Outcome:
             return PutBack()
         return RequestRefused(f"a retry was asked for, but the return is {order.state}, not rejected", cancel=False)
     return order.next_step if order.state in (State.PENDING, State.TRACKING) else NothingToDo()
-
-
-def _may_be_sent(order: ReturnOrder) -> bool:
-    """Whether what is to be done now rests on nothing being at the carrier."""
-    asked = order.cancel_requested_at is not None or order.retry_requested_at is not None
-    return order.state is State.PENDING or (order.state is State.REJECTED and asked)
 
 
 def _withdrawal(order: ReturnOrder, at_carrier: Step | Outcome) -> Step | Outcome:

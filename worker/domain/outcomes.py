@@ -37,9 +37,16 @@ class FailureKind(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"  # a creation that may have happened
 
 
+OUTAGES = frozenset({FailureKind.NETWORK, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR})
+"""The carrier's or the network's own trouble, for which no return is to blame."""
+
+TURNED_AWAY = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})
+"""The carrier answers nothing of this account's for now: the account waits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The carrier made the return and said its number; `adopted` when that was found out by a look-up."""
+    """The carrier made the return and said its number."""
 
     carrier_ref: str
     update: TrackingUpdate | None
@@ -47,7 +54,7 @@ class Created:
     return_url: str | None = None
     has_label: bool = True  # whether a label can be asked for now
     raw: str | None = None
-    adopted: bool = False
+    adopted: bool = False  # a look-up found it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,32 +113,24 @@ class LabelTrouble:
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """The carrier said where the return is, its packages as far as it names them, and which labels there are.
+    """The carrier said where the return is, its packages as far as it names them, and which labels there are."""
 
-    `update` is None where it has the return and says nothing of where it is: no news.
-    `labels` holds the positions of labels that can be asked for now; empty where labels do not come with the status.
-    `codes` are the label codes that a status merely names, each with the place of its package in the answer, from 1.
-    """
-
-    update: TrackingUpdate | None
+    update: TrackingUpdate | None  # None: it has the return, and says nothing of where it is
     packages: tuple[PackageInfo, ...] = ()
-    labels: frozenset[int] = frozenset()
+    labels: frozenset[int] = frozenset()  # positions of those that a status shows to be there
     return_url: str | None = None
-    codes: tuple[tuple[int, str], ...] = ()
+    codes: tuple[tuple[int, str], ...] = ()  # label codes that it merely names, with their package's place, from 1
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A carrier call without success; `message` may quote the carrier and so a customer, never a key; `raw` is JSON.
-
-    `wrong_address`: a creation in doubt, sent to an address that seems to take none.
-    """
+    """A carrier call without success."""
 
     kind: FailureKind
-    message: str
+    message: str  # may quote the carrier and so a customer, never a key
     retry_after: timedelta | None = None
-    raw: str | None = None
-    wrong_address: bool = False
+    raw: str | None = None  # JSON
+    wrong_address: bool = False  # a creation in doubt, sent to an address that seems to take none
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +152,7 @@ class RequestRefused:
     """A withdrawal or a retry that makes no sense in this state: said once in the history, then forgotten."""
 
     reason: str
-    cancel: bool
+    cancel: bool  # it was a withdrawal
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,16 +6,23 @@ one token each T seconds, a window of W seconds sees at most b + W/T tokens, so 
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.domain.clocks import JUMP
 
+RATES: Mapping[str, int] = {
+    "izipack": 60,  # it publishes no limit; one request a second is what a polite client would send
+    "returnpilot": 50,  # of the 60 it allows (page guide/concepts/rate-limiting), whose scope it does not say
+}
+"""The carriers that there are, and how many requests each is sent in any 60 seconds, unless settings say otherwise."""
+
 TOKEN_LIFE = timedelta(seconds=3)
 """A token not used within this is void: tokens kept back would be a second burst."""
 
 FEW_LEFT = 3
-"""So few requests left, by the carrier's word, slow an account down; by its own pace alone nobody comes there."""
+"""So few requests left, by the carrier's word, slow an account down; its own pace alone never leads there."""
 
 _TRANSIT = timedelta(seconds=2)  # a request may reach the carrier so much later than the one after it
 _WINDOW = timedelta(seconds=60) + TOKEN_LIFE + _TRANSIT
@@ -74,9 +81,9 @@ class Pace:
 
 
 def _believed(spent_until: datetime, now: datetime) -> datetime:
-    """Nothing is spent for longer than a carrier's window: what is was written under a clock that was ahead.
+    """Nothing is spent for longer than a carrier's window: a later moment was written under a clock that was ahead.
 
-    Nobody knows what was sent since, so nothing is left, and tokens grow from now on.
+    What was sent since is unknown, so nothing is left, and tokens grow from now on.
     """
     return spent_until if spent_until <= now + timedelta(seconds=60) + JUMP else now
 

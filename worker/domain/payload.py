@@ -6,11 +6,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-from worker.domain.countries import MEANT
 from worker.domain.documents import read_json
 from worker.domain.returns import Address, Parcel, Party, ReturnRequest
 
@@ -22,6 +23,23 @@ _BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # fillers of Hangul, and Braille with
 # Three digits behind a point are thousands to one half of Europe and decimals to the other.
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.(?![0-9]{3}\Z)[0-9]+)?|\.[0-9]+)")
 _PARTED = re.compile(r"-?[0-9]+(?:[ .,'\u00a0\u2019\u202f][0-9]+)+")
+
+_CODES = """
+AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ CA CC
+CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR GA GB GD
+GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE JM JO JP KE KG KH
+KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW
+MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC
+SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY
+UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW
+"""
+
+COUNTRIES: Final = frozenset(_CODES.split())
+"""As of ISO/TC 46 N1127 (2024-02-29); what is only reserved (EU, UK) or for users to assign (XK) is not among them."""
+
+MEANT: Final[Mapping[str, str]] = {"UK": "GB", "EL": "GR"}
+"""What the European Union writes for two countries, and ISO's code for them."""
+
 MOST_PARTS: Final = 1000
 """Packages, and items, that are read: a hundred thousand would hold up everything else for seconds."""
 
@@ -30,7 +48,6 @@ COUNTRY: Final = "[A-Za-z]{2}"
 
 _MAX_DEPTH = 50  # of parts whose shape is the carrier's business
 _MOST_UNKNOWN = 20  # unknown members that are named
-_ADDRESS = ("street", "house_number", "line_2", "postal_code", "city", "region", "country")
 
 
 class InvalidPayload(ValueError):
@@ -66,7 +83,7 @@ def read_payload(text: str, default_receiver: Mapping[str, Any] | None = None) -
         company_name=root.text("company_name"),
         attention_of=root.text("attention_of"),
         link_expires_in_days=root.integer("link_expires_in_days"),
-        carrier_fields=fields.whole() if (fields := root.object("carrier_fields")) else {},
+        carrier_fields=extra.whole() if (extra := root.object("carrier_fields")) else {},
     )
     root.refuse_others()
     return request, problems
@@ -119,7 +136,8 @@ def read_text(value: Any, *, lines: bool = False) -> tuple[str, str | None]:
     if _CONTROL.search(text) or (not lines and "\t" in text):
         return text, "must not contain control characters"
     # What is invisible between letters stays: Persian names and many emoji are written with it.
-    return (text if any(map(_is_visible, text)) else ""), None
+    seen = any(unicodedata.category(char) not in _UNSEEN and char not in _BLANK for char in text)
+    return text if seen else "", None
 
 
 class UnclearNumber(ValueError):
@@ -143,10 +161,6 @@ def read_number(value: Any) -> Decimal | None:
     if not number.is_finite() or number.copy_abs() >= 2**63:  # beyond what any carrier counts with
         return None
     return number or Decimal(0)  # not 0E+999999999, which has a billion digits as a whole number
-
-
-def _is_visible(char: str) -> bool:
-    return unicodedata.category(char) not in _UNSEEN and char not in _BLANK
 
 
 def _decimal(text: str) -> Decimal:
@@ -178,7 +192,7 @@ def _party(part: "_Object | None") -> Party | None:
 
 
 def _address(part: "_Object") -> Address:
-    values = {name: part.text(name) for name in _ADDRESS}
+    values = {each.name: part.text(each.name) for each in fields(Address)}
     written = values["country"]
     country = written.upper()  # only then: a capital ß is SS, South Sudan
     if written and not re.fullmatch(COUNTRY, written):
@@ -199,15 +213,6 @@ def _parcel(part: "_Object") -> Parcel:
     )
     part.refuse_others()
     return parcel
-
-
-def _day(value: object) -> date | None:
-    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-        return None
-    try:
-        return date.fromisoformat(value)
-    except ValueError:
-        return None
 
 
 class _Object:
@@ -255,10 +260,11 @@ class _Object:
         value = self._take(name)
         if value is None or value == "":
             return None
-        day = _day(value)
-        if day is None:
-            self.problem(name, "must be a date such as 2026-06-04")
-        return day
+        if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            with suppress(ValueError):
+                return date.fromisoformat(value)
+        self.problem(name, "must be a date such as 2026-06-04")
+        return None
 
     def object(self, name: str) -> "_Object | None":
         value = self._take(name)
@@ -281,11 +287,11 @@ class _Object:
             return []
         parts = []
         for index, element in enumerate(value):
-            place = f"{name}[{index}]"
-            if not isinstance(element, Mapping):
+            place, is_object = f"{name}[{index}]", isinstance(element, Mapping)
+            if not is_object:
                 self.problem(place, "must be an object")
-            members = element if isinstance(element, Mapping) else {}  # so that the others keep their places
-            parts.append(_Object(members, f"{self._path}{place}.", self._problems))
+            # An empty one stands for what is none, so that the others keep their places.
+            parts.append(_Object(element if is_object else {}, f"{self._path}{place}.", self._problems))
         return parts
 
     def whole(self) -> dict[str, Any]:
@@ -314,7 +320,7 @@ class _Object:
         return value
 
     def refuse_others(self) -> None:
-        """Call after reading: a member nobody asked for is a typing error that would otherwise be lost silently."""
+        """Call after reading: a member that was not read is a typing error, which would be lost silently."""
         unknown = [name for name in self._data if name not in self._known]
         for name in unknown[:_MOST_UNKNOWN]:  # a hostile payload may have a million, and each comparison takes time
             near = difflib.get_close_matches(name[:60], self._known, n=1)

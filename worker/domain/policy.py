@@ -22,19 +22,15 @@ _AGE_TO_WAIT = 8  # a label that is missing for so long is asked for at least so
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waits after failures, with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter").
-
-    That the carrier does not know a return is no failure for `not_found_grace` from its creation on; later it is asked
-    again after `not_found_wait`.
-    """
+    """Waits after failures, with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter")."""
 
     first: timedelta = timedelta(seconds=2)
     factor: float = 2.0
     cap: timedelta = timedelta(minutes=15)
-    max_attempts: int = 12
-    give_up_after: timedelta = timedelta(hours=48)
-    not_found_grace: timedelta = timedelta(hours=1)
-    not_found_wait: timedelta = timedelta(hours=6)
+    max_attempts: int = 12  # of failures that are the row's own
+    give_up_after: timedelta = timedelta(hours=48)  # of failures that are the carrier's or the network's
+    not_found_grace: timedelta = timedelta(hours=1)  # so long after its creation an unknown return is no failure
+    not_found_wait: timedelta = timedelta(hours=6)  # between questions about one that is unknown later
 
     def wait(self, attempts: int, chance: float) -> timedelta:
         """Time to the next try after `attempts` failed ones."""
@@ -55,31 +51,26 @@ class Backoff:
         Outages are not counted; waiting in proportion to the time already lost gives the same geometric growth.
         """
         lost = max(failing_for, timedelta(0)).total_seconds()
-        grown = min(lost * min(self.factor - 1, LARGEST_FACTOR), self.cap.total_seconds())
-        return min(max(timedelta(seconds=grown), self.first), self.cap) * chance
+        wait = min(lost * min(self.factor - 1, LARGEST_FACTOR), self.cap.total_seconds())
+        return min(max(timedelta(seconds=wait), self.first), self.cap) * chance
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Everything `decide` needs to know of one account's configuration.
-
-    `settles_after` is a lease plus the time limit of a request: so long after a creation was begun its worker, even one
-    that was stopped meanwhile, cannot send it any more. `searchable`: a lost creation can be looked up at the carrier.
-    `open_ended`: in these statuses there is no shipment yet, and only the customer's link can run out.
-    `judges_ages`: the clock is believed (`worker.domain.clocks`); else nothing is old enough to expire or be given up.
-    """
+    """Everything `decide` needs to know of one account's configuration."""
 
     ladders: Mapping[TrackingStatus, Ladder] = field(default_factory=dict)
     default_ladder: Ladder = field(default_factory=Ladder)
     backoff: Backoff = field(default_factory=Backoff)
     breaker: Breaker = field(default_factory=Breaker)
+    # A lease and the time limit of a request: after that even a worker that was stopped cannot send a creation.
     settles_after: timedelta = timedelta(seconds=110)
-    searchable: bool = False
-    open_ended: frozenset[TrackingStatus] = frozenset()
-    judges_ages: bool = True
+    searchable: bool = False  # a lost creation can be looked up at the carrier
+    open_ended: frozenset[TrackingStatus] = frozenset()  # no shipment yet: only the customer's link can run out
+    judges_ages: bool = True  # the clock is believed (`worker.domain.clocks`); else nothing is too old
     busy_wait: timedelta = timedelta(seconds=60)  # when a carrier says "too many" and names no time
     min_busy_wait: timedelta = timedelta(seconds=1)  # "Retry-After: 0" must not become a tight loop
-    max_busy_wait: timedelta = LONGEST_WAIT  # whatever Retry-After says: a carrier's slip must not stop a shop
+    max_busy_wait: timedelta = LONGEST_WAIT  # at most, even if Retry-After says more: a slip must not stop a shop
 
     @property
     def resend_after(self) -> timedelta | None:
@@ -105,4 +96,4 @@ MAX_CLAIMS = 5
 """Claims without progress after which it needs attention: something about it kills its workers."""
 
 SUSPECT_CLAIMS = 3
-"""From this claim without progress on a row is tried alone, lest it take with it what is beside it."""
+"""From this claim without progress on a row is tried alone, so that it takes nothing else with it."""

@@ -13,9 +13,7 @@ from worker.domain.clocks import has_been
 _FULL_SPEED = 64
 """So many in flight, or more, are no longer counted: each worker has its own places, and the account its pace."""
 
-_QUIET = timedelta(minutes=1)
-"""After so long without a creation nobody knows whether the carrier still makes them."""
-
+_QUIET = timedelta(minutes=1)  # after so long without a creation it is unknown whether the carrier still makes them
 _KNOWN_FOR = timedelta(seconds=15)
 """A success at full speed is written down so often: often enough for `_QUIET`, seldom enough to cost nothing."""
 
@@ -56,5 +54,5 @@ UNCOUNTED = Ramp(_FULL_SPEED, None, _ALWAYS)
 
 
 def begun(now: datetime) -> Ramp:
-    """From one on, whatever was before."""
+    """From one on again."""
     return Ramp(1, now)

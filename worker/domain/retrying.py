@@ -8,7 +8,7 @@ from worker.domain.cadence import spoken
 from worker.domain.decision import Decision, Hold, StepOutcome, Transition
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
-from worker.domain.outcomes import Failed, FailureKind
+from worker.domain.outcomes import OUTAGES, Failed, FailureKind
 from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 
@@ -25,9 +25,6 @@ CODES = {
     FailureKind.UNINTELLIGIBLE: ErrorCode.UNINTELLIGIBLE_ANSWER,
     FailureKind.OUTCOME_UNKNOWN: ErrorCode.CREATE_OUTCOME_UNKNOWN,
 }
-OUTAGES = frozenset({FailureKind.NETWORK, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR})
-TURNED_AWAY = frozenset({FailureKind.THROTTLED, FailureKind.UNAUTHORIZED})
-
 
 _OURS = re.compile(r"(?:\d+ tries: |since [\d-]+ [\d:]+ UTC: )?[^:]*")
 
@@ -45,11 +42,20 @@ class Context(NamedTuple):
     policy: Policy
     chance: float
 
+    def having(self, **changes: Any) -> "Context":
+        """The same, but for these columns of the row."""
+        return self._replace(order=self.order._replace(**changes))
 
-def outage(context: Context, code: ErrorCode, message: str, raw: str | None) -> Decision:
-    """The carrier's or the network's own trouble: tried again uncounted, for `give_up_after`."""
+
+def again(context: Context, failed: Failed, code: ErrorCode, message: str) -> Decision:
+    """A failure after which the step is tried again: one that is the row's own for a number of times."""
+    return (_outage if failed.kind in OUTAGES else counted)(context, code, message, failed.raw)
+
+
+def _outage(context: Context, code: ErrorCode, message: str, raw: str | None) -> Decision:
+    """Tried again uncounted, for `give_up_after`."""
     since = context.order.failing_since or context.now
-    context = context._replace(order=context.order._replace(failing_since=since))
+    context = context.having(failing_since=since)
     failing_for = context.now - since
     if context.policy.judges_ages and failing_for >= context.policy.backoff.give_up_after:
         return for_a_person(context, code, f"since {since:%Y-%m-%d %H:%M} UTC: {message}", raw)
@@ -59,7 +65,7 @@ def outage(context: Context, code: ErrorCode, message: str, raw: str | None) -> 
 def counted(context: Context, code: ErrorCode, message: str, raw: str | None) -> Decision:
     """A failure that is this row's own: tried again, `max_attempts` times in all."""
     attempts = context.order.attempts + 1
-    context = context._replace(order=context.order._replace(attempts=attempts))
+    context = context.having(attempts=attempts)
     if attempts >= context.policy.backoff.max_attempts:
         return for_a_person(context, code, f"{attempts} tries: {message}", raw)
     return retrying(context, code, message, context.policy.backoff.wait(attempts, context.chance))
@@ -112,7 +118,7 @@ def _in_trouble(
 ) -> Decision:
     """The row says what is wrong until that is put right; the history says it for good."""
     message = message[:MAX_MESSAGE]
-    context = context._replace(order=context.order._replace(error_code=code, error_message=message))
+    context = context.having(error_code=code, error_message=message)
     return to_state(context, state, outcome, reason=f"{code}: {message}", raw=raw)
 
 
@@ -134,6 +140,11 @@ def remark(order: ReturnOrder, reason: str, raw: str | None = None) -> Transitio
 def healthy(order: ReturnOrder, **changes: Any) -> ReturnOrder:
     """Nothing is wrong with it any more; and these `changes`."""
     return order._replace(attempts=0, failing_since=None, error_code=None, error_message=None, **changes)
+
+
+def without_label_trouble(order: ReturnOrder, **changes: Any) -> ReturnOrder:
+    """Nothing is wrong with its label any more; and these `changes`."""
+    return order._replace(label_attempts=0, label_error_code=None, label_error_message=None, **changes)
 
 
 def due(order: ReturnOrder, at: datetime) -> ReturnOrder:

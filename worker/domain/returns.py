@@ -25,18 +25,7 @@ class PackageInfo:
 class ReturnOrder(NamedTuple):
     """One row of `return_order` as claimed; times are aware and UTC, on the database's clock.
 
-    A named tuple, since each decision makes it anew: `order._replace(...)` costs a quarter of a data class.
-
-    `payload` is JSON text, present only when the claimed step needs it. `create_started_at` is the durable intent: set
-    and committed before a creation is sent, cleared only by what proves that nothing was created; a row that is claimed
-    with one has a creation without an answer, looked up `lookups` times since. `first_attempt_at` is the first intent
-    since something may exist at the carrier. `followed_since` is when the return came to the carrier, or its first
-    shipment where those come later, and `status_since` since when it has its tracking status. `label_sought_since` is
-    since when its oldest missing label has been sought. `pickup_date` is the payload's, None where that names none.
-    `doubtful_since`: when the database was found restored or copied, if the row was recorded last before that, so that
-    it may say less than is true. `packages` and `labels` (the positions of stored ones) have been recorded.
-    `payload_unreadable`: why the payload that the step needs is not here. `unreadable`: what of the row cannot be read,
-    and is None here although it is not there; such a row is only set aside, and nothing else of it written.
+    A named tuple, since each decision makes a new one: `order._replace(...)` costs a quarter of a data class.
     """
 
     id: int
@@ -47,16 +36,18 @@ class ReturnOrder(NamedTuple):
     due_at: datetime | None = None
     label_due_at: datetime | None = None
     track_due_at: datetime | None = None
-    payload: str | None = None
+    payload: str | None = None  # JSON text, present only when the claimed step needs it
     tracking_status: TrackingStatus | None = None
     carrier_status: str | None = None
     carrier_ref: str | None = None
     return_url: str | None = None
+    # The durable intent: committed before a creation is sent, cleared only by what proves that nothing was created. A
+    # row that is claimed with one has a creation without an answer.
     create_started_at: datetime | None = None
-    first_attempt_at: datetime | None = None
-    lookups: int = 0
-    followed_since: datetime | None = None
-    status_since: datetime | None = None
+    first_attempt_at: datetime | None = None  # the first intent since something may exist at the carrier
+    lookups: int = 0  # how often that creation was looked up since
+    followed_since: datetime | None = None  # when it, or its first shipment, came to the carrier
+    status_since: datetime | None = None  # since when it has its tracking status
     attempts: int = 0
     failing_since: datetime | None = None
     unchanged_polls: int = 0
@@ -65,19 +56,19 @@ class ReturnOrder(NamedTuple):
     label_attempts: int = 0
     label_error_code: ErrorCode | None = None
     label_error_message: str | None = None
-    label_sought_since: datetime | None = None
+    label_sought_since: datetime | None = None  # since when its oldest missing label has been sought
     cancel_requested_at: datetime | None = None
     retry_requested_at: datetime | None = None
     shop_changes: int = 0
     lease_token: int = 0
     claims: int = 0
     created_at: datetime | None = None
-    pickup_date: date | None = None
-    doubtful_since: datetime | None = None
-    packages: tuple[PackageInfo, ...] = ()
-    labels: frozenset[int] = frozenset()
-    payload_unreadable: str | None = None
-    unreadable: str | None = None
+    pickup_date: date | None = None  # the payload's
+    doubtful_since: datetime | None = None  # when the database was found restored or copied after the last record
+    packages: tuple[PackageInfo, ...] = ()  # recorded ones
+    labels: frozenset[int] = frozenset()  # positions of the stored ones
+    payload_unreadable: str | None = None  # why the payload that the step needs is not here
+    unreadable: str | None = None  # what cannot be read, and is None here; such a row is only set aside
 
     @property
     def doubtful(self) -> bool:
@@ -92,7 +83,7 @@ class ReturnOrder(NamedTuple):
 
     @property
     def in_doubt(self) -> bool:
-        """Whether a creation of it may have happened that nobody has an answer of."""
+        """Whether a creation of it may have happened whose answer was not recorded."""
         begun = self.create_started_at is not None or self.error_code in IN_DOUBT
         return self.carrier_ref is None and (begun or self.doubtful)
 

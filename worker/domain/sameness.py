@@ -44,7 +44,8 @@ def may_be_the_reference(ours: str, theirs: Any) -> bool:
     if text.strip() == ours.strip():
         return True
     mine = _forms_of_ours(ours)
-    return any(_alike(form, other) or _cut(form, other, text) for other in _forms_of_theirs(text) for form in mine)
+    may_be_cut = len(text.strip()) >= SHORTEST_CUT
+    return any(_alike(form, other, may_be_cut) for other in _forms_of_theirs(text) for form in mine)
 
 
 def may_be_the_customer(ours: Party, theirs: Party) -> bool:
@@ -56,16 +57,14 @@ def may_be_the_customer(ours: Party, theirs: Party) -> bool:
     mine, other = _folded(ours.email), _folded(theirs.email)
     if mine and mine == other:
         return True
-    names = _joined(ours.name), _joined(theirs.name)
-    return bool(names[0]) and names[0] == names[1] and _same_address(ours, theirs)
+    (name, code, street), (their_name, their_code, their_street) = map(_described, (ours, theirs))
+    place, their_place = (code, their_code) if code and their_code else (street, their_street)
+    return bool(name and place) and (name, place) == (their_name, their_place)
 
 
-def _same_address(ours: Party, theirs: Party) -> bool:
-    codes = _joined(ours.address.postal_code), _joined(theirs.address.postal_code)
-    if all(codes):
-        return codes[0] == codes[1]
-    streets = [_joined(f"{party.address.street} {party.address.house_number}") for party in (ours, theirs)]
-    return bool(streets[0]) and streets[0] == streets[1]
+def _described(party: Party) -> tuple[str, str, str]:
+    address = party.address
+    return _joined(party.name), _joined(address.postal_code), _joined(f"{address.street} {address.house_number}")
 
 
 @lru_cache(maxsize=64)
@@ -127,21 +126,16 @@ def _letter(char: str) -> str:
     return named[1].lower() if named else char
 
 
-def _alike(ours: Tokens, theirs: Tokens) -> bool:
+def _alike(ours: Tokens, theirs: Tokens, may_be_cut: bool) -> bool:
+    mine, other = "".join(ours), "".join(theirs)
     if not ours or not theirs:
         return False
-    if ours == theirs:
+    if ours == theirs or (may_be_cut and len(other) < len(mine) and mine.startswith(other)):
         return True
-    mine, other = "".join(ours), "".join(theirs)
     if len(theirs) == 1 and mine.isdecimal() and other.isdecimal():
         return mine.lstrip("0") == other.lstrip("0")  # the zeros that a number does not keep
     # As many parts, and others: it is no separator that was changed, so that 1-11 is not 11-1.
     return len(ours) != len(theirs) and mine == other
-
-
-def _cut(ours: Tokens, theirs: Tokens, text: str) -> bool:
-    mine, other = "".join(ours), "".join(theirs)
-    return bool(other) and len(text.strip()) >= SHORTEST_CUT and len(other) < len(mine) and mine.startswith(other)
 
 
 def _is_number(ours: str, theirs: int | float) -> bool:

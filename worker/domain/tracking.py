@@ -1,11 +1,18 @@
-"""Carrier-neutral tracking statuses, and the reading of a carrier's own words."""
+"""Carrier-neutral tracking statuses, the reading of a carrier's own words, and one status for several shipments.
 
-from collections.abc import Mapping
+Two words of a carrier's are one when they are equal to the eye, by Unicode's caseless comparison (toNFKC_Casefold, The
+Unicode Standard, 3.13, R5), for which neither width nor what is not shown counts. Beyond that white space, `_` and
+dashes do not count, and the four letters i that Turkish has are one, since its capitals come back as either. Marks that
+are seen do count: `Livré` is not `Livre`. References are compared otherwise (`worker.domain.sameness`): there the
+question is what a carrier may have made of one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-from worker.domain.carrier_words import folded
 
 
 class TrackingStatus(StrEnum):
@@ -26,7 +33,7 @@ class TrackingStatus(StrEnum):
         return self in _TERMINAL
 
     def goes_back_from(self, earlier: "TrackingStatus | None") -> bool:
-        """Whether a parcel that was `earlier` cannot well be here now; of an unknown word nobody can say."""
+        """Whether a parcel that was `earlier` cannot well be here now; an unknown word says nothing of that."""
         return _HOW_FAR.get(self, 9) < _HOW_FAR.get(earlier, -1) if earlier is not None else False
 
 
@@ -44,18 +51,14 @@ POLLED = tuple(status for status in TrackingStatus if not status.is_terminal)
 
 @dataclass(frozen=True, slots=True)
 class TrackingUpdate:
-    """One observation: our status, the carrier's own word, when it says it happened (UTC), its answer as JSON text.
-
-    `carrier_status` is None where the carrier has said nothing yet; `reason` explains a status that is not its word.
-    `link_over`: nobody can use its customer's link any more.
-    """
+    """One observation of a return at its carrier."""
 
     status: TrackingStatus
-    carrier_status: str | None
-    carrier_time: datetime | None = None
-    raw: str | None = None
-    reason: str | None = None
-    link_over: bool = False
+    carrier_status: str | None  # the carrier's own word; None where it has said nothing yet
+    carrier_time: datetime | None = None  # when it says that it happened, UTC
+    raw: str | None = None  # its answer as JSON
+    reason: str | None = None  # explains a status that is not its word
+    link_over: bool = False  # its customer's link cannot be used any more
 
 
 class StatusMap:
@@ -87,3 +90,64 @@ class StatusMap:
     def has_terminal(self) -> bool:
         """Whether any word ends the polling; without one only `max_age` does."""
         return any(status.is_terminal for _, status in self._words.values())
+
+
+# Default_Ignorable_Code_Point (Unicode Character Database, DerivedCoreProperties.txt), white space, `_` and dashes.
+_UNCOUNTED = re.compile(
+    "["
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    r"\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    r"\s_\-\u2010-\u2015\u2212"
+    "]+"
+)
+_ANY_I = re.compile("i\u0307+|ı")
+_ROUNDS = 3  # what is left out, or loses its case, may let its neighbours compose, and that once more
+
+
+def folded(word: str) -> str:
+    """What `word` is compared by."""
+    if word.isascii():
+        return _UNCOUNTED.sub("", word.casefold())
+    for _ in range(_ROUNDS):
+        word = _UNCOUNTED.sub("", unicodedata.normalize("NFKC", word)).casefold()
+        word = _ANY_I.sub("i", unicodedata.normalize("NFKC", word))
+    return word
+
+
+def clashes(meanings: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Each pair of spellings of one word that mean different things: the first one, and another."""
+    seen: dict[str, str] = {}
+    pairs = [(seen.setdefault(folded(word), word), word) for word in meanings]
+    return [(twin, word) for twin, word in pairs if meanings[twin] != meanings[word]]
+
+
+def order_status(statuses: Sequence[TrackingStatus], *, all_returned: bool, link_over: bool) -> TrackingStatus:
+    """Where an order is whose shipments appear as the customer schedules them.
+
+    It is terminal only when nothing more can come: `all_returned`, every item is in a shipment, or `link_over`, the
+    customer's link has run out. A shipment whose label was refunded (cancelled) may be scheduled again until then.
+    """
+    if not statuses:
+        return TrackingStatus.EXPIRED if link_over else TrackingStatus.PENDING
+    status = _rolled_up(statuses)
+    if not status.is_terminal or link_over:
+        return status
+    # Nothing is under way, and the customer may still schedule more: that can take as long as his link is open.
+    complete = all_returned and status is not TrackingStatus.CANCELLED
+    return status if complete else TrackingStatus.PENDING
+
+
+def _rolled_up(statuses: Sequence[TrackingStatus]) -> TrackingStatus:
+    """One status for several shipments; cancelled ones count only where there is nothing else."""
+    kinds = {status for status in statuses if status is not TrackingStatus.CANCELLED}
+    if not kinds:
+        return TrackingStatus.CANCELLED
+    for decisive in (TrackingStatus.UNKNOWN, TrackingStatus.IN_TRANSIT):
+        if decisive in kinds:
+            return decisive
+    terminal = kinds & _TERMINAL
+    if terminal == kinds:
+        return TrackingStatus.FAILED if TrackingStatus.FAILED in kinds else TrackingStatus.DELIVERED
+    if terminal:
+        return TrackingStatus.IN_TRANSIT
+    return TrackingStatus.PRE_TRANSIT if TrackingStatus.PRE_TRANSIT in kinds else TrackingStatus.PENDING

@@ -8,9 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from types import MappingProxyType
-
-from worker.dsn.errors import BadUrl
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 TLS_VERSIONS = ("tlsv1", "tlsv1.1", "tlsv1.2", "tlsv1.3")
@@ -18,22 +15,21 @@ _PROTOCOLS = ("3.0", "3.2", "latest")
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")  # as libpq reads it; more digits are no number of seconds
 
 
+class BadUrl(ValueError):
+    """The URL, or what completes it, cannot be used; the text names the parameter, variable or file, never a value."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of libpq's."""
 
-    variable: str | None = None
-    """The environment variable that is read where the parameter is not given."""
-    one_of: tuple[str, ...] = ()
-    """The values that there are, in lower case if `any_case`; none: any."""
+    variable: str | None = None  # the environment variable that is read where the parameter is not given
+    one_of: tuple[str, ...] = ()  # the values that there are, in lower case if `any_case`; none: any
     any_case: bool = False
-    only: tuple[str, ...] = ()
-    """Of these, the ones that are taken here ..."""
-    why: str = ""
-    """... and why no other is."""
+    only: tuple[str, ...] = ()  # of these, the ones that are taken here ...
+    why: str = ""  # ... and why no other is
     is_number: bool = False
-    left_out: str = ""
-    """Why it is read and does nothing."""
+    left_out: str = ""  # why it is read and does nothing
 
     def check(self, value: str, named: str) -> None:
         """Raise `BadUrl` for a value that is none of its, or that cannot be had; it is `named` in the message."""
@@ -46,95 +42,90 @@ class Parameter:
             raise BadUrl(f"{named} is not supported: {self.why}; remove it" + (f", or say {taken}" if taken else ""))
 
 
-_NO_CHOICE = "the driver takes whichever way of authentication the server asks for"
-_NO_GSS_ENCRYPTION = "connections are encrypted by TLS alone"
+_WANTED = ("disable", "prefer", "require")
 _NO_OAUTH = "the driver cannot log in by OAuth"
-_NONE = ("",)
-_DEADLINES = "every statement has a deadline of its own, after which the connection is given up"
+_KEPT_ALIVE = Parameter(
+    is_number=True, left_out="every statement has a deadline of its own, after which the connection is given up"
+)
 
 
 def _refused(variable: str | None, why: str) -> Parameter:
-    return Parameter(variable, only=_NONE, why=why)
+    return Parameter(variable, only=("",), why=why)
 
 
-PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
-    {
-        "service": Parameter("PGSERVICE"),
-        "servicefile": Parameter("PGSERVICEFILE"),
-        "user": Parameter("PGUSER"),
-        "password": Parameter("PGPASSWORD"),
-        "passfile": Parameter("PGPASSFILE"),
-        "dbname": Parameter("PGDATABASE"),
-        "host": Parameter("PGHOST"),
-        "hostaddr": Parameter("PGHOSTADDR"),
-        "port": Parameter("PGPORT"),
-        "connect_timeout": Parameter("PGCONNECT_TIMEOUT", is_number=True),
-        "options": Parameter("PGOPTIONS"),
-        "application_name": Parameter("PGAPPNAME"),
-        "fallback_application_name": Parameter(),
-        "target_session_attrs": Parameter(
-            "PGTARGETSESSIONATTRS", one_of=("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
-        ),
-        "load_balance_hosts": Parameter("PGLOADBALANCEHOSTS", one_of=("disable", "random")),
-        "sslmode": Parameter("PGSSLMODE", one_of=SSL_MODES),
-        "sslnegotiation": Parameter("PGSSLNEGOTIATION", one_of=("postgres", "direct")),
-        "sslrootcert": Parameter("PGSSLROOTCERT"),
-        "sslcert": Parameter("PGSSLCERT"),
-        "sslkey": Parameter("PGSSLKEY"),
-        "sslpassword": Parameter(),
-        "sslcrl": Parameter("PGSSLCRL"),
-        "sslcrldir": Parameter("PGSSLCRLDIR"),
-        "ssl_min_protocol_version": Parameter("PGSSLMINPROTOCOLVERSION", one_of=("", *TLS_VERSIONS), any_case=True),
-        "ssl_max_protocol_version": Parameter("PGSSLMAXPROTOCOLVERSION", one_of=("", *TLS_VERSIONS), any_case=True),
-        "krbsrvname": Parameter("PGKRBSRVNAME"),
-        "client_encoding": Parameter("PGCLIENTENCODING", left_out="the driver speaks UTF-8, whatever the database has"),
-        "sslcompression": Parameter("PGSSLCOMPRESSION", left_out="nothing is compressed, nor is it by libpq"),
-        "keepalives": Parameter(is_number=True, left_out=_DEADLINES),
-        "keepalives_idle": Parameter(is_number=True, left_out=_DEADLINES),
-        "keepalives_interval": Parameter(is_number=True, left_out=_DEADLINES),
-        "keepalives_count": Parameter(is_number=True, left_out=_DEADLINES),
-        "tcp_user_timeout": Parameter(is_number=True, left_out=_DEADLINES),
-        "max_protocol_version": Parameter(
-            "PGMAXPROTOCOLVERSION", one_of=("", *_PROTOCOLS), left_out="the driver speaks 3.0, which is the least"
-        ),
-        "min_protocol_version": Parameter(
-            "PGMINPROTOCOLVERSION", one_of=("", *_PROTOCOLS), only=("", "3.0"), why="the driver speaks protocol 3.0"
-        ),
-        "channel_binding": Parameter(
-            "PGCHANNELBINDING",
-            one_of=("disable", "prefer", "require"),
-            only=("disable", "prefer"),
-            why="the driver has no channel binding; sslmode=verify-full tells the server from one in between",
-        ),
-        "gssencmode": Parameter(
-            "PGGSSENCMODE",
-            one_of=("disable", "prefer", "require"),
-            only=("disable", "prefer"),
-            why=_NO_GSS_ENCRYPTION,
-        ),
-        "sslcertmode": Parameter(
-            "PGSSLCERTMODE",
-            one_of=("disable", "allow", "require"),
-            only=("allow",),
-            why="a certificate is shown where there is one and the server asks for it",
-        ),
-        "sslsni": Parameter("PGSSLSNI", only=("1",), why="the driver always tells which host it wants"),
-        "requirepeer": _refused("PGREQUIREPEER", "the driver does not ask who is behind a socket"),
-        "require_auth": _refused("PGREQUIREAUTH", _NO_CHOICE),
-        "gsslib": Parameter("PGGSSLIB", only=("", "gssapi"), why="there is one library here"),
-        "gssdelegation": Parameter("PGGSSDELEGATION", only=("", "0"), why="no ticket is handed on"),
-        "replication": Parameter(
-            only=("", "false", "off", "no", "0"), why="a connection for replication runs no statements of ours"
-        ),
-        "sslkeylogfile": _refused(None, "whoever has that file could read the traffic"),
-        "scram_client_key": _refused(None, "the driver logs in by the password"),
-        "scram_server_key": _refused(None, "the driver logs in by the password"),
-        "oauth_issuer": _refused(None, _NO_OAUTH),
-        "oauth_client_id": _refused(None, _NO_OAUTH),
-        "oauth_client_secret": _refused(None, _NO_OAUTH),
-        "oauth_scope": _refused(None, _NO_OAUTH),
-    }
-)
+PARAMETERS: Mapping[str, Parameter] = {
+    "service": Parameter("PGSERVICE"),
+    "servicefile": Parameter("PGSERVICEFILE"),
+    "user": Parameter("PGUSER"),
+    "password": Parameter("PGPASSWORD"),
+    "passfile": Parameter("PGPASSFILE"),
+    "dbname": Parameter("PGDATABASE"),
+    "host": Parameter("PGHOST"),
+    "hostaddr": Parameter("PGHOSTADDR"),
+    "port": Parameter("PGPORT"),
+    "connect_timeout": Parameter("PGCONNECT_TIMEOUT", is_number=True),
+    "options": Parameter("PGOPTIONS"),
+    "application_name": Parameter("PGAPPNAME"),
+    "fallback_application_name": Parameter(),
+    "target_session_attrs": Parameter(
+        "PGTARGETSESSIONATTRS", one_of=("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+    ),
+    "load_balance_hosts": Parameter("PGLOADBALANCEHOSTS", one_of=("disable", "random")),
+    "sslmode": Parameter("PGSSLMODE", one_of=SSL_MODES),
+    "sslnegotiation": Parameter("PGSSLNEGOTIATION", one_of=("postgres", "direct")),
+    "sslrootcert": Parameter("PGSSLROOTCERT"),
+    "sslcert": Parameter("PGSSLCERT"),
+    "sslkey": Parameter("PGSSLKEY"),
+    "sslpassword": Parameter(),
+    "sslcrl": Parameter("PGSSLCRL"),
+    "sslcrldir": Parameter("PGSSLCRLDIR"),
+    "ssl_min_protocol_version": Parameter("PGSSLMINPROTOCOLVERSION", one_of=("", *TLS_VERSIONS), any_case=True),
+    "ssl_max_protocol_version": Parameter("PGSSLMAXPROTOCOLVERSION", one_of=("", *TLS_VERSIONS), any_case=True),
+    "krbsrvname": Parameter("PGKRBSRVNAME"),
+    "client_encoding": Parameter("PGCLIENTENCODING", left_out="the driver speaks UTF-8 with every database"),
+    "sslcompression": Parameter("PGSSLCOMPRESSION", left_out="nothing is compressed, nor is it by libpq"),
+    "keepalives": _KEPT_ALIVE,
+    "keepalives_idle": _KEPT_ALIVE,
+    "keepalives_interval": _KEPT_ALIVE,
+    "keepalives_count": _KEPT_ALIVE,
+    "tcp_user_timeout": _KEPT_ALIVE,
+    "max_protocol_version": Parameter(
+        "PGMAXPROTOCOLVERSION", one_of=("", *_PROTOCOLS), left_out="the driver speaks 3.0, which is the least"
+    ),
+    "min_protocol_version": Parameter(
+        "PGMINPROTOCOLVERSION", one_of=("", *_PROTOCOLS), only=("", "3.0"), why="the driver speaks protocol 3.0"
+    ),
+    "channel_binding": Parameter(
+        "PGCHANNELBINDING",
+        one_of=_WANTED,
+        only=_WANTED[:2],
+        why="the driver has no channel binding; sslmode=verify-full tells the server from one in between",
+    ),
+    "gssencmode": Parameter(
+        "PGGSSENCMODE", one_of=_WANTED, only=_WANTED[:2], why="connections are encrypted by TLS alone"
+    ),
+    "sslcertmode": Parameter(
+        "PGSSLCERTMODE",
+        one_of=("disable", "allow", "require"),
+        only=("allow",),
+        why="a certificate is shown where there is one and the server asks for it",
+    ),
+    "sslsni": Parameter("PGSSLSNI", only=("1",), why="the driver always tells which host it wants"),
+    "requirepeer": _refused("PGREQUIREPEER", "the driver does not ask who is behind a socket"),
+    "require_auth": _refused("PGREQUIREAUTH", "the driver takes any way of authentication that the server asks for"),
+    "gsslib": Parameter("PGGSSLIB", only=("", "gssapi"), why="there is one library here"),
+    "gssdelegation": Parameter("PGGSSDELEGATION", only=("", "0"), why="no ticket is handed on"),
+    "replication": Parameter(
+        only=("", "false", "off", "no", "0"), why="a connection for replication runs no statements of ours"
+    ),
+    "sslkeylogfile": _refused(None, "with that file the traffic could be read"),
+    "scram_client_key": _refused(None, "the driver logs in by the password"),
+    "scram_server_key": _refused(None, "the driver logs in by the password"),
+    "oauth_issuer": _refused(None, _NO_OAUTH),
+    "oauth_client_id": _refused(None, _NO_OAUTH),
+    "oauth_client_secret": _refused(None, _NO_OAUTH),
+    "oauth_scope": _refused(None, _NO_OAUTH),
+}
 
 
 def unknown(name: str, number: int) -> BadUrl:

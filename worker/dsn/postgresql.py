@@ -1,27 +1,29 @@
 """What a PostgreSQL URL means, with all that completes it: where, as whom, and how safely."""
 
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from worker.dsn.errors import BadUrl
-from worker.dsn.parameters import SSL_MODES, TLS_VERSIONS
-from worker.dsn.surroundings import Given, Surroundings, completed
+from worker.dsn.parameters import SSL_MODES, TLS_VERSIONS, BadUrl
+from worker.dsn.surroundings import Given, Surroundings, completed, read_lines
 from worker.dsn.uri import read_uri
 
 _PORT = 5432
 _PORTS = range(1, 65_536)
+_FIELD = re.compile(r"((?:\\.|[^\\:])*\\?)(?::|$)")  # of a password file
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True)
 class Server:
     """One of the places where the database may be."""
 
-    host: str
-    """A name, an address, the folder of a socket, or "": this machine, by its socket where there is one."""
-    address: str
-    """The address to connect to where one is given (`hostaddr`); else the host once more."""
+    host: str  # a name, an address, the folder of a socket, or "": this machine, by its socket where there is one
+    address: str  # the address to connect to where one is given (`hostaddr`); else the host once more
     port: int
 
 
@@ -31,8 +33,7 @@ class Tls:
 
     mode: str
     direct: bool
-    root: str | None
-    """A file, or `system` for the authorities that the system trusts."""
+    root: str | None  # a file, or `system` for the authorities that the system trusts
     certificate: str | None
     key: str | None
     password: str | None = field(repr=False)
@@ -54,15 +55,12 @@ class PostgresqlUrl:
     servers: tuple[Server, ...]
     user: str
     password: str | None = field(repr=False)
-    passfile: Path | None
-    """Where the password may stand if none is given."""
+    passfile: Path | None  # where the password may stand if none is given
     database: str
     tls: Tls
-    connect_timeout: int
-    """In seconds; 0: not given."""
+    connect_timeout: int  # in seconds; 0: not given
     application_name: str | None
-    options: str | None
-    """What the server takes as its own command line's, such as `-c work_mem=5MB`."""
+    options: str | None  # what the server takes as its own command line's, such as `-c work_mem=5MB`
     target_session_attrs: str
     in_any_order: bool
     kerberos_name: str | None
@@ -71,7 +69,8 @@ class PostgresqlUrl:
     def place(self) -> str:
         """What the database is called to everybody: a URL with the servers and its name alone."""
         ports = (f":{each.port}" if each.port != _PORT else "" for each in self.servers)
-        hosts = (_written(each.host or each.address) for each in self.servers)
+        names = (each.host or each.address for each in self.servers)
+        hosts = (f"[{name}]" if ":" in name else quote(name, safe="") for name in names)
         places = ",".join(f"{host}{port}" for host, port in zip(hosts, ports, strict=True))
         return f"postgresql://{places}/{quote(self.database, safe='')}"
 
@@ -84,20 +83,18 @@ class PostgresqlUrl:
 def read_postgresql(rest: str, environ: Mapping[str, str]) -> PostgresqlUrl:
     """Read a URL, complete it by service file and environment, and check all of it; raises `BadUrl`.
 
-    `rest` follows the URL's `postgresql://`.
-
-    Files of certificates and passwords are not looked at: they may change while a worker runs.
+    `rest` follows the URL's `postgresql://`. Files of certificates and passwords are not looked at: they may change
+    while a worker runs.
     """
     around = Surroundings(environ)
     given = completed(read_uri(rest), around)
-
-    value = _Values(given)
+    value = partial(_value, given)
     user = value("user") if "user" in given else around.user
     if user is None:
         raise BadUrl("user must be given: it is empty, or the user that this process runs as has no name")
     servers = tuple(_servers(given))
     tls = _tls(given, around)
-    if all(each.address.startswith("/") for each in servers):  # a socket is not encrypted, whatever is asked for
+    if all(each.address.startswith("/") for each in servers):  # a socket is never encrypted
         tls = replace(tls, mode="disable", direct=False)
     if tls.mode == "verify-full" and any(not each.host and each.address for each in servers):
         raise BadUrl("hostaddr with sslmode=verify-full needs host as well: the name that the certificate must have")
@@ -118,14 +115,40 @@ def read_postgresql(rest: str, environ: Mapping[str, str]) -> PostgresqlUrl:
     )
 
 
-class _Values:
-    """The values alone, None where one is not given or empty."""
+def password_of(url: PostgresqlUrl) -> str | None:
+    """The password to log in with, as the file has it now; None where there is none. Raises `BadUrl`.
 
-    def __init__(self, given: Mapping[str, Given]) -> None:
-        self._given = given
+    By libpq's rules: https://www.postgresql.org/docs/18/libpq-pgpass.html.
+    """
+    if url.password is not None or url.passfile is None:
+        return url.password
+    lines, mode = read_lines(url.passfile)
+    found = {_password_in(lines, each, url) for each in url.servers} - {None}
+    if found and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise BadUrl(f"{url.passfile}: has the password, and others can read it too: chmod 600 it")
+    if len(found) > 1:
+        raise BadUrl(f"{url.passfile}: has different passwords for the hosts, and one is used for all of them")
+    return found.pop() if found else None
 
-    def __call__(self, name: str) -> str | None:
-        return self._given[name].value or None if name in self._given else None
+
+def _password_in(lines: list[str], server: Server, url: PostgresqlUrl) -> str | None:
+    host = server.host or server.address or "localhost"
+    # Whether a folder is the server's own, which goes by localhost, is not known here.
+    hosts = {host, "localhost"} if host.startswith("/") else {host}
+    wanted = (hosts, {str(server.port)}, {url.database}, {url.user})
+    for line in lines:
+        if line.startswith("#"):
+            continue
+        fields = _FIELD.findall(line)
+        if len(fields) > len(wanted) and all(
+            field == "*" or _ESCAPED.sub(r"\1", field) in among for field, among in zip(fields, wanted, strict=False)
+        ):
+            return _ESCAPED.sub(r"\1", fields[len(wanted)]) or None
+    return None
+
+
+def _value(given: Mapping[str, Given], name: str) -> str | None:
+    return given[name].value or None if name in given else None
 
 
 def _servers(given: Mapping[str, Given]) -> list[Server]:
@@ -156,7 +179,7 @@ def _port(text: str, given: Mapping[str, Given]) -> int:
 
 
 def _tls(given: Mapping[str, Given], around: Surroundings) -> Tls:
-    value = _Values(given)
+    value = partial(_value, given)
     root = value("sslrootcert")
     mode = value("sslmode") or ("verify-full" if root == "system" else "prefer")
     if root == "system" and mode != "verify-full":
@@ -186,7 +209,3 @@ def _tls(given: Mapping[str, Given], around: Surroundings) -> Tls:
 def _own(around: Surroundings, name: str) -> str | None:
     file = around.own_file(f".postgresql/{name}")
     return str(file) if file is not None else None
-
-
-def _written(host: str) -> str:
-    return f"[{host}]" if ":" in host else quote(host, safe="")

@@ -2,14 +2,15 @@
 
 import os
 import pwd
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from worker.dsn.errors import BadUrl
-from worker.dsn.files import read_lines
-from worker.dsn.parameters import PARAMETERS
+from worker.dsn.parameters import PARAMETERS, BadUrl
+
+_LONGEST = 1_000_000  # bytes of a file
 
 
 class Given(NamedTuple):
@@ -26,27 +27,24 @@ class Surroundings:
     environ: Mapping[str, str]
 
     @property
-    def home(self) -> Path | None:
-        """The user's folder; None where there is none."""
-        if home := self.environ.get("HOME"):
-            return Path(home)
-        try:
-            return Path(pwd.getpwuid(os.geteuid()).pw_dir)
-        except KeyError:
-            return None
-
-    @property
     def user(self) -> str | None:
         """The user's name; None where the number of the user has none, as in some containers."""
-        try:
-            return pwd.getpwuid(os.geteuid()).pw_name
-        except KeyError:
-            return None
+        entry = _entry()
+        return entry.pw_name if entry is not None else None
 
     def own_file(self, name: str) -> Path | None:
         """`~/NAME`, if it is there."""
-        path = self.home and self.home / name
+        entry = _entry()
+        home = self.environ.get("HOME") or (entry.pw_dir if entry is not None else None)
+        path = Path(home, name) if home else None
         return path if path and path.is_file() else None
+
+
+def _entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return None
 
 
 def completed(uri: Mapping[str, str], around: Surroundings) -> dict[str, Given]:
@@ -110,3 +108,35 @@ def _section(file: Path, service: str) -> dict[str, Given] | None:
                 raise BadUrl(f"{file}, line {number}: must be NAME=VALUE, with a name of PostgreSQL's own")
             found.setdefault(name, Given(value, f"{name} in {file}, line {number},"))
     return found
+
+
+def read_lines(file: Path) -> tuple[list[str], int]:
+    """The lines of a small text file without their ends, and its mode; raises `BadUrl`."""
+    try:
+        text, mode = read_small(file, _LONGEST)
+    except (OSError, ValueError) as error:
+        raise BadUrl(unreadable(file, error)) from None
+    return [line.rstrip("\r") for line in text.split("\n")], mode
+
+
+def read_small(file: Path, longest: int) -> tuple[str, int]:
+    """A text file of at most so many bytes, and its mode; raises OSError, and ValueError that says what it is."""
+    if file.is_dir():
+        raise ValueError("is not a regular file")
+    # Without waiting: a pipe could block the whole worker.
+    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError("is not a regular file")
+        content = stream.read(longest + 1)
+    if len(content) > longest:
+        raise ValueError(f"is longer than {longest} bytes")
+    try:
+        return content.decode("utf-8-sig"), mode
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+
+
+def unreadable(file: Path | str, error: OSError | ValueError) -> str:
+    """What is said of a file that `read_small` could not take."""
+    return f"{file}: cannot be read: {error.strerror}" if isinstance(error, OSError) else f"{file}: {error}"

@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from worker.dsn.errors import BadUrl
+from worker.dsn.parameters import BadUrl
 from worker.dsn.postgresql import PostgresqlUrl, Tls
 
 _VERSIONS = {

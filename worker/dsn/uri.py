@@ -3,8 +3,7 @@
 https://www.postgresql.org/docs/18/libpq-connect.html#LIBPQ-CONNSTRING-URIS; the judge is PQconninfoParse.
 """
 
-from worker.dsn.errors import BadUrl, decoded
-from worker.dsn.parameters import PARAMETERS, unknown
+from worker.dsn.parameters import PARAMETERS, BadUrl, unknown
 
 SCHEMES = ("postgresql", "postgres")
 
@@ -50,11 +49,26 @@ def _store(given: dict[str, str], **texts: str) -> None:
 
 def _decoded(text: str, name: str) -> str:
     try:
-        return decoded(text)
+        return _percent_decoded(text)
     except UnicodeError:
         raise BadUrl(f"{name} must be UTF-8 text") from None
     except ValueError:
         raise BadUrl(f"{name} has a % without two digits of a byte behind it: a % itself is written %25") from None
+
+
+def _percent_decoded(text: str) -> str:
+    """`text` with its percent-encoding taken off; `ValueError` where that is broken, or gives NUL or no UTF-8.
+
+    A plus sign is itself, as in libpq: only HTML forms write spaces so.
+    """
+    head, *rest = text.split("%")
+    content = bytearray(head.encode())
+    for part in rest:
+        byte = bytes.fromhex(part[:2]) if len(part) > 1 and part[:2].isalnum() else b""
+        if len(byte) != 1 or byte == b"\0":
+            raise ValueError(text)
+        content += byte + part[2:].encode()
+    return content.decode()
 
 
 def _places(rest: str) -> tuple[list[str], list[str], str]:

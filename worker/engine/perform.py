@@ -8,7 +8,7 @@ import structlog
 
 from worker.carriers.hindsight import hindsight, no_sense
 from worker.carriers.port import Cancelling, Carrier, CarrierError, NotFound
-from worker.domain.belonging import strange_codes
+from worker.domain.following import strange_codes
 from worker.domain.lifecycle import Step
 from worker.domain.next_action import GONE_ALREADY, TOLD, action_for
 from worker.domain.outcomes import Failed, FailureKind, NotCancelled, Outcome, Poisoned, Unreadable, Withdrawn

@@ -16,7 +16,8 @@ from worker.domain.cadence import grown
 from worker.domain.decide import decide
 from worker.domain.lifecycle import Step
 from worker.domain.listing import Places, Walk
-from worker.domain.retrying import TURNED_AWAY, hold_after
+from worker.domain.outcomes import TURNED_AWAY
+from worker.domain.retrying import hold_after
 from worker.engine.account import Account
 from worker.engine.meter import Allowance
 from worker.engine.running import Running, Tools

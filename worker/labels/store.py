@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
-from worker.domain.label_store import read_label_store
+from worker.domain.file_names import read_label_store
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable
 from worker.labels.files import FileLabelStore
 from worker.labels.names import LabelName

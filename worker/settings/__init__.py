@@ -1,45 +1,28 @@
 """Settings: TOML and environment to frozen, validated `Settings`; all problems at once; secrets masked."""
 
 from worker.settings.checks import key_source
-from worker.settings.database_schema import check_schema
 from worker.settings.durations import LONGEST, format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
-from worker.settings.model import (
-    AccountSettings,
-    CircuitSettings,
-    DatabaseSettings,
-    HttpSettings,
-    LabelSettings,
-    LogSettings,
-    RetrySettings,
-    Settings,
-    WorkerSettings,
-)
+from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, Settings, check_schema
 from worker.settings.polling import AccountPolling, PollingOverride, PollingSettings
 from worker.settings.problems import ConfigurationError
-from worker.settings.secrets import KeySource, KeyUnavailableError, read_secret
+from worker.settings.secrets import KeySource, KeyUnavailableError, UrlSource, read_secret
 from worker.settings.show import show
-from worker.settings.url_source import UrlSource
 from worker.settings.urls import masked_url
 
 __all__ = [
     "LONGEST",
     "AccountPolling",
     "AccountSettings",
-    "CircuitSettings",
     "ConfigurationError",
     "DatabaseSettings",
     "HttpSettings",
     "KeySource",
     "KeyUnavailableError",
-    "LabelSettings",
-    "LogSettings",
     "PollingOverride",
     "PollingSettings",
-    "RetrySettings",
     "Settings",
     "UrlSource",
-    "WorkerSettings",
     "check_schema",
     "format_duration",
     "key_source",

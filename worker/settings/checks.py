@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from worker.domain.clocks import lease_margin
 from worker.domain.payload import receiver_problems
@@ -21,14 +22,27 @@ Problems = Iterator[tuple[Keys, str]]
 IsBad = Callable[[Keys], bool]
 """Whether something at or inside this place was bad already, so that only a default stands for it."""
 
-ReceiverProblems = Callable[[str, Mapping[str, Any]], Sequence[str]]
-"""What is wrong with a receiver at the carrier of this name, a line `receiver.…: …` each."""
 _OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING: https://sqlite.org/releaselog/3_35_0.html
 
 _NO_ACCOUNT = (
     "no account is configured; at least one [accounts.NAME] is needed, in the file that --config or"
     " RETURNS_WORKER_CONFIG names, else in returns-worker.toml in this folder"
 )
+
+
+class AtCarrier(Protocol):
+    """What a carrier says of the settings of its accounts."""
+
+    @property
+    def own_settings(self) -> frozenset[str]:
+        """Those that not every carrier has, and this one does."""
+
+    @property
+    def receiver_problems(self) -> Callable[[Mapping[str, Any]], Sequence[str]]:
+        """What is wrong with a receiver, a line `receiver.…: …` each."""
+
+
+NO_CARRIERS: Mapping[str, AtCarrier] = MappingProxyType({})
 
 
 def key_source(
@@ -49,25 +63,36 @@ def key_source(
     )
 
 
-def shape_problems(_: str, receiver: Mapping[str, Any]) -> Sequence[str]:
-    """The `ReceiverProblems` that there are at every carrier: what no payload may hold."""
-    return receiver_problems(receiver)
-
-
 def cross_problems(
-    settings: Settings, environ: Mapping[str, str], is_bad: IsBad, at_carrier: ReceiverProblems
+    settings: Settings, environ: Mapping[str, str], is_bad: IsBad, carriers: Mapping[str, AtCarrier]
 ) -> Problems:
-    """Check settings against each other, what completes the database's URL, and receivers by `at_carrier`.
+    """Check settings against each other, those of accounts by their carriers, and what completes the database's URL.
 
     What was bad by itself is left out.
     """
     if settings.database.kind == "sqlite" and sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-        yield ("database", "url"), _too_old(sqlite3.sqlite_version)
-    yield from _database(settings, environ, is_bad)
+        oldest = ".".join(map(str, _OLDEST_SQLITE))
+        yield (
+            ("database", "url"),
+            f"this Python comes with SQLite {sqlite3.sqlite_version}, which knows no RETURNING: {oldest} or newer is"
+            " needed; use another Python (python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'), or PostgreSQL",
+        )
+    if not is_bad(("database", "url")):
+        try:
+            url = parse_url(settings.database.url, environ)
+            if isinstance(url, PostgresqlUrl):
+                check_files(url)
+        except BadUrl as error:
+            yield ("database", "url"), str(error)
     yield from _times(settings, is_bad)
     yield from _ladders(settings, is_bad)
-    yield from _of_another_carrier(settings, is_bad)
-    yield from _receivers(settings, is_bad, at_carrier)
+    for name, account in settings.accounts.items():
+        at = None if is_bad(("accounts", name, "carrier")) else carriers.get(account.carrier)
+        problems = list(_of_another_carrier(account, at, carriers)) if at is not None else []
+        if account.receiver is not None and (at is None or "receiver" in at.own_settings):
+            check = receiver_problems if at is None else at.receiver_problems
+            problems += [(place, text) for place, _, text in (line.partition(": ") for line in check(account.receiver))]
+        yield from ((("accounts", name, *place.split(".")), text) for place, text in problems)
     if settings.database.schema is not None and settings.database.kind == "sqlite" and not is_bad(("database", "url")):
         yield ("database", "schema"), "only PostgreSQL has schemas, and database.url is a SQLite file: remove it"
     for name, table in (("retry", settings.retry), ("circuit", settings.circuit)):
@@ -94,35 +119,12 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
 
 
-def _too_old(version: str) -> str:
-    oldest = ".".join(map(str, _OLDEST_SQLITE))
-    return (
-        f"this Python comes with SQLite {version}, which knows no RETURNING: {oldest} or newer is needed;"
-        " use another Python (python3 -c 'import sqlite3; print(sqlite3.sqlite_version)'), or PostgreSQL"
-    )
-
-
-def _database(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
-    if is_bad(("database", "url")):
-        return
-    try:
-        url = parse_url(settings.database.url, environ)
-        if isinstance(url, PostgresqlUrl):
-            check_files(url)
-    except BadUrl as error:
-        yield ("database", "url"), str(error)
-
-
 def _times(settings: Settings, is_bad: IsBad) -> Problems:
-    timeouts = {
-        name: account.timeout
-        for name, account in settings.accounts.items()
-        if not is_bad(("accounts", name, "timeout"))
-    }
+    accounts = settings.accounts.items()
+    timeouts = [(account.timeout, name) for name, account in accounts if not is_bad(("accounts", name, "timeout"))]
     if not timeouts:
         return
-    slowest = max(timeouts, key=lambda name: timeouts[name])
-    longest = timeouts[slowest]
+    longest, slowest = max(timeouts)
     named = f"accounts.{slowest}.timeout ({format_duration(longest)})"
     worker = settings.worker
     if worker.lease - lease_margin(worker.lease) < longest and not is_bad(("worker", "lease")):
@@ -139,13 +141,13 @@ def _times(settings: Settings, is_bad: IsBad) -> Problems:
 def _ladders(settings: Settings, is_bad: IsBad) -> Problems:
     """Report each pair of cap and first once per account, and not again for accounts that only inherit it."""
     general: set[tuple[timedelta, timedelta]] = set()
-    nobody: Keys = ()
-    for owner in [nobody, *(("accounts", name) for name in settings.accounts)]:
+    every: Keys = ()
+    for owner in [every, *(("accounts", name) for name in settings.accounts)]:
         seen = set(general)
         tables = settings.accounts[owner[1]].polling.by_status if owner else settings.polling.by_status
         for status in POLLED:
             ladder = settings.polling_for(owner[1] if owner else "", status)
-            layers = {(*start, "polling", *end) for start in (nobody, owner) for end in ((), ("by_status", status))}
+            layers = {(*start, "polling", *end) for start in (every, owner) for end in ((), ("by_status", status))}
             pair = (ladder.cap, ladder.first)
             wrong = ladder.cap < ladder.first and not any(_cadence_is_bad(layer, is_bad) for layer in layers)
             if wrong and pair not in seen:
@@ -156,25 +158,15 @@ def _ladders(settings: Settings, is_bad: IsBad) -> Problems:
             general = seen
 
 
-def _of_another_carrier(settings: Settings, is_bad: IsBad) -> Problems:
-    """Report what would have no effect; a default has none anywhere, and stands in what `show` writes."""
-    for name, account in settings.accounts.items():
-        if is_bad(("accounts", name, "carrier")):
-            continue
-        for key, owner in AccountSettings.owners().items():
-            if owner != account.carrier and getattr(account, key) != AccountSettings.model_fields[key].default:
-                text = f"has an effect at {owner} only, and this account's carrier is {account.carrier}: remove it"
-                yield ("accounts", name, key), text
-
-
-def _receivers(settings: Settings, is_bad: IsBad, at_carrier: ReceiverProblems) -> Problems:
-    for name, account in settings.accounts.items():
-        if account.receiver is None or AccountSettings.owners()["receiver"] != account.carrier:
-            continue
-        check = shape_problems if is_bad(("accounts", name, "carrier")) else at_carrier
-        for problem in check(account.carrier, account.receiver):
-            place, _, text = problem.partition(": ")
-            yield ("accounts", name, *place.split(".")), text
+def _of_another_carrier(
+    account: AccountSettings, at: AtCarrier, carriers: Mapping[str, AtCarrier]
+) -> Iterator[tuple[str, str]]:
+    """What would have no effect; a default has none anywhere, and stands in what `show` writes."""
+    for key, field in AccountSettings.model_fields.items():
+        owners = [name for name, each in carriers.items() if key in each.own_settings]
+        if owners and key not in at.own_settings and getattr(account, key) != field.default:
+            only = f"has an effect at {' and '.join(owners)} only"
+            yield key, f"{only}, and this account's carrier is {account.carrier}: remove it"
 
 
 def _cadence_is_bad(table: Keys, is_bad: IsBad) -> bool:

@@ -1,9 +1,10 @@
-"""Durations as people write them ("200ms", "90s", "15m", "6h", "60d", 0.5) to `timedelta` and back."""
+"""Times as people write them: durations ("200ms", "90s", "15m", "6h", "60d", 0.5), hours of the day, time zones."""
 
 import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
@@ -19,7 +20,8 @@ _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _ABOVE_ZERO = r"(?:0*[1-9][0-9]*(?:\.[0-9]+)?|0+\.0*[1-9][0-9]*)"
 _UNIT = "ms|s|m|h|d"
 _WRITTEN = re.compile(rf"(-?)({_NUMBER}) ?({_UNIT})?")
-_MICROSECOND = timedelta(microseconds=1)
+_MICROSECOND, _DAY = timedelta(microseconds=1), timedelta(days=1)
+_HOURS = re.compile(r"([0-9]{2}):([0-5][0-9])-([0-9]{2}):([0-5][0-9])")
 
 
 def parse_duration(value: object) -> timedelta:
@@ -57,10 +59,40 @@ def format_duration(duration: timedelta) -> str:
     return f"{seconds}.{rest:06d}".rstrip("0").rstrip(".") + "s"
 
 
+def check_daytime(text: str) -> str:
+    """The same text; raises ValueError unless `read_daytime` can read it."""
+    read_daytime(text)
+    return text
+
+
+def read_daytime(text: str) -> tuple[timedelta, timedelta]:
+    """When the daytime begins after midnight, and how long it lasts; "05:00-01:00" ends on the next day."""
+    match = _HOURS.fullmatch(text)
+    if match is None:
+        raise ValueError('must be like "07:00-21:00"')
+    begin_hour, begin_minute, end_hour, end_minute = (int(part) for part in match.groups())
+    begin = timedelta(hours=begin_hour, minutes=begin_minute)
+    end = timedelta(hours=end_hour, minutes=end_minute)
+    if begin >= _DAY or end > _DAY:
+        raise ValueError("must lie between 00:00 and 24:00")
+    if begin == end:
+        raise ValueError('begins when it ends; the whole day is "00:00-24:00"')
+    return begin, (end - begin) % _DAY or _DAY
+
+
+def check_timezone(name: str) -> str:
+    """The same name; raises ValueError when there is no such zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError('is no time zone; it must be a name such as "Europe/Amsterdam" or "UTC"') from None
+    return name
+
+
 def _microseconds(value: object) -> Decimal:
     if isinstance(value, timedelta):
         return Decimal(value // _MICROSECOND)
-    if isinstance(value, bool):  # a bool is an int to Python, but not to whoever wrote the file
+    if isinstance(value, bool):  # a bool is an int to Python, but not in a file
         raise ValueError(FORMS)  # noqa: TRY004 - pydantic collects ValueError only
     if isinstance(value, int | float):
         number = Decimal(value)

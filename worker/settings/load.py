@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from worker.domain.file_names import check_file_name
-from worker.settings.checks import ReceiverProblems, cross_problems, missing_parts, shape_problems
+from worker.dsn import unreadable
+from worker.settings.checks import NO_CARRIERS, AtCarrier, cross_problems, missing_parts
 from worker.settings.model import Settings
 from worker.settings.problems import ConfigurationError, Keys, dotted, field_problems
-from worker.settings.secrets import read_secret, unreadable
+from worker.settings.secrets import read_secret
 from worker.settings.sources import Sources, read_sources
 
 _CREDENTIAL = "database.url"
@@ -24,13 +25,13 @@ def load(
     *,
     need_accounts: bool = False,
     need_keys: bool = False,
-    receiver_problems: ReceiverProblems = shape_problems,
+    carriers: Mapping[str, AtCarrier] = NO_CARRIERS,
 ) -> Settings:
     """Load the settings from `file` (else RETURNS_WORKER_CONFIG, else ./returns-worker.toml) and `environ`.
 
     `environ` is `os.environ` unless given. `need_accounts` asks for at least one account, `need_keys` for a usable
-    API key for each account as well; `receiver_problems` knows what each carrier asks of a receiver, else its shape
-    alone is checked. Raises ConfigurationError with every problem; nothing else for bad input.
+    API key for each account as well; `carriers` has what each says of its accounts' settings, by its name; without it,
+    receivers are checked by their shape alone. Raises ConfigurationError with every problem, and nothing else.
     """
     environ = os.environ if environ is None else environ
     sources = read_sources(file, environ)
@@ -43,14 +44,15 @@ def load(
     if sources.file_failed:
         # What the file would have said is unknown: only what the environment itself has wrong is certain.
         certain = {keys for keys, _ in sources.problems}
-        found = [item for item in found if item[0] in certain or _from_environment(sources, item[0])]
+        origins = [(item, sources.origin(item[0]) or "") for item in found]
+        found = [item for item, origin in origins if item[0] in certain or origin.startswith("environment ")]
     else:
-        found += list(cross_problems(settings, environ, is_bad, receiver_problems))
+        found += list(cross_problems(settings, environ, is_bad, carriers))
         if need_accounts or need_keys:
             found += list(missing_parts(settings, environ, is_bad, keys=need_keys))
     if found:
         raise ConfigurationError([_line(sources, keys, text) for keys, text in found])
-    if has_url and settings.database.url_file is not None:  # and nobody looks at that file
+    if has_url and settings.database.url_file is not None:  # so that file is not read
         database = settings.database.model_copy(update={"url_file": None})
         settings = settings.model_copy(update={"database": database})
     return settings
@@ -115,10 +117,6 @@ def _read_database_url(sources: Sources, credentials: str | None) -> bool:
             return False  # a unit has credentials without this one
         sources.problems.append((("database", "url_file"), unreadable(file, error)))
     return False
-
-
-def _from_environment(sources: Sources, keys: Keys) -> bool:
-    return (sources.origin(keys) or "").startswith("environment ")
 
 
 def _line(sources: Sources, keys: Keys, text: str) -> str:

@@ -1,8 +1,7 @@
 """Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
 
+import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,32 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
 from worker.domain.cadence import Ladder
-from worker.domain.carrier_names import RATES
-from worker.domain.carrier_words import clashes
 from worker.domain.circuits import Breaker
 from worker.domain.file_names import check_file_name
+from worker.domain.pacing import RATES
 from worker.domain.policy import Backoff
-from worker.domain.tracking import TrackingStatus
+from worker.domain.tracking import TrackingStatus, clashes
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
-from worker.settings.database_schema import check_schema
 from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
-from worker.settings.polling import (
-    AccountPolling,
-    Factor,
-    PollingSettings,
-    ladder_of,
-    reject_bool,
-    resolve,
-)
+from worker.settings.polling import AccountPolling, Factor, PollingSettings, ladder_of, reject_bool, resolve
 from worker.settings.secrets import check_key
 from worker.settings.table import MayHoldPassword, Table
-from worker.settings.urls import (
-    check_base_url,
-    check_label_store,
-    check_proxy,
-)
+from worker.settings.urls import check_base_url, check_label_store, check_proxy
 
+_SCHEMA = re.compile(r"[^\W\d][\w .-]*(?<! )")
+_LONGEST_NAME = 63  # bytes: PostgreSQL cuts off the rest (https://www.postgresql.org/docs/current/limits.html)
 _BACKOFF, _BREAKER = Backoff(), Breaker()
 _A_CARRIER = {"type": "string", "enum": [*RATES]}
 
@@ -46,16 +34,20 @@ else:
 """What a carrier's word may be mapped to: every tracking status but `expired`, which only the worker decides."""
 
 
-@dataclass(frozen=True)
-class OnlyAt:
-    """Marks an account's setting (in `Annotated`) that this carrier alone has: only its adapter is told of it."""
-
-    carrier: str
-
-
 def _known_carrier(name: str) -> str:
     if name not in RATES:
         raise ValueError(f"must be one of {', '.join(RATES)}")
+    return name
+
+
+def check_schema(name: str) -> str:
+    """Accept a name of a schema that PostgreSQL keeps as it is, upper case too; raises ValueError."""
+    if not _SCHEMA.fullmatch(name):
+        raise ValueError("must begin with a letter or _, and have letters, digits, spaces and _ - . only; no quotes")
+    if len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(f"must have at most {_LONGEST_NAME} bytes")
+    if name.startswith("pg_") or name == "information_schema":
+        raise ValueError("must not be one of PostgreSQL's own schemas")
     return name
 
 
@@ -100,20 +92,17 @@ warnings.filterwarnings("ignore", 'Field name "schema" in "DatabaseSettings" sha
 class DatabaseSettings(Table):
     """`[database]`: where the returns are."""
 
+    # sqlite:///FILE or postgresql://...; postgres:// is read as postgresql://.
     url: Annotated[str, AfterValidator(check_url), MayHoldPassword()] = "sqlite:///returns.db"
-    """sqlite:///FILE or postgresql://...; postgres:// is read as postgresql://."""
+    # A file holding the URL, else the systemd credential `database.url`; None where `url` is given.
     url_file: OptionalPath = None
-    """A file holding the URL, else the systemd credential `database.url`; None where `url` is given."""
+    # The schema of PostgreSQL that has our tables; None: by the search path of the role.
     schema: Annotated[Annotated[str, AfterValidator(check_schema)] | None, BeforeValidator(_none_if_empty)] = None  # type: ignore[assignment]
-    """The schema of PostgreSQL that has our tables; None: by the search path of the role."""
-    auto_migrate: bool | None = None
-    """Whether `run` brings the schema up to date; None: see `migrates_itself`."""
+    auto_migrate: bool | None = None  # whether `run` brings the schema up to date; None: see `migrates_itself`
+    # How long to wait for the database at start, and for others' locks where `run` migrates; zero tries once.
     wait: Duration = timedelta(seconds=30)
-    """How long to wait for the database at start, and for others' locks where `run` migrates; zero tries once."""
-    pooler: bool = False
-    """Whether a transaction-mode pooler such as PgBouncer is in between; without meaning on SQLite."""
-    wake: bool = True
-    """Whether to be woken by what others commit, where the database can tell; else the tick finds it."""
+    pooler: bool = False  # whether a transaction-mode pooler such as PgBouncer is in between; without meaning on SQLite
+    wake: bool = True  # whether to be woken by what others commit, where the database can tell; else the tick finds it
 
     @property
     def kind(self) -> Literal["sqlite", "postgresql"]:
@@ -141,47 +130,36 @@ class DatabaseSettings(Table):
 
 
 class AccountSettings(Table):
-    """`[accounts.<name>]`: one account at one carrier."""
+    """`[accounts.<name>]`: one account at one carrier, which says what of this it alone has (`AtCarrier`)."""
 
     carrier: Annotated[str, AfterValidator(_known_carrier), WithJsonSchema(_A_CARRIER)] = "izipack"
+    # The API's address without a trailing slash; None: the carrier's own.
     base_url: Annotated[Annotated[str, AfterValidator(check_base_url)] | None, BeforeValidator(_none_if_empty)] = None
-    """The API's address without a trailing slash; None: the carrier's own."""
     api_key: Annotated[SecretStr, AfterValidator(_check_secret)] | None = None
-    api_key_file: OptionalPath = None
-    """Used when `api_key` is not given; `KeySource` reads it."""
+    api_key_file: OptionalPath = None  # used when `api_key` is not given; `KeySource` reads it
+    # Requests in any 60 seconds over all workers; 0: no limit; None: see `requests_per_minute`.
     rate_per_minute: Annotated[int, Field(ge=0), BeforeValidator(reject_bool)] | None = None
-    """Requests in any 60 seconds over all workers; 0: no limit; None: see `requests_per_minute`."""
+    # Requests at the same time, per worker.
     max_in_flight: Annotated[int, Field(ge=1, le=1000), BeforeValidator(reject_bool)] = 8
-    """Requests at the same time, per worker."""
-    timeout: PositiveDuration = timedelta(seconds=20)
-    """For one request, all in all."""
+    timeout: PositiveDuration = timedelta(seconds=20)  # for one request, all in all
+    # http(s)://[USER:PASSWORD@]HOST[:PORT]; "": none.
     proxy: Annotated[str, AfterValidator(check_proxy), MayHoldPassword()] = ""
-    """http(s)://[USER:PASSWORD@]HOST[:PORT]; "": none."""
-    ca_file: OptionalPath = None
-    """PEM certificates to trust besides the system's."""
-    label_hosts: Annotated[tuple[Annotated[str, AfterValidator(check_host)], ...], OnlyAt("returnpilot")] = ()
-    """Hosts a label's URL may name beside public ones, in lower case."""
-    label_pages: Annotated[Annotated[Literal["documented", "any"], BeforeValidator(_lower)], OnlyAt("izipack")] = (
-        "documented"
-    )
-    """Whether a label has the number of pages that the carrier documents, or any."""
-    receiver: Annotated[dict[str, Any] | None, OnlyAt("izipack")] = None
-    """Used when a payload names no receiver; the payload's shape, which is checked as a payload's is."""
+    ca_file: OptionalPath = None  # PEM certificates to trust besides the system's
+    # Hosts a label's URL may name beside public ones, in lower case.
+    label_hosts: tuple[Annotated[str, AfterValidator(check_host)], ...] = ()
+    # Whether a label has the number of pages that the carrier documents, or any.
+    label_pages: Annotated[Literal["documented", "any"], BeforeValidator(_lower)] = "documented"
+    # Used when a payload names no receiver; the payload's shape, which is checked as a payload's is.
+    receiver: dict[str, Any] | None = None
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
-    """A carrier's word (compared as `domain.carrier_words` folds it) to tracking status, over the built-in map."""
+    """A carrier's word (compared as `domain.tracking` folds it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
-    link_grace: Annotated[Duration, OnlyAt("returnpilot")] = timedelta(hours=24)
-    """How long after a customer's link has run out a shipment may still appear."""
-    reject_past_pickup: Annotated[bool, OnlyAt("izipack")] = False
-    """Whether a pickup date in the past is refused here rather than left to the carrier."""
-
-    @classmethod
-    def owners(cls) -> Mapping[str, str]:
-        """The settings that one carrier alone has, and which one it is."""
-        marks = ((name, mark) for name, field in cls.model_fields.items() for mark in field.metadata)
-        return {name: mark.carrier for name, mark in marks if isinstance(mark, OnlyAt)}
+    # How long after a customer's link has run out a shipment may still appear.
+    link_grace: Duration = timedelta(hours=24)
+    # Whether a pickup date in the past is refused here rather than left to the carrier.
+    reject_past_pickup: bool = False
 
     @property
     def requests_per_minute(self) -> int:
@@ -199,38 +177,32 @@ class RetrySettings(Table):
     first: PositiveDuration = _BACKOFF.first
     factor: Factor = _BACKOFF.factor
     cap: PositiveDuration = _BACKOFF.cap
-    max_attempts: Count = _BACKOFF.max_attempts
-    """Of failures that are the row's own."""
-    give_up_after: PositiveDuration = _BACKOFF.give_up_after
-    """Of failures that are the carrier's or the network's."""
+    max_attempts: Count = _BACKOFF.max_attempts  # of failures that are the row's own
+    give_up_after: PositiveDuration = _BACKOFF.give_up_after  # of failures that are the carrier's or the network's
+    # How long after its creation a 404 about a return means "not yet".
     not_found_grace: Duration = _BACKOFF.not_found_grace
-    """How long after its creation a 404 about a return means "not yet"."""
+    # Between questions about a return that the carrier does not know any more; after three a person looks.
     not_found_wait: PositiveDuration = _BACKOFF.not_found_wait
-    """Between questions about a return that the carrier does not know any more; after three a person looks."""
 
 
 class CircuitSettings(Table):
     """`[circuit]`: how long an account is left alone whose carrier fails again and again."""
 
+    # So many returns in a row, each failing for the first time, open it; 0: never.
     failures: Annotated[int, Field(ge=0), BeforeValidator(reject_bool)] = _BREAKER.failures
-    """So many returns in a row, each failing for the first time, open it; 0: never."""
-    first: PositiveDuration = _BREAKER.first
-    """Until the first probe; doubles with each one that fails ..."""
-    cap: BoundedDuration = _BREAKER.cap
-    """... up to this, at most an hour."""
+    first: PositiveDuration = _BREAKER.first  # until the first probe; doubles with each one that fails ...
+    cap: BoundedDuration = _BREAKER.cap  # ... up to this, at most an hour
 
 
 class WorkerSettings(Table):
     """`[worker]`: the loop's own times."""
 
-    tick: PositiveDuration = timedelta(seconds=1)
-    """How long it may sleep when nothing says otherwise."""
+    tick: PositiveDuration = timedelta(seconds=1)  # how long it may sleep when nothing says otherwise
+    # How long a claimed row is held; at least the longest timeout plus `lease_margin`, at most an hour.
     lease: BoundedDuration = timedelta(seconds=90)
-    """How long a claimed row is held; at least the longest timeout plus `lease_margin`, at most an hour."""
-    grace: PositiveDuration = timedelta(seconds=25)
-    """For the whole shutdown; longer than the longest timeout."""
+    grace: PositiveDuration = timedelta(seconds=25)  # for the whole shutdown; longer than the longest timeout
+    # How often the gauges that are read from the database are refreshed.
     gauges: PositiveDuration = timedelta(seconds=15)
-    """How often the gauges that are read from the database are refreshed."""
 
 
 class LabelSettings(Table):
@@ -243,8 +215,7 @@ class LabelSettings(Table):
 class HttpSettings(Table):
     """`[http]`: the metrics and health endpoints."""
 
-    listen: Annotated[str, AfterValidator(_check_listen)] = DEFAULT_LISTEN
-    """HOST:PORT, an IPv6 address in brackets."""
+    listen: Annotated[str, AfterValidator(_check_listen)] = DEFAULT_LISTEN  # HOST:PORT, an IPv6 address in brackets
 
     @property
     def host(self) -> str:
@@ -260,8 +231,8 @@ class HttpSettings(Table):
 class LogSettings(Table):
     """`[log]`: how and how much is logged."""
 
+    # auto: console on a terminal, else json.
     format: Annotated[Literal["auto", "json", "console"], BeforeValidator(_lower)] = "auto"
-    """auto: console on a terminal, else json."""
     level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
 
 
@@ -279,7 +250,7 @@ class Settings(Table):
     log: LogSettings = LogSettings()
 
     def polling_for(self, account: str, status: TrackingStatus | None) -> Ladder:
-        """The cadence for an account and a tracking status; None: whichever it is.
+        """The cadence for an account and a tracking status; None: any.
 
         An account that is not configured gets the general cadence, a status without a table the account's.
         """

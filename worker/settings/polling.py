@@ -7,8 +7,8 @@ Four layers, the most particular first; each key is looked up by itself:
     polling.by_status.<status>                         every account, this status
     polling                                            everything
 
-An account comes before a status because it is the carrier who says how often he may be asked: whoever writes
-`first = "2h"` for an account means all of it, and would be surprised by a quicker poll from a table further up.
+An account comes before a status because it is the carrier who says how often he may be asked: `first = "2h"` for an
+account is meant for all of it, and a quicker poll from a table further up would surprise.
 The built-in `polling.by_status.in_transit.first` (30m) gives way to a smaller cap instead of contradicting it;
 a `first` that somebody wrote above the cap that holds for it is an error.
 
@@ -25,8 +25,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from worker.domain.cadence import Daytime, Ladder
 from worker.domain.tracking import POLLED, TrackingStatus
-from worker.settings.daytime import check_daytime, check_timezone, read_daytime
-from worker.settings.durations import Duration, PositiveDuration
+from worker.settings.durations import Duration, PositiveDuration, check_daytime, check_timezone, read_daytime
 from worker.settings.table import Table
 
 if TYPE_CHECKING:
@@ -84,22 +83,15 @@ def _with_built_in(by_status: dict[PolledStatus, PollingOverride]) -> dict[Polle
 class PollingSettings(Table):
     """`[polling]`: the cadence of a healthy return."""
 
-    first: PositiveDuration = _LADDER.first
-    """The wait after creation and after every change of status."""
-    factor: Factor = _LADDER.factor
-    """What the wait grows by while nothing changes."""
-    cap: PositiveDuration = _LADDER.cap
-    """What the wait grows up to; never less than `first`."""
-    jitter: Jitter = _LADDER.jitter
-    """Give or take this part of the wait: 0.1 is 10 %."""
-    max_age: PositiveDuration = _LADDER.max_age
-    """Nothing terminal within this time of creation: expired."""
+    first: PositiveDuration = _LADDER.first  # the wait after creation and after every change of status
+    factor: Factor = _LADDER.factor  # what the wait grows by while nothing changes
+    cap: PositiveDuration = _LADDER.cap  # what the wait grows up to; never less than `first`
+    jitter: Jitter = _LADDER.jitter  # give or take this part of the wait: 0.1 is 10 %
+    max_age: PositiveDuration = _LADDER.max_age  # nothing terminal within this time of creation: expired
+    # The longest wait in the daytime of the pickup date and the day after; 0: no difference.
     near_pickup: Duration = _LADDER.near_pickup
-    """The longest wait in the daytime of the pickup date and the day after; 0: no difference."""
-    quiet_nights: bool = _LADDER.quiet_nights
-    """Whether nothing is asked outside the daytime."""
-    daytime: Hours = "07:00-21:00"
-    """HH:MM-HH:MM in `timezone`; it may end on the next day."""
+    quiet_nights: bool = _LADDER.quiet_nights  # whether nothing is asked outside the daytime
+    daytime: Hours = "07:00-21:00"  # HH:MM-HH:MM in `timezone`; it may end on the next day
     timezone: TimeZone = "Europe/Amsterdam"
     by_status: dict[PolledStatus, PollingOverride] = Field(default_factory=lambda: _with_built_in({}))
 

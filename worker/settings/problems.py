@@ -26,11 +26,21 @@ class ConfigurationError(Exception):
 
 
 def dotted(keys: Keys) -> str:
-    """Write a setting's place as TOML does, quoting keys that are not bare."""
-    return ".".join(
-        key if key and key.replace("-", "").replace("_", "").isalnum() else json.dumps(key, ensure_ascii=False)
-        for key in keys
-    )
+    """Write a setting's place as TOML does."""
+    return ".".join(map(toml_key, keys))
+
+
+def toml_key(key: str) -> str:
+    """Write a key as TOML does: in quotes unless it is bare."""
+    is_bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
+    return key if is_bare else toml_text(key)
+
+
+def toml_text(text: str) -> str:
+    """Write a text as TOML does."""
+    # JSON's escapes are TOML's, but for DEL; lone surrogates (odd bytes in the environment) can't be printed.
+    printable = text.encode("utf-8", "replace").decode()
+    return json.dumps(printable, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def annotation_at(model: type[BaseModel], keys: Keys) -> Any:
@@ -85,7 +95,7 @@ def _bad_key(model: type[BaseModel], keys: Keys) -> str:
 
 
 def _wrong(kind: str, message: str, context: Mapping[str, Any]) -> str:
-    """Say in the words of whoever wrote the file what pydantic found; its own words where they serve."""
+    """What pydantic found, in the words of a configuration file; pydantic's own words where they serve."""
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":

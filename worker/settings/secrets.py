@@ -1,14 +1,17 @@
-"""Secrets out of files, an account's API key above all, and how a changed file is noticed without a restart."""
+"""Secrets out of files: an account's API key, and the database's URL; a changed one is taken up without a restart."""
 
-import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-_LARGEST_SECRET = 16_384
+from worker.dsn import check_url, place_of_url, read_small, unreadable
+
+if TYPE_CHECKING:
+    from worker.settings.model import DatabaseSettings
+
+_LARGEST_SECRET = 16_384  # bytes
 _LOOK_EVERY_SECONDS = 1.0
-
-_Signature = tuple[int, int, int]
 
 
 class KeyUnavailableError(Exception):
@@ -35,43 +38,34 @@ def read_secret(file: Path) -> str:
 
     Raises OSError when it can't be read, and ValueError when it is not a small text file.
     """
-    if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe could block the whole worker
-        raise ValueError("is not a regular file")
-    with file.open("rb") as stream:
-        content = stream.read(_LARGEST_SECRET + 1)
-    if len(content) > _LARGEST_SECRET:
-        raise ValueError(f"is longer than {_LARGEST_SECRET} bytes, so it is not a secret")
-    try:
-        return content.decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
-
-
-def unreadable(file: Path | str, error: OSError | ValueError) -> str:
-    """What is said of a file that `read_secret` could not take."""
-    return f"{file}: cannot be read: {error.strerror}" if isinstance(error, OSError) else f"{file}: {error}"
+    return read_small(file, _LARGEST_SECRET)[0].strip()
 
 
 class SecretFile:
-    """A file with a secret, read again when it was changed or replaced. Not thread-safe."""
+    """A file with a secret, read again when it was changed or replaced; the last good one stays. Not thread-safe."""
 
     def __init__(self, path: Path, accept: Callable[[str], str]) -> None:
         """`accept` returns what is made of its text, and raises ValueError, with no part of it, for a bad one."""
         self.path = path
+        self.problem: str | None = None  # why it can't be used at present; never holds a part of the secret
         self._accept = accept
         self._content: str | None = None
-        self._signature: _Signature | None = None
+        self._signature: tuple[int, int, int] | None = None
 
-    def read(self) -> str:
-        """Return what it holds; raises OSError and ValueError as `read_secret` and `accept` do."""
-        # The signature is taken before reading and kept only on success: a change in between is seen next time,
-        # and a bad file is read again until it is good.
-        status = self.path.stat()
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if self._content is None or signature != self._signature:
-            self._signature = None
-            self._content = self._accept(read_secret(self.path))
-            self._signature = signature
+    def current(self) -> str | None:
+        """Return what it holds, or held when it was good last; None when it never was. `problem` says what is wrong."""
+        try:
+            # The signature is taken before reading and kept only on success: a change in between is seen next time,
+            # and a bad file is read again until it is good.
+            status = self.path.stat()
+            signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if signature != self._signature:
+                self._signature = None
+                self._content = self._accept(read_secret(self.path))
+                self._signature = signature
+            self.problem = None
+        except (OSError, ValueError) as error:
+            self.problem = unreadable(self.path, error)
         return self._content
 
 
@@ -91,8 +85,7 @@ class KeySource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.account = account
-        self.problem: str | None = None
-        """Why the file can't be used at present; None when all is well. Never holds a part of the key."""
+        self.problem: str | None = None  # why the key can't be had at present; never holds a part of it
         self._value = value
         self._hint = ""
         if file is None and credentials_directory is not None:
@@ -122,15 +115,49 @@ class KeySource:
         return self._key
 
     def _look(self) -> None:
-        try:
-            if self._value is not None:
-                self._key = self._key or check_key(self._value)
-            elif self._file is None:
-                self.problem = "no key: set api_key, api_key_file or the systemd credential"
-                return
-            else:
-                self._key = self._file.read()
-        except (OSError, ValueError) as error:
-            self.problem = f"{unreadable(self._file.path, error)}{self._hint}" if self._file else str(error)
+        if self._file is not None:
+            self._key, self.problem = self._file.current(), self._file.problem
+            if self.problem is not None:
+                self.problem += self._hint
+        elif self._value is None:
+            self.problem = "no key: set api_key, api_key_file or the systemd credential"
         else:
-            self.problem = None
+            try:
+                self._key = check_key(self._value)
+            except ValueError as error:
+                self.problem = str(error)
+
+
+class UrlSource:
+    """Where the database is, and with which user and password. Not thread-safe.
+
+    Only what leads to the same database is taken up. With anything else in the file, or without it, the last good URL
+    stays in force.
+    """
+
+    def __init__(self, settings: "DatabaseSettings") -> None:
+        self._url = settings.url
+        self._file = SecretFile(settings.url_file, self._accepted) if settings.url_file is not None else None
+
+    def __repr__(self) -> str:
+        return f"UrlSource(file={str(self._file and self._file.path)!r}, problem={self.problem!r})"
+
+    @property
+    def problem(self) -> str | None:
+        """Why the file can't be used at present; None when all is well. Never holds a part of the URL."""
+        return self._file.problem if self._file is not None else None
+
+    def current(self) -> str:
+        """Return the URL that is in force; looks at the file each time, as connections are made rarely."""
+        if self._file is not None:
+            self._url = self._file.current() or self._url
+        return self._url
+
+    def _accepted(self, text: str) -> str:
+        url = check_url(text)
+        if place_of_url(url) != place_of_url(self._url):
+            raise ValueError(
+                "names another database than the one that is in use, which it stays: a worker must not know two;"
+                " restart the workers to use the other"
+            )
+        return url

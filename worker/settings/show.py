@@ -1,6 +1,5 @@
 """The settings in force as TOML text, secrets masked."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -13,6 +12,7 @@ from worker.domain.tracking import POLLED
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
 from worker.settings.polling import PollingOverride
+from worker.settings.problems import toml_key, toml_text
 from worker.settings.table import Table
 from worker.settings.urls import MASK
 
@@ -91,21 +91,16 @@ def _table(path: str, values: Mapping[str, Any]) -> Iterator[str]:
         if value is None or isinstance(value, _Note):
             yield f"# {key}: {value or 'not set'}"
         elif key not in tables:
-            yield f"{_key(key)} = {_value(value)}"
+            yield f"{toml_key(key)} = {_value(value)}"
     for key, inner in tables.items():
-        yield from _table(f"{path}.{_key(key)}" if path else _key(key), inner)
-
-
-def _key(key: str) -> str:
-    bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
-    return key if bare else _text(key)
+        yield from _table(f"{path}.{toml_key(key)}" if path else toml_key(key), inner)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, SecretStr):
-        return _text(MASK)
+        return toml_text(MASK)
     if isinstance(value, timedelta):
-        return _text(format_duration(value))
+        return toml_text(format_duration(value))
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -113,11 +108,5 @@ def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(inner) for inner in value)}]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_key(str(key))} = {_value(inner)}" for key, inner in value.items()) + "}"
-    return _text(str(value))
-
-
-def _text(text: str) -> str:
-    # JSON's escapes are TOML's, but for DEL; lone surrogates (odd bytes in the environment) can't be printed.
-    printable = text.encode("utf-8", "replace").decode()
-    return json.dumps(printable, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return "{" + ", ".join(f"{toml_key(str(key))} = {_value(inner)}" for key, inner in value.items()) + "}"
+    return toml_text(str(value))

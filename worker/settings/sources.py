@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from worker.domain.carrier_words import folded
+from worker.domain.tracking import folded
 from worker.listening import FILE_VARIABLE, configuration_file, keys_of_variables
 from worker.settings.model import Settings
 from worker.settings.problems import Keys, annotation_at, is_container
@@ -95,22 +95,16 @@ def _read_environment(sources: Sources, environ: Mapping[str, str]) -> None:
     }
     for keys, name in sorted(variables.items(), key=lambda item: len(item[0])):  # the most particular last: it wins
         sources.origins[keys] = f"environment variable {name}"
+        annotation, text = annotation_at(Settings, keys), environ[name]
+        is_json = is_container(annotation) or (annotation is Any and text.lstrip().startswith(("{", "[")))
         try:
-            value = _decode(environ[name], annotation_at(Settings, keys))
+            value: Any = json.loads(text) if is_json else text
         except (ValueError, RecursionError):
             sources.problems.append((keys, "must be JSON when it comes from the environment"))
             continue
         for key in reversed(keys):
             value = {key: value}
         _merge(sources.raw, value)
-
-
-def _decode(text: str, annotation: Any) -> Any:
-    if is_container(annotation):
-        return json.loads(text)
-    if annotation is Any and text.lstrip().startswith(("{", "[")):
-        return json.loads(text)
-    return text
 
 
 def _merge(into: dict[str, Any], new: Mapping[str, Any], *, words: bool = False) -> None:

@@ -3,7 +3,7 @@
 import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from worker.domain.label_store import read_label_store
+from worker.domain.file_names import read_label_store
 
 MASK = "********"
 

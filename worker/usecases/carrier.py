@@ -7,9 +7,9 @@ from functools import partial
 
 from worker.carriers.port import Carrier, utc_now
 from worker.domain.decision import Hold
-from worker.domain.outcomes import Failed
+from worker.domain.outcomes import TURNED_AWAY, Failed
 from worker.domain.policy import Policy
-from worker.domain.retrying import TURNED_AWAY, hold_after
+from worker.domain.retrying import hold_after
 from worker.engine.meter import Meter
 from worker.from_settings import Kinship, fingerprint_of, open_account, pace_of, policy_of
 from worker.runtime.clock import lease_clock

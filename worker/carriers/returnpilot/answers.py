@@ -15,8 +15,7 @@ from worker.carriers.port import Unintelligible
 from worker.carriers.shapes import read_id, read_list, read_word
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.returns import PackageInfo, ReturnOrder
-from worker.domain.shipments import order_status
-from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
+from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate, order_status
 
 _LONGEST_LINK = timedelta(days=365)
 _MOST_SHIPMENTS = 1000
