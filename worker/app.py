@@ -12,7 +12,7 @@ import structlog
 
 import worker
 from worker.carriers.http.edge import Observer
-from worker.carriers.http.endings import RequestOutcome
+from worker.carriers.port import RequestOutcome
 from worker.carriers.registry import CARRIERS
 from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder

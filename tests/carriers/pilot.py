@@ -12,9 +12,8 @@ import httpx
 
 from tests.carriers.wire import answered_by
 from worker.carriers import open_carrier
-from worker.carriers.http.endings import RequestOutcome
 from worker.carriers.http.transport import Transport
-from worker.carriers.port import CarrierError
+from worker.carriers.port import CarrierError, RequestOutcome
 from worker.carriers.registry import AccountConfig
 from worker.carriers.returnpilot import ReturnPilot
 from worker.domain.lifecycle import State, Step

@@ -13,7 +13,6 @@ from tests.carriers import pilot, wire
 from tests.carriers.pilot import NOW
 from worker.carriers import open_carrier
 from worker.carriers.http.edge import HttpEdge
-from worker.carriers.http.endings import RequestOutcome
 from worker.carriers.http.transport import AnswerTooLarge
 from worker.carriers.port import (
     Cancelling,
@@ -25,6 +24,7 @@ from worker.carriers.port import (
     NotSent,
     OutcomeUnknown,
     Refused,
+    RequestOutcome,
     Searchable,
     Throttled,
     TimedOut,

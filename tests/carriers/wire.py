@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 
 from worker.carriers import open_carrier
-from worker.carriers.http.endings import RequestOutcome
 from worker.carriers.http.transport import Answer, Call, Transport
 from worker.carriers.izipack import Izipack
-from worker.carriers.port import CarrierError, Creation
+from worker.carriers.port import CarrierError, Creation, RequestOutcome
 from worker.carriers.registry import AccountConfig
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from worker.carriers.http.endings import RequestOutcome
+from worker.carriers.port import RequestOutcome
 
 Count = Callable[[RequestOutcome], None]
 """Counts one request by how it ended."""

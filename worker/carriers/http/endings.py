@@ -4,7 +4,6 @@ The same event means different things. A question may be asked again whenever it
 something proves that it did not: `_NOT_SENT` and `_NOTHING_WAS_MADE` are all the proofs there are.
 """
 
-from enum import StrEnum
 from typing import Any
 
 import httpx
@@ -17,6 +16,7 @@ from worker.carriers.port import (
     NotSent,
     OutcomeUnknown,
     Refused,
+    RequestOutcome,
     Throttled,
     TimedOut,
     Unauthorized,
@@ -43,31 +43,6 @@ _WRONG_ADDRESS = frozenset({404, 405, 410})
 _TOO_SLOW = frozenset({408, 425})  # of the 4xx those that speak of the other end's state and not of the request
 
 
-class RequestOutcome(StrEnum):
-    """What happened on the wire to one request: the `outcome` label of `returns_worker_carrier_requests_total`.
-
-    It is the same whatever was asked; what it means for the step is a `FailureKind`.
-    """
-
-    OK = "ok"
-    REFUSED = "refused"
-    UNAUTHORIZED = "unauthorized"
-    THROTTLED = "throttled"
-    SERVER_ERROR = "server_error"
-    TIMEOUT = "timeout"
-    NETWORK = "network"
-    UNINTELLIGIBLE = "unintelligible"
-
-
-class Ended(Exception):
-    """A request that ended badly: what the metric says, and what the step is told."""
-
-    def __init__(self, outcome: RequestOutcome, error: CarrierError) -> None:
-        super().__init__(str(error))
-        self.outcome = outcome
-        self.error = error
-
-
 def check_question(reply: Reply) -> None:
     """Raise for an answer to a GET that is not a success."""
     status = reply.status
@@ -76,19 +51,17 @@ def check_question(reply: Reply) -> None:
     check_turned_away(reply)
     answered = f"the carrier answered {status}"
     if status in (404, 410):
-        raise Ended(RequestOutcome.REFUSED, NotFound(f"{answered}: it does not know this return"))
-    if status >= 500 or status in _TOO_SLOW:
-        raise Ended(RequestOutcome.SERVER_ERROR, Unavailable(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
-    raise Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {reply.excerpt()}", raw=reply.raw()))
+        raise NotFound(f"{answered}: it does not know this return")
+    kind = Unavailable if status >= 500 or status in _TOO_SLOW else Refused
+    raise kind(f"{answered}: {reply.excerpt()}", raw=reply.raw())
 
 
 def check_deletion(reply: Reply) -> None:
     """Raise for an answer to a DELETE that does not say that it is done."""
     if reply.status == 403:
-        raise Ended(RequestOutcome.REFUSED, Refused(f"the carrier answered 403: {_reason(reply)}", raw=reply.raw()))
-    if 300 <= reply.status < 400 or (200 <= reply.status < 300 and reply.content.strip()):
-        error = Unintelligible(f"the carrier answered {reply.status}: {reply.excerpt()}", raw=reply.raw())
-        raise Ended(RequestOutcome.UNINTELLIGIBLE, error)
+        raise Refused(f"the carrier answered 403: {_reason(reply)}", raw=reply.raw())
+    if reply.is_redirect or (200 <= reply.status < 300 and reply.content.strip()):
+        raise Unintelligible(f"the carrier answered {reply.status}: {reply.excerpt()}", raw=reply.raw())
     check_question(reply)
 
 
@@ -101,47 +74,50 @@ def check_creation(reply: Reply, *, trust_503: bool = True) -> None:
     if status in _NOTHING_WAS_MADE and (status != 503 or trust_503):
         check_turned_away(reply)
         if status != 503:
-            raise Ended(RequestOutcome.REFUSED, Refused(f"{answered}: {_reason(reply)}", raw=raw))
+            raise Refused(f"{answered}: {_reason(reply)}", raw=raw)
     said = f"{answered}: {reply.excerpt()}"
     if status in _WRONG_ADDRESS:
-        raise Ended(RequestOutcome.REFUSED, WrongAddress(said, raw=raw))
+        raise WrongAddress(said, raw=raw)
     outcome = RequestOutcome.UNINTELLIGIBLE if status < 400 else RequestOutcome.REFUSED
     if status >= 500 or status in _TOO_SLOW:
         outcome = RequestOutcome.SERVER_ERROR
-    raise Ended(outcome, OutcomeUnknown(said, raw=raw))
+    raise OutcomeUnknown(said, raw=raw, outcome=outcome)
 
 
 def check_turned_away(reply: Reply) -> None:
     """Raise for an answer that is about the account: its key, or how often it asks."""
     if reply.status in (401, 403):
-        raise Ended(RequestOutcome.UNAUTHORIZED, Unauthorized(f"the carrier refused the key ({reply.status})"))
+        raise Unauthorized(f"the carrier refused the key ({reply.status})")
     if reply.status == 429 or (reply.status == 503 and reply.retry_after is not None):
         nonsense = "retry-after" in reply.headers and reply.retry_after is None  # it may quote our key: it is not shown
         message = f"the carrier asks to wait ({reply.status}" + (", a Retry-After without sense)" if nonsense else ")")
-        error = Throttled(message, retry_after=reply.wait_asked)
-        raise Ended(RequestOutcome.THROTTLED, error)
+        raise Throttled(message, retry_after=reply.wait_asked)
 
 
-def unanswered_question(error: httpx.TransportError, said: str) -> Ended:
+def unanswered_question(error: httpx.TransportError, said: str) -> CarrierError:
     """What it means for a question that no answer came; `said` is the error's text without our key."""
     if isinstance(error, _NOT_SENT):
-        return Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {said}"))
+        return NotSent(f"the carrier cannot be reached: {said}")
     if isinstance(error, httpx.TimeoutException):
-        return Ended(RequestOutcome.TIMEOUT, TimedOut("the carrier did not answer in time"))
+        return TimedOut("the carrier did not answer in time")
     if isinstance(error, AnswerTooLarge):
-        return Ended(RequestOutcome.UNINTELLIGIBLE, Unintelligible(said))
-    return Ended(RequestOutcome.NETWORK, Unavailable(f"{_broken(error)}: {said}"))
+        return Unintelligible(said)
+    return Unavailable(f"{_broken(error)}: {said}", outcome=RequestOutcome.NETWORK)
 
 
-def unanswered_creation(error: httpx.TransportError, said: str) -> Ended:
+def unanswered_creation(error: httpx.TransportError, said: str) -> CarrierError:
     """What it means for a creation: not sent, or in doubt."""
-    if isinstance(error, _NOT_SENT):
-        return Ended(RequestOutcome.NETWORK, NotSent(f"the carrier cannot be reached: {said}"))
-    if isinstance(error, httpx.TimeoutException):
-        return Ended(RequestOutcome.TIMEOUT, OutcomeUnknown("the creation was sent and not answered in time"))
-    if isinstance(error, AnswerTooLarge):
-        return Ended(RequestOutcome.UNINTELLIGIBLE, OutcomeUnknown(said))
-    return Ended(RequestOutcome.NETWORK, OutcomeUnknown(f"{_broken(error)} after the creation was sent: {said}"))
+    asked = unanswered_question(error, said)
+    match asked:
+        case NotSent():
+            return asked
+        case TimedOut():
+            message = "the creation was sent and not answered in time"
+        case Unintelligible():
+            message = said
+        case _:
+            message = f"{_broken(error)} after the creation was sent: {said}"
+    return OutcomeUnknown(message, outcome=asked.outcome)
 
 
 def _broken(error: httpx.TransportError) -> str:
@@ -149,21 +125,19 @@ def _broken(error: httpx.TransportError) -> str:
     return "something came that is no HTTP answer, or half of one" if is_no_http else "the connection was cut"
 
 
-def in_doubt(ended: Ended) -> Ended:
+def in_doubt(error: CarrierError) -> CarrierError:
     """A success that cannot be read may still have created the return."""
-    if isinstance(ended.error, Unintelligible):
-        return Ended(ended.outcome, OutcomeUnknown(ended.error.message, raw=ended.error.raw))
-    return ended
+    if isinstance(error, Unintelligible):
+        return OutcomeUnknown(error.message, raw=error.raw, outcome=error.outcome)
+    return error
 
 
-def in_outage(ended: Ended) -> Ended:
+def in_outage(error: CarrierError) -> CarrierError:
     """A page for people, or nothing, in the place of an answer to a question is the carrier's trouble, like a 5xx.
 
     No return is to blame for it: the next one would be answered alike.
     """
-    if isinstance(ended.error, NoAnswer):
-        return Ended(RequestOutcome.SERVER_ERROR, Unavailable(ended.error.message, raw=ended.error.raw))
-    return ended
+    return Unavailable(error.message, raw=error.raw) if isinstance(error, NoAnswer) else error
 
 
 def _reason(reply: Reply) -> str:

@@ -52,6 +52,11 @@ class Reply:
     content: bytes
     damage: str = ""
 
+    @property
+    def is_redirect(self) -> bool:
+        """Whether it says to ask elsewhere."""
+        return 300 <= self.status < 400
+
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object, bytes that do not decode replaced.
 
