@@ -15,7 +15,7 @@ from worker.carriers import open_carrier
 from worker.carriers.http.transport import Transport
 from worker.carriers.port import CarrierError, RequestOutcome
 from worker.carriers.registry import AccountConfig
-from worker.carriers.returnpilot import ReturnPilot
+from worker.carriers.returnpilot.adapter import ReturnPilot
 from worker.domain.lifecycle import State, Step
 from worker.domain.lookup import NOTHING_KNOWN, Known
 from worker.domain.returns import ReturnOrder

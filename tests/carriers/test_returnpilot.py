@@ -9,7 +9,6 @@ import httpx
 import pytest
 
 from tests.carriers.pilot import NOW, ORDER, TOKEN, at_carrier, document, listed, piloting, shipment
-from worker.carriers import returnpilot
 from worker.carriers.port import (
     LabelNotReady,
     NotFound,
@@ -20,6 +19,7 @@ from worker.carriers.port import (
     Unavailable,
     Unintelligible,
 )
+from worker.carriers.returnpilot import adapter, answers
 from worker.domain.outcomes import Absent, Ambiguous, Created
 from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingStatus
@@ -612,12 +612,12 @@ async def test_requests_are_counted_by_what_they_are_for() -> None:
 def test_what_an_order_s_words_may_mean_by_a_map_is_all_that_its_shipments_leave_open(
     said: str, meanings: set[TrackingStatus]
 ) -> None:
-    assert returnpilot.meanings(said, returnpilot.BUILT_IN_STATUSES) == meanings
+    assert answers.meanings(said, adapter.BUILT_IN_STATUSES) == meanings
 
 
 def test_an_order_s_words_are_its_shipments_and_none_is_cut_in_half() -> None:
-    assert returnpilot.words("3, 1") == ["3", "1"]
-    assert set(returnpilot.words(", ".join(["12"] * 80)[:200])) == {"12"}
+    assert answers.words("3, 1") == ["3", "1"]
+    assert set(answers.words(", ".join(["12"] * 80)[:200])) == {"12"}
 
 
 async def test_a_map_of_names_where_the_carrier_sends_numbers_is_warned_of() -> None:

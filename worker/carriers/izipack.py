@@ -7,6 +7,7 @@ idempotency key and no cancellation: a creation whose outcome is unknown can be 
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,15 +15,14 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from worker.carriers.fields import merge_carrier_fields
 from worker.carriers.http.edge import HttpEdge
 from worker.carriers.http.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
-from worker.carriers.shapes import read_list, read_text, read_word
+from worker.carriers.shapes import finished, read_list, read_text, read_word
 from worker.domain.countries import COUNTRIES
 from worker.domain.outcomes import Created, Tracked
-from worker.domain.payload import MOST_PARTS, InvalidPayload, count_packages, read_payload, reference_problems
-from worker.domain.returns import PackageInfo, Parcel, Party, ReturnOrder, ReturnRequest
+from worker.domain.payload import MOST_PARTS, count_packages, read_payload, reference_problems
+from worker.domain.returns import PackageInfo, Parcel, Party, ReturnOrder
 from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
 BASE_URL = "https://shipping-api.izipack.nl"
@@ -42,8 +42,10 @@ _ORDER_NUMBER = re.compile(r"(?!0+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # The documented ones have 16 and 36 characters. PostgreSQL's index on them takes some 2700 bytes.
 _LONGEST_CODE = 100
 
-# Brackets, quotation marks and what ends a part of a sentence may stand at a word; whatever else does is a part of it.
+# Brackets, quotation marks and what ends a part of a sentence may stand at a word; anything else there is a part of it.
 _BEFORE, _BEHIND = r"""[#(\[{<"'«‹„“‘]*""", r"""[)\]}>"'»›“”’.,;:!?]*"""
+
+_SIDES = ("height", "width", "depth", "weight")
 
 _SHOWN = frozenset({"status", "orderNumber", "deliveryDateUtc", "packages"})
 """What shows an answer to be about a return, now or in an older version: an object of anything else says nothing."""
@@ -66,7 +68,7 @@ class Izipack:
         return Creation(build_request(order.payload or "", order.reference, self.receiver, earliest))
 
     async def create(self, creation: Creation) -> Created:
-        """Create the return; whatever leaves room for doubt is `OutcomeUnknown`."""
+        """Create the return; an answer that leaves room for doubt is `OutcomeUnknown`."""
         return await self.edge.create("create", "/shipment/retour", creation.body, read_created)
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
@@ -89,16 +91,12 @@ class Izipack:
 
     async def track(self, order: ReturnOrder) -> Tracked:
         """Ask for the status."""
-        return await self.edge.ask(
-            "track", _path(order), lambda reply: read_status(reply, order, self.statuses), accept="application/json"
-        )
+        return await self.edge.ask("track", _path(order), lambda reply: read_status(reply, order, self.statuses))
 
     async def ping(self) -> None:
         """Ask for a return that cannot exist: a 404 shows that host and key are right."""
-        try:
-            await self.edge.ask("ping", "/shipment/0", lambda reply: None, accept="application/json")
-        except NotFound:
-            return
+        with suppress(NotFound):
+            await self.edge.ask("ping", "/shipment/0", lambda reply: None)
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -118,7 +116,7 @@ def authorization(key: str) -> Mapping[str, str]:
 
 
 def receiver_problems(receiver: Mapping[str, Any]) -> list[str]:
-    """What every return that names no receiver would be rejected for, were this one the account's."""
+    """What is wrong with an account's receiver: each return that names none of its own would be rejected for it."""
     request, problems = read_payload("{}", receiver)
     return problems + _unknown_yet(problems, _party_problems("receiver", request.receiver))
 
@@ -131,8 +129,11 @@ def build_request(
     Dimensions go out as integers in whatever unit the shop agreed on with Izipack, which documents none.
     """
     request, problems = read_payload(payload, default_receiver)
-    _check(request, problems, earliest_pickup)
-    problems += reference_problems(reference)
+    found = _party_problems("customer", request.customer) + _party_problems("receiver", request.receiver)
+    found += _package_problems(request.packages)
+    if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
+        found.append(f"pickup_date: lies before today, {earliest_pickup}")
+    problems += _unknown_yet(problems, found) + reference_problems(reference)
     body: dict[str, Any] = {
         "sender": _party(request.customer),
         "receiver": _party(request.receiver),
@@ -140,12 +141,12 @@ def build_request(
         "description": _description(request.description, reference),
         "companyName": request.company_name,
         "toAttentionOf": request.attention_of,
-        "packages": [_package(parcel) for parcel in request.packages],
+        "packages": [
+            _without_empty({"dimensions": _sizes(parcel), "description": parcel.description})
+            for parcel in request.packages
+        ],
     }
-    body = merge_carrier_fields(body, request.carrier_fields, problems)
-    if problems:
-        raise InvalidPayload(tuple(dict.fromkeys(problems)))
-    return _without_empty(body)
+    return _without_empty(finished(body, request.carrier_fields, problems))
 
 
 def read_created(reply: Reply) -> Created:
@@ -206,14 +207,6 @@ def _path(order: ReturnOrder) -> str:
     return f"/shipment/{quote(order.carrier_ref or '', safe='')}"
 
 
-def _check(request: ReturnRequest, problems: list[str], earliest_pickup: date | None) -> None:
-    found = _party_problems("customer", request.customer) + _party_problems("receiver", request.receiver)
-    found += _package_problems(request.packages)
-    if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
-        found.append(f"pickup_date: lies before today, {earliest_pickup}")
-    problems += _unknown_yet(problems, found)
-
-
 def _unknown_yet(known: list[str], found: list[str]) -> list[str]:
     """What was `found` where nothing is known to be wrong: what could not be read, or what it is in, is named once."""
     places = {problem.partition(":")[0] for problem in known}
@@ -243,13 +236,18 @@ def _party_problems(name: str, party: Party | None) -> list[str]:
 def _package_problems(packages: Sequence[Parcel]) -> list[str]:
     if not packages:
         return ["packages: at least one is required"]
-    problems = []
-    for index, parcel in enumerate(packages):
-        for side in ("height", "width", "depth", "weight"):
-            size: Decimal | None = getattr(parcel, side)
-            if size is None or size <= 0 or size != size.to_integral_value():
-                problems.append(f"packages[{index}].{side}: must be a whole number above 0")
-    return problems
+    return [
+        f"packages[{index}].{side}: must be a whole number above 0"
+        for index, parcel in enumerate(packages)
+        for side in _SIDES
+        if side not in _sizes(parcel)
+    ]
+
+
+def _sizes(parcel: Parcel) -> dict[str, int]:
+    """Each size that can go out: a whole number above 0."""
+    sizes: dict[str, Decimal | None] = {side: getattr(parcel, side) for side in _SIDES}
+    return {side: int(size) for side, size in sizes.items() if size and size > 0 and size == size.to_integral_value()}
 
 
 def _party(party: Party | None) -> dict[str, Any]:
@@ -270,17 +268,11 @@ def _party(party: Party | None) -> dict[str, Any]:
     }
 
 
-def _package(parcel: Parcel) -> dict[str, Any]:
-    sides = {side: getattr(parcel, side) for side in ("height", "width", "depth", "weight")}
-    dimensions = {side: int(size) for side, size in sides.items() if size is not None}
-    return _without_empty({"dimensions": dimensions, "description": parcel.description})
-
-
 def _description(description: str, reference: str) -> str:
     """The only place a shop's own number has: a person must be able to find the return by it.
 
-    It must stand there as a word of its own and as it is written, case and all, since nobody knows how the carrier's
-    search compares: once too often does no harm, and a search for 12 that shows 123 finds another return.
+    It must stand there as a word of its own and as it is written, case and all, since no page says how the carrier's
+    search compares: to have it twice does no harm, and a search for 12 that shows 123 finds another return.
     """
     if not description:
         return f"Return {reference}"

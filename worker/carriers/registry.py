@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.carriers import izipack, returnpilot
+from worker.carriers import izipack
 from worker.carriers.http.edge import HttpEdge, Observer
 from worker.carriers.http.replies import Reply
 from worker.carriers.http.transport import AiohttpTransport, Transport
 from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
+from worker.carriers.returnpilot import adapter as returnpilot
+from worker.carriers.returnpilot import answers as returnpilot_answers
 from worker.domain.outcomes import Created
 from worker.domain.payload import receiver_problems
 from worker.domain.tracking import StatusMap, TrackingStatus
@@ -103,13 +105,13 @@ CARRIERS: Mapping[str, CarrierKind] = {
         returnpilot.BUILT_IN_STATUSES,
         returnpilot.authorization,
         returnpilot.is_number,
-        returnpilot.words,
-        returnpilot.meanings,
+        returnpilot_answers.words,
+        returnpilot_answers.meanings,
         returnpilot.ReturnPilot,
         _open_returnpilot,
-        returnpilot.read_created(Reply(201, {}, returnpilot.SAMPLE_CREATED)),
+        returnpilot_answers.read_created(Reply(201, {}, returnpilot_answers.SAMPLE_CREATED)),
         page_size=returnpilot.PAGE_SIZE,
-        open_ended=returnpilot.OPEN_ENDED,
+        open_ended=returnpilot_answers.OPEN_ENDED,
     ),
 }
 

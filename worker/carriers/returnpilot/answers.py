@@ -5,7 +5,7 @@ guide/concepts/pagination of the developer portal. An order has no status of its
 can come to it: that is told from its shipments, its items and its link.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -48,21 +48,16 @@ class Shipment:
 def read_created(reply: Reply) -> Created:
     """The answer to a creation, which is not wrapped in `data`; raises `Unintelligible` without a usable id."""
     body = reply.json_object()
-    number = read_id(body.get("id"))
-    if number is None:
+    if read_id(body.get("id")) is None:
         raise Unintelligible(f"the answer has no usable id: {reply.excerpt()}", raw=reply.raw())
-    update = TrackingUpdate(TrackingStatus.PENDING, None)
-    return Created(number, update, return_url=_url(body.get("return_url")), has_label=False, raw=as_document(body))
+    return created(body)
 
 
-def adopted(document: Document) -> Created:
-    """An order that was found in the list, as its creation would have been answered."""
-    number = read_id(document.get("id"))
-    if number is None:
-        raise Unintelligible("an order in the list has no usable id", raw=as_document(document))
-    update = TrackingUpdate(TrackingStatus.PENDING, None)
-    url, raw = _url(document.get("return_url")), as_document(document)
-    return Created(number, update, return_url=url, has_label=False, raw=raw, adopted=True)
+def created(document: Document, *, adopted: bool = False) -> Created:
+    """An order with a usable id as its creation is answered; `adopted`: it was found in the list."""
+    update, url = TrackingUpdate(TrackingStatus.PENDING, None), _url(document.get("return_url"))
+    number, raw = read_id(document.get("id")) or "", as_document(document)
+    return Created(number, update, return_url=url, has_label=False, raw=raw, adopted=adopted)
 
 
 def read_shown(reply: Reply) -> Document:
@@ -117,15 +112,9 @@ def read_order(
     reason = None
     if link_over and status in (TrackingStatus.EXPIRED, TrackingStatus.CANCELLED):
         reason = f"the customer's link ran out at {link:%Y-%m-%d %H:%M} UTC with nothing under way"
-    update = TrackingUpdate(
-        status,
-        said if words(said) else None,
-        max(moved, default=None),
-        as_document(document),
-        reason,
-        link_over,
-    )
-    labels = frozenset(shipment.position for shipment in shipments if wants_label(shipment, statuses))
+    word, raw = said if words(said) else None, as_document(document)
+    update = TrackingUpdate(status, word, max(moved, default=None), raw, reason, link_over)
+    labels = frozenset(label_urls(shipments, statuses))
     infos, url = tuple(shipment.info for shipment in shipments), _url(document.get("return_url"))
     return Tracked(update, infos, labels, url)
 
@@ -163,9 +152,10 @@ def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:
     return sorted(shipments, key=lambda shipment: shipment.position)
 
 
-def wants_label(shipment: Shipment, statuses: StatusMap) -> bool:
-    """Whether there is a label that somebody may need: one that was refunded is void."""
-    return shipment.label_url is not None and statuses.read(shipment.word) is not TrackingStatus.CANCELLED
+def label_urls(shipments: Iterable[Shipment], statuses: StatusMap) -> dict[int, str]:
+    """Where the labels are that somebody may need, by position: that of a shipment that was refunded is void."""
+    void = TrackingStatus.CANCELLED
+    return {each.position: each.label_url for each in shipments if each.label_url and statuses.read(each.word) != void}
 
 
 def _parts(document: Document) -> list[Any]:
@@ -195,20 +185,10 @@ def _meaning(word: str, statuses: StatusMap) -> TrackingStatus:
 def _shipment(position: int, number: str, part: Document, before: Mapping[int, str]) -> Shipment:
     """A shipment; a status that the carrier does not say is what it was."""
     status = part.get("status")
-    info = PackageInfo(
-        position,
-        label_code=number,
-        description=_text(part.get("package")),
-        tracking_number=_text(part.get("tracking_number")),
-        tracking_url=_url(part.get("tracking_url")),
-    )
-    label_url = part.get("label_url")
-    return Shipment(
-        position,
-        read_id(status) or read_word(status, _LONGEST_WORD, part) or before.get(position, _NO_WORD),
-        label_url if isinstance(label_url, str) and label_url.strip() else None,
-        info,
-    )
+    word = read_id(status) or read_word(status, _LONGEST_WORD, part) or before.get(position, _NO_WORD)
+    texts, url = (_text(part.get("package")), _text(part.get("tracking_number"))), part.get("label_url")
+    info = PackageInfo(position, number, *texts, tracking_url=_url(part.get("tracking_url")))
+    return Shipment(position, word, url if isinstance(url, str) and url.strip() else None, info)
 
 
 def _all_returned(document: Document) -> bool:

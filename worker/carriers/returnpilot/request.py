@@ -13,16 +13,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from worker.carriers.fields import merge_carrier_fields
-from worker.domain.payload import (
-    InvalidPayload,
-    UnclearNumber,
-    read_number,
-    read_payload,
-    read_text,
-    reference_problems,
-)
-from worker.domain.returns import Address, Party, ReturnRequest
+from worker.carriers.shapes import finished
+from worker.domain.payload import UnclearNumber, read_number, read_payload, read_text, reference_problems
+from worker.domain.returns import Party, ReturnRequest
 
 MAX_ITEMS: Final = 100
 REFERENCE_LENGTH: Final = (2, 50)
@@ -65,9 +58,7 @@ def build_request(payload: str, reference: str) -> dict[str, Any]:
         "line_items": _line_items(request, problems),
         **_customer(request, problems),
     }
-    body = merge_carrier_fields(body, request.carrier_fields, problems)
-    if problems:
-        raise InvalidPayload(tuple(dict.fromkeys(problems)))
+    body = finished(body, request.carrier_fields, problems)
     return {name: value for name, value in body.items() if value not in ("", None)}  # an empty text is too short
 
 
@@ -111,15 +102,11 @@ def _customer(request: ReturnRequest, problems: Problems) -> dict[str, Any]:
         problems.append("customer.phone: must be in E.164 form, such as +12069536978")
     if party.email and not _EMAIL.fullmatch(party.email):
         problems.append("customer.email: must be an e-mail address")
-    return {**values, "country": _country(address, problems)}
-
-
-def _country(address: Address, problems: Problems) -> int | None:
-    path = "customer.address.country"
-    number = country_ids().get(address.country)
-    if number is None:
-        _unless_known(path, "is not one that ReturnPilot knows" if address.country else "is required", problems)
-    return number
+    country = country_ids().get(address.country)
+    if country is None:
+        problem = "is not one that ReturnPilot knows" if address.country else "is required"
+        _unless_known("customer.address.country", problem, problems)
+    return {**values, "country": country}
 
 
 def _line_items(request: ReturnRequest, problems: Problems) -> list[dict[str, Any]]:

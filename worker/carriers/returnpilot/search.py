@@ -10,7 +10,7 @@ from typing import Any
 
 from worker.carriers.http.replies import as_document, carrier_moment
 from worker.carriers.port import Unintelligible
-from worker.carriers.returnpilot.answers import adopted
+from worker.carriers.returnpilot.answers import created
 from worker.carriers.shapes import read_id
 from worker.domain.lookup import Known, Owner, Recorded, begins_at
 from worker.domain.outcomes import Absent, Ambiguous, Created
@@ -112,7 +112,7 @@ class Search:
         alike = {number: each for number, each in self._alike.items() if known.owner_of_number(number) is None}
         (number, document), *others = self._exact.items()
         if not others and not alike and not self._is_older(document):
-            return adopted(document)
+            return created(document, adopted=True)
         found = {**self._exact, **alike}
         return _ambiguous(
             f"what bears this reference at the carrier ({_orders(found)}) is not surely, or not only, this creation",
