@@ -83,7 +83,7 @@ HOMES = {
     "prometheus_client": {"telemetry/"},
     "pydantic": {"settings/"},
     "pydantic_core": {"settings/"},
-    "pypdf": {"labels/pages.py", "labels/printed.py", "simulator/labels.py"},
+    "pypdf": {"labels/printed.py", "simulator/labels.py"},
     "obstore": {"labels/objects.py"},
     "typer": {"cli/"},
     "click": {"cli/"},

@@ -18,7 +18,7 @@ from worker.domain.pacing import Pace
 from worker.engine import housekeeping
 from worker.engine.clock_watch import ClockWatch
 from worker.engine.housekeeping import Housekeeping, warn_of_risks
-from worker.labels import FileLabelStore, LabelMissing, LabelName, aside
+from worker.labels import FileLabelStore, LabelMissing, LabelName, names
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
@@ -244,7 +244,7 @@ async def test_refused_labels_are_tidied_once_an_hour_and_a_store_that_fails_in_
     loop, _ = await _made(database, tmp_path)
     watch = ClockWatch(lambda: now[0], {})
     housekeeping = Housekeeping(database, store, loop.metrics, loop.accounts, dict, lambda: now[0], watch)
-    monkeypatch.setattr(aside, "LONGEST", timedelta(seconds=-60))
+    monkeypatch.setattr(names, "LONGEST", timedelta(seconds=-60))
     await store.keep_aside(name, b"<html>")
     await housekeeping.tidy()
     with pytest.raises(LabelMissing):

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
-from worker.labels.names import ASIDE, LabelName, aside_path, relative_path
+from worker.labels.names import ASIDE, Kept, LabelName, aside_path, relative_path, superfluous
 from worker.labels.verify import VerifiedLabel
 
 P = ParamSpec("P")

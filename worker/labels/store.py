@@ -5,21 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from worker.domain.label_store import read_label_store
-from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable
+from worker.labels.errors import LabelStoreUnusable
 from worker.labels.files import FileLabelStore
 from worker.labels.names import LabelName
 from worker.labels.verify import VerifiedLabel
-
-__all__ = [
-    "FileLabelStore",
-    "LabelMissing",
-    "LabelName",
-    "LabelStore",
-    "LabelStoreAway",
-    "LabelStoreError",
-    "LabelStoreUnusable",
-    "open_label_store",
-]
 
 
 class LabelStore(Protocol):
@@ -48,7 +37,7 @@ class LabelStore(Protocol):
         """Remove what was kept aside, if anything was; `LabelStoreError` when the store cannot be used."""
 
     async def tidy_aside(self) -> int:
-        """Remove what was kept aside for too long or is too much (see `aside`); return how many.
+        """Remove what was kept aside for too long or is too much (see `superfluous`); return how many.
 
         A bucket whose credentials do not allow removing keeps all of it, which is no error.
         """
