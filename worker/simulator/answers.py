@@ -1,9 +1,8 @@
 """True answers in odd JSON, as libraries of other languages and hasty programs write it."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
-from worker.simulator.changes import Change, in_objects
+from worker.simulator.changes import Change, by_word, in_objects
 
 Object = dict[str, object]
 
@@ -45,22 +44,17 @@ def _odd_spelling(each: Object) -> Object:
     return {**each, "status": wide[:1] + _ZERO_WIDTH_SPACE + wide[1:]}
 
 
-ANSWER_CHANGES: Mapping[str, Change[object]] = MappingProxyType(
-    {
-        "null-status": Change("each status is null", in_objects(_null_status)),
-        "no-status": Change("there is no status", in_objects(_no_status)),
-        "object-lists": Change('lists come as objects, {"1": {...}, "2": {...}}', in_objects(_object_lists)),
-        "bare-items": Change("instead of a list of one comes the one itself", in_objects(_bare_items)),
-        "float-ids": Change("ReturnPilot: ids come as 3.0", in_objects(_float_ids)),
-        "odd-spelling": Change(
-            "Izipack: the status word is in full-width letters, a zero-width space among them",
-            in_objects(_odd_spelling),
-        ),
-    }
-)
+ANSWER_CHANGES: Mapping[str, Change[object]] = {
+    "null-status": Change("each status is null", in_objects(_null_status)),
+    "no-status": Change("there is no status", in_objects(_no_status)),
+    "object-lists": Change('lists come as objects, {"1": {...}, "2": {...}}', in_objects(_object_lists)),
+    "bare-items": Change("instead of a list of one comes the one itself", in_objects(_bare_items)),
+    "float-ids": Change("ReturnPilot: ids come as 3.0", in_objects(_float_ids)),
+    "odd-spelling": Change(
+        "Izipack: the status word is in full-width letters, a zero-width space among them",
+        in_objects(_odd_spelling),
+    ),
+}
 """What may become of the JSON of an answer, by name; the magic word is `sim:NAME`."""
 
-ANSWER_WORDS: Mapping[str, Change[object]] = MappingProxyType(
-    {f"sim:{name}": change for name, change in ANSWER_CHANGES.items()}
-)
-"""The same by magic word."""
+ANSWER_WORDS = by_word(ANSWER_CHANGES, "sim:{}")

@@ -15,7 +15,7 @@ from worker.simulator.answers import ANSWER_WORDS
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call, Order, Package
 from worker.simulator.changes import in_words
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply, problem
-from worker.simulator.faults import busy, server_error
+from worker.simulator.faults import refused_by_words
 from worker.simulator.izipack_request import DIMENSIONS, request_errors, whole_number
 from worker.simulator.journeys import DEFAULT_JOURNEY, journey_for, magic_words, stage_at
 from worker.simulator.labels import as_worded
@@ -105,14 +105,7 @@ class Izipack:
             "created_at": order.created_at,
             "created_utc": order.created_utc.isoformat(),
             "label_requests": order.label_requests,
-            "packages": [
-                {
-                    "labelCode": package.label_code,
-                    "description": package.description,
-                    "dimensions": dict(package.dimensions),
-                }
-                for package in order.packages
-            ],
+            "packages": _created_packages(order),
             "body": order.body,
         }
 
@@ -123,8 +116,9 @@ class Izipack:
             return problem(400, "One or more validation errors occurred.", errors)
         description = str(call.body.get("description") or "")
         words = magic_words(description)
-        if refusal := self._scripted_refusal(description, words):
-            return refusal
+        refusal = problem(400, "One or more validation errors occurred.", {"sender": ["refused: sim:refuse"]})
+        if refused := refused_by_words(words, description, self._turned_away, refusal):
+            return refused
         order = self._new_order(call.body, description, words)
         if "sim:lost-answer" in words:
             return Cut()
@@ -132,16 +126,6 @@ class Izipack:
         if "sim:no-number" in words:
             del document["orderNumber"]
         return json_reply(in_words(ANSWER_WORDS, words, document))
-
-    def _scripted_refusal(self, description: str, words: frozenset[str]) -> Delivery | None:
-        if "sim:busy" in words and description not in self._turned_away:
-            self._turned_away.add(description)
-            return busy(retry_after=1).delivery
-        if "sim:refuse" in words:
-            return problem(400, "One or more validation errors occurred.", {"sender": ["refused: sim:refuse"]})
-        if "sim:server-error" in words:
-            return server_error().delivery
-        return None
 
     def _new_order(self, body: dict[str, object], description: str, words: frozenset[str]) -> Order:
         packages = body["packages"]
@@ -174,9 +158,6 @@ class Izipack:
             return problem(404, "Not Found: sim:slow-label")
         if "sim:slow-label" in order.words and order.label_requests == 2:
             return json_reply({"message": "The label is being made: sim:slow-label"})
-        if "sim:bad-label" in order.words:
-            page = b"<!DOCTYPE html><html><body>sim:bad-label</body></html>"
-            return Reply(200, page, {"Content-Type": "application/pdf"})
         return as_worded(Reply(200, _label_pdf(order), {"Content-Type": "application/pdf"}), order.words)
 
     def _status(self, order: Order) -> Reply:
@@ -204,12 +185,8 @@ class Izipack:
 
 def _created_packages(order: Order) -> list[dict[str, object]]:
     return [
-        {
-            "labelCode": package.label_code,
-            "description": package.description,
-            "dimensions": dict(package.dimensions),
-        }
-        for package in order.packages
+        {"labelCode": each.label_code, "description": each.description, "dimensions": dict(each.dimensions)}
+        for each in order.packages
     ]
 
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 
 from worker.simulator.changes import chosen
 from worker.simulator.delivery import Reply
@@ -20,16 +19,14 @@ def _as_number(reference: str) -> object:
     return int(reference) if reference.isascii() and reference.isdigit() else reference
 
 
-CHANGES: Mapping[str, Callable[[str], object]] = MappingProxyType(
-    {
-        "number": _as_number,
-        "entities": html.escape,
-        "separator": lambda reference: re.sub(r"[^\w]|_", "-", reference),
-        "cut": lambda reference: reference[:_KEPT],
-        "dropped": lambda reference: re.sub(r"[^A-Za-z0-9-]", "", reference),
-        "replaced": lambda reference: f"RMA-{sum(reference.encode()):08}",
-    }
-)
+CHANGES: Mapping[str, Callable[[str], object]] = {
+    "number": _as_number,
+    "entities": html.escape,
+    "separator": lambda reference: re.sub(r"[^\w]|_", "-", reference),
+    "cut": lambda reference: reference[:_KEPT],
+    "dropped": lambda reference: re.sub(r"[^A-Za-z0-9-]", "", reference),
+    "replaced": lambda reference: f"RMA-{sum(reference.encode()):08}",
+}
 """What may become of a reference, by name: `00123` 123, `A&B` `A&amp;B`, `A/1` `A-1`, its beginning, only what is plain
 ASCII of it, another one altogether."""
 

@@ -16,12 +16,11 @@ from worker.simulator.answers import ANSWER_WORDS
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call
 from worker.simulator.changes import in_words
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply
-from worker.simulator.faults import busy, server_error
+from worker.simulator.faults import refused_by_words
 from worker.simulator.journeys import magic_words
-from worker.simulator.labels import as_worded
+from worker.simulator.labels import as_worded, stripes_png, text_zpl
 from worker.simulator.links import LABELS, LINK_WORDS, MOVED, SIGNED, is_good, signed_target
 from worker.simulator.pdf import text_pdf
-from worker.simulator.pictures import stripes_png, text_zpl
 from worker.simulator.returnpilot_order import LONG_ID, PilotOrder, order_document, return_url, shipment_id
 from worker.simulator.returnpilot_request import order_errors
 from worker.simulator.throttle import Throttle
@@ -162,13 +161,9 @@ class ReturnPilot:
             return json_reply({"message": "The given data was invalid.", "errors": errors}, 422)
         reference = str(call.body["reference"])
         words = _words(call.body)
-        if "sim:busy" in words and reference not in self._turned_away:
-            self._turned_away.add(reference)
-            return busy(retry_after=1).delivery
-        if "sim:refuse" in words:
-            return json_reply({"message": "sim:refuse", "errors": {"region": ["refused: sim:refuse"]}}, 422)
-        if "sim:server-error" in words:
-            return server_error().delivery
+        refusal = json_reply({"message": "sim:refuse", "errors": {"region": ["refused: sim:refuse"]}}, 422)
+        if refused := refused_by_words(words, reference, self._turned_away, refusal):
+            return refused
         order = self.add(reference, call.body)
         if "sim:lost-answer" in words:
             return Cut()
@@ -222,9 +217,6 @@ class ReturnPilot:
         if shipment not in {shipment_id(order, index) for index in range(1, there + 1)}:
             return _message(404, "Not Found")
         text = f"RETURNPILOT (simulated) order {order.id} shipment {shipment}"
-        if "sim:bad-label" in order.words:
-            page = b"<!DOCTYPE html><html><body>sim:bad-label</body></html>"
-            return Reply(200, page, {"Content-Type": "application/pdf"})
         if "sim:png" in order.words:
             label = Reply(200, stripes_png(), {"Content-Type": "image/png"})
         elif "sim:zpl" in order.words:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
@@ -10,13 +11,12 @@ from typing import Self
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from worker.simulator.carrier import Call, Carrier, Order
+from worker.simulator.carrier import LEDGER_LENGTH, Call, Carrier, Ledger, Order, Request, masked_headers
 from worker.simulator.control import CONTROL_PREFIX, Control, json_object
 from worker.simulator.delivery import Cut, Delivery, deliver, shaped, status_of, with_headers
 from worker.simulator.faults import Fault, FaultPlan
 from worker.simulator.izipack import Izipack
 from worker.simulator.journeys import DEFAULT_JOURNEY
-from worker.simulator.ledger import Ledger, Request, masked_headers, new_ledger
 from worker.simulator.returnpilot import PREFIX, ReturnPilot
 from worker.simulator.returnpilot_order import PilotOrder
 
@@ -53,7 +53,7 @@ class Simulator:
         self._pilot = ReturnPilot(token, stage_seconds, rate_limit, clock)
         self._carriers: Mapping[str, Carrier] = {"izipack": self._izipack, "returnpilot": self._pilot}
         self._faults = FaultPlan([name for carrier in self._carriers.values() for name in carrier.operations])
-        self._ledger = new_ledger()
+        self._ledger: Ledger = deque(maxlen=LEDGER_LENGTH)
         self._control = Control(self._faults, self._ledger, self._carriers, self.reset)
         self._runner: web.ServerRunner | None = None
         self._open: set[asyncio.WriteTransport] = set()  # connections with a request in hand
@@ -194,20 +194,9 @@ class Simulator:
         except (web.RequestPayloadError, HttpProcessingError):
             delivery = Cut()  # broken framing or compression: where the next request begins is unknown
         finally:  # also when the client goes away while it is still sending
-            headers = masked_headers(request.raw_headers)
+            asked = (operation, request.method, request.path, request.query_string, masked_headers(request.raw_headers))
             status = None if delivery is None else status_of(delivery)
-            self._ledger.append(
-                Request(
-                    time.monotonic(),
-                    operation,
-                    request.method,
-                    request.path,
-                    request.query_string,
-                    headers,
-                    body,
-                    status,
-                )
-            )
+            self._ledger.append(Request(time.monotonic(), *asked, body, status))
         return delivery
 
     def _answer(self, carrier: Carrier, call: Call) -> Delivery:
