@@ -15,6 +15,7 @@ from tests.carriers.wire import Wire, http, raw_server, sends
 from tests.grids import diagonal
 from worker.carriers.http import addresses
 from worker.carriers.http.addresses import ForbiddenAddress
+from worker.carriers.http.links import Address, origin_of
 from worker.carriers.http.transport import AiohttpTransport, Answer, Call
 
 ANSWER = http(b"%PDF-")
@@ -52,8 +53,8 @@ async def opened(
 
 
 async def get(sender: AiohttpTransport, url: str, *, public_only: bool = True, **must: Any) -> Answer:
-    request = httpx.Request("GET", url)
-    return await sender.send(Call(request, time.monotonic(), 1_000_000, public_only=public_only, **must))
+    address = Address(*origin_of(url), httpx.URL(url).raw_path.decode("ascii"))
+    return await sender.send(Call("GET", address, {}, time.monotonic(), 1_000_000, public_only=public_only, **must))
 
 
 async def refusal(sender: AiohttpTransport, url: str, **must: Any) -> str:

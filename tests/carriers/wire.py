@@ -120,10 +120,10 @@ class answered_by:  # noqa: N801  it reads as a function
     handler: Callable[[httpx.Request], httpx.Response]
 
     async def send(self, call: Call) -> Answer:
-        request = call.request
+        scheme, host, port, target = call.address
+        url = httpx.URL(scheme=scheme, host=host, port=port, raw_path=target.encode("ascii"))
+        request = httpx.Request(call.method, url, headers=call.headers, content=call.content)
         request.extensions["call"] = call
-        if call.target is not None:
-            request.url = request.url.copy_with(raw_path=call.target.encode("ascii"))
         response = await httpx.MockTransport(self.handler).handle_async_request(request)
         return Answer(response.status_code, response.headers.raw, await response.aread())
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
@@ -33,7 +34,6 @@ T = TypeVar("T")
 
 MAX_JSON_BYTES = 1_000_000
 _MAX_REDIRECTS = 3
-_NO_BODY = httpx.ByteStream(b"")
 _USER_AGENT = f"returns-worker/{worker.__version__}"
 
 Observer = Callable[[str, RequestOutcome, float], None]
@@ -57,9 +57,8 @@ class HttpEdge:
 
         Neither the key nor the password of `proxy` is in what comes back, even where the carrier quotes them.
         """
-        self._base_url, self._base, self._origin = base_url, httpx.URL(base_url), origin_of(base_url)
-        self._host = self._base.netloc.decode("ascii")
-        self._base_path = self._base.raw_path.decode("ascii").rstrip("/")
+        self._origin = origin_of(base_url)
+        self._base_path = httpx.URL(base_url).raw_path.decode("ascii").rstrip("/")
         self._transport = transport
         self._authorization = authorization
         self._key = key
@@ -85,21 +84,22 @@ class HttpEdge:
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key, judged=in_outage):
-            target = self._base_path + path
+            headers = self._headers(accept, key)
+            call = Call("GET", self._at(path), headers, started, max_bytes, fresh=fresh)
             for hop in range(_MAX_REDIRECTS + 1):
                 if hop:
                     await self._pacer.permit()
-                reply = await self._send(self._call("GET", target, accept, key, started, max_bytes, fresh=fresh), key)
+                reply = await self._send(call, key)
                 if not reply.is_redirect:
                     check_question(reply)
                     return read(reply)
                 try:
-                    address = _followed(self._at(target), reply)
+                    address = _followed(call.address, reply)
                 except NotAnAddress as error:
                     raise NoAnswer(f"the carrier redirects to nowhere: {error}") from None
                 if address.origin != self._origin:
                     raise NoAnswer("the carrier redirects to another host, which is not followed")
-                target = address.target
+                call = replace(call, address=address)
             raise NoAnswer("the carrier redirects without end")
 
     async def delete(self, operation: str, path: str) -> None:
@@ -111,8 +111,8 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             # Its answer has no word that says what it is about: one that comes late must not be another's.
-            target, accept = self._base_path + path, "application/json"
-            call = self._call("DELETE", target, accept, key, started, MAX_JSON_BYTES, fresh=True)
+            headers = self._headers("application/json", key)
+            call = Call("DELETE", self._at(path), headers, started, MAX_JSON_BYTES, fresh=True)
             check_deletion(await self._send(call, key))
 
     async def create(
@@ -132,10 +132,11 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         content = json.dumps(body, ensure_ascii=False).encode()
         headers = {**self._headers("application/json", key), "Content-Type": "application/json"}
-        request = httpx.Request("POST", self._base_url + path, headers=headers, content=content)
         # A process that is stopped while it connects, and woken when its lease is long over, must not send any more:
         # somebody may have looked for the creation meanwhile and sent it again.
-        call = Call(request, started, MAX_JSON_BYTES, fresh=True, last_check=self._pacer.check)
+        call = Call(
+            "POST", self._at(path), headers, started, MAX_JSON_BYTES, content, fresh=True, last_check=self._pacer.check
+        )
         with self._judged(operation, started, key, unanswered_creation, in_doubt):
             reply = await self._send(call, key)
             check_creation(reply, trust_503=trust_503)
@@ -161,7 +162,7 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             try:
-                address = resolved(url, self._at(self._base_path + named_at))
+                address = resolved(url, self._at(named_at))
                 for _ in range(_MAX_REDIRECTS + 1):
                     call, own = self._link(address, accept, key, started, max_bytes, trusted_hosts)
                     await self._pacer.permit(counted=own)
@@ -186,34 +187,19 @@ class HttpEdge:
         """Close the connections."""
         await self._transport.aclose()
 
-    def _at(self, target: str) -> Address:
-        return Address(*self._origin, target)
-
-    def _call(
-        self, method: str, target: str, accept: str, key: str, started: float, max_bytes: int, *, fresh: bool
-    ) -> Call:
-        """A request to the API's own origin, whose address httpx has read once: that takes it half a bare request."""
-        request = httpx.Request(
-            method,
-            self._base,
-            headers=[*self._headers(accept, key).items(), ("Host", self._host)],
-            stream=_NO_BODY,  # given one, httpx looks for nothing to add
-        )
-        return Call(request, started, max_bytes, target, fresh=fresh)
+    def _at(self, path: str) -> Address:
+        return Address(*self._origin, self._base_path + path)
 
     def _link(
         self, address: Address, accept: str, key: str, started: float, max_bytes: int, trusted_hosts: Collection[str]
     ) -> tuple[Call, bool]:
         """The request for one hop, and whether it goes to the API's own origin."""
-        if address.origin == self._origin:
-            return self._call("GET", address.target, accept, key, started, max_bytes, fresh=True), True
-        trusted = address.host in trusted_hosts
-        if address.scheme != "https" and not trusted:
+        own, trusted = address.origin == self._origin, address.host in trusted_hosts
+        if address.scheme != "https" and not (own or trusted):
             raise _unreachable(RequestOutcome.REFUSED, "its address is not https")
-        scheme, host, port = address.origin
-        url = httpx.URL(scheme=scheme, host=host, port=port)
-        request = httpx.Request("GET", url, headers={"Accept": accept, "User-Agent": _USER_AGENT})
-        return Call(request, started, max_bytes, address.target, fresh=True, public_only=not trusted), False
+        headers = self._headers(accept, key) if own else {"Accept": accept, "User-Agent": _USER_AGENT}
+        public_only = not (own or trusted)
+        return Call("GET", address, headers, started, max_bytes, fresh=True, public_only=public_only), own
 
     async def _send_link(self, call: Call, key: str, *, own: bool) -> Reply:
         if own:
@@ -224,7 +210,7 @@ class HttpEdge:
             raise _unreachable(RequestOutcome.REFUSED, str(error)) from error
         except httpx.TransportError as error:
             failed = unanswered_question(error, self._said(error, key))
-            raise _unreachable(failed.outcome, f"at {call.request.url.host}, {failed.message}") from error
+            raise _unreachable(failed.outcome, f"at {call.address.host}, {failed.message}") from error
 
     async def _send(self, call: Call, key: str) -> Reply:
         reply = await self._receive(call, key)

@@ -1,4 +1,4 @@
-"""httpx's requests and errors over aiohttp: the one place that knows how bytes reach a carrier.
+"""Requests over aiohttp, with httpx's errors: the one place that knows how bytes reach a carrier.
 
 httpx's own connection pool costs CPU in proportion to the square of its open connections (encode/httpcore#1000), so its
 pool is not used; nor is its response, which costs a quarter of the whole request to build. Nothing here retries,
@@ -10,7 +10,7 @@ import math
 import re
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -22,6 +22,7 @@ from yarl import URL
 
 from worker.carriers.http.addresses import PublicResolver, is_numeric, require_public
 from worker.carriers.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
+from worker.carriers.http.links import DEFAULT_PORTS, Address
 from worker.domain.masking import said_by
 
 _QUOTATION = re.compile(r"[:\n]|\sb?['\"]")
@@ -36,12 +37,14 @@ _KEPT_SECONDS = (
 class Call:
     """One request as it goes out, and what it must keep to."""
 
-    request: httpx.Request  # method, address, headers and body
+    method: str
+    address: Address  # its target is sent as it is, letter for letter
+    headers: Mapping[str, str]  # but for Host, which is the address's
     started: float  # when, by `time.monotonic`, its time limit began to run
     max_bytes: int  # the largest body to accept
-    target: str | None = None  # the path and query as they go out, instead of those of its URL
+    content: bytes | None = None  # the body to send
     fresh: bool = False  # on a connection that has answered nothing yet, where no late answer can arrive
-    public_only: bool = False  # to public addresses only, since its URL is from outside; see `ForbiddenAddress`
+    public_only: bool = False  # to public addresses only, since its address is from outside; see `ForbiddenAddress`
     last_check: Callable[[], None] | None = None  # called once it is connected, before the first byte; may raise
 
 
@@ -103,16 +106,18 @@ class AiohttpTransport:
         session = self._session(fresh=call.fresh, guarded=call.public_only)
         progress = Progress(call.last_check)
         progress_of_request.set(progress)
-        request = call.request
         try:
-            url = _url(call)  # parsed once: what is checked is what is connected to
             if call.public_only:
-                await self._check(url, call.started)
+                await self._check(call.address, call.started)
+            origin, authority = _origin(*call.address.origin)
             async with session.request(
-                request.method,
-                url,
-                data=request.content if request.method == "POST" else None,
-                headers=_headers(request),
+                call.method,
+                # Path and query are one to yarl, which would spell a query another way, and lose an empty one.
+                origin.with_path(call.address.target, encoded=True),
+                data=call.content,
+                # Without the last one aiohttp would ask for compression, which no answer of ours is worth. Telling it
+                # to leave a header out takes it longer than any header.
+                headers={**call.headers, "Host": authority, "Accept-Encoding": "identity"},
                 allow_redirects=False,
                 proxy=self._proxy,
                 # One limit for everything; rounded up to whole seconds it could outlive a lease.
@@ -133,15 +138,14 @@ class AiohttpTransport:
     def _left(self, started: float) -> float:
         return max(self._seconds - (time.monotonic() - started), 0.001)  # aiohttp takes 0 for no limit
 
-    async def _check(self, url: URL, started: float) -> None:
-        """Refuse a URL whose address can be known beforehand; for a direct connection to a name that is later."""
-        host = url.raw_host or ""
-        if is_numeric(host):  # aiohttp asks no resolver about these
-            require_public(host, host)
+    async def _check(self, address: Address, started: float) -> None:
+        """Refuse one of which it can be known beforehand; for a direct connection to a name that is later."""
+        if is_numeric(address.host):  # aiohttp asks no resolver about these
+            require_public(address.host, address.host)
         elif self._proxy is not None:
             # The proxy looks the name up once more, and an answer that changes in between is the proxy's to refuse.
             async with asyncio.timeout(self._left(started)):
-                await self._public_resolver().resolve(host, url.port or 0)
+                await self._public_resolver().resolve(address.host, address.port)
 
     def _session(self, *, fresh: bool, guarded: bool) -> aiohttp.ClientSession:
         if guarded and self._proxy is None:
@@ -184,25 +188,12 @@ class AiohttpTransport:
         return session
 
 
-def _url(call: Call) -> URL:
-    """Where it goes. Path and query are one to yarl, which would spell a query anew, and lose an empty one."""
-    url = call.request.url
-    target = url.raw_path.decode("ascii") if call.target is None else call.target
-    return _origin(url.scheme, url.netloc.decode("ascii")).with_path(target, encoded=True)
-
-
 @lru_cache(maxsize=64)
-def _origin(scheme: str, host_and_port: str) -> URL:
-    return URL(f"{scheme}://{host_and_port}")
-
-
-def _headers(request: httpx.Request) -> list[tuple[str, str]]:
-    """As they go out; without the last one aiohttp would ask for compression, which no answer of ours is worth.
-
-    Telling it to leave a header out takes it longer than any header.
-    """
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-    return [*headers, ("Accept-Encoding", "identity")]
+def _origin(scheme: str, host: str, port: int) -> tuple[URL, str]:
+    """The origin as aiohttp takes it, and what the header Host says of it (RFC 9110, 7.2)."""
+    named = f"[{host}]" if ":" in host else host
+    authority = named if port == DEFAULT_PORTS.get(scheme) else f"{named}:{port}"
+    return URL(f"{scheme}://{authority}"), authority
 
 
 async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
