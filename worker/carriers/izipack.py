@@ -187,16 +187,6 @@ def is_number(text: str) -> bool:
     return _ORDER_NUMBER.fullmatch(text) is not None
 
 
-def words(carrier_status: str) -> Sequence[str]:
-    """The one word that it is."""
-    return (carrier_status,)
-
-
-def meanings(carrier_status: str, statuses: StatusMap) -> frozenset[TrackingStatus]:
-    """The one status that it stands for."""
-    return frozenset({statuses.read(carrier_status)})
-
-
 def _whole(reply: Reply) -> Reply:
     if reply.damage:
         raise Unintelligible(f"the label is of no use: {reply.damage}")

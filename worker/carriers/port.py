@@ -26,7 +26,7 @@ from worker.domain.returns import ReturnOrder
 
 
 def utc_now() -> datetime:
-    """What time it is by this machine's clock, where nobody says whether to believe it."""
+    """What time it is by this machine's clock, where there is nothing to doubt it by."""
     return datetime.now(UTC)
 
 
@@ -189,10 +189,10 @@ class Unpaced:
     """A pacer for single requests that a person makes."""
 
     async def permit(self, *, counted: bool = True) -> None:
-        """Always."""
+        """At once."""
 
     def check(self) -> None:
-        """It never is."""
+        """It is never too late."""
 
     def slow_down(self, remaining: int) -> None:
         """There is nothing to slow down."""
@@ -200,17 +200,13 @@ class Unpaced:
 
 @dataclass(frozen=True, slots=True)
 class LabelDocument:
-    """The bytes the carrier sent as label number `position`, not yet verified.
+    """A label as the carrier sent it, not yet verified."""
 
-    `pages` as it should have; None: any number. `media_types` are the kinds it may be. `more`: another label of the
-    same return can be asked for now.
-    """
-
-    position: int
+    position: int  # which of the return's labels it is, from 1
     content: bytes
-    pages: int | None
-    media_types: Collection[str] = ("application/pdf",)
-    more: bool = False
+    pages: int | None  # how many it should have; None: any number
+    media_types: Collection[str] = ("application/pdf",)  # the kinds that it may be of
+    more: bool = False  # whether another label of the same return can be asked for now
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,9 +275,9 @@ class Cancelling(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a carrier's list: what it says of each return, by `carrier_ref`; for `Listing.read`."""
+    """A page of a carrier's list."""
 
-    sightings: Mapping[str, Any]
+    sightings: Mapping[str, Any]  # what it says of each return, by `carrier_ref`; for `Listing.read`
     is_last: bool
 
 
@@ -293,7 +289,7 @@ class Listing(Protocol):
     """
 
     def place(self, carrier_ref: str) -> int | None:
-        """Where it stands in the list: a number above 0 that falls from beginning to end; None: nobody can say."""
+        """Where it stands in the list: a number above 0 that falls from beginning to end; None: it cannot be told."""
 
     async def page(self, number: int) -> Page:
         """Ask for a page, from 1."""

@@ -20,37 +20,29 @@ _SECRET_HEADERS = frozenset({"x-api-key", "authorization", "proxy-authorization"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as a carrier sees it; header names are case-insensitive, `body` is None unless an object.
+    """One request as a carrier sees it."""
 
-    `target` is path and query as their bytes came, where `path` and `query` are decoded.
-    """
-
-    operation: str
+    operation: str  # one of the carrier's, or "unknown"
     method: str
-    target: str
-    path: str
+    target: str  # path and query as their bytes came
+    path: str  # decoded, as is `query`
     query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: dict[str, object] | None
+    headers: Mapping[str, str]  # their names are case-insensitive
+    body: dict[str, object] | None  # None unless a JSON object
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, and what the client got for it.
+    """One request, and what the client got for it."""
 
-    `at` is `time.monotonic()` in seconds, when the request had been read. `operation` is one of the carrier's,
-    or "unknown". Header names are in lower case, secrets are `***`. `body` is None unless a JSON object.
-    `reply_status` is None when no answer was sent: connection cut, or left hanging.
-    """
-
-    at: float
-    operation: str
+    at: float  # when it had been read, in seconds of `time.monotonic`
+    operation: str  # one of the carrier's, or "unknown"
     method: str
     path: str
     query: str
-    headers: Mapping[str, str]
-    body: dict[str, object] | None
-    reply_status: int | None
+    headers: Mapping[str, str]  # their names in lower case, secrets as `***`
+    body: dict[str, object] | None  # None unless a JSON object
+    reply_status: int | None  # None when no answer was sent: connection cut, or left hanging
 
 
 Ledger = deque[Request]
@@ -78,20 +70,16 @@ class Package:
 
 @dataclass(slots=True)
 class Order:
-    """One return that exists at the carrier.
-
-    `created_at` is in seconds of the simulator's clock, `created_utc` is real time. A test may give a running
-    order another `journey`.
-    """
+    """One return that exists at the carrier."""
 
     number: str
     description: str
-    body: dict[str, object]
+    body: dict[str, object]  # of the request that made it
     packages: tuple[Package, ...]
-    created_at: float
-    created_utc: datetime
-    words: frozenset[str]
-    journey: tuple[str, ...]
+    created_at: float  # in seconds of the simulator's clock
+    created_utc: datetime  # in real time
+    words: frozenset[str]  # the magic ones in its description
+    journey: tuple[str, ...]  # a test may give a running order another one
     label_requests: int = 0
 
 

@@ -15,12 +15,8 @@ Orders = list[dict[str, object]]
 _KEPT = 10  # characters of a reference that is cut
 
 
-def _as_number(reference: str) -> object:
-    return int(reference) if reference.isascii() and reference.isdigit() else reference
-
-
 CHANGES: Mapping[str, Callable[[str], object]] = {
-    "number": _as_number,
+    "number": lambda reference: int(reference) if reference.isascii() and reference.isdigit() else reference,
     "entities": html.escape,
     "separator": lambda reference: re.sub(r"[^\w]|_", "-", reference),
     "cut": lambda reference: reference[:_KEPT],
@@ -34,11 +30,9 @@ ASCII of it, another one altogether."""
 def with_references_changed(change: str) -> Callable[[Reply], Reply]:
     """An answer whose orders bear their references as `change` leaves them; raises ValueError for an unknown one."""
     made_of_it = chosen(CHANGES, change)
-
-    def changed(orders: Orders) -> Orders:
-        return [{**order, "reference": made_of_it(str(order.get("reference")))} for order in orders]
-
-    return lambda reply: _with_orders(reply, changed)
+    return lambda reply: _with_orders(
+        reply, lambda orders: [{**each, "reference": made_of_it(str(each.get("reference")))} for each in orders]
+    )
 
 
 def without_newest(seconds: float) -> Callable[[Reply], Reply]:

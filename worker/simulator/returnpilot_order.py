@@ -23,20 +23,17 @@ _ADDRESS = ("name", "email", "phone", "line_1", "line_2", "city", "region", "pos
 
 @dataclass(slots=True)
 class PilotOrder:
-    """One order; `stage` pins how far it is, else that follows from the clock.
-
-    `created_at` is in seconds of the simulator's clock, `created_utc` and `link_expires_at` are real time.
-    """
+    """One order."""
 
     id: int
     reference: str
-    body: dict[str, object]
-    words: frozenset[str]
-    created_at: float
-    created_utc: datetime
+    body: dict[str, object]  # of the request that made it
+    words: frozenset[str]  # the magic ones anywhere in it
+    created_at: float  # in seconds of the simulator's clock
+    created_utc: datetime  # in real time, as is the next
     link_expires_at: datetime
-    stage: int | None = None
-    reads: int = 0
+    stage: int | None = None  # how far it is; None: as far as the clock says
+    reads: int = 0  # how often it was shown with a shipment
 
 
 def order_document(order: PilotOrder, statuses: Sequence[int], host: str, *, has_label: bool) -> dict[str, object]:

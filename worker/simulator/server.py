@@ -32,6 +32,9 @@ class Simulator:
     `worker.simulator.MAGIC_WORDS`; ReturnPilot, below `/api/v1`, answers `rate_limit` requests a minute (0: no limit).
     Faults can be injected here and over HTTP (`POST /simulator/faults`).
 
+    `ledger` has every request in the order it was read, the oldest first, the last 100,000. `orders` (Izipack's) and
+    `pilot_orders` (ReturnPilot's) are by their numbers, the oldest first; a test may take some away.
+
     A stopped simulator can be started again: on the same port, with the same orders, as after an outage.
     """
 
@@ -51,10 +54,12 @@ class Simulator:
         self._host, self._port = host, port
         self._izipack = Izipack(api_key, stage_seconds, label_seconds, clock, journey)
         self._pilot = ReturnPilot(token, stage_seconds, rate_limit, clock)
+        self.orders: dict[str, Order] = self._izipack.orders
+        self.pilot_orders: dict[int, PilotOrder] = self._pilot.orders
         self._carriers: Mapping[str, Carrier] = {"izipack": self._izipack, "returnpilot": self._pilot}
         self._faults = FaultPlan([name for carrier in self._carriers.values() for name in carrier.operations])
-        self._ledger: Ledger = deque(maxlen=LEDGER_LENGTH)
-        self._control = Control(self._faults, self._ledger, self._carriers, self.reset)
+        self.ledger: Ledger = deque(maxlen=LEDGER_LENGTH)
+        self._control = Control(self._faults, self.ledger, self._carriers, self.reset)
         self._runner: web.ServerRunner | None = None
         self._open: set[asyncio.WriteTransport] = set()  # connections with a request in hand
 
@@ -80,21 +85,6 @@ class Simulator:
         """The base URL of ReturnPilot's API."""
         return self.url + PREFIX
 
-    @property
-    def ledger(self) -> Ledger:
-        """Every request in the order it was read, the oldest first; the last 100,000 are kept."""
-        return self._ledger
-
-    @property
-    def orders(self) -> dict[str, Order]:
-        """Izipack's orders: order number -> order, the oldest first."""
-        return self._izipack.orders
-
-    @property
-    def pilot_orders(self) -> dict[int, PilotOrder]:
-        """ReturnPilot's orders: id -> order, the oldest first; a test may take some away."""
-        return self._pilot.orders
-
     def add_pilot_order(
         self,
         reference: str,
@@ -117,7 +107,7 @@ class Simulator:
 
     def requests(self, operation: str) -> list[Request]:
         """The ledger's requests of one operation, such as create or rp_create, or unknown."""
-        return [request for request in self._ledger if request.operation == operation]
+        return [request for request in self.ledger if request.operation == operation]
 
     def inject(self, operation: str, fault: Fault, times: int | None = 1) -> None:
         """Let the next `times` requests of an operation meet `fault` (None: all, until cleared).
@@ -133,7 +123,7 @@ class Simulator:
     def reset(self) -> None:
         """Forget orders, ledger and injected faults; open connections stay."""
         self._faults.clear()
-        self._ledger.clear()
+        self.ledger.clear()
         for carrier in self._carriers.values():
             carrier.reset()
 
@@ -196,7 +186,7 @@ class Simulator:
         finally:  # also when the client goes away while it is still sending
             asked = (operation, request.method, request.path, request.query_string, masked_headers(request.raw_headers))
             status = None if delivery is None else status_of(delivery)
-            self._ledger.append(Request(time.monotonic(), *asked, body, status))
+            self.ledger.append(Request(time.monotonic(), *asked, body, status))
         return delivery
 
     def _answer(self, carrier: Carrier, call: Call) -> Delivery:

@@ -99,8 +99,15 @@ class Reply:
 
     @property
     def retry_after(self) -> timedelta | None:
-        """The Retry-After header in either of its forms (RFC 9110, 10.2.3); None when absent or nonsense."""
-        return read_retry_after(self.headers.get("retry-after"), self.headers.get("date"))
+        """The Retry-After header in either of its forms (RFC 9110, 10.2.3); None when absent or nonsense.
+
+        Seconds, or a date that is compared with the carrier's own `Date`, since its clock or ours may be wrong.
+        """
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit():
+            return timedelta(seconds=min(int(value[:12]), _LONGEST.total_seconds()))
+        until = _http_date(value)
+        return None if until is None else self._wait_until(until)
 
     @property
     def requests_left(self) -> int | None:
@@ -110,10 +117,20 @@ class Reply:
 
     @property
     def wait_asked(self) -> timedelta | None:
-        """How long a 429 asks to wait: Retry-After, else until X-RateLimit-Reset (a Unix time); None: not said."""
+        """How long a 429 asks to wait: Retry-After, else until X-RateLimit-Reset; None: not said.
+
+        That is a Unix time in seconds; what is no time of these years says nothing.
+        """
         if self.retry_after is not None:
             return self.retry_after
-        return read_reset(self.headers.get("x-ratelimit-reset"), self.headers.get("date"))
+        reset = self.headers.get("x-ratelimit-reset", "").strip()
+        if not (reset.isascii() and reset.isdigit() and 9 <= len(reset) <= 11):
+            return None
+        return self._wait_until(datetime.fromtimestamp(int(reset), UTC))
+
+    def _wait_until(self, moment: datetime) -> timedelta:
+        now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
+        return min(max(moment - now, timedelta(0)), _LONGEST)
 
 
 def _number(text: str) -> float | int:
@@ -196,26 +213,6 @@ def _dumped(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def read_retry_after(value: str | None, date: str | None) -> timedelta | None:
-    """Seconds, or a date that is compared with the carrier's own `Date`, lest its clock or ours be wrong."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return timedelta(seconds=min(int(value[:12]), _LONGEST.total_seconds()))
-    until, now = _http_date(value), _http_date(date) or datetime.now(UTC)
-    return None if until is None else min(max(until - now, timedelta(0)), _LONGEST)
-
-
-def read_reset(value: str | None, date: str | None) -> timedelta | None:
-    """A Unix time in seconds, compared with the carrier's own `Date`; None for what is no time of these years."""
-    value = (value or "").strip()
-    if not (value.isascii() and value.isdigit() and 9 <= len(value) <= 11):
-        return None
-    now = _http_date(date) or datetime.now(UTC)
-    return min(max(datetime.fromtimestamp(int(value), UTC) - now, timedelta(0)), _LONGEST)
-
-
 def carrier_moment(value: Any) -> datetime | None:
     """An ISO 8601 moment; without a zone it is UTC; None when it is none, as .NET's year 1 is."""
     if not isinstance(value, str):
@@ -228,9 +225,7 @@ def carrier_moment(value: Any) -> datetime | None:
     return moment if moment.year >= 1900 else None
 
 
-def _http_date(value: str | None) -> datetime | None:
-    if value is None:
-        return None
+def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, IndexError, OverflowError):
