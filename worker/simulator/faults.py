@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from types import NoneType
 
-from worker.simulator.answers import ANSWER_CHANGES
+from worker.simulator.answers import ANSWER_CHANGES, with_references_changed, without_any, without_newest
 from worker.simulator.changes import chosen, in_json
 from worker.simulator.delivery import (
     Altered,
@@ -26,7 +26,6 @@ from worker.simulator.delivery import (
 )
 from worker.simulator.labels import with_label_changed
 from worker.simulator.links import changed_labels
-from worker.simulator.listing import with_references_changed, without_any, without_newest
 
 _GARBAGE = b'{"orderNumber": "9RET\x00\xff\xfe\x80'
 _HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"

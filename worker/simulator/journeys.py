@@ -61,6 +61,9 @@ def journey_for(words: frozenset[str], default: Sequence[str] = DEFAULT_JOURNEY)
 
 def stage_at(journey: Sequence[str], elapsed: float, stage_seconds: float) -> str:
     """The word of `journey` that is current `elapsed` seconds after creation; with 0 per stage, the last."""
-    if stage_seconds <= 0:
-        return journey[-1]
-    return journey[int(min(max(elapsed / stage_seconds, 0), len(journey) - 1))]
+    return journey[stages_passed(elapsed, stage_seconds, len(journey) - 1)]
+
+
+def stages_passed(elapsed: float, stage_seconds: float, last: int) -> int:
+    """How many stages are over `elapsed` seconds after creation, `last` at most."""
+    return last if stage_seconds <= 0 else int(min(max(elapsed / stage_seconds, 0), last))

@@ -17,12 +17,18 @@ from worker.simulator.carrier import UNKNOWN_OPERATION, Call
 from worker.simulator.changes import in_words
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply
 from worker.simulator.faults import refused_by_words
-from worker.simulator.journeys import magic_words
+from worker.simulator.journeys import magic_words, stages_passed
 from worker.simulator.labels import as_worded, stripes_png, text_zpl
 from worker.simulator.links import LABELS, LINK_WORDS, MOVED, SIGNED, is_good, signed_target
 from worker.simulator.pdf import text_pdf
-from worker.simulator.returnpilot_order import LONG_ID, PilotOrder, order_document, return_url, shipment_id
-from worker.simulator.returnpilot_request import order_errors
+from worker.simulator.returnpilot_order import (
+    LONG_ID,
+    PilotOrder,
+    order_document,
+    order_errors,
+    return_url,
+    shipment_id,
+)
 from worker.simulator.throttle import Throttle
 
 PREFIX = "/api/v1"
@@ -144,9 +150,7 @@ class ReturnPilot:
     def _stage(self, order: PilotOrder) -> int:
         if order.stage is not None:
             return order.stage
-        if self._stage_seconds <= 0:
-            return _AT_THE_END
-        return int(min(max(self._clock() - order.created_at, 0.0) / self._stage_seconds, _AT_THE_END))
+        return stages_passed(self._clock() - order.created_at, self._stage_seconds, _AT_THE_END)
 
     def _unauthorized(self, call: Call) -> Reply | None:
         if call.path.startswith(SIGNED):  # the signature stands for the token

@@ -28,9 +28,8 @@ from worker.domain.masking import said_by
 _QUOTATION = re.compile(r"[:\n]|\sb?['\"]")
 """Where aiohttp's parser, which has said what is wrong, goes on to quote it."""
 
-_KEPT_SECONDS = (
-    15.0  # of an idle connection; one that the carrier closes earlier is seen to be closed before it is used
-)
+# Of an idle connection; one that the carrier closes earlier is seen to be closed before it is used.
+_KEPT_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +95,7 @@ class AiohttpTransport:
         if ca_file is not None:
             self._ssl = ssl.create_default_context()
             self._ssl.load_verify_locations(cafile=ca_file)
-        self._kept: aiohttp.ClientSession | None = None
-        self._fresh: aiohttp.ClientSession | None = None
-        self._guarded: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._resolver = resolver
 
     async def send(self, call: Call) -> Answer:
@@ -129,9 +126,8 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for session in (self._kept, self._fresh, self._guarded):
-            if session is not None:
-                await session.close()
+        for session in self._sessions.values():
+            await session.close()
         if self._resolver is not None:
             await self._resolver.close()
 
@@ -148,33 +144,26 @@ class AiohttpTransport:
                 await self._public_resolver().resolve(address.host, address.port)
 
     def _session(self, *, fresh: bool, guarded: bool) -> aiohttp.ClientSession:
-        if guarded and self._proxy is None:
-            # Documents from elsewhere are rare, and a connection of its own serves a request that asks for a fresh one.
-            resolver = self._public_resolver()
-            self._guarded = self._guarded or self._open(force_close=True, resolver=resolver, use_dns_cache=False)
-            return self._guarded
-        if fresh:
-            self._fresh = self._fresh or self._open(force_close=True, resolver=self._resolver)
-            return self._fresh
-        self._kept = self._kept or self._open(force_close=False, resolver=self._resolver)
-        return self._kept
+        # What is asked of a public address is rare, and asks for a connection of its own.
+        kind = "guarded" if guarded and self._proxy is None else "fresh" if fresh else "kept"
+        if kind not in self._sessions:
+            self._sessions[kind] = self._open(kind)
+        return self._sessions[kind]
 
     def _public_resolver(self) -> PublicResolver:
         self._resolver = self._resolver or aiohttp.DefaultResolver()
         return PublicResolver(self._resolver)
 
-    def _open(
-        self, *, force_close: bool, resolver: AbstractResolver | None, use_dns_cache: bool = True
-    ) -> aiohttp.ClientSession:
+    def _open(self, kind: str) -> aiohttp.ClientSession:
         # What a promise rests on is said here, also where it is the library's default today.
         session = aiohttp.ClientSession(
             connector=Connector(
                 limit=0,
                 ssl=self._ssl,
-                force_close=force_close,
-                resolver=resolver,
-                use_dns_cache=use_dns_cache,
-                keepalive_timeout=None if force_close else _KEPT_SECONDS,
+                force_close=kind != "kept",
+                resolver=self._public_resolver() if kind == "guarded" else self._resolver,
+                use_dns_cache=kind != "guarded",
+                keepalive_timeout=_KEPT_SECONDS if kind == "kept" else None,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,  # no proxy and no .netrc but what the account's settings say
