@@ -30,7 +30,7 @@ OPERATIONS = ("create", "label", "track")
 BUILT_IN_STATUSES = StatusMap({"Created": TrackingStatus.PRE_TRANSIT})
 
 SAMPLE_CREATED = b'{"orderNumber": "9RET326720205706", "packages": [{"labelCode": "7RET063502270276"}]}'
-"""The documented answer to a creation, without what nothing is told from."""
+"""The documented answer to a creation, without the fields that are not read."""
 
 ZIP_CODE = "zipCode"
 """The documentation spells it `zipcode` and `zipCode` in one sample; the vendor's newer names are camelCase."""
@@ -48,19 +48,19 @@ _BEFORE, _BEHIND = r"""[#(\[{<"'«‹„“‘]*""", r"""[)\]}>"'»›“”’.
 _SIDES = ("height", "width", "depth", "weight")
 
 _SHOWN = frozenset({"status", "orderNumber", "deliveryDateUtc", "packages"})
-"""What shows an answer to be about a return, now or in an older version: an object of anything else says nothing."""
+"""The fields of an answer about a return, now or in an older version: an object without any is about something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Izipack:
-    """One Izipack account; `any_label_pages`: a label need not have a page for each package, as is documented."""
+    """One Izipack account."""
 
     edge: HttpEdge
     statuses: StatusMap
-    receiver: Mapping[str, Any] | None
+    receiver: Mapping[str, Any] | None  # where a return goes that names none
     reject_past_pickup: bool
     max_label_bytes: int
-    any_label_pages: bool
+    any_label_pages: bool  # a label need not have the documented page for each package
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""
@@ -126,7 +126,7 @@ def build_request(
 ) -> dict[str, Any]:
     """The body of `POST /shipment/retour`; raises `InvalidPayload` with every problem.
 
-    Dimensions go out as integers in whatever unit the shop agreed on with Izipack, which documents none.
+    Dimensions go out as integers in the unit that the shop agreed on with Izipack, which documents none.
     """
     request, problems = read_payload(payload, default_receiver)
     found = _party_problems("customer", request.customer) + _party_problems("receiver", request.receiver)
@@ -162,7 +162,7 @@ def read_status(reply: Reply, order: ReturnOrder, statuses: StatusMap) -> Tracke
     """A status; an unknown word is `unknown`, never a guess, and none at all is no news.
 
     Raises `Unintelligible` when it is no answer about a return, or about another one's: the documented answer does not
-    repeat the number, an older version's did. Whose the label codes are that it names is the caller's to find out.
+    repeat the number, an older version's did. The caller finds out whose the label codes are that it names.
     `deliveryDateUtc` is set long before delivery (the sample is `Created`), so it dates an observation only once the
     status itself is `delivered`.
     """
@@ -198,7 +198,7 @@ def _path(order: ReturnOrder) -> str:
 
 
 def _unknown_yet(known: list[str], found: list[str]) -> list[str]:
-    """What was `found` where nothing is known to be wrong: what could not be read, or what it is in, is named once."""
+    """What was `found` where nothing is `known` to be wrong: a value that cannot be read is not missing, too."""
     places = {problem.partition(":")[0] for problem in known}
     found_at = [(problem, problem.partition(":")[0]) for problem in found]
     return [problem for problem, place in found_at if places.isdisjoint((place, place.rpartition(".")[0]))]
@@ -291,12 +291,12 @@ def _placed(value: Any) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _folded(number: str) -> str:
-    """However it is written; nothing but zeros is a number that was never set."""
+    """The number in one spelling; empty for nothing but zeros, which is a number that was never set."""
     return number.strip().casefold().lstrip("0")
 
 
 def _code(value: Any) -> str | None:
-    """A label code; what is longer than one is left out, since a part of it would be another's."""
+    """A label code; None for a text that is too long for one, since its beginning may be another's."""
     code = (_text(value) or "").strip()
     return code if 0 < len(code) <= _LONGEST_CODE else None
 

@@ -84,7 +84,7 @@ class NotSent(CarrierError):
 
 
 class Throttled(CarrierError):
-    """The carrier turned us away for now; `retry_after` says for how long, if it did."""
+    """The carrier turned us away for now; `retry_after` is how long, where it said that."""
 
     kind = FailureKind.THROTTLED
     outcome = RequestOutcome.THROTTLED
@@ -110,14 +110,14 @@ class NotFound(CarrierError):
 
 
 class Unavailable(CarrierError):
-    """A question stayed without a useful answer: server error, or the connection was cut."""
+    """A question got no useful answer: a server error, or the connection was cut."""
 
     kind = FailureKind.SERVER_ERROR
     outcome = RequestOutcome.SERVER_ERROR
 
 
 class TimedOut(Unavailable):
-    """A question stayed without an answer for the whole time limit."""
+    """A question got no answer within its time limit."""
 
     kind = FailureKind.TIMEOUT
     outcome = RequestOutcome.TIMEOUT
@@ -167,7 +167,7 @@ class Stopping(NoTimeLeft):
 
 
 class Pacer(Protocol):
-    """Lets the requests of one account out; every one of them, wherever it is made, passes here first."""
+    """Lets the requests of one account out; each of them passes here first."""
 
     async def permit(self, *, counted: bool = True) -> None:
         """Return when a request may be sent now; raises `NoTimeLeft`.

@@ -1,7 +1,7 @@
 """Where a label lies in any store, and what was refused as one, for how long.
 
-A name is readable where it can be, and harmless whatever the carrier says. What was refused is kept aside for a person,
-bounded in time and size.
+A name is readable where it can be, and harmless always, since the carrier chooses the text. What was refused is kept
+aside for a person, bounded in time and size.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ ASIDE = "refused-labels"
 """Where refused labels lie in a store; the hyphen keeps it apart from the accounts, whose names have none."""
 
 LONGEST = timedelta(days=30)
-"""A label that nobody has asked after for so long is no longer wanted, and it holds a customer's name and address."""
+"""A label that was not asked for in so long is no longer wanted, and it holds a customer's name and address."""
 
 MOST_BYTES = 1_000_000_000
 """All of them together: a carrier that sends nonsense as every label must not fill the disk that labels go to."""
@@ -62,7 +62,7 @@ def relative_path(name: LabelName, label: VerifiedLabel) -> str:
 
 
 def aside_path(name: LabelName) -> str:
-    """Return `refused-labels/account/ref-position`: one place for each label, whatever was sent as it."""
+    """Return `refused-labels/account/ref-position`: one place for each label, where the last bytes sent as it lie."""
     return f"{ASIDE}/{_safe(name.account)}/{_safe(name.carrier_ref)}-{name.position}"
 
 

@@ -3,8 +3,8 @@
 Knows pypdf, and is imported in the child process alone.
 
 Readers, pypdf among them, pass over compressed data that does not unpack, and print white. So what is drawn is unpacked
-strictly. What is not drawn is left alone, and what only a printer unpacks: JPEG 2000, fax, and fonts, of which readers
-take those that are not quite whole.
+strictly. What is not drawn is left alone, and so is what only a printer unpacks: JPEG 2000, fax, and fonts, since
+readers take some that are not quite whole.
 """
 
 import re

@@ -23,7 +23,7 @@ class LabelStore(Protocol):
     async def get(self, location: str) -> bytes:
         """Return the bytes at a location that `put` gave; `LabelMissing` when they are not there.
 
-        A location outside this store is missing too, whatever may be there. `LabelStoreError` when the
+        A location outside this store counts as missing, too. `LabelStoreError` when the
         store cannot be read.
         """
 

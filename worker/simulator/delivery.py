@@ -85,7 +85,7 @@ def shaped(fault: Delivery, answer: Delivery | None) -> Delivery:
 
 
 def with_headers(delivery: Delivery, headers: Mapping[str, str]) -> Delivery:
-    """`delivery` with `headers` too, wherever it sends a reply; the reply's own win."""
+    """`delivery` with `headers` too, where it sends a reply; the reply's own win."""
     match delivery:
         case Reply():
             return _reply_with(delivery, headers)

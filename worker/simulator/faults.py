@@ -199,7 +199,7 @@ def lagging_list(seconds: float = 60) -> Fault:
 
 
 def empty_list() -> Fault:
-    """Show a list without any order, whatever there is."""
+    """Show a list without any order, even where there are orders."""
     return _altered(without_any)
 
 

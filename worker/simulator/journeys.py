@@ -22,7 +22,7 @@ MAGIC_WORDS: Mapping[str, str] = {
     "sim:slow-label": "the label is first 404, then 200 with JSON, and the PDF from the third request on"
     " (ReturnPilot: no label_url at the first two looks)",
     "sim:bad-label": "the label is 200 and application/pdf, but its bytes are HTML, for ever",
-    "sim:unknown-status": "the journey passes through AtDepot7, a word that nobody maps, then goes on",
+    "sim:unknown-status": "the journey passes through AtDepot7, a word that is in no map, then goes on",
     "sim:other-codes": "the status names the label codes of the order made before it, if there is one",
     "sim:new-codes": "the status names label codes that no answer to a create had",
     "sim:stuck": "the status stays Created for ever (ReturnPilot: no shipment ever)",
@@ -50,7 +50,7 @@ _WORD = re.compile(rf"({'|'.join(map(re.escape, MAGIC_WORDS))})(?![a-z])", re.IG
 
 
 def magic_words(text: str) -> frozenset[str]:
-    """The magic words in `text`, in lower case; whatever follows one must not be a letter."""
+    """The magic words in `text`, in lower case; no letter may follow one."""
     return frozenset(word.lower() for word in _WORD.findall(text))
 
 

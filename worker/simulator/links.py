@@ -13,9 +13,9 @@ SIGNED, MOVED = f"{LABELS}signed/", f"{LABELS}moved/"
 _PLAIN = re.compile(rf"(.*){LABELS}(\d+/\d+)")  # an address that is not changed yet
 _DEFAULT_SECONDS = 300
 _LONGEST_SECONDS = 10**6
-_KEY = b"returns-worker simulate"  # signs nobody's labels but the simulator's
+_KEY = b"returns-worker simulate"  # signs no labels but the simulator's
 _SIGNATURE = "&signature="
-# Each is another text once a library has read it and written it anew: RFC 3986, 6.2.2.
+# Each is another text once a library has read it and written it again: RFC 3986, 6.2.2.
 _QUERY = "file=returns%2F2024%2flabel%40shop+1.pdf"
 
 

@@ -48,7 +48,7 @@ class Simulator:
         label_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         journey: Sequence[str] = DEFAULT_JOURNEY,
-        token: str = "RP-simulator",  # noqa: S107  nobody's but the simulator's
+        token: str = "RP-simulator",  # noqa: S107  the simulator's alone
         rate_limit: int = 60,
     ) -> None:
         self._host, self._port = host, port
@@ -95,7 +95,7 @@ class Simulator:
         link_expires_at: datetime | None = None,
         **fields: object,
     ) -> PilotOrder:
-        """Make an order at ReturnPilot that nobody asked for over HTTP; nothing of it is checked.
+        """Make an order at ReturnPilot that was not asked for over HTTP; nothing of it is checked.
 
         `fields` are fields of the creation's body and win over `body`; the rest is set on the order itself.
         """
@@ -151,7 +151,7 @@ class Simulator:
         for site in list(runner.sites):
             await site.stop()
         for transport in list(self._open):
-            transport.abort()  # the lost connection cancels the handler, whatever it waits for
+            transport.abort()  # the lost connection cancels the handler and its waiting
         await runner.cleanup()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:

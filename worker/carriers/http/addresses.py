@@ -106,10 +106,10 @@ def _is_public_6(address: IPv6Address) -> bool:
 
 
 class PublicResolver(AbstractResolver):
-    """Looks names up with `inner`, and lets nobody connect to a name of which any address is not public.
+    """Looks names up with `inner`, and refuses a name of which any address is not public.
 
-    One bad address condemns the name: whoever mixes them means the one that is not ours to read. The connection is
-    made to the very addresses that were checked, so an answer that changes (DNS rebinding) changes nothing.
+    One bad address condemns the name: it was mixed in to have that one read. The connection is made to the very
+    addresses that were checked, so an answer that changes (DNS rebinding) changes nothing.
     """
 
     def __init__(self, inner: AbstractResolver) -> None:

@@ -133,7 +133,7 @@ class HttpEdge:
         content = json.dumps(body, ensure_ascii=False).encode()
         headers = {**self._headers("application/json", key), "Content-Type": "application/json"}
         # A process that is stopped while it connects, and woken when its lease is long over, must not send any more:
-        # somebody may have looked for the creation meanwhile and sent it again.
+        # another worker may have looked for the creation meanwhile and sent it again.
         call = Call(
             "POST", self._at(path), headers, started, MAX_JSON_BYTES, content, fresh=True, last_check=self._pacer.check
         )
@@ -156,8 +156,8 @@ class HttpEdge:
 
         It goes out byte for byte; a relative one is resolved against `named_at`, the path of the order that names it.
         It must be https and lead to a public address, unless it has the API's own origin or its host is one of
-        `trusted_hosts`. Only the own origin gets the key, and only its "too many requests" is the account's; whatever
-        else an address answers is `LabelUnreachable`.
+        `trusted_hosts`. Only the own origin gets the key, and only its "too many requests" is the account's; any
+        other answer that brings no label is `LabelUnreachable`.
         """
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):

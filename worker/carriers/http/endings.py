@@ -36,11 +36,11 @@ _NOTHING_WAS_MADE = {
     429: "it was turned away for its rate",
     503: "it was turned away with a time to come back, by a carrier that is trusted with it",
 }
-"""The answers of which each proves that no return was made, and why. Whatever is not here proves nothing: a front, a
-proxy or a gateway may have passed the request on and then given an answer of its own (404, 407, 424, 460, 499 ...)."""
+"""The answers of which each proves that no return was made, and why. No other answer proves it: a front, a proxy or
+a gateway may have passed the request on and then given an answer of its own (404, 407, 424, 460, 499 ...)."""
 
 _WRONG_ADDRESS = frozenset({404, 405, 410})
-_TOO_SLOW = frozenset({408, 425})  # of the 4xx those that speak of the other end's state and not of the request
+_TOO_SLOW = frozenset({408, 425})  # the 4xx that are about the other end's state, not about the request
 
 
 def check_question(reply: Reply) -> None:

@@ -1,4 +1,4 @@
-"""Splits an address that a carrier named, once: what is checked is what is connected to, and no byte is spelled anew.
+"""Splits an address that a carrier named, once: what is checked is what is connected to, and no byte is spelled in another way.
 
 A signature may be made over the very bytes of an address, and each HTTP library has its own idea of how they should be
 spelled (aio-libs/aiohttp#4307, #5512). So none of them reads one: path and query go out as they came, and a host is one
@@ -88,7 +88,7 @@ def resolved(reference: str, base: Address, encoding: str = "utf-8") -> Address:
 
 
 def _read_authority(authority: bytes) -> tuple[str, int | None]:
-    """Host and port; refuses whatever two readers might take for different hosts."""
+    """Host and port; refuses a text that two readers might take for different hosts."""
     if b"@" in authority:
         raise NotAnAddress("its address holds a user name")
     parts = _AUTHORITY.fullmatch(authority)

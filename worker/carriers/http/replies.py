@@ -26,14 +26,14 @@ less where the record is written than here.
 _TOO_DEEP = '{"text":"nested too deeply to be kept"}'
 _MASK = "********"
 _MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larger or not read as text
-# In JSON's text, where a slash may be `\/`. Each takes in a whole value, so that their time is that of one reading.
+# In JSON's text, where a slash may be `\/`. Each match takes in a whole value, so that the text is read once.
 _LABEL_LINK = re.compile(r'(label_url"\s*:\s*")(?!")(https?:(?://|\\/\\/)[^/?#"\\\s]+/?)?[^"\\]*(?:\\.[^"\\]*)*', re.S)
 _LINK = re.compile(r':(?://|\\/\\/)[^"\\\s]+(?:\\.[^"\\\s]*)*', re.S)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONGEST = timedelta(days=3650)
 _BEYOND, _LONGEST_NUMBER = 1e19, 40  # ids have 19 digits at most; characters
 EXACT = 2**53
-"""Below it a double is every whole number. What is larger and whole is read as an int, up to 19 digits."""
+"""Below it a double holds every whole number exactly. A larger whole number is read as an int, up to 19 digits."""
 
 
 class NoAnswer(Unintelligible):
@@ -92,7 +92,7 @@ class Reply:
         return as_text(self.content, self._content_type)
 
     def _why(self) -> str:
-        """What its headers have to do with it that it cannot be read."""
+        """What in its headers explains that it cannot be read."""
         unknown = "charset" in self._content_type.lower() and not charset_of(self._content_type)
         reasons = filter(None, (self.damage, "its charset is none that is known here" if unknown else ""))
         return "".join(f" ({reason})" for reason in reasons)
@@ -134,7 +134,7 @@ class Reply:
 
 
 def _number(text: str) -> float | int:
-    """A JSON number with a point or an exponent: as a whole one where it is that and a double would be another."""
+    """A JSON number with a point or an exponent; an int where it is whole and a double would be another number."""
     value = float(text)
     if not EXACT <= abs(value) < _BEYOND or len(text) > _LONGEST_NUMBER:
         return value
@@ -165,7 +165,7 @@ def _escaped(secret: str) -> re.Pattern[bytes]:
 def without_links(text: str) -> str:
     """Text, or JSON's text, without the queries of the addresses in it, and of a label's address with its host alone.
 
-    A signed address is as good as a key while it lasts, and so may be the path of one that nobody could guess.
+    A signed address is as good as a key while it lasts, and so may be the path of one that cannot be guessed.
     """
     text = _LABEL_LINK.sub(lambda link: f"{link[1]}{link[2] or ''}{_MASK}", text)
     return _LINK.sub(lambda link: f"{link[0].partition('?')[0]}?{_MASK}" if "?" in link[0] else link[0], text)

@@ -26,7 +26,7 @@ from worker.carriers.http.links import DEFAULT_PORTS, Address
 from worker.domain.masking import said_by
 
 _QUOTATION = re.compile(r"[:\n]|\sb?['\"]")
-"""Where aiohttp's parser, which has said what is wrong, goes on to quote it."""
+"""Behind it aiohttp's parser, which has said what is wrong, quotes what it read."""
 
 # Of an idle connection; one that the carrier closes earlier is seen to be closed before it is used.
 _KEPT_SECONDS = 15.0

@@ -59,17 +59,14 @@ _LISTED_BYTES = 10_000_000  # 50 orders of 100 items each
 
 @dataclass(frozen=True, slots=True)
 class ReturnPilot:
-    """One organisation's account; `clock` tells when a link, with `link_grace` on top, has run out.
-
-    It says None while it is not to be believed; then none has.
-    """
+    """One organisation's account."""
 
     edge: HttpEdge
     statuses: StatusMap
-    label_hosts: tuple[str, ...]
+    label_hosts: tuple[str, ...]  # hosts of labels that need not be public
     max_label_bytes: int
-    link_grace: timedelta
-    clock: Callable[[], datetime | None]
+    link_grace: timedelta  # how long after its end a customer's link may still have been used
+    clock: Callable[[], datetime | None]  # None while it is not to be believed: then no link has run out
     shown: ShownLinks = field(default_factory=ShownLinks)
 
     def prepare(self, order: ReturnOrder) -> Creation:
@@ -79,7 +76,7 @@ class ReturnPilot:
     async def create(self, creation: Creation) -> Created:
         """Create the order, which mails the customer; an answer that leaves room for doubt is `OutcomeUnknown`."""
         try:
-            # A gateway may say 503 after it has passed the request on; looking costs little, and mails nobody.
+            # A gateway may say 503 after it has passed the request on; looking costs little, and sends no mail.
             return await self.edge.create("create", "/orders", creation.body, read_created, trust_503=False)
         except Refused as error:
             if _is_about_the_reference(error.raw):

@@ -22,9 +22,9 @@ _LONGEST_LINK = timedelta(days=365)
 _MOST_SHIPMENTS = 1000
 _JOINT = ", "  # between the words of an order's shipments
 _MOST_SAID = 200  # characters of all shipments' words
-_LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # whatever the carrier says, a year can be added to it
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # later dates are cut to it, so that a year can be added
 _LONGEST_WORD = 50
-_NO_WORD = "none"  # what keeps the place of a shipment of which nothing was said yet
+_NO_WORD = "none"  # in the place of a shipment whose status was never said
 
 SAMPLE_CREATED = b'{"id": 10011, "return_url": "https://app.returnpilot.co/..."}'
 """The documented answer to a creation."""
@@ -125,7 +125,7 @@ def words(carrier_status: str) -> Sequence[str]:
 
 
 def meanings(carrier_status: str, statuses: StatusMap) -> frozenset[TrackingStatus]:
-    """What the order may be by its shipments; whether more may come is not in their words, nor what was cut off."""
+    """Every status that these words of its shipments may come to: they do not say whether more shipments may come."""
     if len(carrier_status) >= _MOST_SAID:
         return frozenset(TrackingStatus)
     found = [_meaning(word, statuses) for word in _words_by_place(carrier_status)]
@@ -153,7 +153,7 @@ def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:
 
 
 def label_urls(shipments: Iterable[Shipment], statuses: StatusMap) -> dict[int, str]:
-    """Where the labels are that somebody may need, by position: that of a shipment that was refunded is void."""
+    """Where the labels are that may be needed, by position; a shipment that was refunded has a void one."""
     void = TrackingStatus.CANCELLED
     return {each.position: each.label_url for each in shipments if each.label_url and statuses.read(each.word) != void}
 
@@ -183,7 +183,7 @@ def _meaning(word: str, statuses: StatusMap) -> TrackingStatus:
 
 
 def _shipment(position: int, number: str, part: Document, before: Mapping[int, str]) -> Shipment:
-    """A shipment; a status that the carrier does not say is what it was."""
+    """A shipment; where the carrier says no status, it has the one that was recorded last."""
     status = part.get("status")
     word = read_id(status) or read_word(status, _LONGEST_WORD, part) or before.get(position, _NO_WORD)
     texts, url = (_text(part.get("package")), _text(part.get("tracking_number"))), part.get("label_url")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from worker.domain.returns import ReturnOrder
 
-_LIFE = 300.0  # seconds; nothing documents how long an address works; one that does not costs one request more
+_LIFE = 300.0  # seconds; nothing documents how long an address works; a dead one costs one more request
 _MOST_ORDERS = 1000
 _MOST_CHARACTERS = 4096  # of an address; an order with a longer one is asked again
 

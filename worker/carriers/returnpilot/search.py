@@ -1,7 +1,7 @@
 """Tells from pages of the list whether a creation without an answer happened: exactly that order, or surely none.
 
 What proves that there is none: a list that shows every number we recorded ourselves in its time, and in which each
-order that could be the one belongs to another return of ours. All that lies between the two answers is a person's.
+order that could be the one belongs to another return of ours. Everything between the two is for a person to decide.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -136,7 +136,7 @@ class Search:
         return number not in self._alike or self._customer is None or not _is_of(self._customer, document)
 
     def _reaches(self, recorded: Recorded) -> bool:
-        """Whether the pages would show this number, had they nothing to hide."""
+        """Whether a whole list would show this number on the pages that were read."""
         return recorded.started_at >= self._since + (timedelta(0) if self._at_end else _SURELY_REACHED)
 
     def _is_older(self, document: Document) -> bool:
