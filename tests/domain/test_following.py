@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 import pytest
 
@@ -42,33 +43,46 @@ def seen(status: TrackingStatus, word: str | None = "1", labels: tuple[int, ...]
     return Tracked(TrackingUpdate(status, word), labels=frozenset(labels))
 
 
+class Shipments(NamedTuple):
+    """Where an order's shipments are, whether more may come, and what the order then is."""
+
+    statuses: tuple[TrackingStatus, ...]
+    all_returned: bool
+    link_over: bool
+    order: TrackingStatus
+
+
 ROLL_UP = [
-    ((), False, False, S.PENDING),
-    ((), False, True, S.EXPIRED),
-    ((), True, True, S.EXPIRED),
-    ((S.PRE_TRANSIT,), True, False, S.PRE_TRANSIT),
-    ((S.IN_TRANSIT, S.PRE_TRANSIT), True, False, S.IN_TRANSIT),
-    ((S.DELIVERED, S.PRE_TRANSIT), True, False, S.IN_TRANSIT),
-    ((S.DELIVERED, S.UNKNOWN, S.IN_TRANSIT), True, True, S.UNKNOWN),
-    ((S.PENDING,), True, False, S.PENDING),
-    ((S.DELIVERED,), True, False, S.DELIVERED),
-    ((S.DELIVERED, S.CANCELLED), True, False, S.DELIVERED),
-    ((S.DELIVERED, S.FAILED), True, False, S.FAILED),
-    ((S.DELIVERED,), False, False, S.PENDING),  # more may come until the link has run out
-    ((S.DELIVERED,), False, True, S.DELIVERED),
-    ((S.CANCELLED,), True, False, S.PENDING),  # its label was refunded: the customer may schedule it anew
-    ((S.CANCELLED, S.CANCELLED), False, True, S.CANCELLED),
-    ((S.CANCELLED, S.IN_TRANSIT), True, True, S.IN_TRANSIT),
-    ((S.PRE_TRANSIT,), False, True, S.PRE_TRANSIT),  # under way when the link ran out
+    Shipments((), all_returned=False, link_over=False, order=S.PENDING),
+    Shipments((), all_returned=False, link_over=True, order=S.EXPIRED),
+    Shipments((), all_returned=True, link_over=True, order=S.EXPIRED),
+    Shipments((S.PRE_TRANSIT,), all_returned=True, link_over=False, order=S.PRE_TRANSIT),
+    Shipments((S.IN_TRANSIT, S.PRE_TRANSIT), all_returned=True, link_over=False, order=S.IN_TRANSIT),
+    Shipments((S.DELIVERED, S.PRE_TRANSIT), all_returned=True, link_over=False, order=S.IN_TRANSIT),
+    Shipments((S.DELIVERED, S.UNKNOWN, S.IN_TRANSIT), all_returned=True, link_over=True, order=S.UNKNOWN),
+    Shipments((S.PENDING,), all_returned=True, link_over=False, order=S.PENDING),
+    Shipments((S.DELIVERED,), all_returned=True, link_over=False, order=S.DELIVERED),
+    Shipments((S.DELIVERED, S.CANCELLED), all_returned=True, link_over=False, order=S.DELIVERED),
+    Shipments((S.DELIVERED, S.FAILED), all_returned=True, link_over=False, order=S.FAILED),
+    Shipments(
+        (S.DELIVERED,), all_returned=False, link_over=False, order=S.PENDING
+    ),  # more may come until the link has run out
+    Shipments((S.DELIVERED,), all_returned=False, link_over=True, order=S.DELIVERED),
+    Shipments(
+        (S.CANCELLED,), all_returned=True, link_over=False, order=S.PENDING
+    ),  # its label was refunded: the customer may schedule it anew
+    Shipments((S.CANCELLED, S.CANCELLED), all_returned=False, link_over=True, order=S.CANCELLED),
+    Shipments((S.CANCELLED, S.IN_TRANSIT), all_returned=True, link_over=True, order=S.IN_TRANSIT),
+    Shipments(
+        (S.PRE_TRANSIT,), all_returned=False, link_over=True, order=S.PRE_TRANSIT
+    ),  # under way when the link ran out
 ]
 
 
-@pytest.mark.parametrize(("statuses", "all_returned", "link_over", "expected"), ROLL_UP)
-def test_shipments_roll_up_to_the_order_and_end_it_only_when_no_more_can_come(
-    statuses: tuple[TrackingStatus, ...], all_returned: bool, link_over: bool, expected: TrackingStatus
-) -> None:
-    for order in (statuses, statuses[::-1]):
-        assert order_status(order, all_returned=all_returned, link_over=link_over) is expected
+@pytest.mark.parametrize("each", ROLL_UP, ids=str)
+def test_shipments_roll_up_to_the_order_and_end_it_only_when_no_more_can_come(each: Shipments) -> None:
+    for found in (each.statuses, each.statuses[::-1]):
+        assert order_status(found, all_returned=each.all_returned, link_over=each.link_over) is each.order
 
 
 def test_a_return_seen_before_its_time_is_asked_for_later_but_climbs_no_step() -> None:
