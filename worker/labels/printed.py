@@ -93,8 +93,8 @@ class PrintedPages:
     """The pages of one PDF; each thing that several of them draw is unpacked once."""
 
     def __init__(self) -> None:
-        self._drawings: dict[IndirectObject, _Drawing] = {}
-        self._pictures: set[IndirectObject] = set()
+        self._drawings: dict[IndirectObject | None, _Drawing] = {}  # by None the last without a reference
+        self._pictures: set[IndirectObject | None] = set()
 
     def check(self, page: PageObject, number: int) -> None:
         """Raise `NotALabel` when the page (`number` counts from 1) is blank, or what it prints is damaged."""
@@ -137,18 +137,15 @@ class PrintedPages:
         self._unpack(stream, "what is drawn on it")
         content = _unpacked(stream, "what is drawn on it")
         names = (NameObject.read_from_stream(BytesIO(b"/" + name), None) for name in set(_SHOWN.findall(content)))
-        drawing = _Drawing(_MARKING.search(content) is not None, tuple(names))
-        if key is not None:
-            self._drawings[key] = drawing
-        return drawing
+        self._drawings[key] = _Drawing(_MARKING.search(content) is not None, tuple(names))
+        return self._drawings[key]
 
     def _check_picture(self, stream: StreamObject) -> None:
         key = stream.indirect_reference
         if key is not None and key in self._pictures:
             return
         self._unpack(stream, "a picture on it")
-        if key is not None:
-            self._pictures.add(key)
+        self._pictures.add(key)
 
     def _unpack(self, stream: StreamObject, what: str) -> None:
         """Unpack the outermost layer that is no spelling in ASCII, as strictly as it says of itself that it can be."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from worker.simulator.delivery import Delivery, Reply
 from worker.simulator.throttle import Throttle
@@ -86,7 +86,7 @@ class Order:
 class Carrier(Protocol):
     """A carrier's API without HTTP: pure memory, never waits, never fails."""
 
-    operations: Sequence[str]
+    operations: ClassVar[Sequence[str]]
     throttle: Throttle
 
     def operation(self, method: str, path: str) -> str:

@@ -9,8 +9,10 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import ClassVar
 
 from worker.simulator.answers import ANSWER_WORDS
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call
@@ -46,6 +48,7 @@ _STATUSES = (1, 2, 3)
 _OTHER_STATUSES = {"sim:unknown-status": (1, 9, 2, 3), "sim:cancelled": (1, 4)}
 
 
+@dataclass(slots=True)
 class ReturnPilot:
     """The carrier: create, show, list and delete orders, and their labels at `/labels/{order}/{shipment}`.
 
@@ -53,22 +56,19 @@ class ReturnPilot:
     most `rate_limit` requests are answered in each window of a minute; 0: no limit.
     """
 
-    operations: Sequence[str] = ("rp_create", "rp_order", "rp_orders", "rp_delete", "rp_label")
+    token: str
+    stage_seconds: float = 2.0
+    rate_limit: int = 60
+    clock: Callable[[], float] = time.monotonic
+    orders: dict[int, PilotOrder] = field(default_factory=dict)
+    throttle: Throttle = field(init=False)
+    last_id: int = field(default_factory=lambda: random.randrange(10_000, 10**9))  # a restart repeats none
+    turned_away: set[str] = field(default_factory=set)  # references with sim:busy that have had their 503
 
-    def __init__(
-        self,
-        token: str,
-        stage_seconds: float = 2.0,
-        rate_limit: int = 60,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.orders: dict[int, PilotOrder] = {}
-        self._token = token
-        self._stage_seconds = stage_seconds
-        self.throttle = Throttle(rate_limit, clock)
-        self._clock = clock
-        self._last_id = random.randrange(10_000, 10**9)  # a restart repeats no number that a database holds
-        self._turned_away: set[str] = set()  # references with sim:busy that have had their 503
+    operations: ClassVar[Sequence[str]] = ("rp_create", "rp_order", "rp_orders", "rp_delete", "rp_label")
+
+    def __post_init__(self) -> None:
+        self.throttle = Throttle(self.rate_limit, self.clock)
 
     def operation(self, method: str, path: str) -> str:
         """Which operation a request asks for, else unknown."""
@@ -108,13 +108,13 @@ class ReturnPilot:
         """Make an order, without any check."""
         full: dict[str, object] = {"line_items": [{"product_id": 1}], **(body or {}), "reference": reference}
         words = _words(full)
-        self._last_id += 1
-        number = self._last_id + (LONG_ID if "sim:long-ids" in words else 0)
+        self.last_id += 1
+        number = self.last_id + (LONG_ID if "sim:long-ids" in words else 0)
         now, days = datetime.now(UTC).replace(microsecond=0), full.get("link_expires_at")
         end = now + timedelta(days=days if isinstance(days, int) else _DEFAULT_DAYS)
         if words & {"sim:expired-link", "sim:cancelled"}:
             end = now - _LONG_SINCE
-        order = PilotOrder(number, reference, full, words, self._clock(), now, end)
+        order = PilotOrder(number, reference, full, words, self.clock(), now, end)
         self.orders[order.id] = order
         return order
 
@@ -144,18 +144,18 @@ class ReturnPilot:
     def reset(self) -> None:
         """Forget all orders; numbers once given are not given again."""
         self.orders.clear()
-        self._turned_away.clear()
+        self.turned_away.clear()
         self.throttle.reset()
 
     def _stage(self, order: PilotOrder) -> int:
         if order.stage is not None:
             return order.stage
-        return stages_passed(self._clock() - order.created_at, self._stage_seconds, _AT_THE_END)
+        return stages_passed(self.clock() - order.created_at, self.stage_seconds, _AT_THE_END)
 
     def _unauthorized(self, call: Call) -> Reply | None:
         if call.path.startswith(SIGNED):  # the signature stands for the token
             return None if is_good(call.target) else _message(403, f"Not what was signed, or too late: {call.target}")
-        is_known = call.headers.get("Authorization") == f"Bearer {self._token}"
+        is_known = call.headers.get("Authorization") == f"Bearer {self.token}"
         return None if is_known else _message(401, "Unauthenticated.")
 
     def _create(self, call: Call) -> Delivery:
@@ -166,7 +166,7 @@ class ReturnPilot:
         reference = str(call.body["reference"])
         words = _words(call.body)
         refusal = json_reply({"message": "sim:refuse", "errors": {"region": ["refused: sim:refuse"]}}, 422)
-        if refused := refused_by_words(words, reference, self._turned_away, refusal):
+        if refused := refused_by_words(words, reference, self.turned_away, refusal):
             return refused
         order = self.add(reference, call.body)
         if "sim:lost-answer" in words:

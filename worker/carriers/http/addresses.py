@@ -6,7 +6,7 @@ what `ipaddress.is_global` says differs between patch versions of Python (CVE-20
 
 import re
 import socket
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -79,7 +79,9 @@ def is_public(address: str) -> bool:
     if isinstance(parsed, IPv4Address):
         # "10.0.0.1%eth0" is no address at all
         return plain == address and not any(parsed in network for network in _NOT_PUBLIC_4)
-    return _is_public_6(parsed)
+    if any(parsed in network for network in _EMBEDDING_4):
+        return is_public(str(IPv4Address(int(parsed) & 0xFFFFFFFF)))
+    return parsed in _UNICAST_6 and not any(parsed in network for network in _NOT_PUBLIC_6)
 
 
 def is_numeric(host: str) -> bool:
@@ -97,12 +99,6 @@ def require_public(host: str, address: str) -> None:
     if not is_public(address):
         place = "" if address == host else f"is at {address[:_LONGEST_HOST]}, which "
         raise ForbiddenAddress(f"{host[:_LONGEST_HOST]} {place}is not a public address")
-
-
-def _is_public_6(address: IPv6Address) -> bool:
-    if any(address in network for network in _EMBEDDING_4):
-        return is_public(str(IPv4Address(int(address) & 0xFFFFFFFF)))
-    return address in _UNICAST_6 and not any(address in network for network in _NOT_PUBLIC_6)
 
 
 class PublicResolver(AbstractResolver):

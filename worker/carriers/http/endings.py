@@ -4,8 +4,6 @@ The same event means different things. A question may be asked again whenever it
 something proves that it did not: `_NOT_SENT` and `_NOTHING_WAS_MADE` are all the proofs there are.
 """
 
-from typing import Any
-
 import httpx
 
 from worker.carriers.http.replies import NoAnswer, Reply, as_document, clean_text
@@ -149,10 +147,8 @@ def _reason(reply: Reply) -> str:
     parts = [problem[name] for name in ("title", "detail", "message") if isinstance(problem.get(name), str)]
     errors = problem.get("errors")
     if isinstance(errors, dict):
-        parts += [f"{path}: {_joined(messages)}" for path, messages in errors.items()]
+        for path, said in errors.items():
+            messages = said if isinstance(said, list) else [said]
+            texts = (each if isinstance(each, str) else as_document(each) for each in messages)
+            parts.append(f"{path}: {', '.join(texts)}")
     return clean_text("; ".join(filter(None, parts)), 1000) or reply.excerpt()
-
-
-def _joined(messages: Any) -> str:
-    parts = messages if isinstance(messages, list) else [messages]
-    return ", ".join(part if isinstance(part, str) else as_document(part) for part in parts)
