@@ -18,8 +18,8 @@ import httpx
 import uvloop
 
 from tests.benchmarks.processes import said, started
-from worker.carriers.http.links import Address, origin_of
-from worker.carriers.http.transport import AiohttpTransport, Call
+from worker.http.links import Address, origin_of
+from worker.http.transport import AiohttpTransport, Call
 
 KINDS = ("bare", "httpx", "transport")
 _TIMEOUT = 20.0  # seconds, the worker's default

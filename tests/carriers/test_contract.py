@@ -13,7 +13,6 @@ from tests.carriers import pilot, wire
 from tests.carriers.pilot import NOW
 from worker.carriers import open_carrier
 from worker.carriers.http.edge import HttpEdge
-from worker.carriers.http.transport import AnswerTooLarge
 from worker.carriers.port import (
     Cancelling,
     Carrier,
@@ -43,6 +42,7 @@ from worker.domain.payload import InvalidPayload
 from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
+from worker.http.transport import AnswerTooLarge
 from worker.settings import AccountSettings
 
 KEY = "a-s3cret-key"

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 
 from worker.carriers import open_carrier
-from worker.carriers.http.transport import Answer, Call, Transport
 from worker.carriers.izipack import Izipack
 from worker.carriers.port import CarrierError, Creation, RequestOutcome
 from worker.carriers.registry import AccountConfig
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
+from worker.http.transport import Answer, Call, Transport
 
 KEY = "IZI-s3cret+key/with=signs"
 TIMEOUT = 0.25  # seconds; only where a time limit is what is tested does it ever run out

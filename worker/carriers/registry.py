@@ -8,13 +8,13 @@ from typing import Any
 from worker.carriers import izipack
 from worker.carriers.http.edge import HttpEdge, Observer
 from worker.carriers.http.replies import Reply
-from worker.carriers.http.transport import AiohttpTransport, Transport
 from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
 from worker.carriers.returnpilot import adapter as returnpilot
 from worker.carriers.returnpilot import answers as returnpilot_answers
 from worker.domain.outcomes import Created
 from worker.domain.payload import receiver_problems
 from worker.domain.tracking import StatusMap, TrackingStatus
+from worker.http.transport import AiohttpTransport, Transport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""How a request reaches a carrier, and how each way in which it can end is told."""
+"""A carrier asked over HTTP: what its answers say, and what each way in which a request can end means."""

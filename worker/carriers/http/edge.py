@@ -12,8 +12,6 @@ import httpx
 
 import worker
 from worker.carriers.hindsight import count
-from worker.carriers.http.addresses import ForbiddenAddress
-from worker.carriers.http.bodies import narrowed, unpacked
 from worker.carriers.http.endings import (
     check_creation,
     check_deletion,
@@ -24,11 +22,13 @@ from worker.carriers.http.endings import (
     unanswered_creation,
     unanswered_question,
 )
-from worker.carriers.http.links import Address, NotAnAddress, origin_of, resolved
 from worker.carriers.http.replies import NoAnswer, Reply, clean_text, without_secret
-from worker.carriers.http.transport import Answer, AnswerTooLarge, Call, Transport
 from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, RequestOutcome
 from worker.domain.masking import IN_ANSWERS, forms_of_address, forms_of_key
+from worker.http.addresses import ForbiddenAddress
+from worker.http.bodies import narrowed, unpacked
+from worker.http.links import Address, NotAnAddress, origin_of, resolved
+from worker.http.transport import Answer, AnswerTooLarge, Call, Transport
 
 T = TypeVar("T")
 

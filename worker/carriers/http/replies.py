@@ -11,9 +11,9 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from worker.carriers.http.bodies import as_text, charset_of
 from worker.carriers.port import Unintelligible
 from worker.domain.documents import read_json
+from worker.http.bodies import as_text, charset_of
 
 EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
 MAX_RAW = 8192  # characters of an answer that are kept in the history

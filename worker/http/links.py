@@ -1,4 +1,4 @@
-"""Splits an address that a carrier named, once: what is checked is what is connected to, and no byte is re-spelled.
+"""Splits an address from outside, once: what is checked is what is connected to, and no byte is re-spelled.
 
 A signature may be made over the very bytes of an address, and each HTTP library has its own idea of how they should be
 spelled (aio-libs/aiohttp#4307, #5512). So none of them reads one: path and query go out as they came, and a host is one
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
-from worker.carriers.http.addresses import is_numeric
+from worker.http.addresses import is_numeric
 
 MAX_BYTES = 16_384
 """The longest address that is asked for: twice what nginx and Apache take by default."""

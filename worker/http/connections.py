@@ -2,7 +2,7 @@
 
 aiohttp keeps a connection on which something arrives unasked, and takes that for the answer to the next question: each
 later answer is then another customer's. Its limits for an answer's head (8,190 bytes a header, 128 headers) are below
-what carriers' fronts send, and nothing limits a head as a whole.
+what real servers send, and nothing limits a head as a whole.
 """
 
 import functools
@@ -33,7 +33,7 @@ class HeadTooLarge(aiohttp.ClientError):
 
 @dataclass(slots=True)
 class Progress:
-    """How far a request got: once `connected`, the carrier may have seen it."""
+    """How far a request got: once `connected`, the server may have seen it."""
 
     last_check: Callable[[], None] | None = None
     connected: bool = False
@@ -64,7 +64,7 @@ class Connector(aiohttp.TCPConnector):
             did = "answered" if protocol.is_connected() else "closed the connection"
             connection.close()
             if not protocol.was_used:
-                raise aiohttp.ClientConnectionError(f"the carrier {did} before it was asked anything")
+                raise aiohttp.ClientConnectionError(f"the server {did} before it was asked anything")
         progress = progress_of_request.get()
         if progress.last_check is not None:
             try:

@@ -1,4 +1,4 @@
-"""Requests over aiohttp, with httpx's errors: the one place that knows how bytes reach a carrier.
+"""Requests over aiohttp, with httpx's errors: the one place that knows how bytes go out and come in.
 
 httpx's own connection pool costs CPU in proportion to the square of its open connections (encode/httpcore#1000), so its
 pool is not used; nor is its response, which costs a quarter of the whole request to build. Nothing here retries,
@@ -20,21 +20,21 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from worker.carriers.http.addresses import PublicResolver, is_numeric, require_public
-from worker.carriers.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
-from worker.carriers.http.links import DEFAULT_PORTS, Address
 from worker.domain.masking import said_by
+from worker.http.addresses import PublicResolver, is_numeric, require_public
+from worker.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
+from worker.http.links import DEFAULT_PORTS, Address
 
 _QUOTATION = re.compile(r"[:\n]|\sb?['\"]")
 """Behind it aiohttp's parser, which has said what is wrong, quotes what it read."""
 
-# Of an idle connection; one that the carrier closes earlier is seen to be closed before it is used.
+# Of an idle connection; one that the server closes earlier is seen to be closed before it is used.
 _KEPT_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Call:
-    """One request as it goes out, and what it must keep to."""
+    """One request as it goes out, and what it must keep to; never shown, since address and headers may be secrets."""
 
     method: str
     address: Address  # its target is sent as it is, letter for letter
@@ -70,10 +70,10 @@ class AnswerTooLarge(httpx.TransportError):
 
 
 class AiohttpTransport:
-    """Sends requests of one account; raises httpx's exceptions.
+    """Sends requests, all within one time limit, by one proxy and one trust; raises httpx's exceptions.
 
     `httpx.ConnectError`, `ConnectTimeout`, `ProxyError` and `ForbiddenAddress` mean that no byte of the request
-    left; everything else may have reached the carrier.
+    left; everything else may have reached the server.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class AiohttpTransport:
                 keepalive_timeout=_KEPT_SECONDS if kind == "kept" else None,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,  # no proxy and no .netrc but what the account's settings say
+            trust_env=False,  # no proxy but what was said, and no .netrc
             auto_decompress=False,  # bodies.py: within our bounds, and what it really is
             max_line_size=PARSER_LIMIT,
             max_field_size=PARSER_LIMIT,
