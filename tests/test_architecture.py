@@ -63,8 +63,8 @@ ALLOWED = {
 HOMES = {
     "httpx": {
         "http/addresses.py",
-        "carriers/http/endings.py",
-        "carriers/http/edge.py",
+        "carriers/endings.py",
+        "carriers/edge.py",
         "http/links.py",
         "http/transport.py",
     },

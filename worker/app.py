@@ -11,7 +11,7 @@ from functools import cache, partial
 import structlog
 
 import worker
-from worker.carriers.http.edge import Observer
+from worker.carriers.edge import Observer
 from worker.carriers.port import RequestOutcome
 from worker.carriers.registry import CARRIERS
 from worker.domain.decision import Decision

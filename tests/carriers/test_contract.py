@@ -12,7 +12,7 @@ import pytest
 from tests.carriers import pilot, wire
 from tests.carriers.pilot import NOW
 from worker.carriers import open_carrier
-from worker.carriers.http.edge import HttpEdge
+from worker.carriers.edge import HttpEdge
 from worker.carriers.port import (
     Cancelling,
     Carrier,

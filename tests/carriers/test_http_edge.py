@@ -12,8 +12,7 @@ import pytest
 
 from tests.carriers.wire import KEY, Account, answering
 from worker.carriers import open_carrier
-from worker.carriers.http.edge import MAX_JSON_BYTES
-from worker.carriers.http.replies import EXCERPT, MAX_RAW, without_secret
+from worker.carriers.edge import MAX_JSON_BYTES
 from worker.carriers.port import (
     CarrierError,
     NotFound,
@@ -28,6 +27,7 @@ from worker.carriers.port import (
     WrongAddress,
 )
 from worker.carriers.registry import AccountConfig
+from worker.carriers.replies import EXCERPT, MAX_RAW, without_secret
 from worker.domain.outcomes import FailureKind
 
 WAIT = {"Retry-After": "7"}

@@ -28,7 +28,7 @@ from tests.carriers.wire import (
 )
 from tests.labels.pdfs import text_of
 from worker import __version__
-from worker.carriers.http.edge import MAX_JSON_BYTES
+from worker.carriers.edge import MAX_JSON_BYTES
 from worker.carriers.port import (
     CarrierError,
     NotSent,

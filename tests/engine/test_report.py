@@ -6,9 +6,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.domain.cases import NOW, POLICY, pending, tracking
-from worker.carriers.http.endings import check_creation, check_question
-from worker.carriers.http.replies import Reply
+from worker.carriers.endings import check_creation, check_question
 from worker.carriers.port import CarrierError
+from worker.carriers.replies import Reply
 from worker.domain.decide import decide
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step

@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from worker.carriers.http.edge import HttpEdge
-from worker.carriers.http.replies import Reply, as_document, carrier_moment, clean_text
+from worker.carriers.edge import HttpEdge
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
+from worker.carriers.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.shapes import finished, read_list, read_text, read_word
 from worker.domain.countries import COUNTRIES
 from worker.domain.outcomes import Created, Tracked

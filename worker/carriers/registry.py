@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from worker.carriers import izipack
-from worker.carriers.http.edge import HttpEdge, Observer
-from worker.carriers.http.replies import Reply
+from worker.carriers.edge import HttpEdge, Observer
 from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
+from worker.carriers.replies import Reply
 from worker.carriers.returnpilot import adapter as returnpilot
 from worker.carriers.returnpilot import answers as returnpilot_answers
 from worker.domain.outcomes import Created

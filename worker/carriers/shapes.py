@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from worker.carriers.http.replies import EXACT, as_document, clean_text
 from worker.carriers.port import Unintelligible
+from worker.carriers.replies import EXACT, as_document, clean_text
 from worker.domain.payload import InvalidPayload
 
 _MOST = 1000  # members of an object that is read as a list

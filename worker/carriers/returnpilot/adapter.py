@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from worker.carriers.http.edge import HttpEdge
+from worker.carriers.edge import HttpEdge
 from worker.carriers.port import (
     Creation,
     LabelDocument,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.carriers.http.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.port import Unintelligible
+from worker.carriers.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.shapes import read_id, read_list, read_word
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.returns import PackageInfo, ReturnOrder

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.carriers.http.replies import as_document, carrier_moment
 from worker.carriers.port import Unintelligible
+from worker.carriers.replies import as_document, carrier_moment
 from worker.carriers.returnpilot.answers import created
 from worker.carriers.shapes import read_id
 from worker.domain.lookup import Known, Recorded, begins_at

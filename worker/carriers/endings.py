@@ -6,7 +6,6 @@ something proves that it did not: `_NOT_SENT` and `_NOTHING_WAS_MADE` are all th
 
 import httpx
 
-from worker.carriers.http.replies import NoAnswer, Reply, as_document, clean_text
 from worker.carriers.port import (
     CarrierError,
     NotFound,
@@ -21,6 +20,7 @@ from worker.carriers.port import (
     Unintelligible,
     WrongAddress,
 )
+from worker.carriers.replies import NoAnswer, Reply, as_document, clean_text
 from worker.http.transport import AnswerTooLarge
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)

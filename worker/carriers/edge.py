@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 import httpx
 
 import worker
-from worker.carriers.hindsight import count
-from worker.carriers.http.endings import (
+from worker.carriers.endings import (
     check_creation,
     check_deletion,
     check_question,
@@ -22,8 +21,9 @@ from worker.carriers.http.endings import (
     unanswered_creation,
     unanswered_question,
 )
-from worker.carriers.http.replies import NoAnswer, Reply, clean_text, without_secret
+from worker.carriers.hindsight import count
 from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, RequestOutcome
+from worker.carriers.replies import NoAnswer, Reply, clean_text, without_secret
 from worker.domain.masking import IN_ANSWERS, forms_of_address, forms_of_key
 from worker.http.addresses import ForbiddenAddress
 from worker.http.bodies import narrowed, unpacked
