@@ -37,7 +37,7 @@ class AccountConfig:
     clock: Callable[[], datetime | None] = utc_now  # None while no time is to be believed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CarrierKind:
     """One carrier's defaults, and how to open an account there."""
 
@@ -54,7 +54,7 @@ class CarrierKind:
     receiver_problems: Callable[[Mapping[str, Any]], Sequence[str]] = receiver_problems  # of an account's receiver
     # The words of its that a recorded `carrier_status` is made of, and every tracking status that one may stand for.
     words: Callable[[str], Sequence[str]] = lambda carrier_status: (carrier_status,)
-    meanings: Callable[[str, StatusMap], frozenset[TrackingStatus]] = lambda word, read: frozenset({read.read(word)})
+    meanings: Callable[[str, StatusMap], frozenset[TrackingStatus]] = lambda word, by: frozenset({by.read(word)})
 
 
 def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
@@ -69,25 +69,25 @@ def _open_returnpilot(config: AccountConfig, edge: HttpEdge, statuses: StatusMap
 
 CARRIERS: Mapping[str, CarrierKind] = {
     "izipack": CarrierKind(
-        izipack.BASE_URL,
-        izipack.OPERATIONS,
-        izipack.BUILT_IN_STATUSES,
-        izipack.authorization,
-        izipack.is_number,
-        izipack.Izipack,
-        _open_izipack,
-        izipack.read_created(Reply(201, {}, izipack.SAMPLE_CREATED)),
+        base_url=izipack.BASE_URL,
+        operations=izipack.OPERATIONS,
+        statuses=izipack.BUILT_IN_STATUSES,
+        authorization=izipack.authorization,
+        is_number=izipack.is_number,
+        adapter=izipack.Izipack,
+        open=_open_izipack,
+        created=izipack.read_created(Reply(201, {}, izipack.SAMPLE_CREATED)),
         receiver_problems=izipack.receiver_problems,
     ),
     "returnpilot": CarrierKind(
-        returnpilot.BASE_URL,
-        returnpilot.OPERATIONS,
-        returnpilot.BUILT_IN_STATUSES,
-        returnpilot.authorization,
-        returnpilot.is_number,
-        returnpilot.ReturnPilot,
-        _open_returnpilot,
-        returnpilot_answers.read_created(Reply(201, {}, returnpilot_answers.SAMPLE_CREATED)),
+        base_url=returnpilot.BASE_URL,
+        operations=returnpilot.OPERATIONS,
+        statuses=returnpilot.BUILT_IN_STATUSES,
+        authorization=returnpilot.authorization,
+        is_number=returnpilot.is_number,
+        adapter=returnpilot.ReturnPilot,
+        open=_open_returnpilot,
+        created=returnpilot_answers.read_created(Reply(201, {}, returnpilot_answers.SAMPLE_CREATED)),
         page_size=returnpilot.PAGE_SIZE,
         open_ended=returnpilot_answers.OPEN_ENDED,
         words=returnpilot_answers.words,
