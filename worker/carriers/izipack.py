@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from worker.carriers.edge import HttpEdge
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
 from worker.carriers.replies import Reply, as_document, carrier_moment, clean_text
-from worker.carriers.shapes import finished, read_list, read_text, read_word
+from worker.carriers.shapes import Problems, finished, read_list, read_text, read_word
 from worker.domain.countries import COUNTRIES
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.payload import MOST_PARTS, count_packages, read_payload, reference_problems
@@ -117,8 +117,10 @@ def authorization(key: str) -> Mapping[str, str]:
 
 def receiver_problems(receiver: Mapping[str, Any]) -> list[str]:
     """What is wrong with an account's receiver: each return that names none of its own would be rejected for it."""
-    request, problems = read_payload("{}", receiver)
-    return problems + _unknown_yet(problems, _party_problems("receiver", request.receiver))
+    request, found = read_payload("{}", receiver)
+    problems = Problems(found)
+    _check_party("receiver", request.receiver, problems)
+    return problems
 
 
 def build_request(
@@ -128,12 +130,14 @@ def build_request(
 
     Dimensions go out as integers in the unit that the shop agreed on with Izipack, which documents none.
     """
-    request, problems = read_payload(payload, default_receiver)
-    found = _party_problems("customer", request.customer) + _party_problems("receiver", request.receiver)
-    found += _package_problems(request.packages)
+    request, found = read_payload(payload, default_receiver)
+    problems = Problems(found)
+    _check_party("customer", request.customer, problems)
+    _check_party("receiver", request.receiver, problems)
+    _check_packages(request.packages, problems)
     if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
-        found.append(f"pickup_date: lies before today, {earliest_pickup}")
-    problems += _unknown_yet(problems, found) + reference_problems(reference)
+        problems.append(f"pickup_date: lies before today, {earliest_pickup}")
+    problems += reference_problems(reference)
     body: dict[str, Any] = {
         "sender": _party(request.customer),
         "receiver": _party(request.receiver),
@@ -197,17 +201,11 @@ def _path(order: ReturnOrder) -> str:
     return f"/shipment/{quote(order.carrier_ref or '', safe='')}"
 
 
-def _unknown_yet(known: list[str], found: list[str]) -> list[str]:
-    """What was `found` where nothing is `known` to be wrong: a value that cannot be read is not missing, too."""
-    places = {problem.partition(":")[0] for problem in known}
-    found_at = [(problem, problem.partition(":")[0]) for problem in found]
-    return [problem for problem, place in found_at if places.isdisjoint((place, place.rpartition(".")[0]))]
-
-
-def _party_problems(name: str, party: Party | None) -> list[str]:
+def _check_party(name: str, party: Party | None, problems: Problems) -> None:
     if party is None:
         hint = "; or configure the account's receiver" if name == "receiver" else ""
-        return [f"{name}: is required{hint}"]
+        problems.add(name, f"is required{hint}")
+        return
     address = party.address
     required = {
         "name": party.name,
@@ -217,21 +215,21 @@ def _party_problems(name: str, party: Party | None) -> list[str]:
         "address.city": address.city,
         "address.country": address.country,
     }
-    problems = [f"{name}.{path}: is required" for path, value in required.items() if not value]
+    for path, value in required.items():
+        if not value:
+            problems.add(f"{name}.{path}", "is required")
     if address.country and address.country not in COUNTRIES:
-        problems.append(f"{name}.address.country: {address.country} is not officially assigned in ISO 3166-1")
-    return problems
+        assigned = f"{address.country} is not officially assigned in ISO 3166-1"
+        problems.add(f"{name}.address.country", assigned)
 
 
-def _package_problems(packages: Sequence[Parcel]) -> list[str]:
+def _check_packages(packages: Sequence[Parcel], problems: Problems) -> None:
     if not packages:
-        return ["packages: at least one is required"]
-    return [
-        f"packages[{index}].{side}: must be a whole number above 0"
-        for index, parcel in enumerate(packages)
-        for side in _SIDES
-        if side not in _sizes(parcel)
-    ]
+        problems.add("packages", "at least one is required")
+    for index, parcel in enumerate(packages):
+        for side in _SIDES:
+            if side not in _sizes(parcel):
+                problems.add(f"packages[{index}].{side}", "must be a whole number above 0")
 
 
 def _sizes(parcel: Parcel) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Shapes of JSON: those in which carriers write the same thing, and a request that a payload's own fields go into."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from worker.carriers.port import Unintelligible
@@ -51,6 +51,27 @@ def read_word(value: Any, longest: int, document: Any) -> str | None:
     if text is None and value is not None:
         raise Unintelligible(f"the status is no word: {as_document(value)[:200]}", raw=as_document(document))
     return clean_text(text or "", longest).strip() or None
+
+
+class Problems(list[str]):
+    """What is wrong with a payload, a line `path: problem` for each thing."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        super().__init__(lines)
+        self._places: set[str] = set()  # where something is wrong; with a bracket behind it, the list of such a member
+        self._noted = 0  # so many lines are among the places
+
+    def add(self, path: str, problem: str) -> None:
+        """Add what is wrong at `path`, unless something is: there, in what it is a part of, or in one of its members.
+
+        A value that cannot be read is not missing, too.
+        """
+        for line in self[self._noted :]:
+            place = line.partition(":")[0]
+            self._places.update((place, *(place[: at + 1] for at, char in enumerate(place) if char == "[")))
+        self._noted = len(self)
+        if self._places.isdisjoint((path, f"{path}[", *(path[:at] for at, char in enumerate(path) if char in ".["))):
+            self.append(f"{path}: {problem}")
 
 
 def finished(body: Mapping[str, Any], extra: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
