@@ -37,7 +37,6 @@ from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
-from worker.domain.outcomes import Failed
 from worker.domain.payload import InvalidPayload
 from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo, ReturnOrder
@@ -217,7 +216,7 @@ async def test_half_an_hour_of_maintenance_parks_no_return(opened: Open) -> None
     order, began, now = account.kind.followed._replace(tracking_status=TrackingStatus.IN_TRANSIT), NOW, NOW
     for _ in range(40):
         failure = await account.failure("track")
-        decision = decide(order, Failed(failure.kind, failure.message, raw=failure.raw), now, Policy(), 0.99)
+        decision = decide(order, failure.failed, now, Policy(), 0.99)
         order, now = decision.order, decision.order.track_due_at or now
         assert (order.state, order.attempts, order.error_code) == (State.TRACKING, 0, ErrorCode.CARRIER_ERROR)
     assert now - began > timedelta(minutes=30)

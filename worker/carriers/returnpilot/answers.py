@@ -186,8 +186,14 @@ def _shipment(position: int, number: str, part: Document, before: Mapping[int, s
     """A shipment; where the carrier says no status, it has the one that was recorded last."""
     status = part.get("status")
     word = read_id(status) or read_word(status, _LONGEST_WORD, part) or before.get(position, _NO_WORD)
-    texts, url = (_text(part.get("package")), _text(part.get("tracking_number"))), part.get("label_url")
-    info = PackageInfo(position, number, *texts, tracking_url=_url(part.get("tracking_url")))
+    info = PackageInfo(
+        position,
+        label_code=number,
+        description=_text(part.get("package")),
+        tracking_number=_text(part.get("tracking_number")),
+        tracking_url=_url(part.get("tracking_url")),
+    )
+    url = part.get("label_url")
     return Shipment(position, word, url if isinstance(url, str) and url.strip() else None, info)
 
 
