@@ -227,8 +227,9 @@ def _check_packages(packages: Sequence[Parcel], problems: Problems) -> None:
     if not packages:
         problems.add("packages", "at least one is required")
     for index, parcel in enumerate(packages):
+        usable = _sizes(parcel)
         for side in _SIDES:
-            if side not in _sizes(parcel):
+            if side not in usable:
                 problems.add(f"packages[{index}].{side}", "must be a whole number above 0")
 
 
