@@ -11,8 +11,8 @@ from functools import cache, partial
 import structlog
 
 import worker
-from worker.carriers.http.edge import Observer
-from worker.carriers.http.endings import RequestOutcome
+from worker.carriers.edge import Observer
+from worker.carriers.port import RequestOutcome
 from worker.carriers.registry import CARRIERS
 from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder

@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from worker.carriers.http.edge import Observer
-from worker.carriers.http.links import origin_of
+from worker.carriers.edge import Observer
 from worker.carriers.port import Carrier, Pacer, utc_now
 from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_searchable, open_carrier, statuses_of
 from worker.domain.circuits import Breaker
@@ -18,6 +17,7 @@ from worker.domain.masking import said_by
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import POLLED, StatusMap
+from worker.http.links import origin_of
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings
 
 _LONG = timedelta(minutes=5)

@@ -18,7 +18,8 @@ import httpx
 import uvloop
 
 from tests.benchmarks.processes import said, started
-from worker.carriers.http.transport import AiohttpTransport, Call
+from worker.http.links import Address, origin_of
+from worker.http.transport import AiohttpTransport, Call
 
 KINDS = ("bare", "httpx", "transport")
 _TIMEOUT = 20.0  # seconds, the worker's default
@@ -103,10 +104,10 @@ async def _httpx(load: Load, stack: AsyncExitStack) -> Ask:
 async def _transport(load: Load, stack: AsyncExitStack) -> Ask:
     transport = AiohttpTransport(timeout=_TIMEOUT)
     stack.push_async_callback(transport.aclose)
+    address = Address(*origin_of(load.url), httpx.URL(load.url).raw_path.decode("ascii"))
 
     async def get() -> bytes:
-        request = httpx.Request("GET", load.url, headers=_HEADERS)
-        return (await transport.send(Call(request, time.monotonic(), 1_000_000))).content
+        return (await transport.send(Call("GET", address, _HEADERS, time.monotonic(), 1_000_000))).content
 
     return get
 

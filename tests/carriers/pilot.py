@@ -12,14 +12,13 @@ import httpx
 
 from tests.carriers.wire import answered_by
 from worker.carriers import open_carrier
-from worker.carriers.http.endings import RequestOutcome
-from worker.carriers.http.transport import Transport
-from worker.carriers.port import CarrierError
+from worker.carriers.port import CarrierError, RequestOutcome
 from worker.carriers.registry import AccountConfig
-from worker.carriers.returnpilot import ReturnPilot
+from worker.carriers.returnpilot.adapter import ReturnPilot
 from worker.domain.lifecycle import State, Step
 from worker.domain.lookup import Known
 from worker.domain.returns import ReturnOrder
+from worker.http.transport import Transport
 
 TOKEN = "rp-s3cret+token/with=signs"
 BASE = "https://carrier.test/api/v1"

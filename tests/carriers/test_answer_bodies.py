@@ -9,12 +9,12 @@ import pytest
 
 from tests.carriers.pilot import document, listed, piloting
 from tests.carriers.wire import KEY, http, opened, raw_server, sends
-from worker.carriers.http.bodies import as_text, charset_of, narrowed, unpacked
-from worker.carriers.http.edge import MAX_JSON_BYTES
-from worker.carriers.http.replies import Reply
-from worker.carriers.http.transport import AiohttpTransport
+from worker.carriers.edge import MAX_JSON_BYTES
 from worker.carriers.port import OutcomeUnknown, Unavailable, Unintelligible
+from worker.carriers.replies import Reply
 from worker.domain.outcomes import Created
+from worker.http.bodies import as_text, charset_of, narrowed, unpacked
+from worker.http.transport import AiohttpTransport
 
 CREATED = b'{"orderNumber": "9RET1", "packages": []}'
 

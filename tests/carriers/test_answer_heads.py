@@ -5,8 +5,8 @@ import pytest
 from aiohttp.http_parser import HttpResponseParserPy
 
 from tests.carriers.wire import http, opened, raw_server, sends
-from worker.carriers.http.connections import MAX_HEAD_BYTES
 from worker.carriers.port import OutcomeUnknown, Unintelligible
+from worker.http.connections import MAX_HEAD_BYTES
 
 CREATED = b'{"orderNumber": "9RET1", "packages": []}'
 STATUS = b'{"status": "Created"}'

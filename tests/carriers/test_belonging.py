@@ -11,10 +11,10 @@ import pytest
 from tests.carriers.pilot import at_carrier, document, listed, piloting, shipment
 from tests.carriers.wire import Wire, answering, http, raw_server, read_request
 from tests.carriers.wire import at_carrier as at_izipack
-from worker.carriers.http.replies import MAX_DEPTH, as_document
-from worker.carriers.http.transport import AiohttpTransport
 from worker.carriers.port import Unintelligible
+from worker.carriers.replies import MAX_DEPTH, as_document
 from worker.domain.outcomes import PackageInfo
+from worker.http.transport import AiohttpTransport
 
 CREATED = '{"orderNumber": "9RET1", "packages": %s}'
 

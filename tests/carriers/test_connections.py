@@ -25,8 +25,8 @@ from tests.carriers.wire import (
     sends,
 )
 from tests.labels.pdfs import text_of
-from worker.carriers.http.transport import AiohttpTransport
 from worker.carriers.port import NotSent, OutcomeUnknown, TimedOut, Unavailable, Unintelligible
+from worker.http.transport import AiohttpTransport
 from worker.simulator import Simulator, faults
 
 CREATED = http(b'{"orderNumber": "9RET1", "packages": []}')
@@ -301,7 +301,7 @@ async def test_what_is_sent_before_anything_is_asked_is_no_answer(greeting: byte
         session.connector._create_connection = and_wait.__get__(session.connector)
         error = await account.failure("create")
         assert type(error) is NotSent
-        assert f"the carrier {did} before it was asked" in error.message
+        assert f"the server {did} before it was asked" in error.message
         assert wire.heads == []
 
 

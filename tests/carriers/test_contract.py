@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import httpx
 import pytest
@@ -12,9 +12,7 @@ import pytest
 from tests.carriers import pilot, wire
 from tests.carriers.pilot import NOW
 from worker.carriers import open_carrier
-from worker.carriers.http.edge import HttpEdge
-from worker.carriers.http.endings import RequestOutcome
-from worker.carriers.http.transport import AnswerTooLarge
+from worker.carriers.edge import HttpEdge
 from worker.carriers.port import (
     Cancelling,
     Carrier,
@@ -25,6 +23,7 @@ from worker.carriers.port import (
     NotSent,
     OutcomeUnknown,
     Refused,
+    RequestOutcome,
     Searchable,
     Throttled,
     TimedOut,
@@ -38,11 +37,11 @@ from worker.domain.decide import decide
 from worker.domain.decision import StepOutcome
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
-from worker.domain.outcomes import Failed
 from worker.domain.payload import InvalidPayload
 from worker.domain.policy import Policy
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
+from worker.http.transport import AnswerTooLarge
 from worker.settings import AccountSettings
 
 KEY = "a-s3cret-key"
@@ -151,56 +150,63 @@ def opened(request: pytest.FixtureRequest) -> Callable[..., Opened]:
 
 Open = Callable[..., Opened]
 
-QUESTIONS: list[tuple[str, Answer, type[CarrierError], RequestOutcome]] = [
-    ("400", httpx.Response(400), Refused, RequestOutcome.REFUSED),
-    ("401", httpx.Response(401), Unauthorized, RequestOutcome.UNAUTHORIZED),
-    ("403", httpx.Response(403), Unauthorized, RequestOutcome.UNAUTHORIZED),
-    ("404", httpx.Response(404), NotFound, RequestOutcome.REFUSED),
-    ("410", httpx.Response(410), NotFound, RequestOutcome.REFUSED),
-    ("429", httpx.Response(429, headers={"Retry-After": "7"}), Throttled, RequestOutcome.THROTTLED),
-    ("500", httpx.Response(500), Unavailable, RequestOutcome.SERVER_ERROR),
-    ("503", httpx.Response(503), Unavailable, RequestOutcome.SERVER_ERROR),
-    ("503, wait", httpx.Response(503, headers={"Retry-After": "7"}), Throttled, RequestOutcome.THROTTLED),
-    ("a page", httpx.Response(200, html="<html>Maintenance"), Unavailable, RequestOutcome.SERVER_ERROR),
-    (
-        "a page, as text",
-        httpx.Response(200, text="\n<!doctype html>"),
-        Unavailable,
-        RequestOutcome.SERVER_ERROR,
+
+class Question(NamedTuple):
+    """What comes instead of an answer to a question: as which error it ends, and how it is counted."""
+
+    name: str
+    answer: Answer
+    error: type[CarrierError]
+    counted: str
+
+
+QUESTIONS = [
+    Question("400", httpx.Response(400), error=Refused, counted="refused"),
+    Question("401", httpx.Response(401), error=Unauthorized, counted="unauthorized"),
+    Question("403", httpx.Response(403), error=Unauthorized, counted="unauthorized"),
+    Question("404", httpx.Response(404), error=NotFound, counted="refused"),
+    Question("410", httpx.Response(410), error=NotFound, counted="refused"),
+    Question("429", httpx.Response(429, headers={"Retry-After": "7"}), error=Throttled, counted="throttled"),
+    Question("500", httpx.Response(500), error=Unavailable, counted="server_error"),
+    Question("503", httpx.Response(503), error=Unavailable, counted="server_error"),
+    Question("503, wait", httpx.Response(503, headers={"Retry-After": "7"}), error=Throttled, counted="throttled"),
+    Question("a page", httpx.Response(200, html="<html>Maintenance"), error=Unavailable, counted="server_error"),
+    Question(
+        "a page, as text", httpx.Response(200, text="\n<!doctype html>"), error=Unavailable, counted="server_error"
     ),
-    ("a page with 203", httpx.Response(203, html="<html>"), Unavailable, RequestOutcome.SERVER_ERROR),
-    ("a line of text", httpx.Response(200, text="Temporarily away"), Unavailable, RequestOutcome.SERVER_ERROR),
-    ("half of it", httpx.Response(200, content=b'{"data": {"id": 10'), Unavailable, RequestOutcome.SERVER_ERROR),
-    ("empty", httpx.Response(200), Unavailable, RequestOutcome.SERVER_ERROR),
-    ("blank", httpx.Response(200, content=b" \n"), Unavailable, RequestOutcome.SERVER_ERROR),
-    ("no content", httpx.Response(204), Unavailable, RequestOutcome.SERVER_ERROR),
-    ("a text in JSON", httpx.Response(200, json="away"), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
-    ("null", httpx.Response(200, content=b"null"), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
-    ("a list", httpx.Response(200, json=[]), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
-    ("an empty object", httpx.Response(200, json={}), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
-    (
+    Question("a page with 203", httpx.Response(203, html="<html>"), error=Unavailable, counted="server_error"),
+    Question("a line of text", httpx.Response(200, text="Temporarily away"), error=Unavailable, counted="server_error"),
+    Question(
+        "half of it", httpx.Response(200, content=b'{"data": {"id": 10'), error=Unavailable, counted="server_error"
+    ),
+    Question("empty", httpx.Response(200), error=Unavailable, counted="server_error"),
+    Question("blank", httpx.Response(200, content=b" \n"), error=Unavailable, counted="server_error"),
+    Question("no content", httpx.Response(204), error=Unavailable, counted="server_error"),
+    Question("a text in JSON", httpx.Response(200, json="away"), error=Unintelligible, counted="unintelligible"),
+    Question("null", httpx.Response(200, content=b"null"), error=Unintelligible, counted="unintelligible"),
+    Question("a list", httpx.Response(200, json=[]), error=Unintelligible, counted="unintelligible"),
+    Question("an empty object", httpx.Response(200, json={}), error=Unintelligible, counted="unintelligible"),
+    Question(
         "elsewhere",
         httpx.Response(302, headers={"Location": "https://x.test/"}),
-        Unavailable,
-        RequestOutcome.SERVER_ERROR,
+        error=Unavailable,
+        counted="server_error",
     ),
-    ("not reached", httpx.ConnectError("refused"), NotSent, RequestOutcome.NETWORK),
-    ("not reached in time", httpx.ConnectTimeout("slow"), NotSent, RequestOutcome.NETWORK),
-    ("no answer in time", httpx.ReadTimeout("slow"), TimedOut, RequestOutcome.TIMEOUT),
-    ("cut", httpx.ReadError("reset"), Unavailable, RequestOutcome.NETWORK),
-    ("too large", AnswerTooLarge("too large"), Unintelligible, RequestOutcome.UNINTELLIGIBLE),
+    Question("not reached", httpx.ConnectError("refused"), error=NotSent, counted="network"),
+    Question("not reached in time", httpx.ConnectTimeout("slow"), error=NotSent, counted="network"),
+    Question("no answer in time", httpx.ReadTimeout("slow"), error=TimedOut, counted="timeout"),
+    Question("cut", httpx.ReadError("reset"), error=Unavailable, counted="network"),
+    Question("too large", AnswerTooLarge("too large"), error=Unintelligible, counted="unintelligible"),
 ]
 
 
-@pytest.mark.parametrize(("answer", "error", "outcome"), [r[1:] for r in QUESTIONS], ids=[r[0] for r in QUESTIONS])
-async def test_a_question_ends_the_same_at_every_carrier(
-    opened: Open, answer: Answer, error: type[CarrierError], outcome: RequestOutcome
-) -> None:
-    account = opened(answer)
+@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.name)
+async def test_a_question_ends_the_same_at_every_carrier(opened: Open, question: Question) -> None:
+    account = opened(question.answer)
     failure = await account.failure("track")
-    assert type(failure) is error
-    assert account.observed == [("track", outcome)]
-    if error is Throttled:
+    assert type(failure) is question.error
+    assert account.observed == [("track", question.counted)]
+    if question.error is Throttled:
         assert failure.retry_after == timedelta(seconds=7)
 
 
@@ -210,7 +216,7 @@ async def test_half_an_hour_of_maintenance_parks_no_return(opened: Open) -> None
     order, began, now = account.kind.followed._replace(tracking_status=TrackingStatus.IN_TRANSIT), NOW, NOW
     for _ in range(40):
         failure = await account.failure("track")
-        decision = decide(order, Failed(failure.kind, failure.message, raw=failure.raw), now, Policy(), 0.99)
+        decision = decide(order, failure.failed, now, Policy(), 0.99)
         order, now = decision.order, decision.order.track_due_at or now
         assert (order.state, order.attempts, order.error_code) == (State.TRACKING, 0, ErrorCode.CARRIER_ERROR)
     assert now - began > timedelta(minutes=30)

@@ -12,8 +12,7 @@ import pytest
 
 from tests.carriers.wire import KEY, Account, answering
 from worker.carriers import open_carrier
-from worker.carriers.http.edge import MAX_JSON_BYTES
-from worker.carriers.http.replies import EXCERPT, MAX_RAW, without_secret
+from worker.carriers.edge import MAX_JSON_BYTES
 from worker.carriers.port import (
     CarrierError,
     NotFound,
@@ -28,6 +27,7 @@ from worker.carriers.port import (
     WrongAddress,
 )
 from worker.carriers.registry import AccountConfig
+from worker.carriers.replies import EXCERPT, MAX_RAW, without_secret
 from worker.domain.outcomes import FailureKind
 
 WAIT = {"Retry-After": "7"}
@@ -121,35 +121,42 @@ async def test_a_creation_happened_unless_one_of_few_answers_proves_that_it_did_
         assert isinstance(error, WrongAddress) == (status in {404, 405, 410}), status
 
 
-BROKEN: list[tuple[httpx.TransportError, type[CarrierError], str, type[CarrierError], str]] = [
-    (httpx.ConnectError("x"), NotSent, "network", NotSent, "network"),
-    (httpx.ConnectTimeout("x"), NotSent, "network", NotSent, "network"),
-    (httpx.ProxyError("x"), NotSent, "network", NotSent, "network"),
-    (httpx.UnsupportedProtocol("x"), NotSent, "network", NotSent, "network"),
-    (httpx.ReadTimeout("x"), TimedOut, "timeout", OutcomeUnknown, "timeout"),
-    (httpx.WriteTimeout("x"), TimedOut, "timeout", OutcomeUnknown, "timeout"),
-    (httpx.ReadError("x"), Unavailable, "network", OutcomeUnknown, "network"),
-    (httpx.WriteError("x"), Unavailable, "network", OutcomeUnknown, "network"),
-    (httpx.CloseError("x"), Unavailable, "network", OutcomeUnknown, "network"),
-    (httpx.RemoteProtocolError("x"), Unavailable, "network", OutcomeUnknown, "network"),
-    (httpx.LocalProtocolError("x"), Unavailable, "network", OutcomeUnknown, "network"),
+class Broken(NamedTuple):
+    """What the transport raises: as which error a question and a creation end, and how both are counted."""
+
+    raised: httpx.TransportError
+    asked: type[CarrierError]
+    made: type[CarrierError]
+    counted: str
+
+
+BROKEN = [
+    Broken(httpx.ConnectError("x"), asked=NotSent, made=NotSent, counted="network"),
+    Broken(httpx.ConnectTimeout("x"), asked=NotSent, made=NotSent, counted="network"),
+    Broken(httpx.ProxyError("x"), asked=NotSent, made=NotSent, counted="network"),
+    Broken(httpx.UnsupportedProtocol("x"), asked=NotSent, made=NotSent, counted="network"),
+    Broken(httpx.ReadTimeout("x"), asked=TimedOut, made=OutcomeUnknown, counted="timeout"),
+    Broken(httpx.WriteTimeout("x"), asked=TimedOut, made=OutcomeUnknown, counted="timeout"),
+    Broken(httpx.ReadError("x"), asked=Unavailable, made=OutcomeUnknown, counted="network"),
+    Broken(httpx.WriteError("x"), asked=Unavailable, made=OutcomeUnknown, counted="network"),
+    Broken(httpx.CloseError("x"), asked=Unavailable, made=OutcomeUnknown, counted="network"),
+    Broken(httpx.RemoteProtocolError("x"), asked=Unavailable, made=OutcomeUnknown, counted="network"),
+    Broken(httpx.LocalProtocolError("x"), asked=Unavailable, made=OutcomeUnknown, counted="network"),
 ]
 
 
-@pytest.mark.parametrize(("broken", "asked", "asked_as", "made", "made_as"), BROKEN, ids=str)
-async def test_no_answer_means_what_the_table_says(
-    broken: httpx.TransportError, asked: type[CarrierError], asked_as: str, made: type[CarrierError], made_as: str
-) -> None:
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: type(broken.raised).__name__)
+async def test_no_answer_means_what_the_table_says(broken: Broken) -> None:
     calls: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         calls.append(request.method)
-        raise broken
+        raise broken.raised
 
     async with answering(answer) as account:
-        assert type(await account.failure("track")) is asked
-        assert type(await account.failure("create")) is made
-    assert account.observed == [("track", asked_as), ("create", made_as)]
+        assert type(await account.failure("track")) is broken.asked
+        assert type(await account.failure("create")) is broken.made
+    assert account.observed == [("track", broken.counted), ("create", broken.counted)]
     assert calls == ["GET", "POST"]
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.carriers.wire import KEY, PAYLOAD, answering, at_carrier, opened, order
 from worker import __version__
-from worker.carriers.http.replies import MAX_RAW
 from worker.carriers.izipack import receiver_problems
 from worker.carriers.port import LabelNotReady, NotFound, OutcomeUnknown, Unavailable, Unintelligible
+from worker.carriers.replies import MAX_RAW
 from worker.domain.outcomes import PackageInfo
 from worker.domain.payload import InvalidPayload
 from worker.domain.tracking import TrackingStatus

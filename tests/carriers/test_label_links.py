@@ -12,9 +12,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.carriers.pilot import TOKEN, Pilot, document, piloting, shipment
 from tests.carriers.wire import Wire, http, raw_server, read_request
-from worker.carriers.http.endings import RequestOutcome
-from worker.carriers.http.transport import AiohttpTransport
-from worker.carriers.port import LabelUnreachable, Throttled
+from worker.carriers.port import LabelUnreachable, RequestOutcome, Throttled
+from worker.http.transport import AiohttpTransport
 
 PDF = b"%PDF-1.4 a label"
 

@@ -3,13 +3,12 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
 from tests.carriers.pilot import NOW, ORDER, TOKEN, at_carrier, document, listed, piloting, shipment
-from worker.carriers import returnpilot
 from worker.carriers.port import (
     LabelNotReady,
     NotFound,
@@ -20,6 +19,7 @@ from worker.carriers.port import (
     Unavailable,
     Unintelligible,
 )
+from worker.carriers.returnpilot import adapter, answers
 from worker.domain.outcomes import Absent, Ambiguous, Created
 from worker.domain.returns import PackageInfo
 from worker.domain.tracking import TrackingStatus
@@ -227,25 +227,33 @@ async def test_an_order_is_complete_only_when_no_more_can_come(
     assert ended.is_terminal == (9 not in statuses and 1 not in statuses)
 
 
-@pytest.mark.parametrize(
-    ("words", "statuses", "said", "status"),
-    [
-        ("2, 1", [2, None], "2, 1", S.IN_TRANSIT),
-        ("3, 3", [None, None], "3, 3", S.DELIVERED),
-        ("3, 2", [None, 3], "3, 3", S.DELIVERED),
-        ("2", [2, None], "2, none", S.IN_TRANSIT),  # the second is new, and nothing was said of it yet
-        (None, [None], None, S.PRE_TRANSIT),
-        ("9", [None], "9", S.UNKNOWN),
-    ],
-)
-async def test_a_shipment_of_which_nothing_is_said_stays_what_it_was(
-    words: str | None, statuses: list[int | None], said: str | None, status: TrackingStatus
-) -> None:
-    known = tuple(PackageInfo(place, str(place)) for place in range(1, len((words or "").split(", ")) + 1))
-    shipments = [shipment(number, each) for number, each in enumerate(statuses, start=1)]
+class Silent(NamedTuple):
+    """What was recorded of the shipments, and the status that each has now, or none: what the order then is."""
+
+    recorded: str | None
+    statuses: list[int | None]
+    words: str | None
+    status: TrackingStatus
+
+
+SILENT = [
+    Silent("2, 1", [2, None], words="2, 1", status=S.IN_TRANSIT),
+    Silent("3, 3", [None, None], words="3, 3", status=S.DELIVERED),
+    Silent("3, 2", [None, 3], words="3, 3", status=S.DELIVERED),
+    Silent("2", [2, None], words="2, none", status=S.IN_TRANSIT),  # the second is new: nothing was said of it yet
+    Silent(None, [None], words=None, status=S.PRE_TRANSIT),
+    Silent("9", [None], words="9", status=S.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize("silent", SILENT, ids=lambda silent: f"{silent.recorded}: {silent.statuses}")
+async def test_a_shipment_of_which_nothing_is_said_stays_what_it_was(silent: Silent) -> None:
+    places = range(1, len((silent.recorded or "").split(", ")) + 1)
+    known = tuple(PackageInfo(place, str(place)) for place in places) if silent.recorded else ()
+    shipments = [shipment(number, each) for number, each in enumerate(silent.statuses, start=1)]
     async with piloting(shown(shipments=shipments)) as pilot:
-        update = (await pilot.track(carrier_status=words, packages=known if words else ())).update
-    assert (update.carrier_status, update.status) == (said, status)
+        update = (await pilot.track(carrier_status=silent.recorded, packages=known)).update
+    assert (update.carrier_status, update.status) == (silent.words, silent.status)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -612,12 +620,12 @@ async def test_requests_are_counted_by_what_they_are_for() -> None:
 def test_what_an_order_s_words_may_mean_by_a_map_is_all_that_its_shipments_leave_open(
     said: str, meanings: set[TrackingStatus]
 ) -> None:
-    assert returnpilot.meanings(said, returnpilot.BUILT_IN_STATUSES) == meanings
+    assert answers.meanings(said, adapter.BUILT_IN_STATUSES) == meanings
 
 
 def test_an_order_s_words_are_its_shipments_and_none_is_cut_in_half() -> None:
-    assert returnpilot.words("3, 1") == ["3", "1"]
-    assert set(returnpilot.words(", ".join(["12"] * 80)[:200])) == {"12"}
+    assert answers.words("3, 1") == ["3", "1"]
+    assert set(answers.words(", ".join(["12"] * 80)[:200])) == {"12"}
 
 
 async def test_a_map_of_names_where_the_carrier_sends_numbers_is_warned_of() -> None:

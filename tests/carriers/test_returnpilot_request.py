@@ -97,6 +97,16 @@ def test_characters_are_counted_as_code_points() -> None:
     assert problems(reference="\u00e9" * 50) == []
 
 
+@pytest.mark.parametrize("place", ["customer", "customer.address"])
+def test_what_cannot_be_read_is_not_said_to_be_missing_too(place: str) -> None:
+    assert problems(changed(place, "Jansen, Enkhuizen")) == [f"{place}: must be an object"]
+    assert problems(changed(place, None))[0].endswith(": is required")
+
+
+def test_a_list_of_nonsense_is_not_said_to_be_empty_too() -> None:
+    assert problems(changed("items", [3])) == ["items[0]: must be an object"]
+
+
 RULES: list[tuple[str, Any, str]] = [
     ("customer.name", "x", "customer.name: must be 2 to 50 characters, not 1"),
     ("customer.name", None, "customer.name: is required"),

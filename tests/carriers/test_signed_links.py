@@ -15,8 +15,8 @@ from tests.carriers.pilot import Pilot, document, piloting, shipment
 from tests.carriers.test_label_links import PDF, Names, shown
 from tests.carriers.wire import Wire, http, raw_server, read_request
 from tests.process.test_network import CARRIER, pass_on, private_authority
-from worker.carriers.http.transport import AiohttpTransport
 from worker.carriers.port import LabelUnreachable, Unavailable
+from worker.http.transport import AiohttpTransport
 
 SIGNED = [
     "/label.pdf?X-Amz-Credential=AKIA%2F20261126%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-SignedHeaders=host%3Brange",

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -28,7 +28,7 @@ from tests.carriers.wire import (
 )
 from tests.labels.pdfs import text_of
 from worker import __version__
-from worker.carriers.http.edge import MAX_JSON_BYTES
+from worker.carriers.edge import MAX_JSON_BYTES
 from worker.carriers.port import (
     CarrierError,
     NotSent,
@@ -66,55 +66,64 @@ async def test_a_return_goes_all_the_way() -> None:
             assert "cookie" not in entry.headers
 
 
-LOST: list[tuple[str, Fault, type[CarrierError], int]] = [
-    ("cut before", faults.cut(), OutcomeUnknown, 0),
-    ("cut after", faults.cut(process=True), OutcomeUnknown, 1),
-    ("truncated", faults.truncated(), OutcomeUnknown, 1),
-    ("garbage", faults.garbage(), OutcomeUnknown, 0),
-    ("garbage after", faults.garbage(process=True), OutcomeUnknown, 1),
-    ("html", faults.html(process=True), OutcomeUnknown, 1),
-    ("huge", faults.huge(30_000_000), OutcomeUnknown, 0),
-    ("500", faults.server_error(process=True), OutcomeUnknown, 1),
-    ("502", faults.server_error(502), OutcomeUnknown, 0),
-    ("503 without a time", faults.busy(None), OutcomeUnknown, 0),
-    ("503", faults.busy(3), Throttled, 0),
-    ("429", faults.throttled(None), Throttled, 0),
-    ("redirect", faults.redirect("/shipment/retour"), OutcomeUnknown, 0),
-    ("redirect 302", faults.redirect("/shipment/0", 302), OutcomeUnknown, 0),
-    ("401", faults.reply(401), Unauthorized, 0),
-    ("400", faults.reply(400), Refused, 0),
-    ("empty", faults.reply(200, process=True), OutcomeUnknown, 1),
-    ("no content", faults.reply(204, process=True), OutcomeUnknown, 1),
+class Lost(NamedTuple):
+    """A creation that ends badly: how, as which error, and how many orders the carrier then has."""
+
+    name: str
+    fault: Fault
+    error: type[CarrierError]
+    orders: int
+
+
+LOST = [
+    Lost("cut before", faults.cut(), error=OutcomeUnknown, orders=0),
+    Lost("cut after", faults.cut(process=True), error=OutcomeUnknown, orders=1),
+    Lost("truncated", faults.truncated(), error=OutcomeUnknown, orders=1),
+    Lost("garbage", faults.garbage(), error=OutcomeUnknown, orders=0),
+    Lost("garbage after", faults.garbage(process=True), error=OutcomeUnknown, orders=1),
+    Lost("html", faults.html(process=True), error=OutcomeUnknown, orders=1),
+    Lost("huge", faults.huge(30_000_000), error=OutcomeUnknown, orders=0),
+    Lost("500", faults.server_error(process=True), error=OutcomeUnknown, orders=1),
+    Lost("502", faults.server_error(502), error=OutcomeUnknown, orders=0),
+    Lost("503 without a time", faults.busy(None), error=OutcomeUnknown, orders=0),
+    Lost("503", faults.busy(3), error=Throttled, orders=0),
+    Lost("429", faults.throttled(None), error=Throttled, orders=0),
+    Lost("redirect", faults.redirect("/shipment/retour"), error=OutcomeUnknown, orders=0),
+    Lost("redirect 302", faults.redirect("/shipment/0", 302), error=OutcomeUnknown, orders=0),
+    Lost("401", faults.reply(401), error=Unauthorized, orders=0),
+    Lost("400", faults.reply(400), error=Refused, orders=0),
+    Lost("empty", faults.reply(200, process=True), error=OutcomeUnknown, orders=1),
+    Lost("no content", faults.reply(204, process=True), error=OutcomeUnknown, orders=1),
 ]
 
 
-@pytest.mark.parametrize(("fault", "kind", "orders"), [row[1:] for row in LOST], ids=[row[0] for row in LOST])
-async def test_a_creation_is_sent_once_however_it_ends(fault: Fault, kind: type[CarrierError], orders: int) -> None:
+@pytest.mark.parametrize("lost", LOST, ids=lambda lost: lost.name)
+async def test_a_creation_is_sent_once_however_it_ends(lost: Lost) -> None:
     async with Simulator(api_key=KEY) as simulator, opened(simulator.url) as account:
-        simulator.inject("create", fault, times=None)
-        assert type(await account.failure("create")) is kind
+        simulator.inject("create", lost.fault, times=None)
+        assert type(await account.failure("create")) is lost.error
         assert [entry.method for entry in simulator.ledger] == ["POST"]
-        assert len(simulator.orders) == orders
+        assert len(simulator.orders) == lost.orders
 
 
-SLOW: list[tuple[str, Fault, int]] = [
-    ("hang before", faults.hang(), 0),
-    ("hang after", faults.hang(process=True), 1),
-    ("trickle", faults.trickle(0.02), 1),
+SLOW = [
+    Lost("hang before", faults.hang(), error=OutcomeUnknown, orders=0),
+    Lost("hang after", faults.hang(process=True), error=OutcomeUnknown, orders=1),
+    Lost("trickle", faults.trickle(0.02), error=OutcomeUnknown, orders=1),
 ]
 
 
-@pytest.mark.parametrize(("fault", "orders"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW])
-async def test_a_creation_that_is_not_answered_in_time_is_in_doubt(fault: Fault, orders: int) -> None:
+@pytest.mark.parametrize("lost", SLOW, ids=lambda lost: lost.name)
+async def test_a_creation_that_is_not_answered_in_time_is_in_doubt(lost: Lost) -> None:
     async with Simulator(api_key=KEY) as simulator, opened(simulator.url, seconds=TIMEOUT) as account:
-        simulator.inject("create", fault, times=None)
+        simulator.inject("create", lost.fault, times=None)
         started = time.monotonic()
         error = await account.failure("create")
         assert time.monotonic() - started < 5 * TIMEOUT
-        assert type(error) is OutcomeUnknown
+        assert type(error) is lost.error
         assert account.observed == [("create", "timeout")]
         assert [entry.method for entry in simulator.ledger] == ["POST"]
-        assert len(simulator.orders) == orders
+        assert len(simulator.orders) == lost.orders
 
 
 @pytest.mark.parametrize("operation", ["track", "label"])

@@ -10,13 +10,12 @@ from typing import Any
 import httpx
 
 from worker.carriers import open_carrier
-from worker.carriers.http.endings import RequestOutcome
-from worker.carriers.http.transport import Answer, Call, Transport
 from worker.carriers.izipack import Izipack
-from worker.carriers.port import CarrierError, Creation
+from worker.carriers.port import CarrierError, Creation, RequestOutcome
 from worker.carriers.registry import AccountConfig
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import ReturnOrder
+from worker.http.transport import Answer, Call, Transport
 
 KEY = "IZI-s3cret+key/with=signs"
 TIMEOUT = 0.25  # seconds; only where a time limit is what is tested does it ever run out
@@ -121,10 +120,10 @@ class answered_by:  # noqa: N801  it reads as a function
     handler: Callable[[httpx.Request], httpx.Response]
 
     async def send(self, call: Call) -> Answer:
-        request = call.request
+        scheme, host, port, target = call.address
+        url = httpx.URL(scheme=scheme, host=host, port=port, raw_path=target.encode("ascii"))
+        request = httpx.Request(call.method, url, headers=call.headers, content=call.content)
         request.extensions["call"] = call
-        if call.target is not None:
-            request.url = request.url.copy_with(raw_path=call.target.encode("ascii"))
         response = await httpx.MockTransport(self.handler).handle_async_request(request)
         return Answer(response.status_code, response.headers.raw, await response.aread())
 

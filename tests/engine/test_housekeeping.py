@@ -12,7 +12,7 @@ from tests.databases import on_postgresql
 from tests.engine.scripted import ScriptedCarrier, make_loop
 from worker.engine.housekeeping import Housekeeping
 from worker.engine.starting import warn_of_risks
-from worker.labels import FileLabelStore, LabelMissing, LabelName, aside
+from worker.labels import FileLabelStore, LabelMissing, LabelName, names
 from worker.store.database import Database
 
 
@@ -22,7 +22,7 @@ async def test_refused_labels_are_tidied_once_an_hour_and_a_store_that_fails_in_
     store, now, name = FileLabelStore(tmp_path / "labels"), [1000.0], LabelName("default", "1", 1)
     loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
     housekeeping = Housekeeping(replace(loop.tools, labels=store, clock=lambda: now[0]), dict)
-    monkeypatch.setattr(aside, "LONGEST", timedelta(seconds=-60))
+    monkeypatch.setattr(names, "LONGEST", timedelta(seconds=-60))
     await store.keep_aside(name, b"<html>")
     await housekeeping.tidy()
     with pytest.raises(LabelMissing):

@@ -6,9 +6,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.domain.cases import NOW, POLICY, pending, tracking
-from worker.carriers.http.endings import Ended, check_creation, check_question
-from worker.carriers.http.replies import Reply
+from worker.carriers.endings import check_creation, check_question
 from worker.carriers.port import CarrierError
+from worker.carriers.replies import Reply
 from worker.domain.decide import decide
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import Step
@@ -37,10 +37,10 @@ def failed(error: CarrierError) -> Failed:
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 422, 500, 502, 504])
 @pytest.mark.parametrize("check", [check_creation, check_question])
 def test_a_call_that_failed_is_told_with_its_status_and_not_with_what_was_answered(check: object, status: int) -> None:
-    with pytest.raises(Ended) as ended:
+    with pytest.raises(CarrierError) as ended:
         check(Reply(status, {}, SAID))  # type: ignore[operator]
     order = pending() if check is check_creation else tracking()
-    assert f"the carrier answered {status}" in str(told(order, failed(ended.value.error))["why"])
+    assert f"the carrier answered {status}" in str(told(order, failed(ended.value))["why"])
 
 
 def test_an_answer_that_cannot_be_read_is_told_without_it() -> None:

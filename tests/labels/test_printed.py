@@ -10,7 +10,7 @@ import pytest
 
 from tests.labels.pdfs import DRAWING, ascii85_flate, flate, page, pdf, stream, written
 from tests.labels.test_verify import reason
-from worker.labels import verify_pdf
+from worker.labels import verify_label
 from worker.labels.converted import was_converted
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + random.Random(17).randbytes(4000) + b"\xff\xd9"
@@ -73,7 +73,7 @@ UNHARMED = {
 
 @pytest.mark.parametrize("made", MADE)
 async def test_what_prints_is_a_label(made: str) -> None:
-    assert (await verify_pdf(MADE[made], pages=None)).content == MADE[made]
+    assert (await verify_label(MADE[made], pages=None)).content == MADE[made]
 
 
 @pytest.mark.parametrize(("made", "codec"), [*itertools.product(MADE, CODECS)])
@@ -82,7 +82,7 @@ async def test_a_pdf_that_went_through_a_text_codec_is_refused(made: str, codec:
     assert mangled.startswith(b"%PDF-")
     assert mangled.rstrip().endswith(b"%%EOF")
     if (made, codec) in UNHARMED:
-        assert (await verify_pdf(mangled, pages=None)).content == mangled
+        assert (await verify_label(mangled, pages=None)).content == mangled
     else:
         await reason(mangled)
 
@@ -108,7 +108,7 @@ async def test_compressed_content_without_its_end_or_checksum_is_refused(lost: i
 
 async def test_a_few_bytes_behind_compressed_content_are_no_damage() -> None:
     longer = stream(zlib.compress(DRAWING) + b"\r\n", b"/Filter/FlateDecode")
-    assert (await verify_pdf(page(b"/Contents 4 0 R", longer), pages=1)).page_count == 1
+    assert (await verify_label(page(b"/Contents 4 0 R", longer), pages=1)).page_count == 1
 
 
 BLANK = {
@@ -152,14 +152,14 @@ async def test_pages_that_share_a_drawing_may_show_different_pictures_in_it() ->
         catalog = b"<</Type/Catalog/Pages 2 0 R>>"
         return written(catalog, kids, shown % 6, shown % 7, flate(SHOWS), flate(PICTURE, IMAGE), second)
 
-    assert (await verify_pdf(shared(flate(PICTURE[::-1], IMAGE)), pages=2)).page_count == 2
+    assert (await verify_label(shared(flate(PICTURE[::-1], IMAGE)), pages=2)).page_count == 2
     assert "page 2" in await reason(shared(stream(PICTURE, b"/Filter/FlateDecode" + IMAGE)))
 
 
 async def test_what_is_not_drawn_may_be_damaged() -> None:
     resources = b"/Contents 4 0 R/Resources<</XObject<</Unused 5 0 R>>>>"
     content = page(resources, flate(DRAWING), stream(b"damaged", b"/Filter/FlateDecode" + IMAGE))
-    assert (await verify_pdf(content, pages=1)).page_count == 1
+    assert (await verify_label(content, pages=1)).page_count == 1
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ async def test_what_is_not_drawn_may_be_damaged() -> None:
 )
 async def test_pictures_that_only_a_printer_unpacks_are_left_to_it(picture: bytes) -> None:
     content = page(ON_PAGE, stream(SHOWS), stream(PICTURE, picture + IMAGE))
-    assert (await verify_pdf(content, pages=1)).page_count == 1
+    assert (await verify_label(content, pages=1)).page_count == 1
 
 
 async def test_a_drawing_in_a_form_that_cannot_be_unpacked_is_refused() -> None:
@@ -191,7 +191,7 @@ async def test_drawings_that_are_shared_without_end_are_read_once() -> None:
     shows = b"<</XObject<</A %d 0 R/B %d 0 R>>>>"
     chain = [flate(b"/A Do /B Do", FORM + b"/Resources" + shows % (5 + at, 5 + at)) for at in range(1, forms)]
     top = page(b"/Contents 4 0 R/Resources" + shows % (5, 5), flate(b"/A Do /B Do"), *chain, flate(DRAWING, FORM))
-    assert (await verify_pdf(top, pages=1)).page_count == 1
+    assert (await verify_label(top, pages=1)).page_count == 1
 
 
 def test_looking_for_a_conversion_takes_time_in_proportion_to_the_length() -> None:
@@ -209,4 +209,4 @@ async def test_a_pdf_that_is_ascii_with_any_line_ends_is_a_label() -> None:
     words = stream(WORDS.replace(b" ", b"\n"))
     for end in (b"\n", b"\r\n", b"\r"):
         content = page(b"/Contents 4 0 R", words).replace(b"%\xe2\xe3\xcf\xd3\n", b"").replace(b"\n", end)
-        assert (await verify_pdf(content, pages=1)).page_count == 1
+        assert (await verify_label(content, pages=1)).page_count == 1

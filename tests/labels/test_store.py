@@ -18,7 +18,7 @@ from worker.labels import (
     LabelStoreError,
     LabelStoreUnusable,
     VerifiedLabel,
-    aside,
+    names,
     open_label_store,
 )
 
@@ -119,13 +119,13 @@ async def test_no_store_keeps_refused_labels_for_ever(store: LabelStore, monkeyp
     await store.keep_aside(NAME, b"x" * 60)
     location = await store.put(NAME, LABEL)
     assert await store.tidy_aside() == 0
-    monkeypatch.setattr(aside, "MOST_BYTES", 100)
+    monkeypatch.setattr(names, "MOST_BYTES", 100)
     await asyncio.sleep(0.02)  # the two must not be of one moment
     await store.keep_aside(LabelName("default", "newer", 1), b"x" * 60)
     assert await store.tidy_aside() == 1
     with pytest.raises(LabelMissing):
         await store.aside(NAME)
-    monkeypatch.setattr(aside, "LONGEST", timedelta(seconds=-60))
+    monkeypatch.setattr(names, "LONGEST", timedelta(seconds=-60))
     assert await store.tidy_aside() == 1
     assert await store.get(location) == LABEL.content
 
@@ -133,12 +133,12 @@ async def test_no_store_keeps_refused_labels_for_ever(store: LabelStore, monkeyp
 def test_the_newest_refused_labels_are_kept_as_long_and_as_many_as_may_be() -> None:
     now, day = 1e9, 86400.0
     kept = [
-        aside.Kept("large", 600_000_000, now - 1),
-        aside.Kept("fits", 300_000_000, now - day),
-        aside.Kept("too much", 200_000_000, now - 2 * day),
-        aside.Kept("too old", 1, now - 31 * day),
+        names.Kept("large", 600_000_000, now - 1),
+        names.Kept("fits", 300_000_000, now - day),
+        names.Kept("too much", 200_000_000, now - 2 * day),
+        names.Kept("too old", 1, now - 31 * day),
     ]
-    assert aside.superfluous(reversed(kept), now) == ["too much", "too old"]
+    assert names.superfluous(reversed(kept), now) == ["too much", "too old"]
 
 
 async def test_a_label_in_a_bucket_has_the_url_as_its_location_and_its_type() -> None:
@@ -161,7 +161,7 @@ async def test_a_bucket_that_takes_no_removals_keeps_what_it_has_and_harms_nobod
     await store.keep_aside(NAME, b"x")
     monkeypatch.setattr(type(store._store), "delete_async", lambda _, path: refuse(path))  # type: ignore[attr-defined]
     await store.forget_aside(NAME)
-    monkeypatch.setattr(aside, "LONGEST", timedelta(seconds=-60))
+    monkeypatch.setattr(names, "LONGEST", timedelta(seconds=-60))
     assert await store.tidy_aside() == 0
     assert await store.aside(NAME) == b"x"
 

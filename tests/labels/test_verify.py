@@ -13,7 +13,7 @@ import pytest
 from pypdf.constants import UserAccessPermissions
 
 from tests.labels.pdfs import EVERYTHING, page, pdf, stream, written
-from worker.labels import NotALabel, VerifiedLabel, media_type_of, pages, verify_pdf
+from worker.labels import NotALabel, VerifiedLabel, media_type_of, printed, verify_label
 from worker.labels.child import Child, ChildDied, ChildPool, ChildTimedOut
 
 
@@ -27,7 +27,7 @@ def page_tree(depth: int, fan: int) -> bytes:
 
 async def reason(content: bytes, pages: int | None = None, limit: float = 5.0) -> str:
     with pytest.raises(NotALabel) as caught:
-        await verify_pdf(content, pages=pages, timeout=limit)
+        await verify_label(content, pages=pages, timeout=limit)
     assert str(caught.value) == caught.value.reason
     assert len(caught.value.reason) <= 200
     return caught.value.reason
@@ -35,17 +35,17 @@ async def reason(content: bytes, pages: int | None = None, limit: float = 5.0) -
 
 async def test_a_pdf_with_the_expected_pages_is_a_label() -> None:
     content = pdf(2)
-    label = await verify_pdf(content, pages=2)
+    label = await verify_label(content, pages=2)
     assert label == VerifiedLabel(content, "application/pdf", 2, hashlib.sha256(content).hexdigest())
     assert label.byte_count == len(content)
 
 
 async def test_pages_are_counted_even_when_nobody_says_how_many_there_should_be() -> None:
-    assert (await verify_pdf(pdf(3), pages=None)).page_count == 3
+    assert (await verify_label(pdf(3), pages=None)).page_count == 3
 
 
 async def test_a_label_keeps_its_customer_out_of_logs() -> None:
-    assert "content" not in repr(await verify_pdf(pdf(), pages=1))
+    assert "content" not in repr(await verify_label(pdf(), pages=1))
 
 
 @pytest.mark.parametrize(("has", "wanted"), [(1, 2), (3, 2)])
@@ -93,13 +93,13 @@ async def test_an_end_mark_far_from_the_end_does_not_count() -> None:
 @pytest.mark.parametrize("behind", [b"\n" * 5000, bytes(5000), b"\0\r\n\t\f ", b"x" * 900])
 async def test_the_end_mark_may_be_followed_by_a_little_or_by_white_space_without_end(behind: bytes) -> None:
     content = pdf() + behind
-    assert (await verify_pdf(content, pages=1)).content == content
+    assert (await verify_label(content, pages=1)).content == content
 
 
 @pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b"\r\n", b"<br />\n<b>Warning</b>: Jan\n", b"J" * 1024])
 async def test_up_to_1024_bytes_may_stand_before_a_pdf(before: bytes) -> None:
     for content in (before + pdf(), before + _moved(pdf(), len(before))):
-        label = await verify_pdf(content, pages=1)
+        label = await verify_label(content, pages=1)
         assert (label.content, label.media_type) == (content, "application/pdf")
         assert media_type_of(content) == "application/pdf"
 
@@ -142,9 +142,9 @@ ALGORITHMS = ("RC4-40", "RC4-128", "AES-128", "AES-256-R5", "AES-256")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_an_encrypted_pdf_that_opens_without_a_password_and_may_be_printed_is_a_label(algorithm: str) -> None:
     content = pdf(2, "", algorithm)
-    assert (await verify_pdf(content, pages=2)).content == content
+    assert (await verify_label(content, pages=2)).content == content
     only_printed = pdf(1, "", algorithm, UserAccessPermissions.PRINT)
-    assert (await verify_pdf(only_printed, pages=1)).page_count == 1
+    assert (await verify_label(only_printed, pages=1)).page_count == 1
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -176,9 +176,9 @@ def test_whatever_the_pdf_reader_raises_means_no_label(monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(pages, "PdfReader", fail)
+    monkeypatch.setattr(printed, "PdfReader", fail)
     with pytest.raises(NotALabel) as caught:
-        pages.count_pages(b"")
+        printed.count_pages(b"")
     assert "Jan" not in caught.value.reason
 
 
@@ -186,7 +186,7 @@ async def test_a_file_that_takes_for_ever_is_given_up_and_the_others_are_still_r
     hostile = page_tree(40, 2)  # 2 ** 40 pages; pypdf itself gives up after 100,000 since 7.1, which takes longer too
     started = time.monotonic()
     answers = await asyncio.gather(
-        *(reason(hostile, limit=0.1) for _ in range(3)), *(verify_pdf(pdf(), pages=1) for _ in range(5))
+        *(reason(hostile, limit=0.1) for _ in range(3)), *(verify_label(pdf(), pages=1) for _ in range(5))
     )
     assert all("longer than 0.1 s" in str(answer) for answer in answers[:3])
     assert all(isinstance(answer, VerifiedLabel) for answer in answers[3:])
@@ -208,7 +208,7 @@ async def test_what_pdf_readers_complain_about_stays_quiet(
 ) -> None:
     sloppy = pdf().replace(b"startxref\n", b"startxref\n9")
     with caplog.at_level(logging.DEBUG):
-        await verify_pdf(sloppy, pages=1)
+        await verify_label(sloppy, pages=1)
         await reason(b"%PDF-1.4\n%%EOF")
     assert [record for record in caplog.records if record.name.startswith("pypdf")] == []
     assert capfd.readouterr() == ("", "")

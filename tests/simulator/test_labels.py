@@ -10,9 +10,8 @@ from pypdf.constants import UserAccessPermissions
 from pypdf.errors import FileNotDecryptedError
 
 from worker.simulator.faults import changed_label
-from worker.simulator.labels import LABEL_CHANGES
+from worker.simulator.labels import LABEL_CHANGES, stripes_png, text_zpl
 from worker.simulator.pdf import text_pdf
-from worker.simulator.pictures import stripes_png, text_zpl
 
 PRINT = UserAccessPermissions.PRINT
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from worker.simulator import Simulator
+from worker.simulator.carrier import LEDGER_LENGTH
 from worker.simulator.faults import hang, huge, trickle
-from worker.simulator.ledger import LEDGER_LENGTH
 
 
 async def open_requests(client, sim, until, operation, fault, count=3):

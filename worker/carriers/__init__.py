@@ -1,4 +1,4 @@
-"""Who we talk to: the only place that knows a carrier's API and the HTTP client."""
+"""Who we talk to: the only place that knows a carrier's API."""
 
 from worker.carriers.registry import open_carrier
 

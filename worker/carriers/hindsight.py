@@ -1,15 +1,15 @@
-"""Counts a request by what its answer was worth where that shows only after it was read.
+"""Counts a request by what its answer was worth, where that shows only after it was read.
 
-What an order of a page makes of it, or whose a label code is, is found out when the request is long over. Within
-`hindsight()` the last request that was answered well is counted when the next one is, or at the end; `no_sense()` makes
-it count as one whose answer had none. Elsewhere a request is counted at once.
+An order on a page may be misshapen, or a label code another return's: that is found out when the request is long over.
+Within `hindsight()` the last request that was answered well is therefore counted when the next one is, or at the end;
+`no_sense()` makes it count as one whose answer had none. Elsewhere a request is counted at once.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from worker.carriers.http.endings import RequestOutcome
+from worker.carriers.port import RequestOutcome
 
 Count = Callable[[RequestOutcome], None]
 """Counts one request by how it ended."""

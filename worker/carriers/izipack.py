@@ -7,6 +7,7 @@ idempotency key and no cancellation: a creation whose outcome is unknown can be 
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,21 +15,13 @@ from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from worker.carriers.fields import merge_carrier_fields
-from worker.carriers.http.edge import HttpEdge
-from worker.carriers.http.replies import Reply, as_document, carrier_moment, clean_text
+from worker.carriers.edge import HttpEdge
 from worker.carriers.port import Creation, LabelDocument, LabelNotReady, NotFound, Unintelligible
-from worker.carriers.shapes import read_list, read_text, read_word
+from worker.carriers.replies import Reply, as_document, carrier_moment, clean_text
+from worker.carriers.shapes import Problems, finished, read_list, read_text, read_word
 from worker.domain.outcomes import Created, Tracked
-from worker.domain.payload import (
-    COUNTRIES,
-    MOST_PARTS,
-    InvalidPayload,
-    count_packages,
-    read_payload,
-    reference_problems,
-)
-from worker.domain.returns import PackageInfo, Parcel, Party, ReturnOrder, ReturnRequest
+from worker.domain.payload import COUNTRIES, MOST_PARTS, count_packages, read_payload, reference_problems
+from worker.domain.returns import PackageInfo, Parcel, Party, ReturnOrder
 from worker.domain.tracking import StatusMap, TrackingStatus, TrackingUpdate
 
 BASE_URL = "https://shipping-api.izipack.nl"
@@ -36,7 +29,7 @@ OPERATIONS = ("create", "label", "track")
 BUILT_IN_STATUSES = StatusMap({"Created": TrackingStatus.PRE_TRANSIT})
 
 SAMPLE_CREATED = b'{"orderNumber": "9RET326720205706", "packages": [{"labelCode": "7RET063502270276"}]}'
-"""The documented answer to a creation, without what nothing is told from."""
+"""The documented answer to a creation, without the fields that are not read."""
 
 ZIP_CODE = "zipCode"
 """The documentation spells it `zipcode` and `zipCode` in one sample; the vendor's newer names are camelCase."""
@@ -48,23 +41,25 @@ _ORDER_NUMBER = re.compile(r"(?!0+$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # The documented ones have 16 and 36 characters. PostgreSQL's index on them takes some 2700 bytes.
 _LONGEST_CODE = 100
 
-# Brackets, quotation marks and what ends a part of a sentence may stand at a word; whatever else does is a part of it.
+# Brackets, quotation marks and what ends a part of a sentence may stand at a word; anything else there is a part of it.
 _BEFORE, _BEHIND = r"""[#(\[{<"'«‹„“‘]*""", r"""[)\]}>"'»›“”’.,;:!?]*"""
 
+_SIDES = ("height", "width", "depth", "weight")
+
 _SHOWN = frozenset({"status", "orderNumber", "deliveryDateUtc", "packages"})
-"""What shows an answer to be about a return, now or in an older version: an object of anything else says nothing."""
+"""The fields of an answer about a return, now or in an older version: an object without any is about something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Izipack:
-    """One Izipack account; `any_label_pages`: a label need not have a page for each package, as is documented."""
+    """One Izipack account."""
 
     edge: HttpEdge
     statuses: StatusMap
-    receiver: Mapping[str, Any] | None
+    receiver: Mapping[str, Any] | None  # where a return goes that names none
     reject_past_pickup: bool
     max_label_bytes: int
-    any_label_pages: bool
+    any_label_pages: bool  # a label need not have the documented page for each package
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload`."""
@@ -72,7 +67,7 @@ class Izipack:
         return Creation(build_request(order.payload or "", order.reference, self.receiver, earliest))
 
     async def create(self, creation: Creation) -> Created:
-        """Create the return; whatever leaves room for doubt is `OutcomeUnknown`."""
+        """Create the return; an answer that leaves room for doubt is `OutcomeUnknown`."""
         return await self.edge.create("create", "/shipment/retour", creation.body, read_created)
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
@@ -95,16 +90,12 @@ class Izipack:
 
     async def track(self, order: ReturnOrder) -> Tracked:
         """Ask for the status."""
-        return await self.edge.ask(
-            "track", _path(order), lambda reply: read_status(reply, order, self.statuses), accept="application/json"
-        )
+        return await self.edge.ask("track", _path(order), lambda reply: read_status(reply, order, self.statuses))
 
     async def ping(self) -> None:
         """Ask for a return that cannot exist: a 404 shows that host and key are right."""
-        try:
-            await self.edge.ask("ping", "/shipment/0", lambda reply: None, accept="application/json")
-        except NotFound:
-            return
+        with suppress(NotFound):
+            await self.edge.ask("ping", "/shipment/0", lambda reply: None)
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -124,9 +115,11 @@ def authorization(key: str) -> Mapping[str, str]:
 
 
 def receiver_problems(receiver: Mapping[str, Any]) -> list[str]:
-    """What every return that names no receiver would be rejected for, were this one the account's."""
-    request, problems = read_payload("{}", receiver)
-    return problems + _unknown_yet(problems, _party_problems("receiver", request.receiver))
+    """What is wrong with an account's receiver: each return that names none of its own would be rejected for it."""
+    request, found = read_payload("{}", receiver)
+    problems = Problems(found)
+    _check_party("receiver", request.receiver, problems)
+    return problems
 
 
 def build_request(
@@ -134,10 +127,15 @@ def build_request(
 ) -> dict[str, Any]:
     """The body of `POST /shipment/retour`; raises `InvalidPayload` with every problem.
 
-    Dimensions go out as integers in whatever unit the shop agreed on with Izipack, which documents none.
+    Dimensions go out as integers in the unit that the shop agreed on with Izipack, which documents none.
     """
-    request, problems = read_payload(payload, default_receiver)
-    _check(request, problems, earliest_pickup)
+    request, found = read_payload(payload, default_receiver)
+    problems = Problems(found)
+    _check_party("customer", request.customer, problems)
+    _check_party("receiver", request.receiver, problems)
+    _check_packages(request.packages, problems)
+    if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
+        problems.append(f"pickup_date: lies before today, {earliest_pickup}")
     problems += reference_problems(reference)
     body: dict[str, Any] = {
         "sender": _party(request.customer),
@@ -146,12 +144,12 @@ def build_request(
         "description": _description(request.description, reference),
         "companyName": request.company_name,
         "toAttentionOf": request.attention_of,
-        "packages": [_package(parcel) for parcel in request.packages],
+        "packages": [
+            _without_empty({"dimensions": _sizes(parcel), "description": parcel.description})
+            for parcel in request.packages
+        ],
     }
-    body = merge_carrier_fields(body, request.carrier_fields, problems)
-    if problems:
-        raise InvalidPayload(tuple(dict.fromkeys(problems)))
-    return _without_empty(body)
+    return _without_empty(finished(body, request.carrier_fields, problems))
 
 
 def read_created(reply: Reply) -> Created:
@@ -167,7 +165,7 @@ def read_status(reply: Reply, order: ReturnOrder, statuses: StatusMap) -> Tracke
     """A status; an unknown word is `unknown`, never a guess, and none at all is no news.
 
     Raises `Unintelligible` when it is no answer about a return, or about another one's: the documented answer does not
-    repeat the number, an older version's did. Whose the label codes are that it names is the caller's to find out.
+    repeat the number, an older version's did. The caller finds out whose the label codes are that it names.
     `deliveryDateUtc` is set long before delivery (the sample is `Created`), so it dates an observation only once the
     status itself is `delivered`.
     """
@@ -192,16 +190,6 @@ def is_number(text: str) -> bool:
     return _ORDER_NUMBER.fullmatch(text) is not None
 
 
-def words(carrier_status: str) -> Sequence[str]:
-    """The one word that it is."""
-    return (carrier_status,)
-
-
-def meanings(carrier_status: str, statuses: StatusMap) -> frozenset[TrackingStatus]:
-    """The one status that it stands for."""
-    return frozenset({statuses.read(carrier_status)})
-
-
 def _whole(reply: Reply) -> Reply:
     if reply.damage:
         raise Unintelligible(f"the label is of no use: {reply.damage}")
@@ -212,25 +200,11 @@ def _path(order: ReturnOrder) -> str:
     return f"/shipment/{quote(order.carrier_ref or '', safe='')}"
 
 
-def _check(request: ReturnRequest, problems: list[str], earliest_pickup: date | None) -> None:
-    found = _party_problems("customer", request.customer) + _party_problems("receiver", request.receiver)
-    found += _package_problems(request.packages)
-    if earliest_pickup and request.pickup_date and request.pickup_date < earliest_pickup:
-        found.append(f"pickup_date: lies before today, {earliest_pickup}")
-    problems += _unknown_yet(problems, found)
-
-
-def _unknown_yet(known: list[str], found: list[str]) -> list[str]:
-    """What was `found` where nothing is known to be wrong: what could not be read, or what it is in, is named once."""
-    places = {problem.partition(":")[0] for problem in known}
-    found_at = [(problem, problem.partition(":")[0]) for problem in found]
-    return [problem for problem, place in found_at if places.isdisjoint((place, place.rpartition(".")[0]))]
-
-
-def _party_problems(name: str, party: Party | None) -> list[str]:
+def _check_party(name: str, party: Party | None, problems: Problems) -> None:
     if party is None:
         hint = "; or configure the account's receiver" if name == "receiver" else ""
-        return [f"{name}: is required{hint}"]
+        problems.add(name, f"is required{hint}")
+        return
     address = party.address
     required = {
         "name": party.name,
@@ -240,22 +214,28 @@ def _party_problems(name: str, party: Party | None) -> list[str]:
         "address.city": address.city,
         "address.country": address.country,
     }
-    problems = [f"{name}.{path}: is required" for path, value in required.items() if not value]
+    for path, value in required.items():
+        if not value:
+            problems.add(f"{name}.{path}", "is required")
     if address.country and address.country not in COUNTRIES:
-        problems.append(f"{name}.address.country: {address.country} is not officially assigned in ISO 3166-1")
-    return problems
+        assigned = f"{address.country} is not officially assigned in ISO 3166-1"
+        problems.add(f"{name}.address.country", assigned)
 
 
-def _package_problems(packages: Sequence[Parcel]) -> list[str]:
+def _check_packages(packages: Sequence[Parcel], problems: Problems) -> None:
     if not packages:
-        return ["packages: at least one is required"]
-    problems = []
+        problems.add("packages", "at least one is required")
     for index, parcel in enumerate(packages):
-        for side in ("height", "width", "depth", "weight"):
-            size: Decimal | None = getattr(parcel, side)
-            if size is None or size <= 0 or size != size.to_integral_value():
-                problems.append(f"packages[{index}].{side}: must be a whole number above 0")
-    return problems
+        usable = _sizes(parcel)
+        for side in _SIDES:
+            if side not in usable:
+                problems.add(f"packages[{index}].{side}", "must be a whole number above 0")
+
+
+def _sizes(parcel: Parcel) -> dict[str, int]:
+    """Each size that can go out: a whole number above 0."""
+    sizes: dict[str, Decimal | None] = {side: getattr(parcel, side) for side in _SIDES}
+    return {side: int(size) for side, size in sizes.items() if size and size > 0 and size == size.to_integral_value()}
 
 
 def _party(party: Party | None) -> dict[str, Any]:
@@ -276,17 +256,11 @@ def _party(party: Party | None) -> dict[str, Any]:
     }
 
 
-def _package(parcel: Parcel) -> dict[str, Any]:
-    sides = {side: getattr(parcel, side) for side in ("height", "width", "depth", "weight")}
-    dimensions = {side: int(size) for side, size in sides.items() if size is not None}
-    return _without_empty({"dimensions": dimensions, "description": parcel.description})
-
-
 def _description(description: str, reference: str) -> str:
     """The only place a shop's own number has: a person must be able to find the return by it.
 
-    It must stand there as a word of its own and as it is written, case and all, since nobody knows how the carrier's
-    search compares: once too often does no harm, and a search for 12 that shows 123 finds another return.
+    It must stand there as a word of its own and as it is written, case and all, since no page says how the carrier's
+    search compares: to have it twice does no harm, and a search for 12 that shows 123 finds another return.
     """
     if not description:
         return f"Return {reference}"
@@ -315,12 +289,12 @@ def _placed(value: Any) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _folded(number: str) -> str:
-    """However it is written; nothing but zeros is a number that was never set."""
+    """The number in one spelling; empty for nothing but zeros, which is a number that was never set."""
     return number.strip().casefold().lstrip("0")
 
 
 def _code(value: Any) -> str | None:
-    """A label code; what is longer than one is left out, since a part of it would be another's."""
+    """A label code; None for a text that is too long for one, since its beginning may be another's."""
     code = (_text(value) or "").strip()
     return code if 0 < len(code) <= _LONGEST_CODE else None
 

@@ -17,6 +17,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from worker.domain.lookup import Known
@@ -25,23 +26,49 @@ from worker.domain.returns import ReturnOrder
 
 
 def utc_now() -> datetime:
-    """What time it is by this machine's clock, where nobody says whether to believe it."""
+    """What time it is by this machine's clock, where there is nothing to doubt it by."""
     return datetime.now(UTC)
+
+
+class RequestOutcome(StrEnum):
+    """What happened on the wire to one request: the `outcome` label of `returns_worker_carrier_requests_total`.
+
+    It is the same whatever was asked; what it means for the step is a `FailureKind`.
+    """
+
+    OK = "ok"
+    REFUSED = "refused"
+    UNAUTHORIZED = "unauthorized"
+    THROTTLED = "throttled"
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"
+    NETWORK = "network"
+    UNINTELLIGIBLE = "unintelligible"
 
 
 class CarrierError(Exception):
     """A call that did not bring what it was made for.
 
     `message` may quote the carrier, and so a customer, but never a key; `raw` is the carrier's answer as JSON text.
+    `outcome` is what the metric says of its request, where that is not what it mostly is for such an error.
     """
 
     kind: ClassVar[FailureKind]
+    outcome = RequestOutcome.REFUSED
 
-    def __init__(self, message: str, *, raw: str | None = None, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        raw: str | None = None,
+        retry_after: timedelta | None = None,
+        outcome: RequestOutcome | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.raw = raw
         self.retry_after = retry_after
+        self.outcome = outcome or self.outcome
 
     @property
     def failed(self) -> Failed:
@@ -53,18 +80,21 @@ class NotSent(CarrierError):
     """Nothing reached the carrier: refused connection, DNS, TLS, proxy."""
 
     kind = FailureKind.NETWORK
+    outcome = RequestOutcome.NETWORK
 
 
 class Throttled(CarrierError):
-    """The carrier turned us away for now; `retry_after` says for how long, if it did."""
+    """The carrier turned us away for now; `retry_after` is how long, where it said that."""
 
     kind = FailureKind.THROTTLED
+    outcome = RequestOutcome.THROTTLED
 
 
 class Unauthorized(CarrierError):
     """The carrier refused the key."""
 
     kind = FailureKind.UNAUTHORIZED
+    outcome = RequestOutcome.UNAUTHORIZED
 
 
 class Refused(CarrierError):
@@ -80,21 +110,24 @@ class NotFound(CarrierError):
 
 
 class Unavailable(CarrierError):
-    """A question stayed without a useful answer: server error, or the connection was cut."""
+    """A question got no useful answer: a server error, or the connection was cut."""
 
     kind = FailureKind.SERVER_ERROR
+    outcome = RequestOutcome.SERVER_ERROR
 
 
 class TimedOut(Unavailable):
-    """A question stayed without an answer for the whole time limit."""
+    """A question got no answer within its time limit."""
 
     kind = FailureKind.TIMEOUT
+    outcome = RequestOutcome.TIMEOUT
 
 
 class Unintelligible(CarrierError):
     """An answer that has not the documented shape."""
 
     kind = FailureKind.UNINTELLIGIBLE
+    outcome = RequestOutcome.UNINTELLIGIBLE
 
 
 class OutcomeUnknown(CarrierError):
@@ -120,6 +153,10 @@ class LabelUnreachable(Exception):
     The message holds no more of the address than its host: the rest may be as good as a key.
     """
 
+    def __init__(self, message: str, outcome: RequestOutcome = RequestOutcome.REFUSED) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+
 
 class NoTimeLeft(Exception):
     """Nothing was sent: the account's pace, or the lease, leaves no time for another request. Hand the row back."""
@@ -130,35 +167,32 @@ class Stopping(NoTimeLeft):
 
 
 class Pacer(Protocol):
-    """Lets the requests of one account out; every one of them, wherever it is made, passes here first."""
+    """Lets the requests of one account out; each of them passes here first."""
 
     async def permit(self, *, counted: bool = True) -> None:
         """Return when a request may be sent now; raises `NoTimeLeft`.
 
         Not `counted` is one that does not go to the carrier, and so is none of those it allows in a minute.
         """
-        ...
 
     def check(self) -> None:
         """Raise `NoTimeLeft` when it is too late by now to send what was permitted."""
-        ...
 
     def slow_down(self, remaining: int) -> None:
         """The carrier says that so many requests are left to the account; takes no time and cannot fail.
 
         It is called with an answer in hand that has still to be recorded.
         """
-        ...
 
 
 class Unpaced:
     """A pacer for single requests that a person makes."""
 
     async def permit(self, *, counted: bool = True) -> None:
-        """Always."""
+        """At once."""
 
     def check(self) -> None:
-        """It never is."""
+        """It is never too late."""
 
     def slow_down(self, remaining: int) -> None:
         """There is nothing to slow down."""
@@ -166,17 +200,13 @@ class Unpaced:
 
 @dataclass(frozen=True, slots=True)
 class LabelDocument:
-    """The bytes the carrier sent as label number `position`, not yet verified.
+    """A label as the carrier sent it, not yet verified."""
 
-    `pages` as it should have; None: any number. `media_types` are the kinds it may be. `more`: another label of the
-    same return can be asked for now.
-    """
-
-    position: int
+    position: int  # which of the return's labels it is, from 1
     content: bytes
-    pages: int | None
-    media_types: Collection[str] = ("application/pdf",)
-    more: bool = False
+    pages: int | None  # how many it should have; None: any number
+    media_types: Collection[str] = ("application/pdf",)  # the kinds that it may be of
+    more: bool = False  # whether another label of the same return can be asked for now
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,32 +221,25 @@ class Carrier(Protocol):
 
     def prepare(self, order: ReturnOrder) -> Creation:
         """Check the payload and build the request; raises `InvalidPayload` with every problem, sends nothing."""
-        ...
 
     async def create(self, creation: Creation) -> Created:
         """Send a creation, once."""
-        ...
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
         """Fetch a label that is not in `order.labels`; raises `LabelNotReady` and `LabelUnreachable`."""
-        ...
 
     async def track(self, order: ReturnOrder) -> Tracked:
         """Ask where the return is."""
-        ...
 
     async def ping(self) -> None:
         """One call that reads and changes nothing, to see that the host answers and the key is accepted."""
-        ...
 
     @property
     def warnings(self) -> Sequence[str]:
         """What an operator should know about this account's configuration."""
-        ...
 
     async def close(self) -> None:
         """Close its connections."""
-        ...
 
 
 class Search(Protocol):
@@ -225,16 +248,13 @@ class Search(Protocol):
     @property
     def numbers(self) -> Collection[str]:
         """The carrier's numbers of which it matters whether a return of ours has them."""
-        ...
 
     @property
     def references(self) -> Collection[str]:
         """The references of which it matters whether a return of ours bears them."""
-        ...
 
     def result(self, known: Known) -> Created | Absent | Ambiguous:
         """What it comes to; raises `Unintelligible` when what was read proves nothing. Asks nothing."""
-        ...
 
 
 @runtime_checkable
@@ -243,7 +263,6 @@ class Searchable(Protocol):
 
     async def look_up(self, order: ReturnOrder) -> Search:
         """Read all that was made since the order's first attempt."""
-        ...
 
 
 @runtime_checkable
@@ -252,14 +271,13 @@ class Cancelling(Protocol):
 
     async def cancel(self, order: ReturnOrder) -> None:
         """Withdraw it; raises `NotFound` when it is not there any more, `Refused` when it is too late."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of a carrier's list: what it says of each return, by `carrier_ref`; for `Listing.read`."""
+    """A page of a carrier's list."""
 
-    sightings: Mapping[str, Any]
+    sightings: Mapping[str, Any]  # what it says of each return, by `carrier_ref`; for `Listing.read`
     is_last: bool
 
 
@@ -271,13 +289,10 @@ class Listing(Protocol):
     """
 
     def place(self, carrier_ref: str) -> int | None:
-        """Where it stands in the list: a number above 0 that falls from beginning to end; None: nobody can say."""
-        ...
+        """Where it stands in the list: a number above 0 that falls from beginning to end; None: it cannot be told."""
 
     async def page(self, number: int) -> Page:
         """Ask for a page, from 1."""
-        ...
 
     def read(self, order: ReturnOrder, sighting: Any) -> Tracked:
         """What a sighting says of `order`; raises `CarrierError` when it is misshapen. Asks nothing."""
-        ...

@@ -5,115 +5,96 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.carriers import izipack, returnpilot
-from worker.carriers.http.edge import HttpEdge, Observer
-from worker.carriers.http.replies import Reply
-from worker.carriers.http.transport import AiohttpTransport, Transport
+from worker.carriers import izipack
+from worker.carriers.edge import HttpEdge, Observer
 from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
+from worker.carriers.replies import Reply
+from worker.carriers.returnpilot import adapter as returnpilot
+from worker.carriers.returnpilot import answers as returnpilot_answers
 from worker.domain.outcomes import Created
 from worker.domain.payload import receiver_problems
 from worker.domain.tracking import StatusMap, TrackingStatus
+from worker.http.transport import AiohttpTransport, Transport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountConfig:
-    """What an adapter is told of its account; times are in seconds, sizes in bytes."""
+    """What an adapter is told of its account."""
 
-    carrier: str
-    key: Callable[[], str]
-    base_url: str | None = None
-    timeout: float = 20.0
-    proxy: str | None = None
-    ca_file: str | None = None
-    label_hosts: tuple[str, ...] = ()
-    label_pages: str = "documented"
+    carrier: str  # its name in `CARRIERS`
+    key: Callable[[], str]  # asked at every request
+    base_url: str | None = None  # None: the carrier's own
+    timeout: float = 20.0  # seconds for one request, all in all
+    proxy: str | None = None  # the URL of one
+    ca_file: str | None = None  # authorities to trust beside the system's
+    label_hosts: tuple[str, ...] = ()  # hosts of labels that need not be public
+    label_pages: str = "documented"  # or "any": how many pages a label may have
     max_label_bytes: int = 20_000_000
-    receiver: Mapping[str, Any] | None = None
-    status_map: Mapping[str, TrackingStatus] = field(default_factory=dict)
+    receiver: Mapping[str, Any] | None = None  # where a return goes that names no receiver, in the payload's shape
+    status_map: Mapping[str, TrackingStatus] = field(default_factory=dict)  # beside what is built in, and before it
     reject_past_pickup: bool = False
-    link_grace: timedelta = timedelta(hours=24)
-    clock: Callable[[], datetime | None] = utc_now
+    link_grace: timedelta = timedelta(hours=24)  # how long after its end a customer's link may still have been used
+    clock: Callable[[], datetime | None] = utc_now  # None while no time is to be believed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CarrierKind:
-    """One carrier's defaults and how to open an account there; `operations` are those its requests are counted by.
-
-    `is_number`: whether a text could be a number of its orders. `words`: the words of its that a recorded
-    `carrier_status` is made of; `meanings`: every tracking status that one may stand for. `created`: its documented
-    answer to a creation, as the adapter reads it. `own_settings`: those of an account that not every carrier has, and
-    this one does. `page_size`: returns on a page of its list. `open_ended`: the statuses in which a return waits for
-    its customer's link to be used, however long that is open. `receiver_problems`: what is wrong with an account's
-    receiver, a line `receiver.…: …` each.
-    """
+    """One carrier's defaults, and how to open an account there."""
 
     base_url: str
-    operations: tuple[str, ...]
-    statuses: StatusMap
-    authorization: Callable[[str], Mapping[str, str]]
-    is_number: Callable[[str], bool]
-    words: Callable[[str], Sequence[str]]
-    meanings: Callable[[str, StatusMap], frozenset[TrackingStatus]]
+    operations: tuple[str, ...]  # what its requests are counted by
+    statuses: StatusMap  # how its words are read, but for the account's own map
+    authorization: Callable[[str], Mapping[str, str]]  # the headers that carry a key
+    is_number: Callable[[str], bool]  # whether a text could be a number of its orders
     adapter: type[Carrier]
     open: Callable[[AccountConfig, HttpEdge, StatusMap], Carrier]
-    created: Created
-    own_settings: frozenset[str]
-    page_size: int = 1
-    open_ended: frozenset[TrackingStatus] = frozenset()
-    receiver_problems: Callable[[Mapping[str, Any]], Sequence[str]] = receiver_problems
+    created: Created  # its documented answer to a creation, as the adapter reads it
+    own_settings: frozenset[str]  # those of an account that not every carrier has, and this one does
+    page_size: int = 1  # returns on a page of its list
+    open_ended: frozenset[TrackingStatus] = frozenset()  # where a customer may use his link as long as that is open
+    receiver_problems: Callable[[Mapping[str, Any]], Sequence[str]] = receiver_problems  # of an account's receiver
+    # The words of its that a recorded `carrier_status` is made of, and every tracking status that one may stand for.
+    words: Callable[[str], Sequence[str]] = lambda carrier_status: (carrier_status,)
+    meanings: Callable[[str, StatusMap], frozenset[TrackingStatus]] = lambda word, by: frozenset({by.read(word)})
 
 
 def _open_izipack(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
-    return izipack.Izipack(
-        edge,
-        statuses,
-        config.receiver,
-        config.reject_past_pickup,
-        max_label_bytes=config.max_label_bytes,
-        any_label_pages=config.label_pages == "any",
-    )
+    any_pages, most = config.label_pages == "any", config.max_label_bytes
+    return izipack.Izipack(edge, statuses, config.receiver, config.reject_past_pickup, most, any_pages)
 
 
 def _open_returnpilot(config: AccountConfig, edge: HttpEdge, statuses: StatusMap) -> Carrier:
-    return returnpilot.ReturnPilot(
-        edge,
-        statuses,
-        label_hosts=config.label_hosts,
-        max_label_bytes=config.max_label_bytes,
-        link_grace=config.link_grace,
-        clock=config.clock,
-    )
+    hosts, most = config.label_hosts, config.max_label_bytes
+    return returnpilot.ReturnPilot(edge, statuses, hosts, most, config.link_grace, config.clock)
 
 
 CARRIERS: Mapping[str, CarrierKind] = {
     "izipack": CarrierKind(
-        izipack.BASE_URL,
-        izipack.OPERATIONS,
-        izipack.BUILT_IN_STATUSES,
-        izipack.authorization,
-        izipack.is_number,
-        izipack.words,
-        izipack.meanings,
-        izipack.Izipack,
-        _open_izipack,
-        izipack.read_created(Reply(201, {}, izipack.SAMPLE_CREATED)),
-        frozenset({"label_pages", "receiver", "reject_past_pickup"}),
+        base_url=izipack.BASE_URL,
+        operations=izipack.OPERATIONS,
+        statuses=izipack.BUILT_IN_STATUSES,
+        authorization=izipack.authorization,
+        is_number=izipack.is_number,
+        adapter=izipack.Izipack,
+        open=_open_izipack,
+        created=izipack.read_created(Reply(201, {}, izipack.SAMPLE_CREATED)),
+        own_settings=frozenset({"label_pages", "receiver", "reject_past_pickup"}),
         receiver_problems=izipack.receiver_problems,
     ),
     "returnpilot": CarrierKind(
-        returnpilot.BASE_URL,
-        returnpilot.OPERATIONS,
-        returnpilot.BUILT_IN_STATUSES,
-        returnpilot.authorization,
-        returnpilot.is_number,
-        returnpilot.words,
-        returnpilot.meanings,
-        returnpilot.ReturnPilot,
-        _open_returnpilot,
-        returnpilot.read_created(Reply(201, {}, returnpilot.SAMPLE_CREATED)),
-        frozenset({"label_hosts", "link_grace"}),
+        base_url=returnpilot.BASE_URL,
+        operations=returnpilot.OPERATIONS,
+        statuses=returnpilot.BUILT_IN_STATUSES,
+        authorization=returnpilot.authorization,
+        is_number=returnpilot.is_number,
+        adapter=returnpilot.ReturnPilot,
+        open=_open_returnpilot,
+        created=returnpilot_answers.read_created(Reply(201, {}, returnpilot_answers.SAMPLE_CREATED)),
+        own_settings=frozenset({"label_hosts", "link_grace"}),
         page_size=returnpilot.PAGE_SIZE,
-        open_ended=returnpilot.OPEN_ENDED,
+        open_ended=returnpilot_answers.OPEN_ENDED,
+        words=returnpilot_answers.words,
+        meanings=returnpilot_answers.meanings,
     ),
 }
 

@@ -1,10 +1,12 @@
-"""Reads the shapes in which carriers write the same thing: lists as objects, numbers as text, text as numbers."""
+"""Shapes of JSON: those in which carriers write the same thing, and a request that a payload's own fields go into."""
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from worker.carriers.http.replies import EXACT, as_document, clean_text
 from worker.carriers.port import Unintelligible
+from worker.carriers.replies import EXACT, as_document, clean_text
+from worker.domain.payload import InvalidPayload
 
 _MOST = 1000  # members of an object that is read as a list
 _ID = re.compile(r"([0-9]{1,19})(?:\.0{1,9})?")  # 64 bits
@@ -49,3 +51,49 @@ def read_word(value: Any, longest: int, document: Any) -> str | None:
     if text is None and value is not None:
         raise Unintelligible(f"the status is no word: {as_document(value)[:200]}", raw=as_document(document))
     return clean_text(text or "", longest).strip() or None
+
+
+class Problems(list[str]):
+    """What is wrong with a payload, a line `path: problem` for each thing."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        super().__init__(lines)
+        self._places: set[str] = set()  # where something is wrong; with a bracket behind it, the list of such a member
+        self._noted = 0  # so many lines are among the places
+
+    def add(self, path: str, problem: str) -> None:
+        """Add what is wrong at `path`, unless something is: there, in what it is a part of, or in one of its members.
+
+        A value that cannot be read is not missing, too.
+        """
+        for line in self[self._noted :]:
+            place = line.partition(":")[0]
+            self._places.update((place, *(place[: at + 1] for at, char in enumerate(place) if char == "[")))
+        self._noted = len(self)
+        if self._places.isdisjoint((path, f"{path}[", *(path[:at] for at, char in enumerate(path) if char in ".["))):
+            self.append(f"{path}: {problem}")
+
+
+def finished(body: Mapping[str, Any], extra: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """A request's `body` with the payload's `carrier_fields`, `extra`, merged in deeply: for what only the carrier has.
+
+    `body` must hold every field that the payload can set, empty ones too: none of them is overridden. Raises
+    `InvalidPayload` with all `problems`, each once.
+    """
+    merged = _merged(body, extra, "carrier_fields", problems)
+    if problems:
+        raise InvalidPayload(tuple(dict.fromkeys(problems)))
+    return merged
+
+
+def _merged(body: Mapping[str, Any], extra: Mapping[str, Any], path: str, problems: list[str]) -> dict[str, Any]:
+    merged, known = dict(body), {name.casefold() for name in body}  # as carriers on ASP.NET compare them
+    for name, value in extra.items():
+        place = f"{path}.{name}"
+        if name.casefold() not in known:
+            merged[name] = value
+        elif isinstance(body.get(name), Mapping) and isinstance(value, Mapping):
+            merged[name] = _merged(body[name], value, place, problems)
+        else:
+            problems.append(f"{place}: is set by the payload itself and cannot be overridden")
+    return merged

@@ -5,7 +5,7 @@ from functools import cache
 
 import structlog
 
-from worker.carriers.http.endings import RequestOutcome
+from worker.carriers.port import RequestOutcome
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import LIVE_STATES, State, Step

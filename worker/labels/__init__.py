@@ -1,18 +1,10 @@
-"""Label files: outside bytes are checked (`verify`), then kept where the shop can find them (`store`), or `aside`."""
+"""Label files: outside bytes are checked (`verify`), then kept where the shop can find them (`store`)."""
 
-from worker.labels.aside import as_it_is
-from worker.labels.errors import NotALabel
-from worker.labels.store import (
-    FileLabelStore,
-    LabelMissing,
-    LabelName,
-    LabelStore,
-    LabelStoreAway,
-    LabelStoreError,
-    LabelStoreUnusable,
-    open_label_store,
-)
-from worker.labels.verify import VerifiedLabel, media_type_of, verify_label, verify_pdf
+from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable, NotALabel
+from worker.labels.files import FileLabelStore
+from worker.labels.names import LabelName
+from worker.labels.store import LabelStore, open_label_store
+from worker.labels.verify import VerifiedLabel, as_it_is, media_type_of, verify_label
 
 __all__ = [
     "FileLabelStore",
@@ -28,5 +20,4 @@ __all__ = [
     "media_type_of",
     "open_label_store",
     "verify_label",
-    "verify_pdf",
 ]

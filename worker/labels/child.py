@@ -180,7 +180,7 @@ def serve(count: Callable[[bytes], int]) -> None:
     with connection.makefile("rb") as questions:
         while len(header := questions.read(_QUESTION.size)) == _QUESTION.size:
             length, limit = _QUESTION.unpack(header)
-            # Should the parent be gone when the time is up, nobody else would end this process.
+            # Nothing else ends this process where the parent is gone when the time is up.
             signal.setitimer(signal.ITIMER_REAL, limit + 5.0)
             answer = _answer(count, questions.read(length))
             signal.setitimer(signal.ITIMER_REAL, 0)

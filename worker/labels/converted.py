@@ -1,7 +1,7 @@
 """Tells a PDF that a program converted as if it were text: its character set, or the ends of its lines.
 
-Such a file often still opens, since readers mend what they can, and prints white, or with other letters. Its data gives
-it away, whatever it is data of: compressed bytes, pictures and fonts do not come as text by chance. So a file that
+Such a file often still opens, since readers repair what they can, and prints white, or with other letters. Its data
+gives it away: compressed bytes, pictures and fonts do not come as text by chance. So a file that
 reads as text from end to end is looked through for data that no longer is any.
 """
 

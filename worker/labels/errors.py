@@ -1,4 +1,4 @@
-"""What can go wrong with a label: with its bytes, or with the store that shall keep it.
+"""What can go wrong with a label: with its bytes, or with the store that is to keep it.
 
 NotALabel               the bytes are not a label that may be stored
 LabelStoreError         the store cannot be used now: full, read-only, unreachable, a package not installed

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
-from worker.labels.names import ASIDE, LabelName, aside_path, relative_path
+from worker.labels.names import ASIDE, Kept, LabelName, aside_path, relative_path, superfluous
 from worker.labels.verify import VerifiedLabel
 
 P = ParamSpec("P")
@@ -84,7 +83,7 @@ class FileLabelStore:
         try:
             async with asyncio.timeout(self._patience):
                 return await asyncio.shield(working)
-        except TimeoutError:  # the thread waits on, and whatever comes next is said to time out as well
+        except TimeoutError:  # the thread waits on; what is asked next times out, too
             working.add_done_callback(_forget_outcome)
             raise LabelStoreAway(f"the label store {self._folder} has not answered for {self._patience:g} s") from None
 
@@ -129,7 +128,7 @@ class FileLabelStore:
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                 return False
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-            probe = self._folder / f".check-{secrets.token_hex(8)}{_TEMPORARY}"  # tidied should we be killed here
+            probe = self._folder / f".check-{secrets.token_hex(8)}{_TEMPORARY}"  # if killed here, `tidy` takes it
             _write_whole(probe, b"returns-worker check\n")
             probe.unlink()
         except OSError as error:

@@ -11,7 +11,7 @@ PNG_START = b"\x89PNG\r\n\x1a\n"
 """The signature of a PNG file: PNG 3rd edition (W3C), section 5.2."""
 
 LONGEST_SIDE = 20_000
-"""Pixels; a 4 x 6 inch label at 600 dots per inch has 3600. More is a bomb for whoever prints it."""
+"""Pixels; a 4 x 6 inch label at 600 dots per inch has 3600. More is a bomb for the printer."""
 
 MOST_CHUNKS = 100_000
 """Chunks in one picture: walking them takes Python about 0.1 s. Encoders write one for each 8 kB or more."""

@@ -1,19 +1,29 @@
-"""How a label is named in the store: readable where it can be, harmless whatever the carrier says."""
+"""Where a label lies in any store, and what was refused as one, for how long.
+
+A name is readable where it can be, and harmless always, since the carrier chooses the text. What was refused is kept
+aside for a person, bounded in time and size.
+"""
 
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
 
-from worker.labels.verify import VerifiedLabel
-
-UNKNOWN = "application/octet-stream"
-"""The media type of a label that a person accepted although nothing tells what it is (RFC 2046, 4.5.1)."""
+from worker.labels.verify import UNKNOWN, VerifiedLabel
 
 EXTENSIONS = {"application/pdf": "pdf", "image/png": "png", "application/zpl": "zpl", UNKNOWN: "bin"}
 """File name extension by media type; a label of any other type cannot be stored."""
 
 ASIDE = "refused-labels"
 """Where refused labels lie in a store; the hyphen keeps it apart from the accounts, whose names have none."""
+
+LONGEST = timedelta(days=30)
+"""A label that was not asked for in so long is no longer wanted, and it holds a customer's name and address."""
+
+MOST_BYTES = 1_000_000_000
+"""All of them together: a carrier that sends nonsense as every label must not fill the disk that labels go to."""
 
 # Safe on every file system and in every object store's key; no dot, so that the dot below tells a
 # changed name from an unchanged one, and never a leading hyphen, which commands would take for an option.
@@ -52,8 +62,26 @@ def relative_path(name: LabelName, label: VerifiedLabel) -> str:
 
 
 def aside_path(name: LabelName) -> str:
-    """Return `refused-labels/account/ref-position`: one place for each label, whatever was sent as it."""
+    """Return `refused-labels/account/ref-position`: one place for each label, where the last bytes sent as it lie."""
     return f"{ASIDE}/{_safe(name.account)}/{_safe(name.carrier_ref)}-{name.position}"
+
+
+class Kept(NamedTuple):
+    """One refused label in a store: its path there, its size, and when it was written, in seconds since 1970."""
+
+    path: str
+    byte_count: int
+    written_at: float
+
+
+def superfluous(kept: Iterable[Kept], now: float) -> list[str]:
+    """The paths of those to be removed, the newest first: older than `LONGEST`, or beyond `MOST_BYTES`."""
+    total, paths = 0, []
+    for each in sorted(kept, key=lambda one: one.written_at, reverse=True):
+        total += each.byte_count
+        if total > MOST_BYTES or each.written_at < now - LONGEST.total_seconds():
+            paths.append(each.path)
+    return paths
 
 
 def _safe(text: str) -> str:

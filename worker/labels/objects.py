@@ -10,10 +10,9 @@ from obstore.exceptions import BaseError, GenericError, JoinError, PermissionDen
 from obstore.store import ObjectStore, from_url
 
 from worker.domain.masking import said_by
-from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable
-from worker.labels.names import ASIDE, UNKNOWN, LabelName, aside_path, relative_path
-from worker.labels.verify import VerifiedLabel
+from worker.labels.names import ASIDE, Kept, LabelName, aside_path, relative_path, superfluous
+from worker.labels.verify import UNKNOWN, VerifiedLabel
 
 # obstore tries for three minutes by default: longer than a lease. A failed put is tried again by the loop.
 _PATIENCE = timedelta(seconds=20)
@@ -96,7 +95,7 @@ class ObjectLabelStore:
         await self._put(_PROBE, b"returns-worker check\n", "text/plain")
         with contextlib.suppress(BaseError, OSError):
             await self._store.delete_async(_PROBE)
-        return True  # a bucket is made by nobody here
+        return True  # a bucket is never made here
 
     async def tidy(self, older_than: timedelta) -> int:
         """Return 0: an upload in one request leaves nothing behind."""

@@ -1,8 +1,10 @@
-"""Looks at what a page of a PDF prints: that something is drawn on it, and that it came through whole.
+"""Opens a PDF, counts its pages and looks at what each prints: that something is drawn on it, and that it came whole.
+
+Knows pypdf, and is imported in the child process alone.
 
 Readers, pypdf among them, pass over compressed data that does not unpack, and print white. So what is drawn is unpacked
-strictly. What is not drawn is left alone, and what only a printer unpacks: JPEG 2000, fax, and fonts, of which readers
-take those that are not quite whole.
+strictly. What is not drawn is left alone, and so is what only a printer unpacks: JPEG 2000, fax, and fonts, since
+readers take some that are not quite whole.
 """
 
 import re
@@ -10,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from io import BytesIO
 from typing import NamedTuple
 
-from pypdf import PageObject
+from pypdf import PageObject, PasswordType, PdfReader
+from pypdf.constants import UserAccessPermissions
 from pypdf.generic import (
     ArrayObject,
     DictionaryObject,
@@ -23,6 +26,7 @@ from pypdf.generic import (
     StreamObject,
 )
 
+from worker.labels.converted import was_converted
 from worker.labels.errors import NotALabel
 from worker.labels.inflate import MOST_UNPACKED, CannotInflate, inflated
 
@@ -39,6 +43,45 @@ _ASCII = ("/ASCII85Decode", "/ASCIIHexDecode")
 _HIDDEN, _PRINTED = 2, 4  # ISO 32000-1, table 165: flags of an annotation
 
 
+def count_pages(content: bytes) -> int:
+    """Count the pages of a PDF, each of which must print; raises `NotALabel` when one does not, or none can be read.
+
+    Run only in a child process (see `child`): there is no bound on the time this takes.
+    """
+    number, printed = 0, PrintedPages()
+    if was_converted(content):
+        raise NotALabel("the PDF is damaged: it was converted as if it were text (its character set, or its line ends)")
+    try:
+        reader = PdfReader(BytesIO(content))
+        if reader.is_encrypted:
+            _check_encryption(reader)
+        # Walks the page tree; `len(reader.pages)` would believe /Count.
+        for number, page in enumerate(reader.pages, start=1):
+            printed.check(page, number)
+    except NotALabel:
+        raise
+    except NotImplementedError:  # of pypdf's for the keys of a public-key handler, and for revisions to come
+        raise NotALabel("the PDF is encrypted in a way that cannot be read here") from None
+    except MemoryError:
+        raise NotALabel("reading the PDF takes too much memory") from None
+    except RecursionError:
+        raise NotALabel("the PDF is nested too deeply") from None
+    except Exception as error:  # a hostile file makes pypdf raise nearly anything
+        raise NotALabel(f"the PDF cannot be read ({type(error).__name__})") from None
+    return number
+
+
+def _check_encryption(reader: PdfReader) -> None:
+    """Raise `NotALabel` unless everybody can open the file, and may print it (ISO 32000-1, table 22, bit 3).
+
+    What an owner's password allows does not count, even where that is empty too: readers open the file as its user.
+    """
+    if reader.decrypt("") == PasswordType.NOT_DECRYPTED:
+        raise NotALabel("the PDF is encrypted and needs a password to open")
+    if UserAccessPermissions.PRINT not in (reader.user_access_permissions or UserAccessPermissions(0)):
+        raise NotALabel("the PDF is encrypted and does not allow printing")
+
+
 class _Drawing(NamedTuple):
     """What a content stream does: whether it marks the page by itself, and the names of what it shows."""
 
@@ -50,8 +93,8 @@ class PrintedPages:
     """The pages of one PDF; each thing that several of them draw is unpacked once."""
 
     def __init__(self) -> None:
-        self._drawings: dict[IndirectObject, _Drawing] = {}
-        self._pictures: set[IndirectObject] = set()
+        self._drawings: dict[IndirectObject | None, _Drawing] = {}  # by None the last without a reference
+        self._pictures: set[IndirectObject | None] = set()
 
     def check(self, page: PageObject, number: int) -> None:
         """Raise `NotALabel` when the page (`number` counts from 1) is blank, or what it prints is damaged."""
@@ -94,18 +137,15 @@ class PrintedPages:
         self._unpack(stream, "what is drawn on it")
         content = _unpacked(stream, "what is drawn on it")
         names = (NameObject.read_from_stream(BytesIO(b"/" + name), None) for name in set(_SHOWN.findall(content)))
-        drawing = _Drawing(_MARKING.search(content) is not None, tuple(names))
-        if key is not None:
-            self._drawings[key] = drawing
-        return drawing
+        self._drawings[key] = _Drawing(_MARKING.search(content) is not None, tuple(names))
+        return self._drawings[key]
 
     def _check_picture(self, stream: StreamObject) -> None:
         key = stream.indirect_reference
         if key is not None and key in self._pictures:
             return
         self._unpack(stream, "a picture on it")
-        if key is not None:
-            self._pictures.add(key)
+        self._pictures.add(key)
 
     def _unpack(self, stream: StreamObject, what: str) -> None:
         """Unpack the outermost layer that is no spelling in ASCII, as strictly as it says of itself that it can be."""

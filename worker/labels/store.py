@@ -5,21 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from worker.domain.file_names import read_label_store
-from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable
+from worker.labels.errors import LabelStoreUnusable
 from worker.labels.files import FileLabelStore
 from worker.labels.names import LabelName
 from worker.labels.verify import VerifiedLabel
-
-__all__ = [
-    "FileLabelStore",
-    "LabelMissing",
-    "LabelName",
-    "LabelStore",
-    "LabelStoreAway",
-    "LabelStoreError",
-    "LabelStoreUnusable",
-    "open_label_store",
-]
 
 
 class LabelStore(Protocol):
@@ -34,7 +23,7 @@ class LabelStore(Protocol):
     async def get(self, location: str) -> bytes:
         """Return the bytes at a location that `put` gave; `LabelMissing` when they are not there.
 
-        A location outside this store is missing too, whatever may be there. `LabelStoreError` when the
+        A location outside this store counts as missing, too. `LabelStoreError` when the
         store cannot be read.
         """
 
@@ -48,7 +37,7 @@ class LabelStore(Protocol):
         """Remove what was kept aside, if anything was; `LabelStoreError` when the store cannot be used."""
 
     async def tidy_aside(self) -> int:
-        """Remove what was kept aside for too long or is too much (see `aside`); return how many.
+        """Remove what was kept aside for too long or is too much (see `superfluous`); return how many.
 
         A bucket whose credentials do not allow removing keeps all of it, which is no error.
         """

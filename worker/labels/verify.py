@@ -20,12 +20,15 @@ appendix H, implementation notes 13 and 18)."""
 _PDF_SPACE = b"\0\t\n\f\r "
 """White space as PDFs have it: ISO 32000-1, section 7.2.2."""
 
-_COUNT_IN_CHILD = "from worker.labels import child, pages; child.serve(pages.count_pages)"
+_COUNT_IN_CHILD = "from worker.labels import child, printed; child.serve(printed.count_pages)"
 
 _PDF_START = b"%PDF-"
 _PDF = "application/pdf"
 _KINDS = {_PDF: "a PDF", "image/png": "a PNG image", "application/zpl": "a ZPL printer label"}
 """What can be verified, by media type; how messages call it."""
+
+UNKNOWN = "application/octet-stream"
+"""The media type of a label that a person accepted although nothing tells what it is (RFC 2046, 4.5.1)."""
 
 _CHECKS: dict[str, Callable[[bytes], None]] = {"image/png": check_png, "application/zpl": check_zpl}
 
@@ -71,51 +74,49 @@ async def verify_label(
     *,
     pages: int | None,
     media_types: Collection[str] = (_PDF,),
-    timeout: float = 5.0,  # noqa: ASYNC109 - see verify_pdf
+    timeout: float = 5.0,  # noqa: ASYNC109 - it bounds the child's work, not the wait of the caller
 ) -> VerifiedLabel:
     """Return the content as a label of the kind that its bytes say it is, or raise `NotALabel`.
 
     `media_types` are the kinds to accept, of `application/pdf`, `image/png` and `application/zpl`; no header is asked,
-    since carriers send labels as anything. `pages`, `timeout` and `OSError` are as in `verify_pdf`; the other two kinds
-    have no pages that could be counted.
+    since carriers send labels as anything. The other arguments are about PDFs alone. `pages` is the expected number of
+    pages (Izipack documents one per package), None when the carrier promises none. `timeout` is how long, in seconds,
+    reading this one file may take; waiting for a free thread is not counted. Raises `OSError` when no checking process
+    can be started: that is this machine's trouble and says nothing about the label.
     """
     media_type = media_type_of(content)
     if media_type is None or media_type not in media_types:
         accepted = " or ".join(_KINDS.get(each, each) for each in media_types)
         raise NotALabel(f"not {accepted or 'of a kind that is accepted'} but {_describe(content)}")
-    if media_type == _PDF:
-        return await verify_pdf(content, pages=pages, timeout=timeout)
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, _verify_pageless, content, media_type)
+    return await loop.run_in_executor(_threads, _verify, content, media_type, pages, timeout)
 
 
-async def verify_pdf(
-    content: bytes,
-    *,
-    pages: int | None,
-    timeout: float = 5.0,  # noqa: ASYNC109 - it bounds the child's work, not the wait of the caller
-) -> VerifiedLabel:
-    """Return the PDF as a label, or raise `NotALabel`.
+async def as_it_is(content: bytes) -> VerifiedLabel:
+    """Return the content as a label on a person's word: of the kind that its bytes tell, and with pages if it has any.
 
-    `pages` is the expected number of pages (Izipack documents one per package), None when the carrier
-    promises none. `timeout` is how long, in seconds, reading this one file may take; waiting for
-    a free thread is not counted. Raises `OSError` when no checking process can be started: that is this
-    machine's trouble and says nothing about the label.
+    `page_count` is None, too, where they cannot be counted.
     """
-    if media_type_of(content) != _PDF:
-        raise NotALabel(f"not a PDF but {_describe(content)}")
+    try:
+        return await verify_label(content, pages=None, media_types=_KINDS)
+    except (NotALabel, OSError):  # OSError: no checking process can be started here
+        return _label(content, media_type_of(content) or UNKNOWN, None)
+
+
+def _verify(content: bytes, media_type: str, pages: int | None, timeout: float) -> VerifiedLabel:
+    if media_type == _PDF:
+        return _label(content, _PDF, _count_pages(content, pages, timeout))
+    _CHECKS[media_type](content)
+    return _label(content, media_type, None)
+
+
+def _label(content: bytes, media_type: str, page_count: int | None) -> VerifiedLabel:
+    return VerifiedLabel(content, media_type, page_count, hashlib.sha256(content).hexdigest())
+
+
+def _count_pages(content: bytes, pages: int | None, timeout: float) -> int:
     if b"%%EOF" not in content.rstrip(_PDF_SPACE)[-_MARGIN:]:
         raise NotALabel(f"the PDF is cut off: no end mark in its last {_MARGIN} bytes ({len(content)} bytes)")
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, _verify, content, pages, timeout)
-
-
-def _verify_pageless(content: bytes, media_type: str) -> VerifiedLabel:
-    _CHECKS[media_type](content)
-    return VerifiedLabel(content, media_type, None, hashlib.sha256(content).hexdigest())
-
-
-def _verify(content: bytes, pages: int | None, timeout: float) -> VerifiedLabel:
     # Without what stands around it: places in the file are counted from the "%" on (ISO 32000-2, section 7.5.2).
     answer = _ask(content[content.index(_PDF_START) :].rstrip(_PDF_SPACE), timeout)
     if answer.error:
@@ -128,7 +129,7 @@ def _verify(content: bytes, pages: int | None, timeout: float) -> VerifiedLabel:
             f"the PDF has {found} page(s) where {pages} were expected, one per package; the account's"
             ' label_pages = "any" takes any number, `label REFERENCE --accept` takes this one'
         )
-    return VerifiedLabel(content, _PDF, found, hashlib.sha256(content).hexdigest())
+    return found
 
 
 def _ask(content: bytes, timeout: float) -> Answer:

@@ -1,30 +1,62 @@
-"""What every simulated carrier is to the server: requests in, orders kept, answers out."""
+"""What every simulated carrier is to the server: requests in, orders kept, answers out; and the record of them."""
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from functools import lru_cache
+from typing import ClassVar, Protocol
 
 from worker.simulator.delivery import Delivery, Reply
 from worker.simulator.throttle import Throttle
 
 UNKNOWN_OPERATION = "unknown"
 
+LEDGER_LENGTH = 100_000
+"""So many requests are remembered; then the oldest are forgotten."""
+
+_SECRET_HEADERS = frozenset({"x-api-key", "authorization", "proxy-authorization", "cookie"})
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as a carrier sees it; header names are case-insensitive, `body` is None unless an object.
+    """One request as a carrier sees it."""
 
-    `target` is path and query as their bytes came, where `path` and `query` are decoded.
-    """
-
-    operation: str
+    operation: str  # one of the carrier's, or "unknown"
     method: str
-    target: str
-    path: str
+    target: str  # path and query as their bytes came
+    path: str  # decoded, as is `query`
     query: Mapping[str, str]
-    headers: Mapping[str, str]
-    body: dict[str, object] | None
+    headers: Mapping[str, str]  # their names are case-insensitive
+    body: dict[str, object] | None  # None unless a JSON object
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, and what the client got for it."""
+
+    at: float  # when it had been read, in seconds of `time.monotonic`
+    operation: str  # one of the carrier's, or "unknown"
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]  # their names in lower case, secrets as `***`
+    body: dict[str, object] | None  # None unless a JSON object
+    reply_status: int | None  # None when no answer was sent: connection cut, or left hanging
+
+
+Ledger = deque[Request]
+"""Requests in the order in which they had been read, oldest first."""
+
+
+@lru_cache(maxsize=1024)
+def masked_headers(raw: tuple[tuple[bytes, bytes], ...]) -> Mapping[str, str]:
+    """Headers fit to be shown; cached, so that a hundred thousand equal polls share one mapping."""
+    shown: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        name = raw_name.decode("latin-1").lower()
+        shown[name] = "***" if name in _SECRET_HEADERS else raw_value.decode("utf-8", "replace")
+    return shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +70,23 @@ class Package:
 
 @dataclass(slots=True)
 class Order:
-    """One return that exists at the carrier.
-
-    `created_at` is in seconds of the simulator's clock, `created_utc` is real time. A test may give a running
-    order another `journey`.
-    """
+    """One return that exists at the carrier."""
 
     number: str
     description: str
-    body: dict[str, object]
+    body: dict[str, object]  # of the request that made it
     packages: tuple[Package, ...]
-    created_at: float
-    created_utc: datetime
-    words: frozenset[str]
-    journey: tuple[str, ...]
+    created_at: float  # in seconds of the simulator's clock
+    created_utc: datetime  # in real time
+    words: frozenset[str]  # the magic ones in its description
+    journey: tuple[str, ...]  # a test may give a running order another one
     label_requests: int = 0
 
 
 class Carrier(Protocol):
     """A carrier's API without HTTP: pure memory, never waits, never fails."""
 
-    operations: Sequence[str]
+    operations: ClassVar[Sequence[str]]
     throttle: Throttle
 
     def operation(self, method: str, path: str) -> str:

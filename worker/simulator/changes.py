@@ -25,6 +25,11 @@ def chosen(changes: Mapping[str, T], name: str) -> T:
     return changes[name]
 
 
+def by_word(changes: Mapping[str, Change[T]], form: str) -> Mapping[str, Change[T]]:
+    """The same changes by their magic words; `form` is one, with `{}` for the name."""
+    return {form.format(name): change for name, change in changes.items()}
+
+
 def in_words(by_word: Mapping[str, Change[T]], words: frozenset[str], true: T) -> T:
     """`true` as the magic words leave it, one after the other in the order of the table."""
     if words:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from aiohttp import web
@@ -38,25 +38,10 @@ class Flood:
 
 
 @dataclass(frozen=True, slots=True)
-class Truncated:
-    """The carrier's true answer announced in full, half of it sent, then the connection cut."""
+class Spoiled:
+    """The carrier's true answer, sent by `send` in another way than answers are."""
 
-    reply: Reply | None = None  # filled in once the carrier has answered
-
-
-@dataclass(frozen=True, slots=True)
-class Trickle:
-    """The carrier's true answer, its body one byte every `seconds_per_byte` seconds."""
-
-    seconds_per_byte: float
-    reply: Reply | None = None  # filled in once the carrier has answered
-
-
-@dataclass(frozen=True, slots=True)
-class Twice:
-    """The carrier's true answer, and after `pause` seconds the same once more, which nobody asked for."""
-
-    pause: float
+    send: Callable[[web.BaseRequest, Reply], Awaitable[web.StreamResponse]]
     reply: Reply | None = None  # filled in once the carrier has answered
 
 
@@ -67,7 +52,7 @@ class Altered:
     alter: Callable[[Reply], Reply]
 
 
-Delivery = Reply | Cut | Hang | Flood | Truncated | Trickle | Twice | Altered
+Delivery = Reply | Cut | Hang | Flood | Spoiled | Altered
 
 
 def json_reply(document: object, status: int = 200, content_type: str = "application/json") -> Reply:
@@ -86,28 +71,27 @@ def problem(status: int, title: str, errors: Mapping[str, list[str]] | None = No
 def shaped(fault: Delivery, answer: Delivery | None) -> Delivery:
     """What is sent when `fault` is to hit and the carrier itself would have given `answer`.
 
-    A fault that spoils the true answer (truncated, trickle, twice, altered) needs a whole one: where the carrier cuts
-    the connection of its own accord, that stands.
+    A fault that spoils or alters the true answer needs a whole one: where the carrier cuts the connection of its own
+    accord, that stands.
     """
     match fault:
-        case Truncated(reply=None) | Trickle(reply=None) | Twice(reply=None) if isinstance(answer, Reply):
+        case Spoiled(reply=None) if isinstance(answer, Reply):
             return replace(fault, reply=answer)
         case Altered(alter=alter) if isinstance(answer, Reply):
             return alter(answer)
-        case Truncated(reply=None) | Trickle(reply=None) | Twice(reply=None) | Altered():
+        case Spoiled(reply=None) | Altered():
             return answer if answer is not None else Cut()
     return fault
 
 
 def with_headers(delivery: Delivery, headers: Mapping[str, str]) -> Delivery:
-    """`delivery` with `headers` too, wherever it sends a reply; the reply's own win."""
+    """`delivery` with `headers` too, where it sends a reply; the reply's own win."""
     match delivery:
         case Reply():
             return _reply_with(delivery, headers)
-        case Truncated(reply=Reply() as reply) | Trickle(reply=Reply() as reply) | Twice(reply=Reply() as reply):
+        case Spoiled(reply=Reply() as reply):
             return replace(delivery, reply=_reply_with(reply, headers))
-        case _:
-            return delivery
+    return delivery
 
 
 def _reply_with(reply: Reply, headers: Mapping[str, str]) -> Reply:
@@ -119,16 +103,11 @@ def _reply_with(reply: Reply, headers: Mapping[str, str]) -> Reply:
 def status_of(delivery: Delivery) -> int | None:
     """The HTTP status that the client will see; None when it sees no answer."""
     match delivery:
-        case Reply(status=status):
-            return status
-        case Truncated(reply=Reply(status=status)) | Trickle(reply=Reply(status=status)):
-            return status
-        case Twice(reply=Reply(status=status)):
+        case Reply(status=status) | Spoiled(reply=Reply(status=status)):
             return status
         case Flood():
             return 200
-        case _:
-            return None
+    return None
 
 
 async def deliver(request: web.BaseRequest, delivery: Delivery) -> web.StreamResponse:
@@ -139,12 +118,8 @@ async def deliver(request: web.BaseRequest, delivery: Delivery) -> web.StreamRes
                 return web.Response(status=status, body=body, headers=headers)
             case Flood(byte_count=byte_count):
                 return await _flood(request, byte_count)
-            case Truncated(reply=Reply() as reply):
-                return await _truncate(request, reply)
-            case Trickle(seconds_per_byte=pause, reply=Reply() as reply):
-                return await _trickle(request, reply, pause)
-            case Twice(pause=pause, reply=Reply() as reply):
-                return await _twice(request, reply, pause)
+            case Spoiled(send=send, reply=Reply() as reply):
+                return await send(request, reply)
             case Hang():
                 await asyncio.get_running_loop().create_future()  # the lost connection cancels this handler
     except ConnectionError:
@@ -171,18 +146,18 @@ async def _flood(request: web.BaseRequest, byte_count: int) -> web.StreamRespons
     return response
 
 
-async def _truncate(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    response = _started(reply, max(1, len(reply.body)))
-    await response.prepare(request)
+async def send_half(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
+    """Announce the whole answer, send half of it, cut the connection."""
+    response = await _started(request, reply, max(1, len(reply.body)))
     await response.write(reply.body[: len(reply.body) // 2])
     if request.transport is not None:
         request.transport.close()  # unlike abort(), sends what is written first
     return response
 
 
-async def _trickle(request: web.BaseRequest, reply: Reply, pause: float) -> web.StreamResponse:
-    response = _started(reply, len(reply.body))
-    await response.prepare(request)
+async def send_slowly(request: web.BaseRequest, reply: Reply, pause: float) -> web.StreamResponse:
+    """Send the body one byte every `pause` seconds."""
+    response = await _started(request, reply, len(reply.body))
     for position in range(len(reply.body)):
         await response.write(reply.body[position : position + 1])
         await asyncio.sleep(pause)
@@ -190,9 +165,9 @@ async def _trickle(request: web.BaseRequest, reply: Reply, pause: float) -> web.
     return response
 
 
-async def _twice(request: web.BaseRequest, reply: Reply, pause: float) -> web.StreamResponse:
-    response = _started(reply, len(reply.body))
-    await response.prepare(request)
+async def send_twice(request: web.BaseRequest, reply: Reply, pause: float) -> web.StreamResponse:
+    """Send the answer, and after `pause` seconds the same once more, which was not asked for."""
+    response = await _started(request, reply, len(reply.body))
     await response.write(reply.body)
     await response.write_eof()
     await asyncio.sleep(pause)
@@ -203,7 +178,8 @@ async def _twice(request: web.BaseRequest, reply: Reply, pause: float) -> web.St
     return response
 
 
-def _started(reply: Reply, content_length: int) -> web.StreamResponse:
+async def _started(request: web.BaseRequest, reply: Reply, content_length: int) -> web.StreamResponse:
     response = web.StreamResponse(status=reply.status, headers=reply.headers)
     response.content_length = content_length
+    await response.prepare(request)
     return response

@@ -7,14 +7,25 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType, NoneType
+from functools import partial
+from types import NoneType
 
-from worker.simulator.answers import ANSWER_CHANGES
+from worker.simulator.answers import ANSWER_CHANGES, with_references_changed, without_any, without_newest
 from worker.simulator.changes import chosen, in_json
-from worker.simulator.delivery import Altered, Cut, Delivery, Flood, Hang, Reply, Trickle, Truncated, Twice
+from worker.simulator.delivery import (
+    Altered,
+    Cut,
+    Delivery,
+    Flood,
+    Hang,
+    Reply,
+    Spoiled,
+    send_half,
+    send_slowly,
+    send_twice,
+)
 from worker.simulator.labels import with_label_changed
 from worker.simulator.links import changed_labels
-from worker.simulator.listing import with_references_changed, without_any, without_newest
 
 _GARBAGE = b'{"orderNumber": "9RET\x00\xff\xfe\x80'
 _HTML = b"<!DOCTYPE html><html><body><h1>Service temporarily unavailable</h1></body></html>"
@@ -41,8 +52,7 @@ def reply(
 
     Raises ValueError for a status outside 200..599 and for headers that HTTP does not allow here.
     """
-    if not 200 <= status <= 599:
-        raise ValueError(f"status must be 200 to 599, not {status}")
+    _check_range("status", status, 200, 599)
     media_type = "text/plain; charset=utf-8"
     if isinstance(body, Mapping):
         body, media_type = json.dumps(body), "application/json"
@@ -102,21 +112,19 @@ def huge(byte_count: int = 100_000_000, process: bool = False) -> Fault:
 
 def truncated() -> Fault:
     """Do what was asked, announce the whole answer, send half of it, cut the connection."""
-    return Fault(Truncated(), process=True)
+    return Fault(Spoiled(send_half), process=True)
 
 
 def redirect(url: str, status: int = 307) -> Fault:
     """Redirect to url; nothing is done."""
-    if not 300 <= status <= 399:
-        raise ValueError(f"status must be 300 to 399, not {status}")
+    _check_range("status", status, 300, 399)
     return reply(status, {"Location": url})
 
 
 def trickle(seconds_per_byte: float = 0.1) -> Fault:
     """Do what was asked and answer truly, one byte of the body at a time."""
-    if not 0 <= seconds_per_byte <= 3600:
-        raise ValueError(f"seconds_per_byte must be 0 to 3600, not {seconds_per_byte}")
-    return Fault(Trickle(seconds_per_byte), process=True)
+    _check_range("seconds_per_byte", seconds_per_byte, 0, 3600)
+    return Fault(Spoiled(partial(send_slowly, pause=seconds_per_byte)), process=True)
 
 
 def not_found(status: int = 404, process: bool = True) -> Fault:
@@ -126,15 +134,13 @@ def not_found(status: int = 404, process: bool = True) -> Fault:
 
 def twice(pause_seconds: float = 0.02) -> Fault:
     """Do what was asked, answer truly, and after a pause send the same answer once more, unasked."""
-    if not 0 <= pause_seconds <= 3600:
-        raise ValueError(f"pause_seconds must be 0 to 3600, not {pause_seconds}")
-    return Fault(Twice(pause_seconds), process=True)
+    _check_range("pause_seconds", pause_seconds, 0, 3600)
+    return Fault(Spoiled(partial(send_twice, pause=pause_seconds)), process=True)
 
 
 def long_headers(byte_count: int = 12_000, lines: int = 1) -> Fault:
     """Do what was asked and answer truly, with that many bytes of headers more, on so many lines."""
-    if not 1 <= lines <= 100_000:
-        raise ValueError(f"lines must be 1 to 100000, not {lines}")
+    _check_range("lines", lines, 1, 100_000)
     if not lines <= byte_count <= 100_000_000:
         raise ValueError(f"byte_count must be {lines} (one for each line) to 100000000, not {byte_count}")
     names = ["Content-Security-Policy", *(f"X-Added-{number}" for number in range(1, lines))]
@@ -170,7 +176,7 @@ def charset(name: str = "iso-8859-1", declared: bool = True) -> Fault:
     return _altered(alter)
 
 
-_ENCODERS: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType({"gzip": gzip.compress, "deflate": zlib.compress})
+_ENCODERS: Mapping[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
 def _altered(alter: Callable[[Reply], Reply]) -> Fault:
@@ -188,13 +194,12 @@ def changed_references(change: str = "number") -> Fault:
 
 def lagging_list(seconds: float = 60) -> Fault:
     """Leave out of the list what was made less than so many seconds ago."""
-    if not 0 <= seconds <= 10**6:
-        raise ValueError(f"seconds must be 0 to 1000000, not {seconds}")
+    _check_range("seconds", seconds, 0, 10**6)
     return _altered(without_newest(seconds))
 
 
 def empty_list() -> Fault:
-    """Show a list without any order, whatever there is."""
+    """Show a list without any order, even where there are orders."""
     return _altered(without_any)
 
 
@@ -213,49 +218,39 @@ def changed_answer(change: str = "null-status") -> Fault:
     return _altered(in_json(chosen(ANSWER_CHANGES, change).apply))
 
 
+def _check_range(name: str, value: float, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be {least} to {most}, not {value}")
+
+
 def _retry_after(seconds: int | None) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
-_BUILDERS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
-    {
-        builder.__name__: builder
-        for builder in (
-            *(reply, busy, throttled, server_error, cut, hang),
-            *(garbage, html, huge, truncated, redirect, trickle),
-            *(not_found, twice, long_headers, encoding, charset),
-            *(changed_references, lagging_list, empty_list),
-            *(changed_label, changed_links, changed_answer),
-        )
-    }
-)
+_BUILDERS: Mapping[str, Callable[..., Fault]] = {
+    builder.__name__: builder
+    for builder in (
+        *(reply, busy, throttled, server_error, cut, hang),
+        *(garbage, html, huge, truncated, redirect, trickle),
+        *(not_found, twice, long_headers, encoding, charset),
+        *(changed_references, lagging_list, empty_list),
+        *(changed_label, changed_links, changed_answer),
+    )
+}
 
-FAULTS: Mapping[str, str] = MappingProxyType(
-    {name: (builder.__doc__ or "").partition("\n")[0] for name, builder in _BUILDERS.items()}
-)
+FAULTS: Mapping[str, str] = {name: (builder.__doc__ or "").partition("\n")[0] for name, builder in _BUILDERS.items()}
 """Every fault's name and what it does, in one line; the function of that name builds it."""
 
 # The same word means the same everywhere, so one table checks the parameters of all faults.
-_PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = MappingProxyType(
-    {
-        "status": (int,),
-        "headers": (dict, NoneType),
-        "body": (str, dict),
-        "process": (bool,),
-        "retry_after": (int, NoneType),
-        "byte_count": (int,),
-        "url": (str,),
-        "seconds_per_byte": (int, float),
-        "pause_seconds": (int, float),
-        "lines": (int,),
-        "coding": (str,),
-        "applied": (bool,),
-        "name": (str,),
-        "declared": (bool,),
-        "change": (str,),
-        "seconds": (int, float),
-    }
-)
+_PARAMETER_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("status", "byte_count", "lines"), (int,)),
+    **dict.fromkeys(("seconds_per_byte", "pause_seconds", "seconds"), (int, float)),
+    **dict.fromkeys(("process", "applied", "declared"), (bool,)),
+    **dict.fromkeys(("url", "coding", "name", "change"), (str,)),
+    "headers": (dict, NoneType),
+    "body": (str, dict),
+    "retry_after": (int, NoneType),
+}
 
 
 def build_fault(name: object, parameters: Mapping[str, object]) -> Fault:
@@ -277,13 +272,23 @@ def build_fault(name: object, parameters: Mapping[str, object]) -> Fault:
     return _BUILDERS[name](**parameters)
 
 
+def refused_by_words(words: frozenset[str], name: str, turned_away: set[str], refusal: Reply) -> Delivery | None:
+    """What the magic words of a creation answer instead of making it; `turned_away`: the names that were busy once."""
+    if "sim:busy" in words and name not in turned_away:
+        turned_away.add(name)
+        return busy(retry_after=1).delivery
+    if "sim:refuse" in words:
+        return refusal
+    return server_error().delivery if "sim:server-error" in words else None
+
+
 class FaultPlan:
     """The faults still to come, first in first out for each operation."""
 
     def __init__(self, operations: Sequence[str]) -> None:
         self._queues: dict[str, deque[tuple[Fault, int | None]]] = {name: deque() for name in operations}
 
-    def inject(self, operation: object, fault: Fault, times: int | None = 1) -> None:
+    def inject(self, operation: object, fault: Fault, times: object = 1) -> None:
         """Let the next `times` requests of `operation` meet `fault`; None: all of them, until `clear`.
 
         Raises ValueError for an unknown operation or times below 1.

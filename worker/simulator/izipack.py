@@ -8,14 +8,16 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
+from typing import ClassVar
 
 from worker.simulator.answers import ANSWER_WORDS
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call, Order, Package
 from worker.simulator.changes import in_words
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply, problem
-from worker.simulator.faults import busy, server_error
+from worker.simulator.faults import refused_by_words
 from worker.simulator.izipack_request import DIMENSIONS, request_errors, whole_number
 from worker.simulator.journeys import DEFAULT_JOURNEY, journey_for, magic_words, stage_at
 from worker.simulator.labels import as_worded
@@ -26,6 +28,7 @@ _CREATE_PATH = "/shipment/retour"
 _ORDER_PATH = re.compile(r"/shipment/([^/]+)(/label)?")
 
 
+@dataclass(slots=True)
 class Izipack:
     """The carrier: `POST /shipment/retour`, `GET /shipment/{orderNumber}` and `.../label`.
 
@@ -34,26 +37,18 @@ class Izipack:
     after creation and is 404 before.
     """
 
-    operations: Sequence[str] = ("create", "label", "status")
+    api_key: str
+    stage_seconds: float = 2.0
+    label_seconds: float = 0.0
+    clock: Callable[[], float] = time.monotonic
+    journey: Sequence[str] = DEFAULT_JOURNEY
+    orders: dict[str, Order] = field(default_factory=dict)
+    throttle: Throttle = field(default_factory=Throttle)  # Izipack documents no limit
+    order_numbers: Iterator[str] = field(default_factory=lambda: _numbers("9RET"))
+    label_codes: Iterator[str] = field(default_factory=lambda: _numbers("7RET"))
+    turned_away: set[str] = field(default_factory=set)  # descriptions with sim:busy that have had their 503
 
-    def __init__(
-        self,
-        api_key: str,
-        stage_seconds: float = 2.0,
-        label_seconds: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
-        journey: Sequence[str] = DEFAULT_JOURNEY,
-    ) -> None:
-        self.orders: dict[str, Order] = {}
-        self.throttle = Throttle()  # Izipack documents no limit
-        self._api_key = api_key
-        self._stage_seconds = stage_seconds
-        self._label_seconds = label_seconds
-        self._clock = clock
-        self._journey = tuple(journey)
-        self._order_numbers = _numbers("9RET")
-        self._label_codes = _numbers("7RET")
-        self._turned_away: set[str] = set()  # descriptions with sim:busy that have had their 503
+    operations: ClassVar[Sequence[str]] = ("create", "label", "status")
 
     def operation(self, method: str, path: str) -> str:
         """Which operation a request asks for: create, label, status or unknown."""
@@ -73,7 +68,7 @@ class Izipack:
         if call.operation == UNKNOWN_OPERATION:
             known = call.path == _CREATE_PATH or _ORDER_PATH.fullmatch(call.path)
             return problem(405, "Method Not Allowed") if known else problem(404, "Not Found")
-        if call.headers.get("x-api-key") != self._api_key:
+        if call.headers.get("x-api-key") != self.api_key:
             return problem(401, "Unauthorized: the header x-api-key is missing or wrong")
         if call.operation == "create":
             return self._create(call)
@@ -85,7 +80,7 @@ class Izipack:
 
     def status(self, order: Order) -> str:
         """The order's status word now."""
-        return stage_at(order.journey, self._clock() - order.created_at, self._stage_seconds)
+        return stage_at(order.journey, self.clock() - order.created_at, self.stage_seconds)
 
     def describe(self, limit: int) -> tuple[int, dict[str, object]]:
         """How many orders there are, and the newest ones by their number."""
@@ -95,7 +90,7 @@ class Izipack:
     def reset(self) -> None:
         """Forget all orders; numbers once given are not given again."""
         self.orders.clear()
-        self._turned_away.clear()
+        self.turned_away.clear()
 
     def _description(self, order: Order) -> dict[str, object]:
         return {
@@ -105,14 +100,7 @@ class Izipack:
             "created_at": order.created_at,
             "created_utc": order.created_utc.isoformat(),
             "label_requests": order.label_requests,
-            "packages": [
-                {
-                    "labelCode": package.label_code,
-                    "description": package.description,
-                    "dimensions": dict(package.dimensions),
-                }
-                for package in order.packages
-            ],
+            "packages": _created_packages(order),
             "body": order.body,
         }
 
@@ -123,8 +111,9 @@ class Izipack:
             return problem(400, "One or more validation errors occurred.", errors)
         description = str(call.body.get("description") or "")
         words = magic_words(description)
-        if refusal := self._scripted_refusal(description, words):
-            return refusal
+        refusal = problem(400, "One or more validation errors occurred.", {"sender": ["refused: sim:refuse"]})
+        if refused := refused_by_words(words, description, self.turned_away, refusal):
+            return refused
         order = self._new_order(call.body, description, words)
         if "sim:lost-answer" in words:
             return Cut()
@@ -133,50 +122,37 @@ class Izipack:
             del document["orderNumber"]
         return json_reply(in_words(ANSWER_WORDS, words, document))
 
-    def _scripted_refusal(self, description: str, words: frozenset[str]) -> Delivery | None:
-        if "sim:busy" in words and description not in self._turned_away:
-            self._turned_away.add(description)
-            return busy(retry_after=1).delivery
-        if "sim:refuse" in words:
-            return problem(400, "One or more validation errors occurred.", {"sender": ["refused: sim:refuse"]})
-        if "sim:server-error" in words:
-            return server_error().delivery
-        return None
-
     def _new_order(self, body: dict[str, object], description: str, words: frozenset[str]) -> Order:
         packages = body["packages"]
         assert isinstance(packages, list)  # request_errors has seen to it
         order = Order(
-            number=next(self._order_numbers),
+            number=next(self.order_numbers),
             description=description,
             body=body,
             packages=tuple(
                 Package(
-                    label_code=next(self._label_codes),
+                    label_code=next(self.label_codes),
                     description=package.get("description"),
                     dimensions={name: whole_number(package["dimensions"][name]) or 0 for name in DIMENSIONS},
                 )
                 for package in packages
             ),
-            created_at=self._clock(),
+            created_at=self.clock(),
             created_utc=datetime.now(UTC),
             words=words,
-            journey=journey_for(words, self._journey),
+            journey=journey_for(words, self.journey),
         )
         self.orders[order.number] = order
         return order
 
     def _label(self, order: Order) -> Reply:
         order.label_requests += 1
-        if self._clock() - order.created_at < self._label_seconds:
+        if self.clock() - order.created_at < self.label_seconds:
             return problem(404, "Not Found: the label is not ready yet")
         if "sim:slow-label" in order.words and order.label_requests == 1:
             return problem(404, "Not Found: sim:slow-label")
         if "sim:slow-label" in order.words and order.label_requests == 2:
             return json_reply({"message": "The label is being made: sim:slow-label"})
-        if "sim:bad-label" in order.words:
-            page = b"<!DOCTYPE html><html><body>sim:bad-label</body></html>"
-            return Reply(200, page, {"Content-Type": "application/pdf"})
         return as_worded(Reply(200, _label_pdf(order), {"Content-Type": "application/pdf"}), order.words)
 
     def _status(self, order: Order) -> Reply:
@@ -204,12 +180,8 @@ class Izipack:
 
 def _created_packages(order: Order) -> list[dict[str, object]]:
     return [
-        {
-            "labelCode": package.label_code,
-            "description": package.description,
-            "dimensions": dict(package.dimensions),
-        }
-        for package in order.packages
+        {"labelCode": each.label_code, "description": each.description, "dimensions": dict(each.dimensions)}
+        for each in order.packages
     ]
 
 

@@ -4,9 +4,8 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
-from worker.simulator.changes import Change, chosen, in_objects
+from worker.simulator.changes import Change, by_word, chosen, in_objects
 
 LABELS = "/labels/"
 SIGNED, MOVED = f"{LABELS}signed/", f"{LABELS}moved/"
@@ -14,9 +13,9 @@ SIGNED, MOVED = f"{LABELS}signed/", f"{LABELS}moved/"
 _PLAIN = re.compile(rf"(.*){LABELS}(\d+/\d+)")  # an address that is not changed yet
 _DEFAULT_SECONDS = 300
 _LONGEST_SECONDS = 10**6
-_KEY = b"returns-worker simulate"  # signs nobody's labels but the simulator's
+_KEY = b"returns-worker simulate"  # signs no labels but the simulator's
 _SIGNATURE = "&signature="
-# Each is another text once a library has read it and written it anew: RFC 3986, 6.2.2.
+# Each is another text once a library has read it and written it again: RFC 3986, 6.2.2.
 _QUERY = "file=returns%2F2024%2flabel%40shop+1.pdf"
 
 
@@ -49,27 +48,20 @@ def _signature(unsigned: str) -> str:
     return hmac.digest(_KEY, unsigned.encode("utf-8", "surrogateescape"), "sha256").hex()
 
 
-_FORMS: Mapping[str, Callable[[str, str, float], str]] = MappingProxyType(
-    {
-        "signed": lambda origin, name, seconds: origin + signed_target(name, seconds),
-        "moved": lambda origin, name, seconds: f"{origin}{MOVED}{name}?seconds={int(seconds)}",
-        "relative": lambda origin, name, seconds: LABELS + name,
-    }
-)
+_FORMS: Mapping[str, Callable[[str, str, float], str]] = {
+    "signed": lambda origin, name, seconds: origin + signed_target(name, seconds),
+    "moved": lambda origin, name, seconds: f"{origin}{MOVED}{name}?seconds={int(seconds)}",
+    "relative": lambda origin, name, seconds: LABELS + name,
+}
 
-LINK_CHANGES: Mapping[str, Change[object]] = MappingProxyType(
-    {
-        name: Change(f"ReturnPilot: {meaning}", changed_labels(name))
-        for name, meaning in (
-            ("signed", "the label's address is signed: sent otherwise than letter for letter, or late, it is 403"),
-            ("moved", "the label's address redirects to a signed one"),
-            ("relative", "the label's address is relative to the API's"),
-        )
-    }
-)
+LINK_CHANGES: Mapping[str, Change[object]] = {
+    name: Change(f"ReturnPilot: {meaning}", changed_labels(name))
+    for name, meaning in (
+        ("signed", "the label's address is signed: sent otherwise than letter for letter, or late, it is 403"),
+        ("moved", "the label's address redirects to a signed one"),
+        ("relative", "the label's address is relative to the API's"),
+    )
+}
 """What may become of `label_url`, by name; the magic word is `sim:NAME-label`, and a signature then lasts 300 s."""
 
-LINK_WORDS: Mapping[str, Change[object]] = MappingProxyType(
-    {f"sim:{name}-label": change for name, change in LINK_CHANGES.items()}
-)
-"""The same by magic word."""
+LINK_WORDS = by_word(LINK_CHANGES, "sim:{}-label")

@@ -9,21 +9,28 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import ClassVar
 
 from worker.simulator.answers import ANSWER_WORDS
 from worker.simulator.carrier import UNKNOWN_OPERATION, Call
 from worker.simulator.changes import in_words
 from worker.simulator.delivery import Cut, Delivery, Reply, json_reply
-from worker.simulator.faults import busy, server_error
-from worker.simulator.journeys import magic_words
-from worker.simulator.labels import as_worded
+from worker.simulator.faults import refused_by_words
+from worker.simulator.journeys import magic_words, stages_passed
+from worker.simulator.labels import as_worded, stripes_png, text_zpl
 from worker.simulator.links import LABELS, LINK_WORDS, MOVED, SIGNED, is_good, signed_target
 from worker.simulator.pdf import text_pdf
-from worker.simulator.pictures import stripes_png, text_zpl
-from worker.simulator.returnpilot_order import LONG_ID, PilotOrder, order_document, return_url, shipment_id
-from worker.simulator.returnpilot_request import order_errors
+from worker.simulator.returnpilot_order import (
+    LONG_ID,
+    PilotOrder,
+    order_document,
+    order_errors,
+    return_url,
+    shipment_id,
+)
 from worker.simulator.throttle import Throttle
 
 PREFIX = "/api/v1"
@@ -41,6 +48,7 @@ _STATUSES = (1, 2, 3)
 _OTHER_STATUSES = {"sim:unknown-status": (1, 9, 2, 3), "sim:cancelled": (1, 4)}
 
 
+@dataclass(slots=True)
 class ReturnPilot:
     """The carrier: create, show, list and delete orders, and their labels at `/labels/{order}/{shipment}`.
 
@@ -48,22 +56,19 @@ class ReturnPilot:
     most `rate_limit` requests are answered in each window of a minute; 0: no limit.
     """
 
-    operations: Sequence[str] = ("rp_create", "rp_order", "rp_orders", "rp_delete", "rp_label")
+    token: str
+    stage_seconds: float = 2.0
+    rate_limit: int = 60
+    clock: Callable[[], float] = time.monotonic
+    orders: dict[int, PilotOrder] = field(default_factory=dict)
+    throttle: Throttle = field(init=False)
+    last_id: int = field(default_factory=lambda: random.randrange(10_000, 10**9))  # a restart repeats none
+    turned_away: set[str] = field(default_factory=set)  # references with sim:busy that have had their 503
 
-    def __init__(
-        self,
-        token: str,
-        stage_seconds: float = 2.0,
-        rate_limit: int = 60,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.orders: dict[int, PilotOrder] = {}
-        self._token = token
-        self._stage_seconds = stage_seconds
-        self.throttle = Throttle(rate_limit, clock)
-        self._clock = clock
-        self._last_id = random.randrange(10_000, 10**9)  # a restart repeats no number that a database holds
-        self._turned_away: set[str] = set()  # references with sim:busy that have had their 503
+    operations: ClassVar[Sequence[str]] = ("rp_create", "rp_order", "rp_orders", "rp_delete", "rp_label")
+
+    def __post_init__(self) -> None:
+        self.throttle = Throttle(self.rate_limit, self.clock)
 
     def operation(self, method: str, path: str) -> str:
         """Which operation a request asks for, else unknown."""
@@ -103,13 +108,13 @@ class ReturnPilot:
         """Make an order, without any check."""
         full: dict[str, object] = {"line_items": [{"product_id": 1}], **(body or {}), "reference": reference}
         words = _words(full)
-        self._last_id += 1
-        number = self._last_id + (LONG_ID if "sim:long-ids" in words else 0)
+        self.last_id += 1
+        number = self.last_id + (LONG_ID if "sim:long-ids" in words else 0)
         now, days = datetime.now(UTC).replace(microsecond=0), full.get("link_expires_at")
         end = now + timedelta(days=days if isinstance(days, int) else _DEFAULT_DAYS)
         if words & {"sim:expired-link", "sim:cancelled"}:
             end = now - _LONG_SINCE
-        order = PilotOrder(number, reference, full, words, self._clock(), now, end)
+        order = PilotOrder(number, reference, full, words, self.clock(), now, end)
         self.orders[order.id] = order
         return order
 
@@ -139,20 +144,18 @@ class ReturnPilot:
     def reset(self) -> None:
         """Forget all orders; numbers once given are not given again."""
         self.orders.clear()
-        self._turned_away.clear()
+        self.turned_away.clear()
         self.throttle.reset()
 
     def _stage(self, order: PilotOrder) -> int:
         if order.stage is not None:
             return order.stage
-        if self._stage_seconds <= 0:
-            return _AT_THE_END
-        return int(min(max(self._clock() - order.created_at, 0.0) / self._stage_seconds, _AT_THE_END))
+        return stages_passed(self.clock() - order.created_at, self.stage_seconds, _AT_THE_END)
 
     def _unauthorized(self, call: Call) -> Reply | None:
         if call.path.startswith(SIGNED):  # the signature stands for the token
             return None if is_good(call.target) else _message(403, f"Not what was signed, or too late: {call.target}")
-        is_known = call.headers.get("Authorization") == f"Bearer {self._token}"
+        is_known = call.headers.get("Authorization") == f"Bearer {self.token}"
         return None if is_known else _message(401, "Unauthenticated.")
 
     def _create(self, call: Call) -> Delivery:
@@ -162,13 +165,9 @@ class ReturnPilot:
             return json_reply({"message": "The given data was invalid.", "errors": errors}, 422)
         reference = str(call.body["reference"])
         words = _words(call.body)
-        if "sim:busy" in words and reference not in self._turned_away:
-            self._turned_away.add(reference)
-            return busy(retry_after=1).delivery
-        if "sim:refuse" in words:
-            return json_reply({"message": "sim:refuse", "errors": {"region": ["refused: sim:refuse"]}}, 422)
-        if "sim:server-error" in words:
-            return server_error().delivery
+        refusal = json_reply({"message": "sim:refuse", "errors": {"region": ["refused: sim:refuse"]}}, 422)
+        if refused := refused_by_words(words, reference, self.turned_away, refusal):
+            return refused
         order = self.add(reference, call.body)
         if "sim:lost-answer" in words:
             return Cut()
@@ -222,9 +221,6 @@ class ReturnPilot:
         if shipment not in {shipment_id(order, index) for index in range(1, there + 1)}:
             return _message(404, "Not Found")
         text = f"RETURNPILOT (simulated) order {order.id} shipment {shipment}"
-        if "sim:bad-label" in order.words:
-            page = b"<!DOCTYPE html><html><body>sim:bad-label</body></html>"
-            return Reply(200, page, {"Content-Type": "application/pdf"})
         if "sim:png" in order.words:
             label = Reply(200, stripes_png(), {"Content-Type": "image/png"})
         elif "sim:zpl" in order.words:

@@ -2,21 +2,20 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
-from worker.simulator.carrier import Call, Carrier, Order
+from worker.simulator.carrier import LEDGER_LENGTH, Call, Carrier, Ledger, Order, Request, masked_headers
 from worker.simulator.control import CONTROL_PREFIX, Control, json_object
 from worker.simulator.delivery import Cut, Delivery, deliver, shaped, status_of, with_headers
 from worker.simulator.faults import Fault, FaultPlan
 from worker.simulator.izipack import Izipack
 from worker.simulator.journeys import DEFAULT_JOURNEY
-from worker.simulator.ledger import Ledger, Request, masked_headers, new_ledger
 from worker.simulator.returnpilot import PREFIX, ReturnPilot
 from worker.simulator.returnpilot_order import PilotOrder
 
@@ -32,6 +31,9 @@ class Simulator:
     `worker.simulator.MAGIC_WORDS`; ReturnPilot, below `/api/v1`, answers `rate_limit` requests a minute (0: no limit).
     Faults can be injected here and over HTTP (`POST /simulator/faults`).
 
+    `ledger` has every request in the order it was read, the oldest first, the last 100,000. `orders` (Izipack's) and
+    `pilot_orders` (ReturnPilot's) are by their numbers, the oldest first; a test may take some away.
+
     A stopped simulator can be started again: on the same port, with the same orders, as after an outage.
     """
 
@@ -45,16 +47,18 @@ class Simulator:
         label_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         journey: Sequence[str] = DEFAULT_JOURNEY,
-        token: str = "RP-simulator",  # noqa: S107  nobody's but the simulator's
+        token: str = "RP-simulator",  # noqa: S107  the simulator's alone
         rate_limit: int = 60,
     ) -> None:
         self._host, self._port = host, port
         self._izipack = Izipack(api_key, stage_seconds, label_seconds, clock, journey)
         self._pilot = ReturnPilot(token, stage_seconds, rate_limit, clock)
+        self.orders: dict[str, Order] = self._izipack.orders
+        self.pilot_orders: dict[int, PilotOrder] = self._pilot.orders
         self._carriers: Mapping[str, Carrier] = {"izipack": self._izipack, "returnpilot": self._pilot}
         self._faults = FaultPlan([name for carrier in self._carriers.values() for name in carrier.operations])
-        self._ledger = new_ledger()
-        self._control = Control(self._faults, self._ledger, self._carriers, self.reset)
+        self.ledger: Ledger = deque(maxlen=LEDGER_LENGTH)
+        self._control = Control(self._faults, self.ledger, self._carriers, self.reset)
         self._runner: web.ServerRunner | None = None
         self._open: set[asyncio.WriteTransport] = set()  # connections with a request in hand
 
@@ -62,9 +66,7 @@ class Simulator:
         await self.start()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         await self.stop()
 
     @property
@@ -80,21 +82,6 @@ class Simulator:
         """The base URL of ReturnPilot's API."""
         return self.url + PREFIX
 
-    @property
-    def ledger(self) -> Ledger:
-        """Every request in the order it was read, the oldest first; the last 100,000 are kept."""
-        return self._ledger
-
-    @property
-    def orders(self) -> dict[str, Order]:
-        """Izipack's orders: order number -> order, the oldest first."""
-        return self._izipack.orders
-
-    @property
-    def pilot_orders(self) -> dict[int, PilotOrder]:
-        """ReturnPilot's orders: id -> order, the oldest first; a test may take some away."""
-        return self._pilot.orders
-
     def add_pilot_order(
         self,
         reference: str,
@@ -105,7 +92,7 @@ class Simulator:
         link_expires_at: datetime | None = None,
         **fields: object,
     ) -> PilotOrder:
-        """Make an order at ReturnPilot that nobody asked for over HTTP; nothing of it is checked.
+        """Make an order at ReturnPilot that was not asked for over HTTP; nothing of it is checked.
 
         `fields` are fields of the creation's body and win over `body`; the rest is set on the order itself.
         """
@@ -117,7 +104,7 @@ class Simulator:
 
     def requests(self, operation: str) -> list[Request]:
         """The ledger's requests of one operation, such as create or rp_create, or unknown."""
-        return [request for request in self._ledger if request.operation == operation]
+        return [request for request in self.ledger if request.operation == operation]
 
     def inject(self, operation: str, fault: Fault, times: int | None = 1) -> None:
         """Let the next `times` requests of an operation meet `fault` (None: all, until cleared).
@@ -133,7 +120,7 @@ class Simulator:
     def reset(self) -> None:
         """Forget orders, ledger and injected faults; open connections stay."""
         self._faults.clear()
-        self._ledger.clear()
+        self.ledger.clear()
         for carrier in self._carriers.values():
             carrier.reset()
 
@@ -161,7 +148,7 @@ class Simulator:
         for site in list(runner.sites):
             await site.stop()
         for transport in list(self._open):
-            transport.abort()  # the lost connection cancels the handler, whatever it waits for
+            transport.abort()  # the lost connection cancels the handler and its waiting
         await runner.cleanup()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -194,20 +181,9 @@ class Simulator:
         except (web.RequestPayloadError, HttpProcessingError):
             delivery = Cut()  # broken framing or compression: where the next request begins is unknown
         finally:  # also when the client goes away while it is still sending
-            headers = masked_headers(request.raw_headers)
+            asked = (operation, request.method, request.path, request.query_string, masked_headers(request.raw_headers))
             status = None if delivery is None else status_of(delivery)
-            self._ledger.append(
-                Request(
-                    time.monotonic(),
-                    operation,
-                    request.method,
-                    request.path,
-                    request.query_string,
-                    headers,
-                    body,
-                    status,
-                )
-            )
+            self.ledger.append(Request(time.monotonic(), *asked, body, status))
         return delivery
 
     def _answer(self, carrier: Carrier, call: Call) -> Delivery:

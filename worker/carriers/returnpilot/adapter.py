@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from worker.carriers.http.edge import HttpEdge
+from worker.carriers.edge import HttpEdge
 from worker.carriers.port import (
     Creation,
     LabelDocument,
@@ -20,15 +20,15 @@ from worker.carriers.port import (
     Unintelligible,
 )
 from worker.carriers.returnpilot.answers import (
+    label_urls,
     own_order,
     read_created,
     read_listed,
     read_order,
     read_shipments,
     read_shown,
-    wants_label,
 )
-from worker.carriers.returnpilot.links import Link, ShownLinks
+from worker.carriers.returnpilot.links import Link, ShownLinks, next_link
 from worker.carriers.returnpilot.request import build_request
 from worker.carriers.returnpilot.search import Search
 from worker.carriers.shapes import read_id
@@ -52,7 +52,6 @@ BUILT_IN_STATUSES = StatusMap(
 )
 PAGE_SIZE = 50  # the most it gives (page guide/concepts/pagination)
 
-_JSON = "application/json"
 _LABELS = ("application/pdf", "image/png", "application/zpl")  # nothing documents which of them it is
 _MOST_PAGES = 200  # of a look-up: 10,000 orders in the time of one creation are not the list we know
 _LISTED_BYTES = 10_000_000  # 50 orders of 100 items each
@@ -60,17 +59,14 @@ _LISTED_BYTES = 10_000_000  # 50 orders of 100 items each
 
 @dataclass(frozen=True, slots=True)
 class ReturnPilot:
-    """One organisation's account; `clock` tells when a link, with `link_grace` on top, has run out.
-
-    It says None while it is not to be believed; then none has.
-    """
+    """One organisation's account."""
 
     edge: HttpEdge
     statuses: StatusMap
-    label_hosts: tuple[str, ...]
+    label_hosts: tuple[str, ...]  # hosts of labels that need not be public
     max_label_bytes: int
-    link_grace: timedelta
-    clock: Callable[[], datetime | None]
+    link_grace: timedelta  # how long after its end a customer's link may still have been used
+    clock: Callable[[], datetime | None]  # None while it is not to be believed: then no link has run out
     shown: ShownLinks = field(default_factory=ShownLinks)
 
     def prepare(self, order: ReturnOrder) -> Creation:
@@ -78,9 +74,9 @@ class ReturnPilot:
         return Creation(build_request(order.payload or "", order.reference))
 
     async def create(self, creation: Creation) -> Created:
-        """Create the order, which mails the customer; whatever leaves room for doubt is `OutcomeUnknown`."""
+        """Create the order, which mails the customer; an answer that leaves room for doubt is `OutcomeUnknown`."""
         try:
-            # A gateway may say 503 after it has passed the request on; looking costs little, and mails nobody.
+            # A gateway may say 503 after it has passed the request on; looking costs little, and sends no mail.
             return await self.edge.create("create", "/orders", creation.body, read_created, trust_503=False)
         except Refused as error:
             if _is_about_the_reference(error.raw):
@@ -117,9 +113,7 @@ class ReturnPilot:
         """Where `order` is, by what the carrier shows of it; its label can be fetched without asking once more."""
         seen = read_order(order, sighting, self.statuses, self.link_grace, self.clock())
         if not seen.labels <= order.labels:
-            shipments = {each.position: each.label_url or "" for each in read_shipments(order, sighting)}
-            urls = {position: shipments[position] for position in seen.labels - order.labels}
-            self.shown.keep(order, urls)
+            self.shown.keep(order, self._label_urls(order, sighting))
         return seen
 
     async def label(self, order: ReturnOrder) -> LabelDocument:
@@ -127,12 +121,10 @@ class ReturnPilot:
         if (link := self.shown.take(order)) is not None:
             with suppress(LabelUnreachable):  # its time may be over: then the order says which is good now
                 return await self._fetch(order, link)
-        shipments = await self._show(order, "label", lambda document: read_shipments(order, document), fresh=True)
-        missing = [each for each in shipments if wants_label(each, self.statuses) and each.position not in order.labels]
-        if not missing:
+        urls = await self._show(order, "label", lambda document: self._label_urls(order, document), fresh=True)
+        if (link := next_link(order, urls)) is None:
             raise LabelNotReady("no shipment has a label that is not stored")
-        chosen = missing[order.label_attempts % len(missing)]  # a dead one must not stand before the others
-        return await self._fetch(order, Link(chosen.position, chosen.label_url or "", more=len(missing) > 1))
+        return await self._fetch(order, link)
 
     async def cancel(self, order: ReturnOrder) -> None:
         """Delete the order; the carrier refuses that once the customer has scheduled a return."""
@@ -140,7 +132,7 @@ class ReturnPilot:
 
     async def ping(self) -> None:
         """Ask for one order of the list."""
-        await self.edge.ask("ping", "/orders?page=1&limit=1", lambda reply: read_listed(reply, 1), accept=_JSON)
+        await self.edge.ask("ping", "/orders?page=1&limit=1", lambda reply: read_listed(reply, 1))
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -159,6 +151,9 @@ class ReturnPilot:
         """Close its connections."""
         await self.edge.close()
 
+    def _label_urls(self, order: ReturnOrder, document: Mapping[str, Any]) -> Mapping[int, str]:
+        return label_urls(read_shipments(order, document), self.statuses)
+
     async def _fetch(self, order: ReturnOrder, link: Link) -> LabelDocument:
         reply = await self.edge.fetch_link(
             "label",
@@ -175,18 +170,13 @@ class ReturnPilot:
     ) -> T:
         """Ask for the order, and `read` it as a part of the request: what makes no sense is counted so."""
         return await self.edge.ask(
-            operation, _path(order), lambda reply: read(own_order(order, read_shown(reply))), accept=_JSON, fresh=fresh
+            operation, _path(order), lambda reply: read(own_order(order, read_shown(reply))), fresh=fresh
         )
 
     async def _list(self, operation: str, number: int, *, fresh: bool = False) -> tuple[list[Any], bool]:
         path = f"/orders?page={number}&limit={PAGE_SIZE}"  # `links.next` does not carry the limit on
         return await self.edge.ask(
-            operation,
-            path,
-            lambda reply: read_listed(reply, number),
-            accept=_JSON,
-            max_bytes=_LISTED_BYTES,
-            fresh=fresh,
+            operation, path, lambda reply: read_listed(reply, number), max_bytes=_LISTED_BYTES, fresh=fresh
         )
 
 
@@ -213,6 +203,5 @@ def _is_about_the_reference(raw: str | None) -> bool:
     if not isinstance(answer, dict):
         return False
     errors = answer.get("errors")
-    names = list(errors) if isinstance(errors, dict) else []
-    said = [answer.get(name) for name in ("message", "text")]
-    return any("reference" in str(part).casefold() for part in (*names, *said))
+    named = [*(errors if isinstance(errors, dict) else ()), answer.get("message"), answer.get("text")]
+    return any("reference" in str(part).casefold() for part in named)

@@ -5,13 +5,13 @@ guide/concepts/pagination of the developer portal. An order has no status of its
 can come to it: that is told from its shipments, its items and its link.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from worker.carriers.http.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.port import Unintelligible
+from worker.carriers.replies import Reply, as_document, carrier_moment, clean_text
 from worker.carriers.shapes import read_id, read_list, read_word
 from worker.domain.outcomes import Created, Tracked
 from worker.domain.returns import PackageInfo, ReturnOrder
@@ -21,9 +21,9 @@ _LONGEST_LINK = timedelta(days=365)
 _MOST_SHIPMENTS = 1000
 _JOINT = ", "  # between the words of an order's shipments
 _MOST_SAID = 200  # characters of all shipments' words
-_LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # whatever the carrier says, a year can be added to it
+_LATEST = datetime(9000, 1, 1, tzinfo=UTC)  # later dates are cut to it, so that a year can be added
 _LONGEST_WORD = 50
-_NO_WORD = "none"  # what keeps the place of a shipment of which nothing was said yet
+_NO_WORD = "none"  # in the place of a shipment whose status was never said
 
 SAMPLE_CREATED = b'{"id": 10011, "return_url": "https://app.returnpilot.co/..."}'
 """The documented answer to a creation."""
@@ -47,21 +47,16 @@ class Shipment:
 def read_created(reply: Reply) -> Created:
     """The answer to a creation, which is not wrapped in `data`; raises `Unintelligible` without a usable id."""
     body = reply.json_object()
-    number = read_id(body.get("id"))
-    if number is None:
+    if read_id(body.get("id")) is None:
         raise Unintelligible(f"the answer has no usable id: {reply.excerpt()}", raw=reply.raw())
-    update = TrackingUpdate(TrackingStatus.PENDING, None)
-    return Created(number, update, return_url=_url(body.get("return_url")), has_label=False, raw=as_document(body))
+    return created(body)
 
 
-def adopted(document: Document) -> Created:
-    """An order that was found in the list, as its creation would have been answered."""
-    number = read_id(document.get("id"))
-    if number is None:
-        raise Unintelligible("an order in the list has no usable id", raw=as_document(document))
-    update = TrackingUpdate(TrackingStatus.PENDING, None)
-    url, raw = _url(document.get("return_url")), as_document(document)
-    return Created(number, update, return_url=url, has_label=False, raw=raw, adopted=True)
+def created(document: Document, *, adopted: bool = False) -> Created:
+    """An order with a usable id as its creation is answered; `adopted`: it was found in the list."""
+    update, url = TrackingUpdate(TrackingStatus.PENDING, None), _url(document.get("return_url"))
+    number, raw = read_id(document.get("id")) or "", as_document(document)
+    return Created(number, update, return_url=url, has_label=False, raw=raw, adopted=adopted)
 
 
 def read_shown(reply: Reply) -> Document:
@@ -116,15 +111,9 @@ def read_order(
     reason = None
     if link_over and status in (TrackingStatus.EXPIRED, TrackingStatus.CANCELLED):
         reason = f"the customer's link ran out at {link:%Y-%m-%d %H:%M} UTC with nothing under way"
-    update = TrackingUpdate(
-        status,
-        said if words(said) else None,
-        max(moved, default=None),
-        as_document(document),
-        reason,
-        link_over,
-    )
-    labels = frozenset(shipment.position for shipment in shipments if wants_label(shipment, statuses))
+    word, raw = said if words(said) else None, as_document(document)
+    update = TrackingUpdate(status, word, max(moved, default=None), raw, reason, link_over)
+    labels = frozenset(label_urls(shipments, statuses))
     infos, url = tuple(shipment.info for shipment in shipments), _url(document.get("return_url"))
     return Tracked(update, infos, labels, url)
 
@@ -135,7 +124,7 @@ def words(carrier_status: str) -> Sequence[str]:
 
 
 def meanings(carrier_status: str, statuses: StatusMap) -> frozenset[TrackingStatus]:
-    """What the order may be by its shipments; whether more may come is not in their words, nor what was cut off."""
+    """Every status that these words of its shipments may come to: they do not say whether more shipments may come."""
     if len(carrier_status) >= _MOST_SAID:
         return frozenset(TrackingStatus)
     found = [_meaning(word, statuses) for word in _words_by_place(carrier_status)]
@@ -162,9 +151,10 @@ def read_shipments(order: ReturnOrder, document: Document) -> list[Shipment]:
     return sorted(shipments, key=lambda shipment: shipment.position)
 
 
-def wants_label(shipment: Shipment, statuses: StatusMap) -> bool:
-    """Whether there is a label that somebody may need: one that was refunded is void."""
-    return shipment.label_url is not None and statuses.read(shipment.word) is not TrackingStatus.CANCELLED
+def label_urls(shipments: Iterable[Shipment], statuses: StatusMap) -> dict[int, str]:
+    """Where the labels are that may be needed, by position; a shipment that was refunded has a void one."""
+    void = TrackingStatus.CANCELLED
+    return {each.position: each.label_url for each in shipments if each.label_url and statuses.read(each.word) != void}
 
 
 def _parts(document: Document) -> list[Any]:
@@ -192,8 +182,9 @@ def _meaning(word: str, statuses: StatusMap) -> TrackingStatus:
 
 
 def _shipment(position: int, number: str, part: Document, before: Mapping[int, str]) -> Shipment:
-    """A shipment; a status that the carrier does not say is what it was."""
+    """A shipment; where the carrier says no status, it has the one that was recorded last."""
     status = part.get("status")
+    word = read_id(status) or read_word(status, _LONGEST_WORD, part) or before.get(position, _NO_WORD)
     info = PackageInfo(
         position,
         label_code=number,
@@ -201,13 +192,8 @@ def _shipment(position: int, number: str, part: Document, before: Mapping[int, s
         tracking_number=_text(part.get("tracking_number")),
         tracking_url=_url(part.get("tracking_url")),
     )
-    label_url = part.get("label_url")
-    return Shipment(
-        position,
-        read_id(status) or read_word(status, _LONGEST_WORD, part) or before.get(position, _NO_WORD),
-        label_url if isinstance(label_url, str) and label_url.strip() else None,
-        info,
-    )
+    url = part.get("label_url")
+    return Shipment(position, word, url if isinstance(url, str) and url.strip() else None, info)
 
 
 def _all_returned(document: Document) -> bool:

@@ -13,16 +13,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from worker.carriers.fields import merge_carrier_fields
-from worker.domain.payload import (
-    InvalidPayload,
-    UnclearNumber,
-    read_number,
-    read_payload,
-    read_text,
-    reference_problems,
-)
-from worker.domain.returns import Address, Party, ReturnRequest
+from worker.carriers.shapes import Problems, finished
+from worker.domain.payload import UnclearNumber, read_number, read_payload, read_text, reference_problems
+from worker.domain.returns import Party, ReturnRequest
 
 MAX_ITEMS: Final = 100
 REFERENCE_LENGTH: Final = (2, 50)
@@ -47,8 +40,6 @@ _PRODUCT: Final = frozenset({"price", "returnable", *(row[0] for row in (*_PRODU
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")  # ITU-T E.164: 15 digits at most, the first of the country code not 0
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 
-Problems = list[str]
-
 
 def build_request(payload: str, reference: str) -> dict[str, Any]:
     """The body for a payload (JSON text); raises `InvalidPayload` with every problem by its path.
@@ -56,7 +47,8 @@ def build_request(payload: str, reference: str) -> dict[str, Any]:
     The organisation's own address is where the return goes: `receiver`, `packages`, `pickup_date`, `description`,
     `company_name` and `attention_of` have no place in the request and are not sent.
     """
-    request, problems = read_payload(payload)
+    request, found = read_payload(payload)
+    problems = Problems(found)
     _check_length("reference", reference, REFERENCE_LENGTH, problems)
     problems += reference_problems(reference)  # a lost creation is found again by it: it has to come back as it was
     body: dict[str, Any] = {
@@ -65,9 +57,7 @@ def build_request(payload: str, reference: str) -> dict[str, Any]:
         "line_items": _line_items(request, problems),
         **_customer(request, problems),
     }
-    body = merge_carrier_fields(body, request.carrier_fields, problems)
-    if problems:
-        raise InvalidPayload(tuple(dict.fromkeys(problems)))
+    body = finished(body, request.carrier_fields, problems)
     return {name: value for name, value in body.items() if value not in ("", None)}  # an empty text is too short
 
 
@@ -88,7 +78,7 @@ def _link_days(request: ReturnRequest, problems: Problems) -> int | None:
 
 def _customer(request: ReturnRequest, problems: Problems) -> dict[str, Any]:
     if request.customer is None:
-        problems.append("customer: is required")
+        problems.add("customer", "is required")
     party = request.customer or Party()
     address = party.address
     values: dict[str, Any] = {
@@ -106,25 +96,21 @@ def _customer(request: ReturnRequest, problems: Problems) -> dict[str, Any]:
             hint = " together with the house number" if field == "line_1" and address.house_number else ""
             _check_length(path, values[field], (least, most), problems, hint)
         elif required:
-            _unless_known(path, "is required", problems)
+            problems.add(path, "is required")
     if party.phone and not _E164.fullmatch(party.phone):
         problems.append("customer.phone: must be in E.164 form, such as +12069536978")
     if party.email and not _EMAIL.fullmatch(party.email):
         problems.append("customer.email: must be an e-mail address")
-    return {**values, "country": _country(address, problems)}
-
-
-def _country(address: Address, problems: Problems) -> int | None:
-    path = "customer.address.country"
-    number = country_ids().get(address.country)
-    if number is None:
-        _unless_known(path, "is not one that ReturnPilot knows" if address.country else "is required", problems)
-    return number
+    country = country_ids().get(address.country)
+    if country is None:
+        problem = "is not one that ReturnPilot knows" if address.country else "is required"
+        problems.add("customer.address.country", problem)
+    return {**values, "country": country}
 
 
 def _line_items(request: ReturnRequest, problems: Problems) -> list[dict[str, Any]]:
-    if not request.items and not _known("items", problems):
-        problems.append(f"items: 1 to {MAX_ITEMS} are required")
+    if not request.items:
+        problems.add("items", f"1 to {MAX_ITEMS} are required")
     if len(request.items) > MAX_ITEMS:
         problems.append(f"items: {len(request.items)} are too many; 1 to {MAX_ITEMS} are allowed")
         return []
@@ -135,13 +121,13 @@ def _line_item(item: Mapping[str, Any], path: str, problems: Problems) -> dict[s
     _refuse_others(item, {"product_id", "product"}, path, problems)
     chosen = [name for name in ("product_id", "product") if item.get(name) is not None]
     if len(chosen) != 1:
-        _unless_known(path, "must have exactly one of product_id and product", problems)
+        problems.add(path, "must have exactly one of product_id and product")
         return {}
     if chosen == ["product_id"]:
         place = f"{path}.product_id"
         number = _number(item["product_id"], place, problems)
         if number is None or number != number.to_integral_value() or number < 1:
-            _unless_known(place, "must be a whole number above 0", problems)
+            problems.add(place, "must be a whole number above 0")
             return {}
         return {"product_id": int(number)}
     if not isinstance(item["product"], Mapping):
@@ -156,7 +142,7 @@ def _product(product: Mapping[str, Any], path: str, problems: Problems) -> dict[
     for name, least, most in _PRODUCT_TEXTS:
         text, problem = read_text(product.get(name))
         if problem is not None:
-            _unless_known(f"{path}.{name}", problem, problems)
+            problems.add(f"{path}.{name}", problem)
         _check_length(f"{path}.{name}", text, (least, most), problems)
         body[name] = text
     for name, least, most in _PRODUCT_SIZES:
@@ -164,10 +150,10 @@ def _product(product: Mapping[str, Any], path: str, problems: Problems) -> dict[
         body[name] = None if size is None else math.ceil(size)
         if body[name] is None or not least <= body[name] <= most:
             unit = "pounds" if name == "weight" else "inches"
-            _unless_known(f"{path}.{name}", f"must be {least} to {most} {unit}, rounded up", problems)
+            problems.add(f"{path}.{name}", f"must be {least} to {most} {unit}, rounded up")
     price = _number(product.get("price"), f"{path}.price", problems)
     if price is None or not _PRICE[0] <= price <= _PRICE[1] or price != round(price, 2):
-        _unless_known(f"{path}.price", f"must be {_PRICE[0]} to {_PRICE[1]}, with at most two decimals", problems)
+        problems.add(f"{path}.price", f"must be {_PRICE[0]} to {_PRICE[1]}, with at most two decimals")
     body["price"] = None if price is None else float(price)
     if not isinstance(product.get("returnable"), bool):
         problems.append(f"{path}.returnable: must be true or false")
@@ -189,14 +175,4 @@ def _refuse_others(part: Mapping[str, Any], known: frozenset[str] | set[str], pa
 def _check_length(path: str, text: str, limits: tuple[int, int], problems: Problems, hint: str = "") -> None:
     least, most = limits
     if not least <= len(text) <= most:
-        _unless_known(path, f"must be {least} to {most} characters{hint}, not {len(text)}", problems)
-
-
-def _unless_known(path: str, problem: str, problems: Problems) -> None:
-    if not _known(path, problems):
-        problems.append(f"{path}: {problem}")
-
-
-def _known(path: str, problems: Problems) -> bool:
-    """Whether something is wrong there already, so that its absence needs no word of its own."""
-    return any(problem.startswith((f"{path}:", f"{path}[")) for problem in problems)
+        problems.add(path, f"must be {least} to {most} characters{hint}, not {len(text)}")

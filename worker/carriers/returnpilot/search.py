@@ -1,18 +1,18 @@
 """Tells from pages of the list whether a creation without an answer happened: exactly that order, or surely none.
 
 What proves that there is none: a list that shows every number we recorded ourselves in its time, and in which each
-order that could be the one belongs to another return of ours. All that lies between the two answers is a person's.
+order that could be the one belongs to another return of ours. Everything between the two is for a person to decide.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from worker.carriers.http.replies import as_document, carrier_moment
 from worker.carriers.port import Unintelligible
-from worker.carriers.returnpilot.answers import adopted
+from worker.carriers.replies import as_document, carrier_moment
+from worker.carriers.returnpilot.answers import created
 from worker.carriers.shapes import read_id
-from worker.domain.lookup import Known, Owner, Recorded, begins_at
+from worker.domain.lookup import Known, Recorded, begins_at
 from worker.domain.outcomes import Absent, Ambiguous, Created
 from worker.domain.payload import read_payload
 from worker.domain.returns import Address, Party, ReturnOrder
@@ -82,7 +82,8 @@ class Search:
         """What the pages come to; raises `Unintelligible` when they prove nothing."""
         if self._exact:
             return self._of_exact(known)
-        doubtful = {number: each for number, each in self._doubtful() if not self._is_anothers(number, each, known)}
+        alike = {**self._alike, **self._theirs}
+        doubtful = {number: each for number, each in alike.items() if not self._is_anothers(number, each, known)}
         if doubtful:
             return _ambiguous(
                 f"no order bears this reference, and {_orders(doubtful)}, which no return of ours owns, may be this"
@@ -106,21 +107,21 @@ class Search:
         for number in self._exact:
             owner = known.owner_of_number(number) or known.owner_of_reference(self._reference)
             if owner is not None:
+                has = "belongs to" if owner.number is not None else "may as well belong to"
                 return _ambiguous(
-                    f"order {number} bears this reference at the carrier and {_belongs(owner)}", self._exact.values()
+                    f"order {number} bears this reference at the carrier and {has} the return {owner.reference} of"
+                    f" account {owner.account}",
+                    self._exact.values(),
                 )
         alike = {number: each for number, each in self._alike.items() if known.owner_of_number(number) is None}
         (number, document), *others = self._exact.items()
         if not others and not alike and not self._is_older(document):
-            return adopted(document)
+            return created(document, adopted=True)
         found = {**self._exact, **alike}
         return _ambiguous(
             f"what bears this reference at the carrier ({_orders(found)}) is not surely, or not only, this creation",
             found.values(),
         )
-
-    def _doubtful(self) -> Iterable[tuple[str, Document]]:
-        return (*self._alike.items(), *self._theirs.items())
 
     def _is_anothers(self, number: str, document: Document, known: Known) -> bool:
         """Whether an order is another return's: it has its number, or exactly its reference.
@@ -135,7 +136,7 @@ class Search:
         return number not in self._alike or self._customer is None or not _is_of(self._customer, document)
 
     def _reaches(self, recorded: Recorded) -> bool:
-        """Whether the pages would show this number, had they nothing to hide."""
+        """Whether a whole list would show this number on the pages that were read."""
         return recorded.started_at >= self._since + (timedelta(0) if self._at_end else _SURELY_REACHED)
 
     def _is_older(self, document: Document) -> bool:
@@ -151,11 +152,6 @@ def _ambiguous(message: str, documents: Iterable[Document]) -> Ambiguous:
 def _orders(found: Iterable[str]) -> str:
     numbers = sorted(found, key=int)
     return f"order{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:20])}"
-
-
-def _belongs(owner: Owner) -> str:
-    has = "belongs to" if owner.number is not None else "may as well belong to"
-    return f"{has} the return {owner.reference} of account {owner.account}"
 
 
 def _is_owned(document: Any, known: Known) -> bool:

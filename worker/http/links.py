@@ -1,4 +1,4 @@
-"""Splits an address that a carrier named, once: what is checked is what is connected to, and no byte is spelled anew.
+"""Splits an address from outside, once: what is checked is what is connected to, and no byte is re-spelled.
 
 A signature may be made over the very bytes of an address, and each HTTP library has its own idea of how they should be
 spelled (aio-libs/aiohttp#4307, #5512). So none of them reads one: path and query go out as they came, and a host is one
@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import httpx
 
-from worker.carriers.http.addresses import is_numeric
+from worker.http.addresses import is_numeric
 
 MAX_BYTES = 16_384
 """The longest address that is asked for: twice what nginx and Apache take by default."""
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _AROUND = bytes(range(0x21))  # as the URL standard has it: white space and controls around an address are none of it
 _SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*):")
 _AUTHORITY = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[^\[\]:@\\%]+)(?::([0-9]{0,5}))?")
@@ -53,7 +53,7 @@ def origin_of(url: str) -> tuple[str, str, int]:
     parts = httpx.URL(url)
     host = parts.raw_host.decode("ascii")
     host = str(IPv6Address(host)) if ":" in host else host
-    return parts.scheme, host, parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
+    return parts.scheme, host, parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
 
 
 def resolved(reference: str, base: Address, encoding: str = "utf-8") -> Address:
@@ -75,7 +75,7 @@ def resolved(reference: str, base: Address, encoding: str = "utf-8") -> Address:
     scheme, rest = base.scheme, given
     if named := _SCHEME.match(given):
         scheme, rest = named[1].decode().lower(), given[named.end() :]
-        if scheme not in _DEFAULT_PORTS or not rest.startswith(b"//"):
+        if scheme not in DEFAULT_PORTS or not rest.startswith(b"//"):
             raise NotAnAddress("its address is not https")
     if not rest.startswith(b"//"):
         return base._replace(target=_sendable(_merged(rest, base.target.encode())))
@@ -84,11 +84,11 @@ def resolved(reference: str, base: Address, encoding: str = "utf-8") -> Address:
     path, mark, query = rest[end:].partition(b"?")
     path = path or b"/"
     target = (path if named else _without_dots(path)) + mark + query
-    return Address(scheme, host, port or _DEFAULT_PORTS[scheme], _sendable(target))
+    return Address(scheme, host, port or DEFAULT_PORTS[scheme], _sendable(target))
 
 
 def _read_authority(authority: bytes) -> tuple[str, int | None]:
-    """Host and port; refuses whatever two readers might take for different hosts."""
+    """Host and port; refuses a text that two readers might take for different hosts."""
     if b"@" in authority:
         raise NotAnAddress("its address holds a user name")
     parts = _AUTHORITY.fullmatch(authority)

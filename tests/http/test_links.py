@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from worker.carriers.http.links import MAX_BYTES, Address, NotAnAddress, origin_of, resolved
+from worker.http.links import MAX_BYTES, Address, NotAnAddress, origin_of, resolved
 
 BASE = Address("http", "a", 80, "/b/c/d;p?q")  # RFC 3986, 5.4
 

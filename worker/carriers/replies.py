@@ -11,9 +11,9 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from worker.carriers.http.bodies import as_text, charset_of
 from worker.carriers.port import Unintelligible
 from worker.domain.documents import read_json
+from worker.http.bodies import as_text, charset_of
 
 EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
 MAX_RAW = 8192  # characters of an answer that are kept in the history
@@ -26,14 +26,14 @@ less where the record is written than here.
 _TOO_DEEP = '{"text":"nested too deeply to be kept"}'
 _MASK = "********"
 _MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larger or not read as text
-# In JSON's text, where a slash may be `\/`. Each takes in a whole value, so that their time is that of one reading.
+# In JSON's text, where a slash may be `\/`. Each match takes in a whole value, so that the text is read once.
 _LABEL_LINK = re.compile(r'(label_url"\s*:\s*")(?!")(https?:(?://|\\/\\/)[^/?#"\\\s]+/?)?[^"\\]*(?:\\.[^"\\]*)*', re.S)
 _LINK = re.compile(r':(?://|\\/\\/)[^"\\\s]+(?:\\.[^"\\\s]*)*', re.S)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LONGEST = timedelta(days=3650)
 _BEYOND, _LONGEST_NUMBER = 1e19, 40  # ids have 19 digits at most; characters
 EXACT = 2**53
-"""Below it a double is every whole number. What is larger and whole is read as an int, up to 19 digits."""
+"""Below it a double holds every whole number exactly. A larger whole number is read as an int, up to 19 digits."""
 
 
 class NoAnswer(Unintelligible):
@@ -51,6 +51,11 @@ class Reply:
     headers: Mapping[str, str]
     content: bytes
     damage: str = ""
+
+    @property
+    def is_redirect(self) -> bool:
+        """Whether it says to ask elsewhere."""
+        return 300 <= self.status < 400
 
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object, bytes that do not decode replaced.
@@ -87,15 +92,22 @@ class Reply:
         return as_text(self.content, self._content_type)
 
     def _why(self) -> str:
-        """What its headers have to do with it that it cannot be read."""
+        """What in its headers explains that it cannot be read."""
         unknown = "charset" in self._content_type.lower() and not charset_of(self._content_type)
         reasons = filter(None, (self.damage, "its charset is none that is known here" if unknown else ""))
         return "".join(f" ({reason})" for reason in reasons)
 
     @property
     def retry_after(self) -> timedelta | None:
-        """The Retry-After header in either of its forms (RFC 9110, 10.2.3); None when absent or nonsense."""
-        return read_retry_after(self.headers.get("retry-after"), self.headers.get("date"))
+        """The Retry-After header in either of its forms (RFC 9110, 10.2.3); None when absent or nonsense.
+
+        Seconds, or a date that is compared with the carrier's own `Date`, since its clock or ours may be wrong.
+        """
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit():
+            return timedelta(seconds=min(int(value[:12]), _LONGEST.total_seconds()))
+        until = _http_date(value)
+        return None if until is None else self._wait_until(until)
 
     @property
     def requests_left(self) -> int | None:
@@ -105,14 +117,24 @@ class Reply:
 
     @property
     def wait_asked(self) -> timedelta | None:
-        """How long a 429 asks to wait: Retry-After, else until X-RateLimit-Reset (a Unix time); None: not said."""
+        """How long a 429 asks to wait: Retry-After, else until X-RateLimit-Reset; None: not said.
+
+        That is a Unix time in seconds; what is no time of these years says nothing.
+        """
         if self.retry_after is not None:
             return self.retry_after
-        return read_reset(self.headers.get("x-ratelimit-reset"), self.headers.get("date"))
+        reset = self.headers.get("x-ratelimit-reset", "").strip()
+        if not (reset.isascii() and reset.isdigit() and 9 <= len(reset) <= 11):
+            return None
+        return self._wait_until(datetime.fromtimestamp(int(reset), UTC))
+
+    def _wait_until(self, moment: datetime) -> timedelta:
+        now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
+        return min(max(moment - now, timedelta(0)), _LONGEST)
 
 
 def _number(text: str) -> float | int:
-    """A JSON number with a point or an exponent: as a whole one where it is that and a double would be another."""
+    """A JSON number with a point or an exponent; an int where it is whole and a double would be another number."""
     value = float(text)
     if not EXACT <= abs(value) < _BEYOND or len(text) > _LONGEST_NUMBER:
         return value
@@ -143,7 +165,7 @@ def _escaped(secret: str) -> re.Pattern[bytes]:
 def without_links(text: str) -> str:
     """Text, or JSON's text, without the queries of the addresses in it, and of a label's address with its host alone.
 
-    A signed address is as good as a key while it lasts, and so may be the path of one that nobody could guess.
+    A signed address is as good as a key while it lasts, and so may be the path of one that cannot be guessed.
     """
     text = _LABEL_LINK.sub(lambda link: f"{link[1]}{link[2] or ''}{_MASK}", text)
     return _LINK.sub(lambda link: f"{link[0].partition('?')[0]}?{_MASK}" if "?" in link[0] else link[0], text)
@@ -191,26 +213,6 @@ def _dumped(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def read_retry_after(value: str | None, date: str | None) -> timedelta | None:
-    """Seconds, or a date that is compared with the carrier's own `Date`, lest its clock or ours be wrong."""
-    if value is None:
-        return None
-    value = value.strip()
-    if value.isascii() and value.isdigit():
-        return timedelta(seconds=min(int(value[:12]), _LONGEST.total_seconds()))
-    until, now = _http_date(value), _http_date(date) or datetime.now(UTC)
-    return None if until is None else min(max(until - now, timedelta(0)), _LONGEST)
-
-
-def read_reset(value: str | None, date: str | None) -> timedelta | None:
-    """A Unix time in seconds, compared with the carrier's own `Date`; None for what is no time of these years."""
-    value = (value or "").strip()
-    if not (value.isascii() and value.isdigit() and 9 <= len(value) <= 11):
-        return None
-    now = _http_date(date) or datetime.now(UTC)
-    return min(max(datetime.fromtimestamp(int(value), UTC) - now, timedelta(0)), _LONGEST)
-
-
 def carrier_moment(value: Any) -> datetime | None:
     """An ISO 8601 moment; without a zone it is UTC; None when it is none, as .NET's year 1 is."""
     if not isinstance(value, str):
@@ -223,9 +225,7 @@ def carrier_moment(value: Any) -> datetime | None:
     return moment if moment.year >= 1900 else None
 
 
-def _http_date(value: str | None) -> datetime | None:
-    if value is None:
-        return None
+def _http_date(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, IndexError, OverflowError):

@@ -1,4 +1,4 @@
-"""What a body is, whatever its headers say of it: encodings undone within a bound, and text in any charset."""
+"""What a body is, which its headers may say wrongly: encodings undone within a bound, and text in any charset."""
 
 import json
 import re

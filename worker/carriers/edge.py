@@ -5,17 +5,13 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import httpx
 
 import worker
-from worker.carriers.hindsight import count
-from worker.carriers.http.addresses import ForbiddenAddress
-from worker.carriers.http.bodies import narrowed, unpacked
-from worker.carriers.http.endings import (
-    Ended,
-    RequestOutcome,
+from worker.carriers.endings import (
     check_creation,
     check_deletion,
     check_question,
@@ -25,16 +21,20 @@ from worker.carriers.http.endings import (
     unanswered_creation,
     unanswered_question,
 )
-from worker.carriers.http.links import Address, NotAnAddress, origin_of, resolved
-from worker.carriers.http.replies import NoAnswer, Reply, clean_text, without_secret
-from worker.carriers.http.transport import Answer, AnswerTooLarge, Call, Transport
-from worker.carriers.port import CarrierError, LabelUnreachable, Pacer
+from worker.carriers.hindsight import count
+from worker.carriers.port import CarrierError, LabelUnreachable, Pacer, RequestOutcome
+from worker.carriers.replies import NoAnswer, Reply, clean_text, without_secret
 from worker.domain.masking import IN_ANSWERS, forms_of_address, forms_of_key
+from worker.http.addresses import ForbiddenAddress
+from worker.http.bodies import narrowed, unpacked
+from worker.http.links import Address, NotAnAddress, origin_of, resolved
+from worker.http.transport import Answer, AnswerTooLarge, Call, Transport
 
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 1_000_000
 _MAX_REDIRECTS = 3
+_USER_AGENT = f"returns-worker/{worker.__version__}"
 
 Observer = Callable[[str, RequestOutcome, float], None]
 """Told of every request that was made: which operation, how it ended, how many seconds it took."""
@@ -55,11 +55,10 @@ class HttpEdge:
     ) -> None:
         """`authorization` makes the headers that carry the key; `key` is asked at every request, since keys rotate.
 
-        Neither the key nor the password of `proxy` is in what comes back, whoever quotes them.
+        Neither the key nor the password of `proxy` is in what comes back, even where the carrier quotes them.
         """
-        self._base_url, self._base, self._origin = base_url, httpx.URL(base_url), origin_of(base_url)
-        self._host = self._base.netloc.decode("ascii")
-        self._base_path = self._base.raw_path.decode("ascii").rstrip("/")
+        self._origin = origin_of(base_url)
+        self._base_path = httpx.URL(base_url).raw_path.decode("ascii").rstrip("/")
         self._transport = transport
         self._authorization = authorization
         self._key = key
@@ -73,7 +72,7 @@ class HttpEdge:
         path: str,
         read: Callable[[Reply], T],
         *,
-        accept: str,
+        accept: str = "application/json",
         max_bytes: int = MAX_JSON_BYTES,
         fresh: bool = False,
     ) -> T:
@@ -85,24 +84,23 @@ class HttpEdge:
         await self._pacer.permit()
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key, judged=in_outage):
-            target = self._base_path + path
-            reply = await self._send(self._call("GET", target, accept, key, started, max_bytes, fresh=fresh), key)
-            for _ in range(_MAX_REDIRECTS):
-                if not 300 <= reply.status < 400:
-                    break
+            headers = self._headers(accept, key)
+            call = Call("GET", self._at(path), headers, started, max_bytes, fresh=fresh)
+            for hop in range(_MAX_REDIRECTS + 1):
+                if hop:
+                    await self._pacer.permit()
+                reply = await self._send(call, key)
+                if not reply.is_redirect:
+                    check_question(reply)
+                    return read(reply)
                 try:
-                    address = _followed(self._at(target), reply)
+                    address = _followed(call.address, reply)
                 except NotAnAddress as error:
-                    raise _unintelligible(f"the carrier redirects to nowhere: {error}") from None
+                    raise NoAnswer(f"the carrier redirects to nowhere: {error}") from None
                 if address.origin != self._origin:
-                    raise _unintelligible("the carrier redirects to another host, which is not followed")
-                target = address.target
-                await self._pacer.permit()
-                reply = await self._send(self._call("GET", target, accept, key, started, max_bytes, fresh=fresh), key)
-            if 300 <= reply.status < 400:
-                raise _unintelligible("the carrier redirects without end")
-            check_question(reply)
-            return _read(reply, read)
+                    raise NoAnswer("the carrier redirects to another host, which is not followed")
+                call = replace(call, address=address)
+            raise NoAnswer("the carrier redirects without end")
 
     async def delete(self, operation: str, path: str) -> None:
         """DELETE `path`; done is only what is answered by 2xx without a word. A redirect is followed nowhere.
@@ -113,11 +111,9 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             # Its answer has no word that says what it is about: one that comes late must not be another's.
-            target, accept = self._base_path + path, "application/json"
-            reply = await self._send(
-                self._call("DELETE", target, accept, key, started, MAX_JSON_BYTES, fresh=True), key
-            )
-            check_deletion(reply)
+            headers = self._headers("application/json", key)
+            call = Call("DELETE", self._at(path), headers, started, MAX_JSON_BYTES, fresh=True)
+            check_deletion(await self._send(call, key))
 
     async def create(
         self,
@@ -136,14 +132,15 @@ class HttpEdge:
         started, key = time.monotonic(), self._key()
         content = json.dumps(body, ensure_ascii=False).encode()
         headers = {**self._headers("application/json", key), "Content-Type": "application/json"}
-        request = httpx.Request("POST", self._base_url + path, headers=headers, content=content)
         # A process that is stopped while it connects, and woken when its lease is long over, must not send any more:
-        # somebody may have looked for the creation meanwhile and sent it again.
-        call = Call(request, started, MAX_JSON_BYTES, fresh=True, last_check=self._pacer.check)
+        # another worker may have looked for the creation meanwhile and sent it again.
+        call = Call(
+            "POST", self._at(path), headers, started, MAX_JSON_BYTES, content, fresh=True, last_check=self._pacer.check
+        )
         with self._judged(operation, started, key, unanswered_creation, in_doubt):
             reply = await self._send(call, key)
             check_creation(reply, trust_503=trust_503)
-            return _read(reply, read)
+            return read(reply)
 
     async def fetch_link(
         self,
@@ -159,67 +156,50 @@ class HttpEdge:
 
         It goes out byte for byte; a relative one is resolved against `named_at`, the path of the order that names it.
         It must be https and lead to a public address, unless it has the API's own origin or its host is one of
-        `trusted_hosts`. Only the own origin gets the key, and only its "too many requests" is the account's; whatever
-        else an address answers is `LabelUnreachable`.
+        `trusted_hosts`. Only the own origin gets the key, and only its "too many requests" is the account's; any
+        other answer that brings no label is `LabelUnreachable`.
         """
         started, key = time.monotonic(), self._key()
         with self._judged(operation, started, key):
             try:
-                address = resolved(url, self._at(self._base_path + named_at))
+                address = resolved(url, self._at(named_at))
                 for _ in range(_MAX_REDIRECTS + 1):
                     call, own = self._link(address, accept, key, started, max_bytes, trusted_hosts)
                     await self._pacer.permit(counted=own)
                     reply = await self._send_link(call, key, own=own)
-                    if not 300 <= reply.status < 400:
+                    if not reply.is_redirect:
                         break
                     address = _followed(address, reply)
                 else:
                     raise _unreachable(RequestOutcome.UNINTELLIGIBLE, "its address redirects without end")
-                if own and reply.status not in (401, 403):  # the order was just shown for the same key
-                    check_turned_away(reply)
-                if not 200 <= reply.status < 300:
-                    outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
-                    raise _unreachable(outcome, f"{address.host} answered {reply.status}")
-                if reply.damage:
-                    raise _unreachable(RequestOutcome.UNINTELLIGIBLE, f"its answer is of no use, {reply.damage}")
-            except (_NoLabelThere, NotAnAddress) as ended:
-                outcome = ended.outcome if isinstance(ended, _NoLabelThere) else RequestOutcome.REFUSED
-                self._observe(operation, outcome, time.monotonic() - started)
-                raise LabelUnreachable(f"the label cannot be had, {ended}") from ended
+            except NotAnAddress as error:
+                raise _unreachable(RequestOutcome.REFUSED, str(error)) from error
+            if own and reply.status not in (401, 403):  # the order was just shown for the same key
+                check_turned_away(reply)
+            if not 200 <= reply.status < 300:
+                outcome = RequestOutcome.SERVER_ERROR if reply.status >= 500 else RequestOutcome.REFUSED
+                raise _unreachable(outcome, f"{address.host} answered {reply.status}")
+            if reply.damage:
+                raise _unreachable(RequestOutcome.UNINTELLIGIBLE, f"its answer is of no use, {reply.damage}")
         return reply
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
-    def _at(self, target: str) -> Address:
-        return Address(*self._origin, target)
-
-    def _call(
-        self, method: str, target: str, accept: str, key: str, started: float, max_bytes: int, *, fresh: bool
-    ) -> Call:
-        """A request to the API's own origin; to read its address anew would take httpx as long as half a bare one."""
-        request = httpx.Request(
-            method,
-            self._base,
-            headers=[*self._headers(accept, key).items(), ("Host", self._host)],
-            stream=_NO_BODY,  # given one, httpx looks for nothing to add
-        )
-        return Call(request, started, max_bytes, target, fresh=fresh)
+    def _at(self, path: str) -> Address:
+        return Address(*self._origin, self._base_path + path)
 
     def _link(
         self, address: Address, accept: str, key: str, started: float, max_bytes: int, trusted_hosts: Collection[str]
     ) -> tuple[Call, bool]:
         """The request for one hop, and whether it goes to the API's own origin."""
-        if address.origin == self._origin:
-            return self._call("GET", address.target, accept, key, started, max_bytes, fresh=True), True
-        trusted = address.host in trusted_hosts
-        if address.scheme != "https" and not trusted:
+        own, trusted = address.origin == self._origin, address.host in trusted_hosts
+        if address.scheme != "https" and not (own or trusted):
             raise _unreachable(RequestOutcome.REFUSED, "its address is not https")
-        scheme, host, port = address.origin
-        url = httpx.URL(scheme=scheme, host=host, port=port)
-        request = httpx.Request("GET", url, headers={"Accept": accept, "User-Agent": _USER_AGENT})
-        return Call(request, started, max_bytes, address.target, fresh=True, public_only=not trusted), False
+        headers = self._headers(accept, key) if own else {"Accept": accept, "User-Agent": _USER_AGENT}
+        public_only = not (own or trusted)
+        return Call("GET", address, headers, started, max_bytes, fresh=True, public_only=public_only), own
 
     async def _send_link(self, call: Call, key: str, *, own: bool) -> Reply:
         if own:
@@ -229,13 +209,12 @@ class HttpEdge:
         except ForbiddenAddress as error:
             raise _unreachable(RequestOutcome.REFUSED, str(error)) from error
         except httpx.TransportError as error:
-            ended = unanswered_question(error, self._said(error, key))
-            raise _unreachable(ended.outcome, f"at {call.request.url.host}, {ended.error.message}") from error
+            failed = unanswered_question(error, self._said(error, key))
+            raise _unreachable(failed.outcome, f"at {call.address.host}, {failed.message}") from error
 
     async def _send(self, call: Call, key: str) -> Reply:
         reply = await self._receive(call, key)
-        left = reply.requests_left
-        if left is not None:
+        if (left := reply.requests_left) is not None:
             self._pacer.slow_down(left)
         return reply
 
@@ -266,8 +245,8 @@ class HttpEdge:
         operation: str,
         started: float,
         key: str,
-        unanswered: Callable[[httpx.TransportError, str], Ended] = unanswered_question,
-        judged: Callable[[Ended], Ended] = lambda ended: ended,
+        unanswered: Callable[[httpx.TransportError, str], CarrierError] = unanswered_question,
+        judged: Callable[[CarrierError], CarrierError] = lambda error: error,
     ) -> Iterator[None]:
         """Tell the observer how what is done within has ended, and turn a bad end into the port's error."""
 
@@ -280,24 +259,15 @@ class HttpEdge:
         except httpx.TransportError as error:
             failed = unanswered(error, self._said(error, key))
             ended(failed.outcome)
-            raise failed.error from error
-        except Ended as error:
+            raise failed from error
+        except CarrierError as error:
             failed = judged(error)
             ended(failed.outcome)
-            raise failed.error from error.error.__cause__
+            raise failed from error.__cause__
+        except LabelUnreachable as error:
+            ended(error.outcome)
+            raise
         ended(RequestOutcome.OK)
-
-
-_NO_BODY = httpx.ByteStream(b"")
-_USER_AGENT = f"returns-worker/{worker.__version__}"
-
-
-class _NoLabelThere(Exception):
-    """An address of a label that brings none: what the metric says, and why."""
-
-    def __init__(self, outcome: RequestOutcome, reason: str) -> None:
-        super().__init__(reason)
-        self.outcome = outcome
 
 
 def _read_headers(answer: Answer) -> dict[str, str]:
@@ -309,19 +279,8 @@ def _read_headers(answer: Answer) -> dict[str, str]:
     return headers
 
 
-def _unreachable(outcome: RequestOutcome, reason: str) -> _NoLabelThere:
-    return _NoLabelThere(outcome, clean_text(reason, 300))
-
-
-def _unintelligible(message: str) -> Ended:
-    return Ended(RequestOutcome.UNINTELLIGIBLE, NoAnswer(message))
-
-
-def _read(reply: Reply, read: Callable[[Reply], T]) -> T:
-    try:
-        return read(reply)
-    except CarrierError as error:
-        raise Ended(RequestOutcome.UNINTELLIGIBLE, error) from error
+def _unreachable(outcome: RequestOutcome, reason: str) -> LabelUnreachable:
+    return LabelUnreachable(f"the label cannot be had, {clean_text(reason, 300)}", outcome)
 
 
 def _followed(address: Address, reply: Reply) -> Address:

@@ -1,8 +1,8 @@
 """Connections on which an answer belongs to its question: aiohttp's own, held to what a promise needs.
 
-aiohttp keeps a connection whatever arrives on it while nobody asks, and takes that for the answer to the next question:
-each later answer is then another customer's. And its limits for an answer's head (8,190 bytes a header, 128 headers)
-are below what carriers' fronts send, while nothing limits a head as a whole.
+aiohttp keeps a connection on which something arrives unasked, and takes that for the answer to the next question: each
+later answer is then another customer's. Its limits for an answer's head (8,190 bytes a header, 128 headers) are below
+what real servers send, and nothing limits a head as a whole.
 """
 
 import functools
@@ -33,7 +33,7 @@ class HeadTooLarge(aiohttp.ClientError):
 
 @dataclass(slots=True)
 class Progress:
-    """How far a request got: once `connected`, the carrier may have seen it."""
+    """How far a request got: once `connected`, the server may have seen it."""
 
     last_check: Callable[[], None] | None = None
     connected: bool = False
@@ -64,7 +64,7 @@ class Connector(aiohttp.TCPConnector):
             did = "answered" if protocol.is_connected() else "closed the connection"
             connection.close()
             if not protocol.was_used:
-                raise aiohttp.ClientConnectionError(f"the carrier {did} before it was asked anything")
+                raise aiohttp.ClientConnectionError(f"the server {did} before it was asked anything")
         progress = progress_of_request.get()
         if progress.last_check is not None:
             try:
@@ -78,17 +78,17 @@ class Connector(aiohttp.TCPConnector):
 
 
 class _OneAnswerEach(ResponseHandler):
-    """One connection: takes one answer for each question, and closes on whatever else arrives."""
+    """One connection: takes one answer for each question, and closes when anything else arrives."""
 
     def __init__(self, loop: Any) -> None:
         super().__init__(loop)
         self.was_used = False
         self._body: StreamReader | None = None  # of the answer, once its head is whole
-        self._barren = 0  # bytes since the last that brought a head or a part of a body
+        self._barren = 0  # bytes that came since a head was whole, or a part of a body came
         self._body_seen = 0
 
     def is_clean(self) -> bool:
-        """Whether a request may be written: it stays open, and nothing has arrived that nobody asked for."""
+        """Whether a request may be written: it stays open, and nothing has arrived unasked."""
         if self.should_close or not self.is_connected():
             return False
         # A new one may have input waiting: TLS hands out its tickets behind the handshake.

@@ -6,7 +6,7 @@ what `ipaddress.is_global` says differs between patch versions of Python (CVE-20
 
 import re
 import socket
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -79,7 +79,9 @@ def is_public(address: str) -> bool:
     if isinstance(parsed, IPv4Address):
         # "10.0.0.1%eth0" is no address at all
         return plain == address and not any(parsed in network for network in _NOT_PUBLIC_4)
-    return _is_public_6(parsed)
+    if any(parsed in network for network in _EMBEDDING_4):
+        return is_public(str(IPv4Address(int(parsed) & 0xFFFFFFFF)))
+    return parsed in _UNICAST_6 and not any(parsed in network for network in _NOT_PUBLIC_6)
 
 
 def is_numeric(host: str) -> bool:
@@ -99,17 +101,11 @@ def require_public(host: str, address: str) -> None:
         raise ForbiddenAddress(f"{host[:_LONGEST_HOST]} {place}is not a public address")
 
 
-def _is_public_6(address: IPv6Address) -> bool:
-    if any(address in network for network in _EMBEDDING_4):
-        return is_public(str(IPv4Address(int(address) & 0xFFFFFFFF)))
-    return address in _UNICAST_6 and not any(address in network for network in _NOT_PUBLIC_6)
-
-
 class PublicResolver(AbstractResolver):
-    """Looks names up with `inner`, and lets nobody connect to a name of which any address is not public.
+    """Looks names up with `inner`, and refuses a name of which any address is not public.
 
-    One bad address condemns the name: whoever mixes them means the one that is not ours to read. The connection is
-    made to the very addresses that were checked, so an answer that changes (DNS rebinding) changes nothing.
+    One bad address condemns the name: it was mixed in to have that one read. The connection is made to the very
+    addresses that were checked, so an answer that changes (DNS rebinding) changes nothing.
     """
 
     def __init__(self, inner: AbstractResolver) -> None:

@@ -1,4 +1,4 @@
-"""httpx's requests and errors over aiohttp: the one place that knows how bytes reach a carrier.
+"""Requests over aiohttp, with httpx's errors: the one place that knows how bytes go out and come in.
 
 httpx's own connection pool costs CPU in proportion to the square of its open connections (encode/httpcore#1000), so its
 pool is not used; nor is its response, which costs a quarter of the whole request to build. Nothing here retries,
@@ -10,7 +10,7 @@ import math
 import re
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -20,28 +20,30 @@ import httpx
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
-from worker.carriers.http.addresses import PublicResolver, is_numeric, require_public
-from worker.carriers.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
 from worker.domain.masking import said_by
+from worker.http.addresses import PublicResolver, is_numeric, require_public
+from worker.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
+from worker.http.links import DEFAULT_PORTS, Address
 
 _QUOTATION = re.compile(r"[:\n]|\sb?['\"]")
-"""Where aiohttp's parser, which has said what is wrong, goes on to quote it."""
+"""Behind it aiohttp's parser, which has said what is wrong, quotes what it read."""
 
-_KEPT_SECONDS = (
-    15.0  # of an idle connection; one that the carrier closes earlier is seen to be closed before it is used
-)
+# Of an idle connection; one that the server closes earlier is seen to be closed before it is used.
+_KEPT_SECONDS = 15.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Call:
-    """One request as it goes out, and what it must keep to."""
+    """One request as it goes out, and what it must keep to; never shown, since address and headers may be secrets."""
 
-    request: httpx.Request  # method, address, headers and body
+    method: str
+    address: Address  # its target is sent as it is, letter for letter
+    headers: Mapping[str, str]  # but for Host, which is the address's
     started: float  # when, by `time.monotonic`, its time limit began to run
     max_bytes: int  # the largest body to accept
-    target: str | None = None  # the path and query as they go out, instead of those of its URL
+    content: bytes | None = None  # the body to send
     fresh: bool = False  # on a connection that has answered nothing yet, where no late answer can arrive
-    public_only: bool = False  # to public addresses only, since its URL is from outside; see `ForbiddenAddress`
+    public_only: bool = False  # to public addresses only, since its address is from outside; see `ForbiddenAddress`
     last_check: Callable[[], None] | None = None  # called once it is connected, before the first byte; may raise
 
 
@@ -68,10 +70,10 @@ class AnswerTooLarge(httpx.TransportError):
 
 
 class AiohttpTransport:
-    """Sends requests of one account; raises httpx's exceptions.
+    """Sends requests, all within one time limit, by one proxy and one trust; raises httpx's exceptions.
 
     `httpx.ConnectError`, `ConnectTimeout`, `ProxyError` and `ForbiddenAddress` mean that no byte of the request
-    left; everything else may have reached the carrier.
+    left; everything else may have reached the server.
     """
 
     def __init__(
@@ -93,9 +95,7 @@ class AiohttpTransport:
         if ca_file is not None:
             self._ssl = ssl.create_default_context()
             self._ssl.load_verify_locations(cafile=ca_file)
-        self._kept: aiohttp.ClientSession | None = None
-        self._fresh: aiohttp.ClientSession | None = None
-        self._guarded: aiohttp.ClientSession | None = None
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
         self._resolver = resolver
 
     async def send(self, call: Call) -> Answer:
@@ -103,16 +103,18 @@ class AiohttpTransport:
         session = self._session(fresh=call.fresh, guarded=call.public_only)
         progress = Progress(call.last_check)
         progress_of_request.set(progress)
-        request = call.request
         try:
-            url = _url(call)  # parsed once: what is checked is what is connected to
             if call.public_only:
-                await self._check(url, call.started)
+                await self._check(call.address, call.started)
+            origin, authority = _origin(*call.address.origin)
             async with session.request(
-                request.method,
-                url,
-                data=request.content if request.method == "POST" else None,
-                headers=_headers(request),
+                call.method,
+                # Path and query are one to yarl, which would spell a query another way, and lose an empty one.
+                origin.with_path(call.address.target, encoded=True),
+                data=call.content,
+                # Without the last one aiohttp would ask for compression, which no answer of ours is worth. Telling it
+                # to leave a header out takes it longer than any header.
+                headers={**call.headers, "Host": authority, "Accept-Encoding": "identity"},
                 allow_redirects=False,
                 proxy=self._proxy,
                 # One limit for everything; rounded up to whole seconds it could outlive a lease.
@@ -124,56 +126,47 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for session in (self._kept, self._fresh, self._guarded):
-            if session is not None:
-                await session.close()
+        for session in self._sessions.values():
+            await session.close()
         if self._resolver is not None:
             await self._resolver.close()
 
     def _left(self, started: float) -> float:
         return max(self._seconds - (time.monotonic() - started), 0.001)  # aiohttp takes 0 for no limit
 
-    async def _check(self, url: URL, started: float) -> None:
-        """Refuse a URL whose address can be known beforehand; for a direct connection to a name that is later."""
-        host = url.raw_host or ""
-        if is_numeric(host):  # aiohttp asks no resolver about these
-            require_public(host, host)
+    async def _check(self, address: Address, started: float) -> None:
+        """Refuse one of which it can be known beforehand; for a direct connection to a name that is later."""
+        if is_numeric(address.host):  # aiohttp asks no resolver about these
+            require_public(address.host, address.host)
         elif self._proxy is not None:
             # The proxy looks the name up once more, and an answer that changes in between is the proxy's to refuse.
             async with asyncio.timeout(self._left(started)):
-                await self._public_resolver().resolve(host, url.port or 0)
+                await self._public_resolver().resolve(address.host, address.port)
 
     def _session(self, *, fresh: bool, guarded: bool) -> aiohttp.ClientSession:
-        if guarded and self._proxy is None:
-            # Documents from elsewhere are rare, and a connection of its own serves a request that asks for a fresh one.
-            resolver = self._public_resolver()
-            self._guarded = self._guarded or self._open(force_close=True, resolver=resolver, use_dns_cache=False)
-            return self._guarded
-        if fresh:
-            self._fresh = self._fresh or self._open(force_close=True, resolver=self._resolver)
-            return self._fresh
-        self._kept = self._kept or self._open(force_close=False, resolver=self._resolver)
-        return self._kept
+        # What is asked of a public address is rare, and asks for a connection of its own.
+        kind = "guarded" if guarded and self._proxy is None else "fresh" if fresh else "kept"
+        if kind not in self._sessions:
+            self._sessions[kind] = self._open(kind)
+        return self._sessions[kind]
 
     def _public_resolver(self) -> PublicResolver:
         self._resolver = self._resolver or aiohttp.DefaultResolver()
         return PublicResolver(self._resolver)
 
-    def _open(
-        self, *, force_close: bool, resolver: AbstractResolver | None, use_dns_cache: bool = True
-    ) -> aiohttp.ClientSession:
+    def _open(self, kind: str) -> aiohttp.ClientSession:
         # What a promise rests on is said here, also where it is the library's default today.
         session = aiohttp.ClientSession(
             connector=Connector(
                 limit=0,
                 ssl=self._ssl,
-                force_close=force_close,
-                resolver=resolver,
-                use_dns_cache=use_dns_cache,
-                keepalive_timeout=None if force_close else _KEPT_SECONDS,
+                force_close=kind != "kept",
+                resolver=self._public_resolver() if kind == "guarded" else self._resolver,
+                use_dns_cache=kind != "guarded",
+                keepalive_timeout=_KEPT_SECONDS if kind == "kept" else None,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,  # no proxy and no .netrc but what the account's settings say
+            trust_env=False,  # no proxy but what was said, and no .netrc
             auto_decompress=False,  # bodies.py: within our bounds, and what it really is
             max_line_size=PARSER_LIMIT,
             max_field_size=PARSER_LIMIT,
@@ -184,25 +177,12 @@ class AiohttpTransport:
         return session
 
 
-def _url(call: Call) -> URL:
-    """Where it goes. Path and query are one to yarl, which would spell a query anew, and lose an empty one."""
-    url = call.request.url
-    target = url.raw_path.decode("ascii") if call.target is None else call.target
-    return _origin(url.scheme, url.netloc.decode("ascii")).with_path(target, encoded=True)
-
-
 @lru_cache(maxsize=64)
-def _origin(scheme: str, host_and_port: str) -> URL:
-    return URL(f"{scheme}://{host_and_port}")
-
-
-def _headers(request: httpx.Request) -> list[tuple[str, str]]:
-    """As they go out; without the last one aiohttp would ask for compression, which no answer of ours is worth.
-
-    Telling it to leave a header out takes it longer than any header.
-    """
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw]
-    return [*headers, ("Accept-Encoding", "identity")]
+def _origin(scheme: str, host: str, port: int) -> tuple[URL, str]:
+    """The origin as aiohttp takes it, and what the header Host says of it (RFC 9110, 7.2)."""
+    named = f"[{host}]" if ":" in host else host
+    authority = named if port == DEFAULT_PORTS.get(scheme) else f"{named}:{port}"
+    return URL(f"{scheme}://{authority}"), authority
 
 
 async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -13,9 +13,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.carriers.wire import Wire, http, raw_server, sends
 from tests.grids import diagonal
-from worker.carriers.http import addresses
-from worker.carriers.http.addresses import ForbiddenAddress
-from worker.carriers.http.transport import AiohttpTransport, Answer, Call
+from worker.http import addresses
+from worker.http.addresses import ForbiddenAddress
+from worker.http.links import Address, origin_of
+from worker.http.transport import AiohttpTransport, Answer, Call
 
 ANSWER = http(b"%PDF-")
 SECRET = "/labels/s3cret-token"
@@ -52,8 +53,8 @@ async def opened(
 
 
 async def get(sender: AiohttpTransport, url: str, *, public_only: bool = True, **must: Any) -> Answer:
-    request = httpx.Request("GET", url)
-    return await sender.send(Call(request, time.monotonic(), 1_000_000, public_only=public_only, **must))
+    address = Address(*origin_of(url), httpx.URL(url).raw_path.decode("ascii"))
+    return await sender.send(Call("GET", address, {}, time.monotonic(), 1_000_000, public_only=public_only, **must))
 
 
 async def refusal(sender: AiohttpTransport, url: str, **must: Any) -> str:
@@ -97,6 +98,11 @@ async def test_a_name_that_leads_inside_is_never_connected_to(found: list[str], 
         told = await refusal(sender, at(wire, "labels.example", scheme), fresh=fresh)
         assert "labels.example is at" in told
         assert wire.connections == 0
+
+
+def test_a_request_is_shown_without_its_address_and_its_headers() -> None:
+    call = Call("GET", Address("https", "labels.example", 443, SECRET), {"x-api-key": "s3cret"}, 0.0, 1)
+    assert "s3cret" not in repr(call)
 
 
 LITERALS = ["127.0.0.1", "127.0.0.1.", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::127.0.0.1]"]

@@ -1,1 +1,0 @@
-"""How a request reaches a carrier, and how each way in which it can end is told."""

@@ -1,0 +1,1 @@
+"""How a request goes out and its answer comes in: addresses, connections, bodies, bounds."""
