@@ -22,6 +22,7 @@ from worker.engine.housekeeping import Housekeeping, notice_restore, take_over, 
 from worker.engine.leases import Timing
 from worker.engine.loop import Engine
 from worker.engine.meter import Meter
+from worker.engine.presence import Presence
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
 from worker.engine.starting import wait_for_database
@@ -88,13 +89,15 @@ class Application:
         expect_series(self.metrics, operations)
         self._report = report = Report(self.metrics)
         self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
+        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._presence = Presence(self.database, owner, self._accounts)
         self.engine = Engine(
             database=self.database,
             accounts=self._accounts,
             labels=self._labels,
             recorder=self._recorder,
             metrics=self.metrics,
-            owner=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            owner=owner,
             timing=Timing(settings.worker.lease.total_seconds(), settings.worker.tick.total_seconds()),
             clock=lease_clock,
             watch=self._timewatch,
@@ -153,6 +156,7 @@ class Application:
         self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
         self._ticks.every(worker_settings.gauges.total_seconds(), "database_url", self._look_at_url)
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
+        self._ticks.every(self._presence.renewed_every, "presence", self._presence.renew)
         self._ticks.start()
         for name, account in self._accounts.items():
             for warning in account.carrier.warnings:
@@ -209,6 +213,7 @@ class Application:
         await self._server.stop()
         for account in self._accounts.values():
             await account.carrier.close()
+        await self._presence.end()
         await self.database.close()
 
     async def _watch(self) -> None:
@@ -282,6 +287,7 @@ class Application:
         await take_over(self.database, self._timewatch)
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
+        await self._presence.begin()
         await self._housekeeping.read_gauges()  # else what is first scraped would say 0, and end alerts that last
         await warn_of_risks(self.database)
 
