@@ -29,6 +29,8 @@ async def test_a_renewal_that_fails_is_said_once_and_tried_again(
         await worker.renew()
         await worker.renew()
         await worker.end()
+        database.outage.failed("claim", refused=False)
+        await worker.end()  # it is away already: nothing is asked
     said = [(line["event"], line["log_level"]) for line in lines]
     assert said == [
         ("presence_not_renewed", "warning"),

@@ -45,8 +45,8 @@ class Presence:
             self._fails = False
 
     async def end(self) -> None:
-        """Take it back, if it was said; what cannot be taken back runs out."""
-        if not self._is_said:
+        """Take it back, if it was said; what cannot be taken back runs out, and a stop does not wait for it."""
+        if not self._is_said or self._database.outage.since is not None:
             return
         try:
             await end_presence(self._database, self._worker)
