@@ -156,6 +156,7 @@ def test_the_sql_for_sqlite_runs_as_written(tmp_path: Path) -> None:
     connection.executescript(snippet("sqlite", README))
     connection.executescript(snippet("both", README))
     connection.executescript(snippet("sqlite-requests", STATES))
+    connection.executescript(snippet("overview", TABLES))
     (count,) = connection.execute("SELECT shop_changes FROM return_order WHERE state = 'pending'").fetchone()
     connection.close()
     assert count == 3  # the mended payload, the retry, the withdrawal
@@ -183,6 +184,7 @@ async def test_the_sql_for_postgresql_runs_as_written(postgres_url: str) -> None
     await connection.execute(snippet("sqlite", README))
     await connection.execute(snippet("both", README))
     await connection.execute(snippet("postgresql", STATES))
+    await connection.execute(snippet("overview", TABLES))
     (row,) = await connection.fetch("SELECT cancel_requested_at, shop_changes FROM return_order")
     await connection.close()
     assert row["cancel_requested_at"] is not None

@@ -23,6 +23,7 @@ from worker.engine.housekeeping import Housekeeping
 from worker.engine.loop import Engine
 from worker.engine.meter import Meter
 from worker.engine.outage import notice_restore
+from worker.engine.presence import Presence
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
 from worker.engine.running import Timing, Tools
@@ -89,13 +90,15 @@ class Application:
         )
         self._report = report = Report(self.metrics)
         self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
+        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._presence = Presence(self.database, owner, self._accounts)
         tools = Tools(
             database=self.database,
             accounts=self._accounts,
             labels=self._labels,
             recorder=self._recorder,
             metrics=self.metrics,
-            owner=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            owner=owner,
             timing=Timing(settings.worker.lease.total_seconds(), settings.worker.tick.total_seconds()),
             clock=lease_clock,
             watch=self._timewatch,
@@ -155,6 +158,7 @@ class Application:
         self._ticks.every(gauges, "gauges", self._gauges.refresh)
         self._ticks.every(gauges, "database_url", self._current_url)  # a file that turned bad is noticed before its use
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
+        self._ticks.every(self._presence.renewed_every, "presence", self._presence.renew)
         self._ticks.start()
         for name, account in self._accounts.items():
             for warning in account.carrier.warnings:
@@ -206,6 +210,7 @@ class Application:
         await self._server.stop()
         for account in self._accounts.values():
             await account.carrier.close()
+        await self._presence.end()
         await self.database.close()
 
     async def _watch(self) -> None:
@@ -279,6 +284,7 @@ class Application:
         await take_over(self.database, self._timewatch)
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
+        await self._presence.begin()
         await self._gauges.read()  # else what is first scraped would say 0, and end alerts that last
         await warn_of_risks(self.database)
 

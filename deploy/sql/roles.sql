@@ -70,7 +70,8 @@ BEGIN
   EXECUTE format('GRANT CONNECT ON DATABASE %I TO returns_owner, returns_worker, returns_shop, returns_reader',
                  current_database());
   FOREACH thing IN ARRAY ARRAY['return_order', 'status_transition', 'package', 'label', 'archived_return',
-                               'carrier_account', 'database_place', 'returns_worker_schema'] LOOP
+                               'carrier_account', 'database_place', 'worker_presence', 'worker_serves',
+                               'returns_worker_schema', 'return_overview'] LOOP
     EXECUTE format('ALTER TABLE %I.%I OWNER TO returns_owner', home, thing);
     EXECUTE format('REVOKE ALL ON TABLE %I.%I FROM PUBLIC, returns_worker, returns_shop, returns_reader', home, thing);
   END LOOP;
@@ -108,18 +109,20 @@ END $$;
 -- The workers, and every command but migrate, copy-to and archive. What a person or a shop wrote, and what numbers the rows,
 -- is not theirs to change; the history is only added to. `account` is for `accounts rename`.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return, carrier_account, database_place,
-  returns_worker_schema TO returns_worker;
+  worker_presence, worker_serves, return_overview, returns_worker_schema TO returns_worker;
 GRANT INSERT (account, reference, payload) ON return_order TO returns_worker;  -- `add`
-GRANT INSERT ON status_transition, package, label, carrier_account TO returns_worker;
-GRANT UPDATE ON package, label, carrier_account TO returns_worker;
+GRANT INSERT ON status_transition, package, label, carrier_account, worker_presence, worker_serves TO returns_worker;
+GRANT UPDATE ON package, label, carrier_account, worker_presence TO returns_worker;
 GRANT UPDATE (account) ON archived_return TO returns_worker;
 GRANT DELETE ON carrier_account TO returns_worker;  -- `accounts rename`, `accounts retire`
+GRANT DELETE ON worker_presence TO returns_worker;  -- at its start and its end
 GRANT UPDATE (place, creations, restored_at, clock_seen_at, clock_doubted_since) ON database_place TO returns_worker;
 GRANT EXECUTE ON FUNCTION returns_worker_place() TO returns_worker;
 
 -- The shop: what README.md shows it, and `add`, `list`, `show`, `label`, `statuses`, `accounts` and `check`, which ask
 -- for the schema's version, whether the returns have moved, and what an account waits for. The triggers do the rest.
-GRANT SELECT ON return_order, status_transition, package, label, archived_return TO returns_shop;
+GRANT SELECT ON return_order, status_transition, package, label, archived_return, worker_presence, worker_serves,
+  return_overview TO returns_shop;
 GRANT INSERT (account, reference, payload, due_at) ON return_order TO returns_shop;
 GRANT UPDATE (payload, cancel_requested_at, retry_requested_at) ON return_order TO returns_shop;
 GRANT SELECT (moved_to, move_completed_at) ON database_place TO returns_shop;
@@ -127,7 +130,7 @@ GRANT SELECT (moved_to, move_completed_at) ON database_place TO returns_shop;
 GRANT SELECT ON returns_worker_schema TO returns_shop;
 
 -- Dashboards, and what the shop runs but `add`. Of an account all but the fingerprint of a key.
-GRANT SELECT ON return_order, status_transition, package, label, archived_return, database_place, returns_worker_schema
-  TO returns_reader;
+GRANT SELECT ON return_order, status_transition, package, label, archived_return, database_place, worker_presence,
+  worker_serves, return_overview, returns_worker_schema TO returns_reader;
 
 COMMIT;

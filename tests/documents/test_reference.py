@@ -14,6 +14,7 @@ from worker.domain.decide import decide
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State
 from worker.domain.tracking import TrackingStatus
+from worker.domain.waits import REASON, WaitsFor
 
 CODES = read("docs/reference/error-codes.md")
 STATES = read("docs/reference/states.md")
@@ -58,6 +59,12 @@ def test_a_code_is_said_to_stand_where_decisions_put_it() -> None:
         assert written <= found, code
         # A failed withdrawal can be any failure here, and is tried again while the return is tracked.
         assert found - {State.TRACKING} <= written, code
+
+
+def test_everything_that_a_return_may_wait_for_has_its_meaning_and_who_acts() -> None:
+    table = rows(section(read("docs/reference/tables.md"), "`return_overview`: what each return waits for"))
+    assert [(names(waits)[0], meaning) for waits, meaning, _ in table] == [(each, REASON[each]) for each in WaitsFor]
+    assert all(do.startswith(("operator: ", "shop developer: ", "nothing")) for *_, do in table)
 
 
 def test_every_event_is_in_the_page_with_its_levels_and_no_other_is() -> None:

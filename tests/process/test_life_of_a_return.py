@@ -23,6 +23,8 @@ async def test_a_return_inserted_by_sql_is_created_labelled_and_followed_to_deli
     await shop.insert("R-1001")
     await until(lambda: carrier.requests("create"), 1, lambda: worker.log_text)
     await until(lambda: shop.is_in("R-1001", "completed"), 15, lambda: worker.log_text)
+    served = "SELECT name FROM worker_serves WHERE kind = 'account' ORDER BY name"
+    assert await shop.execute(served) == [{"name": "default"}, {"name": "pilot"}]
 
     order = await shop.order("R-1001")
     assert order["tracking_status"] == "delivered"
@@ -38,6 +40,7 @@ async def test_a_return_inserted_by_sql_is_created_labelled_and_followed_to_deli
     assert words == sorted(set(words), key=["Created", "PickedUp", "InTransit", "Delivered"].index)
     assert words[-1] == "Delivered"
     assert await worker.stopped() == 0
+    assert await shop.execute(served) == []
     assert KEY not in worker.log_text
 
 

@@ -306,6 +306,7 @@ async def test_what_somebody_reads_in_the_target_is_waited_for_before_the_file_i
         " VALUES (1, 1, 'file:///x', 'application/pdf', 1, 'x')",
         "UPDATE carrier_account SET held_until = '2036-01-01 00:00:00'",
         "UPDATE database_place SET restored_at = '2026-01-01 00:00:00'",
+        "INSERT INTO worker_presence VALUES ('host:1:abc', '2036-01-01 00:00:00')",
         "INSERT INTO status_transition (return_order_id, field, new_value) VALUES (1, 'state', 'pending')",
     ],
 )

@@ -127,6 +127,7 @@ async def test_our_functions_call_nobody_elses_even_where_everybody_may_create_b
     await shop.execute("INSERT INTO return_order (reference, payload) VALUES ('R-1', '{}')")
     await shop.execute("UPDATE return_order SET cancel_requested_at = now(), payload = '{\"a\": 1}'")
     assert await shop.fetchval("SELECT returns_worker_place()")
+    assert await shop.fetchval("SELECT waits_for FROM return_overview WHERE account = 'default'") == "worker_absent"
     await shop.close()
     assert await trapped.fetch("SELECT * FROM caught") == []
 

@@ -69,6 +69,7 @@ MIGRATIONS: Mapping[str, Migration] = {
     "0012": Migration(),  # an index
     "0013": Migration(columns={"database_place": {"version_taken_over_at": meanwhile}}),
     "0014": Migration(),  # guards what a return is known by
+    "0015": Migration(tables={"worker_presence": [], "worker_serves": []}),
 }
 HEAD = max(MIGRATIONS)
 

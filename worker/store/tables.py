@@ -109,6 +109,7 @@ class PackageRow(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("return_order_id", "position", name="package_position_key"),
         _partial_index("package_label_code", "label_code", where="label_code IS NOT NULL"),
+        _partial_index("package_tracking_number", "tracking_number", where="tracking_number IS NOT NULL"),
     )
 
     id: int = Field(sa_column=Column(_KEY, primary_key=True))
@@ -183,6 +184,31 @@ class CarrierAccountRow(SQLModel, table=True):
     created_lately_at: datetime | None = Field(sa_column=Column(Moment))
     sending_stopped_message: str | None = Field(sa_column=Column(Text))
     sending_stopped_address: str | None = Field(sa_column=Column(Text))
+
+
+class WorkerPresenceRow(SQLModel, table=True):
+    """That a worker lives: until then, or until it says so again."""
+
+    __tablename__ = "worker_presence"
+
+    worker: str = Field(sa_column=Column(Text, primary_key=True))
+    until: datetime = Field(sa_column=Column(Moment, nullable=False))
+
+
+class WorkerServesRow(SQLModel, table=True):
+    """What a worker serves as long as it lives: an account, by its name; other kinds may come."""
+
+    __tablename__ = "worker_serves"
+
+    kind: str = Field(sa_column=Column(Text, primary_key=True))
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    worker: str = Field(
+        sa_column=Column(
+            Text,
+            ForeignKey("worker_presence.worker", ondelete="CASCADE", name="worker_serves_worker_fkey"),
+            primary_key=True,
+        )
+    )
 
 
 class DatabasePlaceRow(SQLModel, table=True):
