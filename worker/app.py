@@ -266,8 +266,7 @@ class Application:
         """All that the start asks of the database; nothing of it minds being done once more."""
         self._pulse.starting(_WAITING)
         self.database.hold_file()
-        async with self.database.reading() as connection:
-            await require_utf8(connection)
+        await self.database.reading(require_utf8)
         state = await schema_state(self.database)
         if state is not SchemaState.CURRENT and self.settings.database.migrates_itself:
             self._pulse.starting("bringing the database's schema up to date")

@@ -251,11 +251,11 @@ async def plans_of(database: Database, url: str, call: Callable[[], Awaitable[An
     def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
         statements.append((statement, values))
 
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    event.listen(database.engine, "before_cursor_execute", note)
     try:
         await call()
     finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+        event.remove(database.engine, "before_cursor_execute", note)
     statements = [(statement, values) for statement, values in statements if "return_order" in statement]
     async with Shop.at(url) as shop:
         if database.dialect == POSTGRESQL:

@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.databases import elsewhere
 from tests.store.conftest import Open
@@ -107,9 +108,9 @@ async def test_a_commit_that_is_still_under_way_is_waited_for_before_a_file_is_o
     await migrate(target)
     await shop.run(RETIRE)
     async with Shop.at(postgres_url) as killed, Shop.at(postgres_url) as there:
-        transaction = target.engine.connect()
+        transaction = AsyncEngine(target.engine).connect()
         await transaction.start()
-        await Target.entered(transaction)  # as the server still has it when the command was killed
+        await transaction.run_sync(Target)  # as the server still has it when the command was killed
         await (await transaction.get_raw_connection()).driver_connection.execute(INSERT)
         opening = asyncio.create_task(abandon(source, opened(postgres_url), PLACE))
         await killed.see_waiting()

@@ -155,8 +155,8 @@ async def test_a_shop_whose_search_path_does_not_name_our_schema_writes_to_it(
 
 
 async def searched(database: Database) -> str:
-    async with database.reading() as connection:
-        return str((await connection.execute(text("SELECT current_setting('search_path')"))).scalar_one())
+    path = text("SELECT current_setting('search_path')")
+    return str(await database.reading(lambda connection: connection.execute(path).scalar_one()))
 
 
 @pytest.mark.parametrize("pooler", [False, True])

@@ -1,7 +1,6 @@
 """Refuses a database that cannot keep every text."""
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, text
 
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseUnusable
@@ -13,7 +12,7 @@ _WAY_OUT = {
 }
 
 
-async def require_utf8(connection: AsyncConnection) -> None:
+def require_utf8(connection: Connection) -> None:
     """Raise `DatabaseUnusable` where texts are not kept as UTF-8.
 
     `initdb` takes SQL_ASCII where the environment names no language (LANG=C). There, and in LATIN1 and its like, one
@@ -22,6 +21,6 @@ async def require_utf8(connection: AsyncConnection) -> None:
     its moments refuse each.
     """
     dialect = connection.dialect.name
-    encoding = str((await connection.execute(text(_ASKED[dialect]))).scalar_one())
+    encoding = str(connection.execute(text(_ASKED[dialect])).scalar_one())
     if encoding not in ("UTF8", "UTF-8"):
         raise DatabaseUnusable(f"its encoding is {encoding}, and not UTF-8: {_WAY_OUT[dialect]}")

@@ -1,9 +1,9 @@
 """Says whether anybody may make things where our own names are looked for."""
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
+from worker.store.transactions import reading
 
 # `acldefault`: a schema whose rights nobody has touched has none written down. 0 is PUBLIC.
 _OPEN_TO_ALL = text("""
@@ -13,15 +13,15 @@ SELECT quote_ident(CAST(n.nspname AS text)) FROM pg_namespace n
     WHERE a.grantee = CAST(0 AS oid) AND a.privilege_type = 'CREATE')""")
 
 
-async def open_to_all(database: Database) -> str | None:
+@reading
+def open_to_all(connection: Connection) -> str | None:
     """The schema of our tables as SQL names it, if PUBLIC may create in it; None if not, and on SQLite.
 
     Whoever may, can make a function that is called in place of PostgreSQL's own, with our rights
     (https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS). Up to PostgreSQL 14 the schema
     public was made so.
     """
-    if database.dialect != POSTGRESQL:
+    if connection.dialect.name != POSTGRESQL:
         return None
-    async with database.reading() as connection:
-        name: str | None = (await connection.execute(_OPEN_TO_ALL)).scalar_one_or_none()
-        return name
+    name: str | None = connection.execute(_OPEN_TO_ALL).scalar_one_or_none()
+    return name

@@ -1,20 +1,19 @@
 """A SQLite database that was copied to another one by `copy-to` is retired: nothing may be written to it any more."""
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.store.database import Database
+from worker.store.transactions import reading
 
 
 class DatabaseMoved(Exception):
     """This database is retired; the message says where its returns are, or why that is not known yet."""
 
 
-async def retirement(database: Database) -> str | None:
+@reading
+def retirement(connection: Connection) -> str | None:
     """What is said of a database that is retired; None of one that is in use."""
-    async with database.reading() as connection:
-        place, completed_at = (
-            await connection.execute(text("SELECT moved_to, move_completed_at FROM database_place"))
-        ).one()
+    place, completed_at = (connection.execute(text("SELECT moved_to, move_completed_at FROM database_place"))).one()
     return None if place is None else retired(place, is_complete=completed_at is not None)
 
 

@@ -1,10 +1,10 @@
 """Says where PostgreSQL's row level security hides rows from us: who sees nothing takes it for nothing to do."""
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
 from worker.store.tables import ReturnOrderRow
+from worker.store.transactions import reading
 from worker.store.version import VERSION_TABLE
 
 # It is not active for superusers, for roles with BYPASSRLS, and for the owner unless it is forced. No row is hidden
@@ -28,14 +28,14 @@ SELECT c.relname, string_agg(a.name, ', ' ORDER BY a.name) AS actions, current_u
 _TABLES = [*ReturnOrderRow.metadata.tables, VERSION_TABLE]
 
 
-async def hidden_rows(database: Database) -> list[str]:
+@reading
+def hidden_rows(connection: Connection) -> list[str]:
     """What is wrong, a line for each table; nothing where no row can be hidden, as on SQLite."""
-    if database.dialect != POSTGRESQL:
+    if connection.dialect.name != POSTGRESQL:
         return []
-    async with database.reading() as connection:
-        rows = await connection.execute(_HIDING, {"tables": _TABLES})
-        return [
-            f"row level security may hide rows of {row.relname} from role {row.role} ({row.actions}): give it a policy"
-            " with USING (true), or BYPASSRLS"
-            for row in rows
-        ]
+    rows = connection.execute(_HIDING, {"tables": _TABLES})
+    return [
+        f"row level security may hide rows of {row.relname} from role {row.role} ({row.actions}): give it a policy"
+        " with USING (true), or BYPASSRLS"
+        for row in rows
+    ]

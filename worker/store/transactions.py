@@ -1,20 +1,18 @@
 """Runs a function of the store in one transaction, on either database.
 
 The function is synchronous and is given a connection; its caller gives the database, and awaits it. Beside that
-connection it waits for nothing, so that a transaction ends as soon as the database lets it.
+connection it waits for nothing, so that a transaction ends as soon as the database lets it. On SQLite it runs in a
+thread, so it changes nothing but the database.
 """
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection
-
-from worker.store.database import Database
+from worker.store.database import Database, Work
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Work = Callable[Concatenate[Connection, P], T]
 Awaited = Callable[Concatenate[Database, P], Coroutine[Any, Any, T]]
 
 
@@ -23,8 +21,7 @@ def in_transaction(work: Work[P, T]) -> Awaited[P, T]:
 
     @wraps(work)
     async def run(database: Database, /, *args: P.args, **named: P.kwargs) -> T:
-        async with database.transaction() as connection:
-            return await connection.run_sync(work, *args, **named)
+        return await database.transaction(work, *args, **named)
 
     return run
 
@@ -34,8 +31,7 @@ def in_statement(work: Work[P, T]) -> Awaited[P, T]:
 
     @wraps(work)
     async def run(database: Database, /, *args: P.args, **named: P.kwargs) -> T:
-        async with database.statement() as connection:
-            return await connection.run_sync(work, *args, **named)
+        return await database.statement(work, *args, **named)
 
     return run
 
@@ -45,7 +41,6 @@ def reading(work: Work[P, T]) -> Awaited[P, T]:
 
     @wraps(work)
     async def run(database: Database, /, *args: P.args, **named: P.kwargs) -> T:
-        async with database.reading() as connection:
-            return await connection.run_sync(work, *args, **named)
+        return await database.reading(work, *args, **named)
 
     return run

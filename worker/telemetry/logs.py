@@ -28,7 +28,7 @@ _LEVELS = {
 }
 
 # These speak at INFO of every tick, request, statement or migration step.
-_CHATTY = ("aiohttp.access", "aiosqlite", "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy")
+_CHATTY = ("aiohttp.access", "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy")
 
 
 class Redactor:

@@ -87,8 +87,7 @@ async def _check_database(settings: Settings, findings: _Findings) -> list[Backl
         if path is not None and not os.access(path, os.W_OK):
             findings.bad(f"database: {path} cannot be written")
             return []
-        async with database.reading() as connection:
-            await require_utf8(connection)
+        await database.reading(require_utf8)
         for line in await hidden_rows(database):
             findings.bad(f"database: {line}")
         state = await schema_state(database)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import select, text
 from sqlmodel import col
@@ -66,19 +67,13 @@ async def choose(database: Database, choice: Choice) -> list[int]:
     if choice.older_than is not None:
         before = await database_now(database) - choice.older_than
         statement = statement.where(col(ReturnOrderRow.updated_at) < before)
-    async with database.reading() as connection:
-        return [row.id for row in await connection.execute(statement)]
+    return await database.reading(lambda connection: list(connection.execute(statement).scalars()))
 
 
 async def look_at(database: Database, ids: Sequence[int]) -> list[Claimed]:
     """The returns as they are, without taking them."""
-
-    async def look(bare: bool) -> list[Claimed]:
-        async with database.reading() as connection:
-            values = {"ids": json.dumps(list(ids))}
-            return await read_rows(database, connection, _LOOK[database.dialect], values, bare=bare)
-
-    return sorted(await readable(database, look), key=lambda claimed: claimed.order.id)
+    look = partial(read_rows, _LOOK, {"ids": json.dumps(list(ids))})
+    return sorted(await readable(database, database.reading, look), key=lambda claimed: claimed.order.id)
 
 
 async def take(database: Database, ids: Sequence[int], owner: str, lease: timedelta) -> list[Claimed]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.sql.elements import TextClause
 from sqlmodel import col
 
@@ -16,6 +16,7 @@ from worker.store.failures import DatabaseUnavailable, first_line
 from worker.store.payloads import read_payload
 from worker.store.rows import columns_of
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.transactions import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,8 @@ async def find_orders(
     except DatabaseUnavailable:
         raise
     except Exception:  # whatever the driver makes of what it finds
-        async with database.reading() as connection:
-            names = statement.with_only_columns(*(col(each) for each in _NAMED))
-            rows = (await connection.execute(names)).all()
+        names = statement.with_only_columns(*(col(each) for each in _NAMED))
+        rows = await database.reading(lambda connection: connection.execute(names).all())
         return [await _order_alone(database, row) for row in rows]
 
 
@@ -69,9 +69,9 @@ _WITHOUT_PAYLOAD = [column for column in columns_of(ReturnOrderRow) if column.na
 _NAMED = (ReturnOrderRow.id, ReturnOrderRow.account, ReturnOrderRow.state)
 
 
-async def _orders(database: Database, statement: Any) -> list[ReturnOrderRow]:
-    async with database.reading() as connection:
-        rows = (await connection.execute(statement)).mappings().all()
+@reading
+def _orders(connection: Connection, statement: Any) -> list[ReturnOrderRow]:
+    rows = connection.execute(statement).mappings().all()
     return [ReturnOrderRow(**row, payload=None) for row in rows]
 
 
@@ -119,16 +119,17 @@ async def read_history(database: Database, order: ReturnOrderRow) -> History:
     if isinstance(document, UnreadableDocument):
         why, document = document.why, None
     order.payload = document
-    async with database.reading() as connection:
+    return History(order, *await _belonging(database, order.id), why)
 
-        async def belonging(table: Any, by: Any) -> list[Any]:
-            statement = select(*columns_of(table)).where(table.return_order_id == order.id).order_by(by)
-            return [table(**row) for row in (await connection.execute(statement)).mappings()]
 
-        return History(
-            order,
-            await belonging(StatusTransitionRow, StatusTransitionRow.id),
-            await belonging(PackageRow, PackageRow.position),
-            await belonging(LabelRow, LabelRow.position),
-            why,
-        )
+@reading
+def _belonging(connection: Connection, order_id: int) -> tuple[list[Any], list[Any], list[Any]]:
+    def read(table: Any, by: Any) -> list[Any]:
+        statement = select(*columns_of(table)).where(table.return_order_id == order_id).order_by(by)
+        return [table(**row) for row in connection.execute(statement).mappings()]
+
+    return (
+        read(StatusTransitionRow, StatusTransitionRow.id),
+        read(PackageRow, PackageRow.position),
+        read(LabelRow, LabelRow.position),
+    )
