@@ -15,10 +15,9 @@ from tests.store.rows import CALL, LEASE, OVER, created, polled
 from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
 from worker.store.accounts import read_agendas
-from worker.store.claims import Lane, claim, claim_seen, claim_to_settle, hand_back, start_creation
+from worker.store.claims import Lane, claim, claim_seen, claim_to_settle, due_refs, hand_back, start_creation
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
-from worker.store.due import due_refs
 from worker.store.queries import read_backlog
 from worker.store.records import record
 from worker.store.schema import migrate

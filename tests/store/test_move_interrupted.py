@@ -20,8 +20,7 @@ from tests.store.moving import INSERT, PLACE, RETIRE, everything, fill, has_arri
 from tests.store.shop import Shop
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
-from worker.store.restores import settle_place
-from worker.store.retirement import DatabaseMoved
+from worker.store.restores import DatabaseMoved, settle_place
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.sqlite_file import SqliteFile
 from worker.store.upkeep.backup import copy

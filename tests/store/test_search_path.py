@@ -16,8 +16,8 @@ from tests.store.shop import Shop
 from worker.store.accounts import read_agendas, register_accounts
 from worker.store.claims import start_creation
 from worker.store.database import Database
-from worker.store.exposure import open_to_all
 from worker.store.failures import DatabaseRefused
+from worker.store.fitness import open_to_all
 from worker.store.hints import watch
 from worker.store.records import record
 from worker.store.restores import settle_place

@@ -15,7 +15,7 @@ from worker.domain.cadence import spoken
 from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url, secrets_of_url
 from worker.settings import Settings, check_schema, read_secret
 from worker.store.database import Database
-from worker.store.retirement import retirement
+from worker.store.restores import retirement
 from worker.store.schema import SchemaMismatch, require_current
 from worker.store.upkeep.move import Copied, CopyRefused, Progress, RowsRefused, abandon, copy_to
 

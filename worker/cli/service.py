@@ -19,8 +19,7 @@ from worker.runtime.shutdown import stop_requested
 from worker.runtime.systemd import ServiceManager
 from worker.store.database import Database
 from worker.store.migrating import Waiting
-from worker.store.restores import settle_place
-from worker.store.retirement import require_not_moved
+from worker.store.restores import require_not_moved, settle_place
 from worker.store.schema import keeps_former_table, migrate
 from worker.store.sqlite_file import AlreadyRunning
 from worker.telemetry.outlet import Outlet

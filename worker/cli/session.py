@@ -18,7 +18,7 @@ from worker.store.database import Database
 from worker.store.database_clock import ClockDiffers
 from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable, refusal_of
 from worker.store.migrating import SchemaLocked
-from worker.store.retirement import DatabaseMoved, retirement
+from worker.store.restores import DatabaseMoved, retirement
 from worker.store.schema import SchemaMismatch, require_current
 from worker.store.sqlite_file import AlreadyRunning, absence
 from worker.telemetry.http import ListenError

@@ -23,11 +23,11 @@ from worker.store.database_clock import clock_offset, differing, keep_clock, rea
 from worker.store.dialect import SQLITE
 from worker.store.durability import risks
 from worker.store.failures import DatabaseUnavailable
+from worker.store.fitness import hidden_rows
 from worker.store.holds import NOTHING, AccountState, describe, read_accounts
 from worker.store.leases import end_leases
 from worker.store.queries import Backlog, read_backlog, tracked_by_status
 from worker.store.restores import backed_up_at, settle_place
-from worker.store.row_security import hidden_rows
 from worker.telemetry.metrics import Metrics
 
 _BEHIND = timedelta(minutes=15)  # a batch of inserts is through sooner, at the usual limits

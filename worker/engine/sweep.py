@@ -25,9 +25,8 @@ from worker.engine.meter import Allowance
 from worker.engine.recorder import Recorder
 from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
-from worker.store.claims import claim_seen
+from worker.store.claims import claim_seen, due_refs
 from worker.store.database import Database
-from worker.store.due import due_refs
 from worker.store.failures import DatabaseUnavailable
 from worker.telemetry.metrics import Metrics
 

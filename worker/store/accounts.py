@@ -11,11 +11,10 @@ from sqlalchemy import Connection, text
 from worker.domain.circuits import Health
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Grant, Pace
-from worker.store.bookmarks import NO_MARKS, Marks, after
 from worker.store.columns import bound, moment_if_any, read_moment
 from worker.store.dialect import CLOCK, NOW, json_rows
 from worker.store.holds import HEALTH, REGISTER, hold_lasts, lock_account, read_health
-from worker.store.queues import QUEUED, WITHDRAWN, waiting
+from worker.store.queues import NO_MARKS, QUEUED, WITHDRAWN, Marks, after, waiting
 from worker.store.transactions import in_transaction, reading
 
 

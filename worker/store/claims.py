@@ -19,7 +19,6 @@ from sqlalchemy.sql.elements import TextClause
 from worker.domain.lifecycle import Step
 from worker.domain.ramp import ANY
 from worker.domain.returns import ReturnOrder
-from worker.store.bookmarks import NO_MARKS, Marks, after
 from worker.store.claimed import DOUBTFUL_SINCE, Claimed
 from worker.store.columns import bound, read_moment
 from worker.store.database import Database
@@ -27,10 +26,10 @@ from worker.store.dialect import CLOCK, NOW, POSTGRESQL, SKIP_LOCKED, SQLITE, am
 from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.leases import is_free, taking, taking_free
-from worker.store.queues import QUEUED, WITHDRAWN, waiting
+from worker.store.queues import NO_MARKS, QUEUED, WITHDRAWN, Marks, after, waiting
 from worker.store.readable import read_rows, readable, take_rows
 from worker.store.refusals import as_a_whole
-from worker.store.transactions import in_statement, in_transaction
+from worker.store.transactions import in_statement, in_transaction, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +69,23 @@ WITH lane AS (
 
 # Rows with a claim that came to nothing are left out: what killed that worker must be tried alone. `updated_at`: a row
 # that was recorded after the carrier was asked is known better than the answer knows it.
-SEEN = """r.account = :account AND r.state = 'tracking' AND r.claims = 0 AND r.cancel_requested_at IS NULL
+_SEEN = """r.account = :account AND r.state = 'tracking' AND r.claims = 0 AND r.cancel_requested_at IS NULL
      AND r.retry_requested_at IS NULL AND r.lease_owner IS NULL"""
 _CLAIM_SEEN = {
     dialect: taking_free(
         dialect,
         f"""SELECT r.id FROM return_order r
-   WHERE {SEEN} AND r.updated_at < :asked_at AND r.carrier_ref {among(dialect, "refs", "text")} ORDER BY r.id""",
+   WHERE {_SEEN} AND r.updated_at < :asked_at AND r.carrier_ref {among(dialect, "refs", "text")} ORDER BY r.id""",
     )
     for dialect in NOW
+}
+
+_DUE = {
+    dialect: text(f"""
+SELECT r.carrier_ref, r.due_at FROM return_order r
+ WHERE {_SEEN} AND r.next_step = 'track' AND r.due_at <= {now}
+ ORDER BY r.due_at, r.id LIMIT :most""")
+    for dialect, now in NOW.items()
 }
 
 # What is in doubt, or was withdrawn, became due a moment ago, else somebody would have taken it: of a long backlog the
@@ -297,3 +304,13 @@ def _handed_back(connection: Connection, orders: Sequence[ReturnOrder], counted:
     ]
     parameters = {"rows": json.dumps(rows), "counted": int(counted)}
     return {row.id for row in connection.execute(_HAND_BACK[connection.dialect.name], parameters)}
+
+
+@reading
+def due_refs(connection: Connection, account: str, most: int) -> dict[str, datetime | None]:
+    """The carrier's numbers of up to `most` returns whose poll is due, and since when, due longest first.
+
+    Each could be taken now.
+    """
+    rows = connection.execute(_DUE[connection.dialect.name], {"account": account, "most": most})
+    return {ref: read_moment(due_at) for ref, due_at in rows}

@@ -21,12 +21,11 @@ from worker.domain.documents import read_json
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
-from worker.store.columns import sqlite_text
+from worker.store.columns import sqlite_text, types_of
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, NOW, POSTGRESQL, SQLITE, extracted, json_rows, typed
 from worker.store.durability import DURABLY
 from worker.store.failures import first_line, is_taken
-from worker.store.rows import types_of
 from worker.store.tables import WRITTEN_BY_SHOP, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 from worker.store.transactions import in_transaction, reading
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, exc, text
 
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
-from worker.store.encoding import require_utf8
 from worker.store.failures import first_line, is_name_taken
+from worker.store.fitness import require_utf8
 from worker.store.ground import NoGround, make_room, require_sight
 from worker.store.migrating import Waiting, patiently
 from worker.store.transactions import reading

@@ -12,13 +12,11 @@ from worker.settings import ConfigurationError, KeyUnavailableError, Settings, k
 from worker.store.database import Database
 from worker.store.database_clock import clock_offset, differing
 from worker.store.durability import risks
-from worker.store.encoding import require_utf8
-from worker.store.exposure import open_to_all
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
+from worker.store.fitness import hidden_rows, open_to_all, require_utf8
 from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.queries import Backlog, read_backlog
-from worker.store.retirement import retirement
-from worker.store.row_security import hidden_rows
+from worker.store.restores import retirement
 from worker.store.schema import UNKNOWN_VERSION, SchemaState, schema_state
 from worker.store.sqlite_file import absence
 from worker.usecases.overload import overloads

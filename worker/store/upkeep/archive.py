@@ -17,11 +17,10 @@ from sqlalchemy import Connection, select, text
 from sqlmodel import SQLModel, col
 
 from worker.domain.lifecycle import State
-from worker.store.columns import Document, Moment, UnreadableDocument, bound
+from worker.store.columns import Document, Moment, UnreadableDocument, bound, columns_of
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, POSTGRESQL, SKIP_LOCKED, SQLITE
 from worker.store.refusals import RowsKept, in_pieces
-from worker.store.rows import columns_of
 from worker.store.tables import ArchivedReturnRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 from worker.store.transactions import in_transaction, reading
 from worker.store.upkeep.history import History, accounts_in

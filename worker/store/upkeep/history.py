@@ -10,11 +10,10 @@ from sqlmodel import col
 
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
-from worker.store.columns import UnreadableDocument, read_document
+from worker.store.columns import UnreadableDocument, columns_of, read_document
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable, first_line
 from worker.store.payloads import read_payload
-from worker.store.rows import columns_of
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 from worker.store.transactions import reading
 

@@ -32,8 +32,7 @@ from worker.store.columns import read_moment
 from worker.store.database import Database
 from worker.store.database_clock import require_same_time
 from worker.store.failures import translated
-from worker.store.restores import settle_place
-from worker.store.retirement import DatabaseMoved, retired
+from worker.store.restores import DatabaseMoved, retired, settle_place
 from worker.store.upkeep.move.rows import ACCOUNTS, BELONGINGS, ORDERS, TABLES, as_deep_as_sqlite
 from worker.store.upkeep.move.source import Source
 from worker.store.upkeep.move.target import Target, entered
