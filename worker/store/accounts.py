@@ -12,7 +12,7 @@ from worker.domain.circuits import Health
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Grant, Pace
 from worker.store.columns import bound, moment_if_any, read_moment
-from worker.store.dialect import CLOCK, NOW, json_rows
+from worker.store.dialect import NOW, json_rows
 from worker.store.holds import HEALTH, REGISTER, hold_lasts, lock_account, read_health
 from worker.store.queues import NO_MARKS, QUEUED, WITHDRAWN, Marks, after, waiting
 from worker.store.transactions import in_transaction, reading
@@ -120,9 +120,8 @@ def slow_down(connection: Connection, account: str, pace: Pace, remaining: int) 
 
 def _allowance(connection: Connection, account: str) -> tuple[datetime | None, datetime]:
     """Until when the account's allowance is spent, and the database's time; its row is locked."""
-    row = lock_account(connection, account, "spent_until")
-    now = connection.execute(text(f"SELECT {CLOCK[connection.dialect.name]}")).scalar_one()
-    return read_moment(row["spent_until"]), read_moment(now)
+    row, now = lock_account(connection, account, "spent_until")
+    return read_moment(row["spent_until"]), now
 
 
 def _spend_until(connection: Connection, account: str, moment: datetime) -> None:

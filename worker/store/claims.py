@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 from sqlalchemy import Connection, text
 from sqlalchemy.sql.elements import TextClause
@@ -29,6 +28,7 @@ from worker.store.leases import is_free, taking, taking_free
 from worker.store.queues import NO_MARKS, QUEUED, WITHDRAWN, Marks, after, waiting
 from worker.store.readable import read_rows, readable, take_rows
 from worker.store.refusals import as_a_whole
+from worker.store.sqlite_file import SqliteFile
 from worker.store.transactions import in_statement, in_transaction, reading
 
 
@@ -250,12 +250,12 @@ async def start_creation(database: Database, order: ReturnOrder, call: timedelta
     None when the lease is lost or lasts no longer than the `call`, the shop changed or locks the row, or the database
     is not where it was when the worker looked last: nothing may be sent then.
     """
-    if database.file is None:
+    file = database.file
+    if file is None:
         return await database.statement(_intend, order, call)
-    known = {"place": database.file.place, "creations": database.file.creations}
-    started_at, count = await _start_witnessed(database, order, call, known)
+    started_at, count = await _start_witnessed(database, order, call, file)
     if count is not None:
-        database.file.sent(count)
+        file.sent(count)
     return started_at
 
 
@@ -271,10 +271,11 @@ def _intend(connection: Connection, order: ReturnOrder, call: timedelta) -> date
 
 @in_transaction
 def _start_witnessed(
-    connection: Connection, order: ReturnOrder, call: timedelta, known: Mapping[str, Any]
+    connection: Connection, order: ReturnOrder, call: timedelta, file: SqliteFile
 ) -> tuple[datetime | None, int | None]:
     """The intent, counted in the database and in the witness beside it: neither can be set back without the other."""
     started_at = _intend(connection, order, call)
+    known = {"place": file.place, "creations": file.creations}
     count = connection.execute(_COUNT_CREATION, known).scalar() if started_at is not None else None
     if count is None:
         connection.rollback()

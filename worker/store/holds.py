@@ -128,8 +128,8 @@ def hold_lasts(until: datetime | None, code: str | None, now: datetime) -> bool:
     return lasts(until, now)
 
 
-def lock_account(connection: Connection, account: str, columns: str) -> RowMapping:
-    """Lock and read the account's row `a`, waiting but briefly; one that was retired is made anew."""
+def lock_account(connection: Connection, account: str, columns: str) -> tuple[RowMapping, datetime]:
+    """Lock and read the account's row `a`, waiting but briefly, and the time then; a retired one is made once more."""
     select = f"SELECT {columns} FROM carrier_account a"
     if connection.dialect.name == SQLITE:  # its transaction is the only one that writes
         locking = text(f"{select} WHERE name = :name")
@@ -139,7 +139,8 @@ def lock_account(connection: Connection, account: str, columns: str) -> RowMappi
     if row is None:
         connection.execute(REGISTER, {"name": account})
         row = connection.execute(locking, {"name": account}).mappings().one()
-    return row
+    clock = text(f"SELECT {CLOCK[connection.dialect.name]}")
+    return row, read_moment(connection.execute(clock).scalar_one())
 
 
 @reading
@@ -182,8 +183,8 @@ def hold_account(connection: Connection, account: str, hold: Hold, refused_key: 
         f""" AND (held_until IS NULL OR held_until < :until OR (held_until > {latest}
                AND held_until < :forever AND coalesce(hold_code, '') <> '{HELD_BY_PERSON}')){person}""",
         briefly=True,
-        forever=bound(connection.dialect.name, FOREVER),
-        until=bound(connection.dialect.name, hold.until or FOREVER),
+        forever=FOREVER,
+        until=hold.until or FOREVER,
         code=hold.code,
         message=hold.message[:_MOST],
         refused_key=refused_key,
@@ -202,7 +203,7 @@ def release_account(connection: Connection, account: str, refused_key: str) -> N
 def hold_by_hand(connection: Connection, account: str, until: datetime | None, message: str) -> None:
     """A person lets the account wait, until then or until it is released; whatever held it before is forgotten."""
     held = f"held_until = :until, hold_code = '{HELD_BY_PERSON}', hold_message = :message, refused_key = NULL"
-    end = bound(connection.dialect.name, until or FOREVER)
+    end = until or FOREVER
     _change(connection, account, held, until=end, message=message[:_MOST])
 
 
@@ -218,14 +219,11 @@ def begin_with_one(connection: Connection, names: Sequence[str]) -> None:
 
     At most once a minute, so that a worker that starts again and again does not slow the others down for good.
     """
-    now, minute_ago = NOW[connection.dialect.name], later(connection.dialect.name, "-60")
+    dialect = connection.dialect.name
+    since, now, minute_ago = "create_window_since", NOW[dialect], later(dialect, "-60")
+    where = f" AND coalesce({since} < {minute_ago} OR {since} > {now}, true)"
     for name in sorted(names):
-        connection.execute(
-            text(f"""UPDATE carrier_account SET {_FROM_ONE_ON[connection.dialect.name]}, updated_at = {now}
-             WHERE name = :name
-           AND coalesce(create_window_since < {minute_ago} OR create_window_since > {now}, true)"""),
-            {"name": name},
-        )
+        _change(connection, name, _FROM_ONE_ON[dialect], where)
 
 
 @in_statement
@@ -241,15 +239,11 @@ def release_by_hand(connection: Connection, account: str) -> None:
 
     What waited because nothing could be sent is due at once.
     """
-    now = NOW[connection.dialect.name]
-    connection.execute(
-        text(f"""UPDATE carrier_account SET {_NO_HOLD}, refused_key = NULL, create_hold_message = NULL,
-          failures = 0, open_until = NULL, create_failures = 0, create_open_until = NULL,
-          sending_stopped_address = NULL, sending_stopped_message = NULL,
-          {_FROM_ONE_ON[connection.dialect.name]}, updated_at = {now}
-         WHERE name = :name"""),
-        {"name": account},
-    )
+    dialect = connection.dialect.name
+    ended = f"""{_NO_HOLD}, refused_key = NULL, create_hold_message = NULL, failures = 0, open_until = NULL,
+      create_failures = 0, create_open_until = NULL, sending_stopped_address = NULL, sending_stopped_message = NULL"""
+    _change(connection, account, f"{ended}, {_FROM_ONE_ON[dialect]}")
+    now = NOW[dialect]
     connection.execute(
         text(f"""UPDATE return_order SET due_at = {now}
          WHERE account = :name AND next_step = 'create' AND due_at > {now} AND lease_owner IS NULL
@@ -264,26 +258,20 @@ def change_health(connection: Connection, account: str, change: Callable[[Health
 
     Returns what it came to; raises `RowLocked`.
     """
-    row = lock_account(connection, account, HEALTH)
-    before, clock = read_health(row), text(f"SELECT {CLOCK[connection.dialect.name]}")
-    after = change(before, read_moment(connection.execute(clock).scalar_one()))
+    row, now = lock_account(connection, account, HEALTH)
+    before = read_health(row)
+    after = change(before, now)
     if after != before:
-        connection.execute(
-            text(f"""UPDATE carrier_account SET failures = :failures, open_until = :open_until,
-              create_failures = :create_failures, create_open_until = :create_open_until,
-              create_window = :window, create_window_since = :since, created_lately_at = :created_at,
-              updated_at = {NOW[connection.dialect.name]} WHERE name = :name"""),
-            {
-                "failures": after.account.failures,
-                "open_until": bound(connection.dialect.name, after.account.open_until),
-                "create_failures": after.creations.failures,
-                "create_open_until": bound(connection.dialect.name, after.creations.open_until),
-                "window": after.ramp.window,
-                "since": bound(connection.dialect.name, after.ramp.since),
-                "created_at": bound(connection.dialect.name, after.ramp.created_at),
-                "name": account,
-            },
-        )
+        columns: dict[str, Any] = {
+            "failures": after.account.failures,
+            "open_until": after.account.open_until,
+            "create_failures": after.creations.failures,
+            "create_open_until": after.creations.open_until,
+            "create_window": after.ramp.window,
+            "create_window_since": after.ramp.since,
+            "created_lately_at": after.ramp.created_at,
+        }
+        _change(connection, account, ", ".join(f"{name} = :{name}" for name in columns), **columns)
     return after
 
 
@@ -292,10 +280,11 @@ def _change(
 ) -> None:
     """Change the account's row; `briefly`: a lock that somebody has on it is not waited for long."""
     dialect = connection.dialect.name
-    begin, joined = (_BRIEFLY, "FROM briefly") if briefly and dialect == POSTGRESQL else ("", "")
-    statement = text(f"""{begin} UPDATE carrier_account SET {changes}, updated_at = {NOW[dialect]} {joined}
+    begin, joined = (f"{_BRIEFLY} ", " FROM briefly") if briefly and dialect == POSTGRESQL else ("", "")
+    statement = text(f"""{begin}UPDATE carrier_account SET {changes}, updated_at = {NOW[dialect]}{joined}
              WHERE name = :name{where}""")
-    connection.execute(statement, {**values, "name": account})
+    moments = {name: bound(dialect, value) for name, value in values.items() if isinstance(value, datetime)}
+    connection.execute(statement, values | moments | {"name": account})
 
 
 def _state(row: RowMapping) -> AccountState:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import select, text
 from sqlmodel import col
 
 from worker.domain.lifecycle import State
@@ -18,7 +17,7 @@ from worker.store.dialect import AMONG_IDS
 from worker.store.leases import is_free, taking_free
 from worker.store.readable import read_rows, readable, take_rows
 from worker.store.tables import ReturnOrderRow
-from worker.store.upkeep.history import among_live
+from worker.store.upkeep.history import filtered
 
 _LOOK = {dialect: f"SELECT {{returned}} FROM return_order WHERE id {ids}" for dialect, ids in AMONG_IDS.items()}
 
@@ -53,15 +52,7 @@ class Choice:
 
 async def choose(database: Database, choice: Choice) -> list[int]:
     """The ids of the returns that are meant, the oldest first."""
-    live = among_live(choice.states)
-    oldest = col(ReturnOrderRow.id) if live is None else text("+id")
-    statement = select(col(ReturnOrderRow.id)).order_by(oldest).limit(choice.limit)
-    if live is not None:
-        statement = statement.where(live)
-    if choice.account is not None:
-        statement = statement.where(col(ReturnOrderRow.account) == choice.account)
-    if choice.states:
-        statement = statement.where(col(ReturnOrderRow.state).in_([state.value for state in choice.states]))
+    statement = filtered([col(ReturnOrderRow.id)], choice.account, choice.states).limit(choice.limit)
     if choice.error_code is not None:
         statement = statement.where(col(ReturnOrderRow.error_code) == choice.error_code)
     if choice.older_than is not None:

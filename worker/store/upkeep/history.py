@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, Select, select, text
 from sqlalchemy.sql.elements import TextClause
 from sqlmodel import col
 
@@ -41,19 +41,11 @@ async def find_orders(
 
     One that cannot be read is there all the same, by its id, with what is wrong with it.
     """
-    live = among_live(states)
-    newest = col(ReturnOrderRow.id).desc() if live is None else text("+id DESC")
-    statement = select(*_WITHOUT_PAYLOAD).order_by(newest).limit(limit)
-    if live is not None:
-        statement = statement.where(live)
+    statement = filtered(_WITHOUT_PAYLOAD, account, states, newest_first=True).limit(limit)
     if reference is not None:
         statement = statement.where(col(ReturnOrderRow.reference) == reference)
     if account is None and reference is not None:
         statement = statement.where(col(ReturnOrderRow.account).in_(accounts_in("return_order")))
-    if account is not None:
-        statement = statement.where(col(ReturnOrderRow.account) == account)
-    if states:
-        statement = statement.where(col(ReturnOrderRow.state).in_(states))
     try:
         return await _orders(database, statement)
     except DatabaseUnavailable:
@@ -87,15 +79,28 @@ async def _order_alone(database: Database, found: Any) -> ReturnOrderRow:
     return order
 
 
-def among_live(states: Sequence[str]) -> TextClause | None:
-    """What leads to rows of these states through a partial index, and not past every return that is over.
+def filtered(
+    columns: Sequence[Any], account: str | None, states: Sequence[str], *, newest_first: bool = False
+) -> Select[Any]:
+    """A query for the returns of an account in one of the states, by id; a filter that is empty does not count.
 
-    Written out, since SQLite knows no parameter when it plans. It goes with an order by `+id`, which no index has: with
-    one at hand both databases would rather read from the newest row on until they have found enough.
+    What leads to rows of live states through a partial index, and not past every return that is over, is written out,
+    since SQLite knows no parameter when it plans. It goes with an order by `+id`, which no index has: with one at hand
+    both databases would rather read from the newest row on until they have found enough.
     """
+    live = None
     if set(states) == {State.NEEDS_ATTENTION}:
-        return text("state = 'needs_attention'")
-    return text("due_at IS NOT NULL") if states and set(states) <= {State.PENDING, State.TRACKING} else None
+        live = "state = 'needs_attention'"
+    elif states and set(states) <= {State.PENDING, State.TRACKING}:
+        live = "due_at IS NOT NULL"
+    statement = select(*columns).order_by(text(f"{'id' if live is None else '+id'}{' DESC' if newest_first else ''}"))
+    if live is not None:
+        statement = statement.where(text(live))
+    if account is not None:
+        statement = statement.where(col(ReturnOrderRow.account) == account)
+    if states:
+        statement = statement.where(col(ReturnOrderRow.state).in_([str(state) for state in states]))
+    return statement
 
 
 def accounts_in(table: str) -> TextClause:
