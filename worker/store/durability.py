@@ -3,7 +3,7 @@
 With `synchronous_commit = off` a crash of the server forgets the last commits although it acknowledged them
 (https://www.postgresql.org/docs/current/wal-async-commit.html). Were the intent to create among them, or the lease
 token that fences it, the return would be created twice: nothing else tells that the server crashed. A commit that is on
-disk has every earlier one on disk too. SQLite is told so for every commit, see `worker.store.database`.
+disk has every earlier one on disk too. SQLite is told so for every commit, see `worker.store.sqlite`.
 """
 
 from sqlalchemy import Connection, text
