@@ -58,7 +58,7 @@ class Threads:
         try:
             await asyncio.wait((over,))
         except asyncio.CancelledError:
-            if not fate.cancel():
+            if not fate.cancel():  # its commit has begun, or it has ended
                 await asyncio.wait((over,))
             raise
         return fate.result()
