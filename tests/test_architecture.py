@@ -143,6 +143,12 @@ def test_the_loop_needs_nothing_of_the_store_s_upkeep() -> None:
     assert wrong == []
 
 
+def test_a_function_of_the_store_is_synchronous_within_its_transaction() -> None:
+    """So it runs on either database, and waits for nothing but that."""
+    wrong = [f"{_place(file)} imports {name}" for file, name in IMPORTS if name.startswith("sqlalchemy.ext.asyncio")]
+    assert [each for each in wrong if not each.startswith(("store/database.py", "store/postgresql.py"))] == []
+
+
 def test_what_sql_says_differently_on_each_database_is_said_once() -> None:
     """Of the database's time, what is later than it, and the members of a JSON list; migrations stay what they were."""
     said = ("'now'", "clock_timestamp()", "make_interval", "interval '", "json_array_elements")

@@ -38,12 +38,12 @@ from worker.settings import ConfigurationError, KeyUnavailableError, Settings, k
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
 from worker.store.database_clock import require_same_time
-from worker.store.encoding import require_utf8
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
+from worker.store.fitness import require_utf8
 from worker.store.hints import watch
 from worker.store.holds import begin_with_one, describe, read_accounts
 from worker.store.migrating import Waiting
-from worker.store.retirement import require_not_moved
+from worker.store.restores import require_not_moved
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
 from worker.telemetry.http import Readiness, TelemetryServer
 from worker.telemetry.logs import Redactor
@@ -268,8 +268,7 @@ class Application:
         """All that the start asks of the database; all of it may be done more than once."""
         self._pulse.starting(_WAITING)
         self.database.hold_file()
-        async with self.database.reading() as connection:
-            await require_utf8(connection)
+        await self.database.reading(require_utf8)
         state = await schema_state(self.database)
         if state is not SchemaState.CURRENT and self.settings.database.migrates_itself:
             self._pulse.starting("bringing the database's schema up to date")

@@ -36,8 +36,9 @@ def test_migrate_says_when_the_table_of_older_workers_may_be_dropped(
 async def _as_before(folder: Path) -> None:
     database = schema.Database(f"sqlite:///{folder}/returns.db")
     await schema.migrate(database)
-    async with database.transaction() as connection:
-        await connection.exec_driver_sql("ALTER TABLE returns_worker_schema RENAME TO alembic_version")
+    await database.transaction(
+        lambda connection: connection.exec_driver_sql("ALTER TABLE returns_worker_schema RENAME TO alembic_version")
+    )
     await database.close()
 
 

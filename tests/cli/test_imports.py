@@ -17,7 +17,7 @@ from worker.settings import ConfigurationError, load
 from worker.store.database import Database
 from worker.store.schema import migrate
 
-LIBRARIES = {"aiohttp", "aiosqlite", "alembic", "apscheduler", "asyncpg", "httpx", "obstore", "prometheus_client"} | {
+LIBRARIES = {"aiohttp", "alembic", "apscheduler", "asyncpg", "httpx", "obstore", "prometheus_client"} | {
     *("pydantic", "pypdf", "rich", "sqlalchemy", "sqlmodel", "structlog", "typer", "worker.app", "worker.simulator")
 }
 SPY = """

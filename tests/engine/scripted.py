@@ -111,22 +111,20 @@ class Loop:
         return pause
 
     async def rows(self, columns: str = "*") -> list[dict[str, Any]]:
-        async with self.database.reading() as connection:
-            result = await connection.execute(text(f"SELECT {columns} FROM return_order ORDER BY id"))
-            return [dict(row) for row in result.mappings()]
+        wanted = text(f"SELECT {columns} FROM return_order ORDER BY id")
+        found = await self.database.reading(lambda connection: connection.execute(wanted).mappings().all())
+        return [dict(row) for row in found]
 
     async def insert(self, *references: str, account: str = "default", state: str = "pending") -> None:
         cast = "CAST(:payload AS jsonb)" if self.database.dialect == POSTGRESQL else ":payload"
         step, ref = ("track", ":reference") if state == "tracking" else ("create", "NULL")
-        async with self.database.transaction() as connection:
-            for reference in references:
-                await connection.execute(
-                    text(
-                        f"INSERT INTO return_order (account, reference, payload, state, next_step, carrier_ref)"
-                        f" VALUES (:account, :reference, {cast}, :state, '{step}', {ref})"
-                    ),
-                    {"account": account, "reference": reference, "payload": json.dumps({}), "state": state},
-                )
+        insert = text(
+            f"INSERT INTO return_order (account, reference, payload, state, next_step, carrier_ref)"
+            f" VALUES (:account, :reference, {cast}, :state, '{step}', {ref})"
+        )
+        same = {"account": account, "payload": json.dumps({}), "state": state}
+        rows = [same | {"reference": reference} for reference in references]
+        await self.database.transaction(lambda connection: connection.execute(insert, rows))
 
     async def insert_followed(self, references: Sequence[str], due_at: datetime) -> None:
         """Rows that the carrier has, each with its reference as its number, due at a moment."""
@@ -137,29 +135,21 @@ class Loop:
             f" track_due_at) VALUES (:reference, :reference, {cast}, 'tracking', 'track', 'pending', :due, :due)"
         )
         rows = [{"reference": reference, "payload": "{}", "due": moment} for reference in references]
-        async with self.database.transaction() as connection:
-            await connection.execute(statement, rows)
-            await connection.execute(
-                text(
-                    "INSERT INTO label (return_order_id, position, location, media_type, byte_count, sha256)"
-                    " SELECT id, 1, 'file:x', 'application/pdf', 1, 'x' FROM return_order o"
-                    " WHERE NOT EXISTS (SELECT 1 FROM label l WHERE l.return_order_id = o.id)"
-                )
-            )
+        await self.database.transaction(lambda connection: connection.execute(statement, rows))
+        await self.execute(
+            "INSERT INTO label (return_order_id, position, location, media_type, byte_count, sha256)"
+            " SELECT id, 1, 'file:x', 'application/pdf', 1, 'x' FROM return_order o"
+            " WHERE NOT EXISTS (SELECT 1 FROM label l WHERE l.return_order_id = o.id)"
+        )
 
     async def due_now(self) -> int:
         """How many rows are due and not worked on."""
         now = "now()" if self.database.dialect == POSTGRESQL else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
-        async with self.database.reading() as connection:
-            return int(
-                (
-                    await connection.execute(text(f"SELECT count(*) FROM return_order WHERE due_at <= {now}"))
-                ).scalar_one()
-            )
+        due = text(f"SELECT count(*) FROM return_order WHERE due_at <= {now}")
+        return int(await self.database.reading(lambda connection: connection.execute(due).scalar_one()))
 
     async def execute(self, statement: str) -> None:
-        async with self.database.transaction() as connection:
-            await connection.execute(text(statement))
+        await self.database.transaction(lambda connection: connection.execute(text(statement)))
 
 
 def _paced(carrier: "ScriptedCarrier | Callable[[Meter], Carrier]", meter: Meter) -> Carrier:

@@ -44,14 +44,11 @@ async def _ask_now(loop: Loop) -> None:
 
 
 async def _packages(loop: Loop) -> list[tuple[Any, ...]]:
-    async with loop.database.reading() as connection:
-        rows = await connection.execute(
-            text(
-                "SELECT o.reference, p.position, p.label_code, p.tracking_number FROM package p"
-                " JOIN return_order o ON o.id = p.return_order_id ORDER BY o.reference, p.position"
-            )
-        )
-        return [tuple(row) for row in rows]
+    packages = text(
+        "SELECT o.reference, p.position, p.label_code, p.tracking_number FROM package p"
+        " JOIN return_order o ON o.id = p.return_order_id ORDER BY o.reference, p.position"
+    )
+    return [tuple(row) for row in await loop.database.reading(lambda connection: connection.execute(packages).all())]
 
 
 async def test_a_status_that_names_another_returns_label_code_is_not_this_returns_news(

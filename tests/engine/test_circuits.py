@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.databases import on_postgresql
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
@@ -208,7 +209,7 @@ async def test_a_locked_row_does_not_keep_its_account_from_being_tried(database:
     await loop.insert("T0", state="tracking")
     await loop.insert("C0", "C1")
     await change_health(database, "default", lambda _, now: Health(Circuit(5, now)))
-    async with database.engine.connect() as shop:
+    async with AsyncEngine(database.engine).connect() as shop:
         await shop.execute(text("SELECT 1 FROM return_order WHERE reference = 'T0' FOR UPDATE"))
         for _ in range(3):
             await loop.turn()
@@ -234,7 +235,7 @@ async def test_a_lock_on_one_account_s_row_keeps_no_other_account(database: Data
     for name in ("sick", "well"):
         await loop.insert(*(f"{name}{number}" for number in range(10)), state="tracking", account=name)
     await loop.turn()
-    async with database.engine.begin() as connection:
+    async with AsyncEngine(database.engine).begin() as connection:
         await connection.execute(text("SELECT 1 FROM carrier_account WHERE name = 'sick' FOR UPDATE"))
         asked = sick.count("track")
         for _ in range(8):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 
 from tests.databases import on_postgresql
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
@@ -42,11 +42,11 @@ def _statements(database: Database) -> Iterator[list[str]]:
         if not statement.startswith("BEGIN"):
             sent.append(" ".join(statement.split()[:2]))
 
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    event.listen(database.engine, "before_cursor_execute", note)
     try:
         yield sent
     finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+        event.remove(database.engine, "before_cursor_execute", note)
 
 
 AGENDA, CLAIM, RECORD = "SELECT lane.account,", ("WITH lane", "UPDATE return_order"), ("WITH x", "UPDATE return_order")
@@ -120,12 +120,13 @@ async def _counted(loop: Loop) -> AsyncIterator[dict[str, int]]:
 
     async def read() -> dict[str, int]:
         # The loop's statements follow each other on one connection, which reports its counts when it is told to.
-        async with loop.database.reading() as connection:
-            if int(await connection.scalar(text("SHOW server_version_num"))) < 150000:
+        def flush(connection: Connection) -> None:
+            if int(connection.execute(text("SHOW server_version_num")).scalar_one()) < 150000:
                 pytest.skip("before PostgreSQL 15 a connection cannot be told to report its counts")
-            await connection.execute(text("SELECT pg_stat_force_next_flush()"))
-        async with loop.database.reading() as connection:
-            return dict((await connection.execute(_COUNTS)).mappings().one())
+            connection.execute(text("SELECT pg_stat_force_next_flush()"))
+
+        await loop.database.reading(flush)
+        return dict(await loop.database.reading(lambda connection: connection.execute(_COUNTS).mappings().one()))
 
     before: dict[str, int] = await read()
     counts: dict[str, int] = {}
@@ -166,18 +167,15 @@ async def test_a_poll_writes_a_kilobyte_of_wal_at_most_and_its_claim_is_hot(
 @on_postgresql
 async def test_every_index_of_the_returns_is_worth_its_wal(database: Database) -> None:
     """A poll moves the row and so makes an entry in each, some 107 bytes of WAL; the last three have few rows."""
-    async with database.reading() as connection:
-        found = await connection.execute(
-            text("SELECT indexname FROM pg_indexes WHERE tablename = 'return_order' ORDER BY 1")
-        )
-        assert set(found.scalars()) == {
-            "return_order_pkey",
-            "return_order_reference_key",  # a shop may not insert a reference twice
-            "return_order_carrier_ref",  # no two returns may be one at the carrier
-            "return_order_due",  # the queue
-            "return_order_needs_attention",  # what a person is asked about
-            "return_order_withdrawn",  # what goes before all that is due longer
-        }
+    names = text("SELECT indexname FROM pg_indexes WHERE tablename = 'return_order' ORDER BY 1")
+    assert set(await database.reading(lambda connection: connection.execute(names).scalars().all())) == {
+        "return_order_pkey",
+        "return_order_reference_key",  # a shop may not insert a reference twice
+        "return_order_carrier_ref",  # no two returns may be one at the carrier
+        "return_order_due",  # the queue
+        "return_order_needs_attention",  # what a person is asked about
+        "return_order_withdrawn",  # what goes before all that is due longer
+    }
 
 
 @on_postgresql

@@ -44,8 +44,8 @@ async def test_refused_labels_are_tidied_once_an_hour_and_a_store_that_fails_in_
 @on_postgresql
 async def test_a_start_says_what_the_server_may_forget(database: Database) -> None:
     """The tests' own server does without fsync."""
-    async with database.reading() as connection:
-        off = (await connection.execute(text("SELECT current_setting('fsync') = 'off'"))).scalar_one()
+    setting = text("SELECT current_setting('fsync') = 'off'")
+    off = await database.reading(lambda connection: connection.execute(setting).scalar_one())
     with capture_logs() as lines:
         await warn_of_risks(database)
     assert any(line["event"] == "database_may_forget" and "fsync is off" in line["risk"] for line in lines) == off

@@ -313,11 +313,7 @@ async def _writes(database: Database) -> object:
     from sqlalchemy import text
 
     if database.dialect == POSTGRESQL:
-        async with database.reading() as connection:
-            return (
-                await connection.execute(
-                    text("SELECT pg_current_xact_id_if_assigned(), txid_snapshot_xmax(txid_current_snapshot())")
-                )
-            ).one()
+        written = text("SELECT pg_current_xact_id_if_assigned(), txid_snapshot_xmax(txid_current_snapshot())")
+        return await database.reading(lambda connection: connection.execute(written).one())
     assert database.path is not None
     return Path(f"{database.path}-wal").stat().st_mtime_ns

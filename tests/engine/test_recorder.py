@@ -108,5 +108,5 @@ async def test_a_row_that_somebody_locks_keeps_neither_the_loop_nor_the_others_a
 async def _transitions(database: Database) -> int:
     from sqlalchemy import text
 
-    async with database.reading() as connection:
-        return int((await connection.execute(text("SELECT count(*) FROM status_transition"))).scalar_one())
+    lines = text("SELECT count(*) FROM status_transition")
+    return int(await database.reading(lambda connection: connection.execute(lines).scalar_one()))

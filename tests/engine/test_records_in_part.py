@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.databases import on_postgresql
 from tests.engine.scripted import Loop, ScriptedCarrier, make_loop
@@ -60,15 +61,12 @@ async def _created(database: Database, folder: Path, **changes: Any) -> Loop:
 
 
 async def _history(database: Database, reference: str = "BAD") -> list[dict[str, Any]]:
-    async with database.reading() as connection:
-        rows = await connection.execute(
-            text(
-                "SELECT t.* FROM status_transition t JOIN return_order o ON o.id = t.return_order_id"
-                " WHERE o.reference = :reference ORDER BY t.id"
-            ),
-            {"reference": reference},
-        )
-        return [dict(row) for row in rows.mappings()]
+    lines = text(
+        "SELECT t.* FROM status_transition t JOIN return_order o ON o.id = t.return_order_id"
+        " WHERE o.reference = :reference ORDER BY t.id"
+    ).bindparams(reference=reference)
+    rows = await database.reading(lambda connection: connection.execute(lines).mappings().all())
+    return [dict(row) for row in rows]
 
 
 async def _assert_followed(loop: Loop, *, in_part: bool = True) -> None:
@@ -175,7 +173,7 @@ async def test_a_row_that_was_locked_meanwhile_is_written_in_part_too(
     carrier.gate.clear()
     await loop.engine.turn()
     await until(lambda: carrier.count("create") == 2, 10)  # the intents are committed, and no answer has come
-    async with database.engine.connect() as shop:
+    async with AsyncEngine(database.engine).connect() as shop:
         await shop.execute(text("SELECT 1 FROM return_order WHERE reference = 'BAD' FOR UPDATE"))
         carrier.gate.set()
         await loop.settle()

@@ -315,8 +315,8 @@ async def test_returns_that_were_created_within_a_minute_are_polled_three_times_
             await pass_to_next_due(loop)
             await run_until_quiet(loop)
     assert carrier.count("create") == carrier.count("label") == returns
-    async with loop.database.reading() as connection:
-        assert (await connection.execute(text("SELECT count(*) FROM label"))).scalar_one() == returns
+    labels = text("SELECT count(*) FROM label")
+    assert await loop.database.reading(lambda connection: connection.execute(labels).scalar_one()) == returns
     with capsys.disabled():
         print(
             f"\n{returns} polled three times: {carrier.count('list')} pages + {carrier.count('show')} single requests"

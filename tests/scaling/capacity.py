@@ -49,8 +49,8 @@ class Done:
 
 async def _poll(url: str, seconds: float) -> Done:
     database = Database(url, pool_size=1)
-    async with database.reading() as connection:
-        backend = int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+    asking = text("SELECT pg_backend_pid()")
+    backend = int(await database.reading(lambda connection: connection.execute(asking).scalar_one()))
     await _batch(database)
     polls, client, server, until = 0, time.process_time(), _processor(backend), time.monotonic() + seconds
     while time.monotonic() < until:

@@ -15,10 +15,9 @@ from tests.store.rows import CALL, LEASE, OVER, created, polled
 from tests.store.shop import Shop
 from worker.domain.lifecycle import State, Step
 from worker.store.accounts import read_agendas
-from worker.store.claims import Lane, claim, claim_seen, claim_to_settle, hand_back, start_creation
+from worker.store.claims import Lane, claim, claim_seen, claim_to_settle, due_refs, hand_back, start_creation
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
-from worker.store.due import due_refs
 from worker.store.queries import read_backlog
 from worker.store.records import record
 from worker.store.schema import migrate
@@ -251,11 +250,11 @@ async def plans_of(database: Database, url: str, call: Callable[[], Awaitable[An
     def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_more: Any) -> None:
         statements.append((statement, values))
 
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    event.listen(database.engine, "before_cursor_execute", note)
     try:
         await call()
     finally:
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+        event.remove(database.engine, "before_cursor_execute", note)
     statements = [(statement, values) for statement, values in statements if "return_order" in statement]
     async with Shop.at(url) as shop:
         if database.dialect == POSTGRESQL:

@@ -3,8 +3,8 @@
 from tests.store.rows import insert, insert_tracked, take
 from tests.store.shop import Shop
 from worker.domain.lifecycle import Step
+from worker.store.claims import due_refs
 from worker.store.database import Database
-from worker.store.due import due_refs
 
 
 async def test_only_polls_that_are_due_and_free_are_looked_for_and_the_longest_due_first(

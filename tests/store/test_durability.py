@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from tests.databases import on_postgresql
 from tests.postgres import PostgresServer
@@ -18,7 +18,7 @@ from worker.store.durability import DURABLE, risks
 from worker.store.records import record
 from worker.store.restores import declare_restored, settle_place
 from worker.store.upkeep import choice
-from worker.store.upkeep.move.target import Target
+from worker.store.upkeep.move.target import Target, entered
 
 pytestmark = [on_postgresql, pytest.mark.usefixtures("own_database")]
 
@@ -52,7 +52,7 @@ async def test_a_crash_forgets_no_intent_and_no_number(
     postgres_server.restart_immediately()
     async with Shop.at(url) as after:
         assert (await after.order(sent))["create_started_at"] is not None
-    await careless.engine.dispose()
+    await careless.close()
     made = claimed.order._replace(create_started_at=claimed.claimed_at)
     assert await record(careless, [(made, created(made, "9RET1"))]) == {sent}
     postgres_server.restart_immediately()
@@ -99,9 +99,11 @@ async def _a_worker_notices_that_it_was_restored(database: Database, shop: Shop)
 
 
 async def _returns_move_here(database: Database, shop: Shop) -> None:
-    async with database.transaction() as connection:
-        target = await Target.entered(connection)
+    async def settled(target: Target) -> bool:
         await target.settle({}, None)
+        return True
+
+    await entered(database, settled)
 
 
 STEPS = (
@@ -139,9 +141,12 @@ async def test_what_an_operator_asks_for_beyond_that_is_left_as_it_is(
     database: Database, shop: Shop, url: str, opened: Open, asked: str
 ) -> None:
     await shop.run(f"ALTER DATABASE {await shop.value('SELECT current_database()')} SET synchronous_commit = {asked}")
-    async with opened(url).transaction() as connection:
-        await connection.execute(DURABLE)
-        assert (await connection.execute(text("SHOW synchronous_commit"))).scalar_one() == asked
+
+    def found(connection: Connection) -> str:
+        connection.execute(DURABLE)
+        return str(connection.execute(text("SHOW synchronous_commit")).scalar_one())
+
+    assert await opened(url).transaction(found) == asked
 
 
 async def test_what_a_crash_may_take_back_is_said_to_a_role_without_rights(

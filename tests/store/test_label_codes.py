@@ -60,7 +60,7 @@ async def test_whose_a_code_is_costs_a_look_into_the_index_at_any_size(database:
     await shop.run("ANALYZE")
     sent: list[tuple[str, object]] = []
     event.listen(
-        database.engine.sync_engine,
+        database.engine,
         "before_cursor_execute",
         lambda _connection, _cursor, statement, values, *_: sent.append((statement, values)),
     )
@@ -70,8 +70,9 @@ async def test_whose_a_code_is_costs_a_look_into_the_index_at_any_size(database:
     )
     statement, values = sent[-1]
     explain = "EXPLAIN QUERY PLAN " if shop.sqlite else "EXPLAIN "
-    async with database.reading() as connection:
-        lines = (await connection.exec_driver_sql(explain + statement, values)).all()  # type: ignore[arg-type]
+    lines = await database.reading(
+        lambda connection: connection.exec_driver_sql(explain + statement, values).all()  # type: ignore[arg-type]
+    )
     plan = "\n".join(str(line) for line in lines)
     assert "package_label_code" in plan
     assert "Seq Scan" not in plan

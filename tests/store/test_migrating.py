@@ -2,12 +2,12 @@
 
 import asyncio
 import socket
+import time
 from itertools import islice
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, text
 
 from tests.databases import on_postgresql, on_sqlite
 from tests.store.conftest import Open
@@ -21,9 +21,9 @@ from worker.store.schema import SchemaState, migrate, schema_state
 _LOCKED = 0.3  # seconds that an attempt waits for a lock here
 
 
-async def _widen(connection: AsyncConnection) -> str:
-    await connection.execute(text("ALTER TABLE status_transition ADD COLUMN first integer"))
-    await connection.execute(text("ALTER TABLE return_order ADD COLUMN second integer"))
+def _widen(connection: Connection) -> str:
+    connection.execute(text("ALTER TABLE status_transition ADD COLUMN first integer"))
+    connection.execute(text("ALTER TABLE return_order ADD COLUMN second integer"))
     return "done"
 
 
@@ -95,23 +95,24 @@ async def test_no_time_limit_ends_a_migration_that_works(
             await shop.run(f"ALTER DATABASE {name} SET {limit} = '200ms'")
     monkeypatch.setattr(postgresql, "COMMAND_TIMEOUT", 0.2)
 
-    async def take_long(connection: AsyncConnection) -> Any:
-        await connection.execute(text("SELECT pg_sleep(0.4)"))
-        await asyncio.sleep(0.3)
-        return (await connection.execute(text("SELECT 1"))).scalar_one()
+    def take_long(connection: Connection) -> Any:
+        connection.execute(text("SELECT pg_sleep(0.4)"))
+        time.sleep(0.3)
+        return connection.execute(text("SELECT 1")).scalar_one()
 
     assert await patiently(opened(url), take_long, Waiting(at_most=0)) == 1
 
 
 @on_postgresql
 async def test_a_connection_without_a_time_limit_is_kept_alive_by_the_kernel(database: Database) -> None:
-    async with database.unhurried() as connection:
-        driver = (await connection.get_raw_connection()).driver_connection
-        assert driver is not None
+    def look(connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
         end = driver._transport.get_extra_info("socket")
         assert end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         if hasattr(socket, "TCP_KEEPIDLE"):
             assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+
+    await database.unhurried(look)
 
 
 def test_a_pause_is_longer_than_an_attempt_blocks_and_grows_to_half_a_minute() -> None:

@@ -42,8 +42,7 @@ async def test_the_migrated_schema_is_the_one_in_the_code(database: Database) ->
         context = MigrationContext.configure(connection, opts={"compare_type": True, "version_table": VERSION_TABLE})
         return list(compare_metadata(context, SQLModel.metadata))
 
-    async with database.reading() as connection:
-        assert await connection.run_sync(differences) == []
+    assert await database.reading(differences) == []
 
 
 def test_the_revisions_by_the_names_of_their_files_are_those_that_alembic_runs() -> None:
@@ -62,9 +61,7 @@ async def test_tables_columns_and_their_nullability_are_those_of_the_code(databa
             if table != "returns_worker_schema"
         }
 
-    async with database.reading() as connection:
-        tables = await connection.run_sync(found)
-    assert tables == {
+    assert await database.reading(found) == {
         name: {column.name: column.nullable for column in table.columns}
         for name, table in SQLModel.metadata.tables.items()
     }
@@ -75,8 +72,7 @@ async def test_every_column_the_shop_does_not_write_has_a_default_or_may_be_null
         columns = inspect(connection).get_columns("return_order")
         return {column["name"] for column in columns if not column["nullable"] and column["default"] is None} - {"id"}
 
-    async with database.reading() as connection:
-        assert await connection.run_sync(needed) == {"reference", "payload"}
+    assert await database.reading(needed) == {"reference", "payload"}
 
 
 async def test_an_empty_database_is_migrated_once(empty_url: str, opened: Open) -> None:
@@ -140,8 +136,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(
         broken.setattr(Operations, "execute", property(lambda self: 1 / 0))
         with pytest.raises(ZeroDivisionError):
             await migrate(database)
-    async with database.reading() as connection:
-        assert await connection.run_sync(lambda connection: inspect(connection).get_table_names()) == []
+    assert await database.reading(lambda connection: inspect(connection).get_table_names()) == []
     assert await migrate(database) == (None, HEAD)
 
 

@@ -16,8 +16,7 @@ from tests.store.shop import Shop
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
-from worker.store.restores import declare_restored, settle_place
-from worker.store.retirement import DatabaseMoved
+from worker.store.restores import DatabaseMoved, declare_restored, settle_place
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.upkeep.move import CopyRefused, RowsRefused, copy_to
 from worker.store.upkeep.move.rows import ACCOUNTS, Unfit, document

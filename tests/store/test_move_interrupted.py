@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.databases import elsewhere
 from tests.store.conftest import Open
@@ -19,8 +20,7 @@ from tests.store.moving import INSERT, PLACE, RETIRE, everything, fill, has_arri
 from tests.store.shop import Shop
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
-from worker.store.restores import settle_place
-from worker.store.retirement import DatabaseMoved
+from worker.store.restores import DatabaseMoved, settle_place
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.sqlite_file import SqliteFile
 from worker.store.upkeep.backup import copy
@@ -107,9 +107,9 @@ async def test_a_commit_that_is_still_under_way_is_waited_for_before_a_file_is_o
     await migrate(target)
     await shop.run(RETIRE)
     async with Shop.at(postgres_url) as killed, Shop.at(postgres_url) as there:
-        transaction = target.engine.connect()
+        transaction = AsyncEngine(target.engine).connect()
         await transaction.start()
-        await Target.entered(transaction)  # as the server still has it when the command was killed
+        await transaction.run_sync(Target)  # as the server still has it when the command was killed
         await (await transaction.get_raw_connection()).driver_connection.execute(INSERT)
         opening = asyncio.create_task(abandon(source, opened(postgres_url), PLACE))
         await killed.see_waiting()

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import gc
 import sqlite3
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import exc, text
+from sqlalchemy import Connection, exc, text
+from sqlalchemy.util import await_only
 
 from tests.databases import on_postgresql, on_sqlite
 from tests.postgres import PostgresServer
@@ -147,8 +148,7 @@ async def test_a_file_that_is_no_database_is_refused(opened: Open, tmp_path: Pat
 async def test_a_mistake_in_sql_is_not_an_outage(database: Database, statement: str) -> None:
     for use in (database.reading, database.statement, database.transaction):
         with pytest.raises(exc.DBAPIError) as caught:
-            async with use() as connection:
-                await connection.execute(text(statement))
+            await use(lambda connection: connection.execute(text(statement)))
         assert not isinstance(caught.value, DatabaseUnavailable)
 
 
@@ -158,9 +158,9 @@ async def test_a_missing_table_is_not_an_outage(empty_url: str, opened: Open) ->
 
 
 async def test_a_broken_rule_is_not_an_outage(database: Database) -> None:
+    nameless = text("INSERT INTO return_order (reference, payload) VALUES ('', '{}')")
     with pytest.raises(exc.IntegrityError):
-        async with database.statement() as connection:
-            await connection.execute(text("INSERT INTO return_order (reference, payload) VALUES ('', '{}')"))
+        await database.statement(lambda connection: connection.execute(nameless))
 
 
 async def test_text_that_cannot_be_encoded_is_not_an_outage(database: Database) -> None:
@@ -179,10 +179,12 @@ async def test_an_error_never_quotes_a_customer(database: Database, shop: Shop) 
 
 
 async def test_leaving_with_an_error_undoes_the_transaction(database: Database, shop: Shop) -> None:
+    def fail(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO return_order (reference, payload) VALUES ('R-1', '{}')"))
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        async with database.transaction() as connection:
-            await connection.execute(text("INSERT INTO return_order (reference, payload) VALUES ('R-1', '{}')"))
-            raise ZeroDivisionError
+        await database.transaction(fail)
     assert await shop.value("SELECT count(*) FROM return_order") == 0
     await insert(shop, "R-1")
 
@@ -220,25 +222,29 @@ async def test_a_server_that_crashes_is_an_outage_and_then_it_goes_on(
     assert len(await insist(lambda: take(database, Step.TRACK))) == 3  # type: ignore[arg-type]
 
 
+def one(connection: Connection) -> object:
+    return connection.execute(text("SELECT 1")).scalar()
+
+
 @on_postgresql
 async def test_a_connection_that_is_killed_is_an_outage(database: Database, shop: Shop) -> None:
     await insert(shop, "R-1")
     kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'returns-worker'"
     for use in (database.reading, database.statement, database.transaction):
-        async with database.reading() as connection:
-            await connection.execute(text("SELECT 1"))
+        await database.reading(one)
         await shop.run(kill)
         with pytest.raises(DatabaseUnavailable):
             for _ in range(5):
-                async with use() as connection:
-                    await connection.execute(text("SELECT 1"))
-        async with use() as connection:
-            assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+                await use(one)
+        assert await use(one) == 1
+
+    def is_killed(connection: Connection) -> None:
+        one(connection)
+        await_only(shop.run(kill))
+        one(connection)
+
     with pytest.raises(DatabaseUnavailable):
-        async with database.transaction() as connection:
-            await connection.execute(text("SELECT 1"))
-            await shop.run(kill)
-            await connection.execute(text("SELECT 1"))
+        await database.transaction(is_killed)
     assert len(await take(database)) == 1
 
 
@@ -275,28 +281,30 @@ async def test_a_full_pool_is_waited_for(opened: Open, shop: Shop) -> None:
     assert len({row.order.id for rows in got for row in rows}) == 10
 
 
+def raising(what: str, state: str) -> Callable[[Connection], object]:
+    block = text(f"DO $$ BEGIN RAISE '{what}' USING ERRCODE = '{state}'; END $$")
+    return lambda connection: connection.execute(block)
+
+
 @on_postgresql
 async def test_what_passes_by_itself_is_an_outage(database: Database) -> None:
     for state in ["08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03", "58030", "25006"]:
         with pytest.raises(DatabaseUnavailable, match="for a while"):
-            async with database.statement() as connection:
-                await connection.execute(text(f"DO $$ BEGIN RAISE 'for a while' USING ERRCODE = '{state}'; END $$"))
+            await database.statement(raising("for a while", state))
 
 
 @on_postgresql
 async def test_what_does_not_pass_by_itself_is_no_outage(database: Database) -> None:
     for state in ["22001", "23514", "42P01", "P0001", "XX000"]:
         with pytest.raises(exc.DBAPIError, match="for ever"):
-            async with database.statement() as connection:
-                await connection.execute(text(f"DO $$ BEGIN RAISE 'for ever' USING ERRCODE = '{state}'; END $$"))
+            await database.statement(raising("for ever", state))
 
 
 @on_postgresql
 async def test_what_only_a_person_can_grant_is_a_refusal(database: Database) -> None:
     for state in ["42501", "28000", "28P01", "3D000"]:
         with pytest.raises(DatabaseRefused, match="not for you"):
-            async with database.statement() as connection:
-                await connection.execute(text(f"DO $$ BEGIN RAISE 'not for you' USING ERRCODE = '{state}'; END $$"))
+            await database.statement(raising("not for you", state))
 
 
 @on_postgresql
@@ -326,19 +334,22 @@ async def test_a_worker_goes_on_while_a_newer_one_migrates(database: Database, s
 @on_sqlite
 async def test_what_was_committed_survives_a_power_cut(database: Database) -> None:
     """FULL syncs the log at every commit; with NORMAL the last creations could be gone, and be sent once more."""
-    async with AsyncExitStack() as connections:
-        for _ in range(3):
-            connection = await connections.enter_async_context(database.reading())
-            pragmas = [
-                (await connection.execute(text(f"PRAGMA {name}"))).scalar() for name in ("synchronous", "journal_mode")
-            ]
-            assert pragmas == [2, "wal"]
+    all_are_open = threading.Barrier(4)
+
+    def pragmas(connection: Connection) -> list[object]:
+        all_are_open.wait(10)
+        return [connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("synchronous", "journal_mode")]
+
+    found = await asyncio.gather(database.transaction(pragmas), *(database.reading(pragmas) for _ in range(3)))
+    assert found == [[2, "wal"]] * 4
 
 
 @on_sqlite
 async def test_a_file_that_may_only_be_read_is_a_refusal_and_no_outage(opened: Open) -> None:
+    def write_where_none_may(connection: Connection) -> None:
+        connection.execute(text("PRAGMA query_only = 1"))
+        connection.execute(text("INSERT INTO carrier_account (name) VALUES ('one')"))
+
     database = opened()
     with pytest.raises(DatabaseRefused, match="readonly"):
-        async with database.transaction() as connection:
-            await connection.execute(text("PRAGMA query_only = 1"))
-            await connection.execute(text("INSERT INTO carrier_account (name) VALUES ('one')"))
+        await database.transaction(write_where_none_may)

@@ -10,7 +10,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from sqlalchemy.util import await_only
 
 from tests.pgbouncer import SERVER_CONNECTIONS, PgBouncer
 from tests.store.conftest import Open
@@ -41,8 +42,8 @@ from worker.store.holds import hold_account, release_account
 
 async def main():
     database = Database(sys.argv[1])
-    async with database.reading() as connection:
-        print(*(await connection.execute(text("SELECT name FROM pg_prepared_statements"))).scalars())
+    names = text("SELECT name FROM pg_prepared_statements")
+    print(*await database.reading(lambda connection: connection.execute(names).scalars().all()))
     await database.close()
 
 asyncio.run(main())
@@ -73,11 +74,10 @@ async def client(pgbouncer: PgBouncer) -> AsyncIterator[asyncpg.Connection]:
 async def asked(database: Database, query: str, times: int = 20) -> list[Any]:
     """What each of several simultaneous connections answers."""
 
-    async def ask() -> Any:
-        async with database.reading() as connection:
-            return tuple((await connection.execute(text(query))).one())
+    def ask(connection: Connection) -> Any:
+        return tuple(connection.execute(text(query)).one())
 
-    return await asyncio.gather(*(ask() for _ in range(times)))
+    return await asyncio.gather(*(database.reading(ask) for _ in range(times)))
 
 
 @migrated
@@ -150,12 +150,15 @@ async def test_a_server_connection_that_breaks_is_an_outage_and_leaves_nothing_b
     pooled: Database, shop: Shop
 ) -> None:
     await insert(shop, "R-1")
+
+    def is_cut_off(connection: Connection) -> None:
+        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        connection.execute(text("DELETE FROM return_order"))
+        await_only(shop.run("SELECT pg_terminate_backend($1, 10000)", backend))
+        connection.execute(text("SELECT 1"))
+
     with pytest.raises(DatabaseUnavailable):
-        async with pooled.transaction() as connection:
-            backend = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
-            await connection.execute(text("DELETE FROM return_order"))
-            await shop.run("SELECT pg_terminate_backend($1, 10000)", backend)
-            await connection.execute(text("SELECT 1"))
+        await pooled.transaction(is_cut_off)
     assert len(await take(pooled)) == 1
 
 
@@ -171,10 +174,12 @@ async def test_a_connection_keeps_its_name_and_utc_wherever_its_transactions_lan
 
 
 async def test_what_is_asked_together_is_one_transaction_and_so_reaches_one_server_connection(pooled: Database) -> None:
+    def ask_twice(connection: Connection) -> list[Any]:
+        return [connection.execute(text("SELECT now(), pg_backend_pid()")).one() for _ in range(2)]
+
     for use in (pooled.statement, pooled.reading, pooled.transaction):
-        async with use() as connection:
-            began = [(await connection.execute(text("SELECT now(), pg_backend_pid()"))).one() for _ in range(2)]
-        assert began[0] == began[1]
+        one, other = await use(ask_twice)
+        assert one == other
 
 
 @migrated
@@ -198,9 +203,8 @@ async def test_only_without_the_key_a_statement_is_sought_where_it_is_not_and_th
 @pytest.mark.parametrize("state", ["26000", "42P05"])
 async def test_a_statement_that_is_not_there_or_another_ones_is_an_outage(database: Database, state: str) -> None:
     with pytest.raises(DatabaseUnavailable, match=r"prepared statement: .*set database\.pooler = true$"):
-        async with database.statement() as connection:
-            raising = f"DO $$ BEGIN RAISE 'prepared statement' USING ERRCODE = '{state}'; END $$"
-            await connection.execute(text(raising))
+        raising = text(f"DO $$ BEGIN RAISE 'prepared statement' USING ERRCODE = '{state}'; END $$")
+        await database.statement(lambda connection: connection.execute(raising))
 
 
 async def test_two_processes_never_give_a_statement_the_same_name(postgres_url: str) -> None:

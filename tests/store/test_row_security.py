@@ -10,7 +10,7 @@ from tests.store.conftest import Open
 from tests.store.rows import insert
 from tests.store.shop import Shop
 from worker.store.database import Database
-from worker.store.row_security import hidden_rows
+from worker.store.fitness import hidden_rows
 
 ROLE, OTHER = "returns_hidden_from", "returns_hidden_other"
 POLICIES: dict[str, list[str]] = {

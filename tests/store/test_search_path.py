@@ -16,8 +16,8 @@ from tests.store.shop import Shop
 from worker.store.accounts import read_agendas, register_accounts
 from worker.store.claims import start_creation
 from worker.store.database import Database
-from worker.store.exposure import open_to_all
 from worker.store.failures import DatabaseRefused
+from worker.store.fitness import open_to_all
 from worker.store.hints import watch
 from worker.store.records import record
 from worker.store.restores import settle_place
@@ -156,8 +156,8 @@ async def test_a_shop_whose_search_path_does_not_name_our_schema_writes_to_it(
 
 
 async def searched(database: Database) -> str:
-    async with database.reading() as connection:
-        return str((await connection.execute(text("SELECT current_setting('search_path')"))).scalar_one())
+    path = text("SELECT current_setting('search_path')")
+    return str(await database.reading(lambda connection: connection.execute(path).scalar_one()))
 
 
 @pytest.mark.parametrize("pooler", [False, True])

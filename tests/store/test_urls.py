@@ -32,8 +32,8 @@ def url() -> str:
 
 
 async def setting(database: Database, name: str) -> str:
-    async with database.reading() as connection:
-        return str((await connection.execute(text("SELECT current_setting(:name)"), {"name": name})).scalar_one())
+    asking = text("SELECT current_setting(:name)").bindparams(name=name)
+    return str(await database.reading(lambda connection: connection.execute(asking).scalar_one()))
 
 
 async def test_every_usual_parameter_of_libpq_is_taken(postgres_url: str, opened: Open) -> None:
@@ -137,8 +137,7 @@ async def test_a_connection_is_the_one_that_psql_makes(
     question = "SELECT current_user || current_database() || current_setting('work_mem')"
     if "application_name" in parameters:
         question += " || current_setting('application_name')"
-    async with opened(url).reading() as connection:
-        answer = str((await connection.execute(text(question))).scalar_one())
+    answer = str(await opened(url).reading(lambda connection: connection.execute(text(question)).scalar_one()))
     known = "&".join(each for each in parameters.split("&") if not each.startswith(("load_balance", "require_auth")))
     said = with_psql(
         url.replace(parameters, known), question, PGSERVICEFILE=str(tmp_path / "services"), PGOPTIONS="-c work_mem=8MB"
@@ -167,7 +166,7 @@ async def test_a_changed_password_file_is_taken_up_by_the_next_connection(
             await owner.execute(f"ALTER ROLE {role} PASSWORD '{password}'")
             file.write_text(f"*:*:*:*:{password}\n")
             assert await setting(database, "server_encoding") == "UTF8"
-            await database.engine.dispose()
+            await database.close()
         file.unlink()
         with pytest.raises(DatabaseRefused, match=r"^database\.url: .*/pass: cannot be read"):
             await setting(database, "server_encoding")

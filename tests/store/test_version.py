@@ -59,8 +59,7 @@ async def test_what_an_older_version_made_is_taken_over_and_an_older_worker_is_t
 
 async def later(database: Database) -> None:
     """What a migration that comes after all others does at its end."""
-    async with database.transaction() as connection:
-        await connection.run_sync(keep_former, HEAD, "9998", taken_over=False)
+    await database.transaction(keep_former, HEAD, "9998", taken_over=False)
 
 
 async def test_each_later_migration_tells_older_workers_until_the_table_is_dropped(

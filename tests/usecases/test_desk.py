@@ -32,9 +32,9 @@ async def act(database: Database, way_out: WayOut, **choice: object) -> list[Set
 
 
 async def history(loop: Loop) -> list[tuple[str, str, str]]:
-    async with loop.database.reading() as connection:
-        rows = await connection.execute(text("SELECT old_value, new_value, reason FROM status_transition ORDER BY id"))
-        return [tuple(row) for row in rows]  # type: ignore[misc]
+    lines = text("SELECT old_value, new_value, reason FROM status_transition ORDER BY id")
+    rows = await loop.database.reading(lambda connection: connection.execute(lines).all())
+    return [tuple(row) for row in rows]  # type: ignore[misc]
 
 
 async def test_a_person_s_finding_is_adopted_and_followed_without_another_creation(

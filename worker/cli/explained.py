@@ -9,7 +9,7 @@ from worker.settings import ConfigurationError
 from worker.store.database_clock import ClockDiffers
 from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable, refusal_of
 from worker.store.migrating import SchemaLocked
-from worker.store.retirement import DatabaseMoved
+from worker.store.restores import DatabaseMoved
 from worker.store.schema import SchemaMismatch
 from worker.store.sqlite_file import AlreadyRunning
 from worker.telemetry.http import ListenError

@@ -13,10 +13,10 @@ from worker.engine.running import Tools
 from worker.store.database_clock import clock_offset, differing
 from worker.store.dialect import SQLITE
 from worker.store.failures import DatabaseUnavailable
+from worker.store.fitness import hidden_rows
 from worker.store.holds import NOTHING, describe, read_accounts
 from worker.store.queries import Backlog, read_backlog
 from worker.store.restores import backed_up_at
-from worker.store.row_security import hidden_rows
 
 _FOR_TEN_THOUSAND, _COUNT_EVERY = 9.0, 90.0  # seconds between two counts; one of 10,000 rows takes SQLite 10 ms
 _UNKNOWN_AFTER = 120.0  # seconds without a look at the database, after which its gauges say nothing any more

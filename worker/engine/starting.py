@@ -49,7 +49,7 @@ async def wait_for_database(
     while True:
         pause = grown(_FIRST_PAUSE, 2.0, tries, _LONGEST_PAUSE)
         try:
-            await (_to_its_end(start) if database.dialect == SQLITE else start())
+            await start()
         except (DatabaseUnusable, SchemaLocked):
             raise
         except (DatabaseUnavailable, ClockDiffers, SchemaMismatch) as error:
@@ -83,16 +83,6 @@ async def warn_of_risks(database: Database) -> None:
     """Say once what the server may forget in a crash or a failover."""
     for risk in await risks(database):
         log.warning("database_may_forget", risk=risk)
-
-
-async def _to_its_end(start: Callable[[], Awaitable[None]]) -> None:
-    """Be cancelled after a try and not within: SQLite's driver answers from a thread, and must find the loop there."""
-    trying = asyncio.ensure_future(start())
-    try:
-        await asyncio.shield(trying)
-    except asyncio.CancelledError:
-        await asyncio.gather(trying, return_exceptions=True)
-        raise
 
 
 def _say(database: Database, error: Exception, left: float) -> None:

@@ -23,8 +23,7 @@ from worker.engine.meter import Allowance
 from worker.engine.running import Running, Tools
 from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
-from worker.store.claims import claim_seen
-from worker.store.due import due_refs
+from worker.store.claims import claim_seen, due_refs
 from worker.store.failures import DatabaseUnavailable
 
 T = TypeVar("T")

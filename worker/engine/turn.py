@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.policy import MAX_CLAIMS, SUSPECT_CLAIMS
-from worker.store.bookmarks import NO_MARKS, Mark, Marks
 from worker.store.claimed import Claimed
 from worker.store.claims import Lane
+from worker.store.queues import NO_MARKS, Mark, Marks
 
 _FROM_THE_BEGINNING_EVERY = 10.0  # seconds; walking over 50,000 dead entries takes some 40 ms
 _POLLS_FIRST, _LABELS_FIRST, _CREATIONS_FIRST = 0.10, 0.25, 0.50  # below so much of chance

@@ -1,24 +1,21 @@
 """What an account asks for now, and its pace, which all workers share through its one row."""
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, text
 
 from worker.domain.circuits import Health
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.pacing import Grant, Pace
-from worker.store.bookmarks import NO_MARKS, Marks, after
 from worker.store.columns import bound, moment_if_any, read_moment
-from worker.store.database import Database
-from worker.store.dialect import CLOCK, NOW, json_rows
+from worker.store.dialect import NOW, json_rows
 from worker.store.holds import HEALTH, REGISTER, hold_lasts, lock_account, read_health
-from worker.store.queues import QUEUED, WITHDRAWN, waiting
+from worker.store.queues import NO_MARKS, QUEUED, WITHDRAWN, Marks, after, waiting
+from worker.store.transactions import in_transaction, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +49,14 @@ SELECT lane.account, lane.step, a.held_until, a.hold_code, a.refused_key, a.crea
 }
 
 
-async def read_agendas(
-    database: Database, accounts: Iterable[str], most: int, marks: Marks = NO_MARKS
+@reading
+def read_agendas(
+    connection: Connection, accounts: Iterable[str], most: int, marks: Marks = NO_MARKS
 ) -> dict[str, Agenda]:
     """What each account asks for now; counts stop at `most`, and on PostgreSQL begin after the marks."""
     lanes = [{"account": name, "step": step} | after(marks, name, step) for name in accounts for step in QUEUES]
-    async with database.reading() as connection:
-        parameters = {"lanes": json.dumps(lanes), "most": most}
-        rows = (await connection.execute(_AGENDA[database.dialect], parameters)).mappings().all()
+    parameters = {"lanes": json.dumps(lanes), "most": most}
+    rows = connection.execute(_AGENDA[connection.dialect.name], parameters).mappings().all()
     agendas: dict[str, Agenda] = {}
     by_name: dict[str, list[Any]] = {}
     for row in rows:
@@ -81,53 +78,54 @@ async def read_agendas(
     return agendas
 
 
-async def register_accounts(database: Database, names: Sequence[str]) -> None:
+@in_transaction
+def register_accounts(connection: Connection, names: Sequence[str]) -> None:
     """Make sure that each configured account has its row."""
-    async with database.transaction() as connection:
-        for name in sorted(names):
-            await connection.execute(REGISTER, {"name": name})
+    for name in sorted(names):
+        connection.execute(REGISTER, {"name": name})
 
 
-async def database_now(database: Database) -> datetime:
+@reading
+def database_now(connection: Connection) -> datetime:
     """The database's time."""
-    async with database.reading() as connection:
-        now: datetime = read_moment((await connection.execute(text(f"SELECT {NOW[database.dialect]}"))).scalar_one())
+    now: datetime = read_moment(connection.execute(text(f"SELECT {NOW[connection.dialect.name]}")).scalar_one())
     return now
 
 
-async def take_tokens(database: Database, account: str, pace: Pace, want: int, leave: int = 0) -> Grant:
-    """Take up to `want` requests from the account's allowance, which all workers share; `leave` stay for others."""
-    async with _allowance(database, account) as (connection, spent_until, now):
-        grant = pace.take(spent_until, now, want, leave)
-        # Less than it was: that was written under a clock that was ahead, and what grows from now on has to begin.
-        if grant.tokens or (spent_until is not None and grant.spent_until < spent_until):
-            await _spend_until(database, connection, account, grant.spent_until)
+@in_transaction
+def take_tokens(connection: Connection, account: str, pace: Pace, want: int, leave: int = 0) -> Grant:
+    """Take up to `want` requests from the account's allowance, which all workers share; `leave` stay for others.
+
+    Raises `RowLocked`.
+    """
+    spent_until, now = _allowance(connection, account)
+    grant = pace.take(spent_until, now, want, leave)
+    # Less than it was: that was written under a clock that was ahead, and what grows from now on has to begin.
+    if grant.tokens or (spent_until is not None and grant.spent_until < spent_until):
+        _spend_until(connection, account, grant.spent_until)
     return grant
 
 
-async def slow_down(database: Database, account: str, pace: Pace, remaining: int) -> bool:
-    """Let every worker of the account go slower, since the carrier says how few requests remain; whether it does."""
-    async with _allowance(database, account) as (connection, spent_until, now):
-        slowed = pace.slowed(spent_until, now, remaining)
-        if slowed is not None:
-            await _spend_until(database, connection, account, slowed)
+@in_transaction
+def slow_down(connection: Connection, account: str, pace: Pace, remaining: int) -> bool:
+    """Let every worker of the account go slower, since the carrier says how few requests remain; whether it does.
+
+    Raises `RowLocked`.
+    """
+    slowed = pace.slowed(*_allowance(connection, account), remaining)
+    if slowed is not None:
+        _spend_until(connection, account, slowed)
     return slowed is not None
 
 
-@asynccontextmanager
-async def _allowance(
-    database: Database, account: str
-) -> AsyncIterator[tuple[AsyncConnection, datetime | None, datetime]]:
-    """The account's row, locked: until when its allowance is spent, and the database's time; raises `RowLocked`."""
-    async with database.transaction() as connection:
-        row = await lock_account(connection, database.dialect, account, "spent_until")
-        spent_until = read_moment(row["spent_until"])
-        now = (await connection.execute(text(f"SELECT {CLOCK[database.dialect]}"))).scalar_one()
-        yield connection, spent_until, read_moment(now)
+def _allowance(connection: Connection, account: str) -> tuple[datetime | None, datetime]:
+    """Until when the account's allowance is spent, and the database's time; its row is locked."""
+    row, now = lock_account(connection, account, "spent_until")
+    return read_moment(row["spent_until"]), now
 
 
-async def _spend_until(database: Database, connection: AsyncConnection, account: str, moment: datetime) -> None:
-    await connection.execute(
+def _spend_until(connection: Connection, account: str, moment: datetime) -> None:
+    connection.execute(
         text("UPDATE carrier_account SET spent_until = :spent WHERE name = :name"),
-        {"spent": bound(database.dialect, moment), "name": account},
+        {"spent": bound(connection.dialect.name, moment), "name": account},
     )

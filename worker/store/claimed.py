@@ -15,9 +15,8 @@ from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State, Step
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.domain.tracking import TrackingStatus
-from worker.store.columns import read_moment
+from worker.store.columns import read_moment, types_of
 from worker.store.dialect import POSTGRESQL, SQLITE
-from worker.store.rows import types_of
 from worker.store.tables import ReturnOrderRow
 
 

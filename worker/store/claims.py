@@ -11,16 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, text
 from sqlalchemy.sql.elements import TextClause
 
 from worker.domain.lifecycle import Step
 from worker.domain.ramp import ANY
 from worker.domain.returns import ReturnOrder
-from worker.store.bookmarks import NO_MARKS, Marks, after
 from worker.store.claimed import DOUBTFUL_SINCE, Claimed
 from worker.store.columns import bound, read_moment
 from worker.store.database import Database
@@ -28,10 +25,11 @@ from worker.store.dialect import CLOCK, NOW, POSTGRESQL, SKIP_LOCKED, SQLITE, am
 from worker.store.durability import DURABLY
 from worker.store.holds import HEALTH, read_health
 from worker.store.leases import is_free, taking, taking_free
-from worker.store.queues import QUEUED, WITHDRAWN, waiting
+from worker.store.queues import NO_MARKS, QUEUED, WITHDRAWN, Marks, after, waiting
 from worker.store.readable import read_rows, readable, take_rows
 from worker.store.refusals import as_a_whole
 from worker.store.sqlite_file import SqliteFile
+from worker.store.transactions import in_statement, in_transaction, reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +69,23 @@ WITH lane AS (
 
 # Rows with a claim that came to nothing are left out: what killed that worker must be tried alone. `updated_at`: a row
 # that was recorded after the carrier was asked is known better than the answer knows it.
-SEEN = """r.account = :account AND r.state = 'tracking' AND r.claims = 0 AND r.cancel_requested_at IS NULL
+_SEEN = """r.account = :account AND r.state = 'tracking' AND r.claims = 0 AND r.cancel_requested_at IS NULL
      AND r.retry_requested_at IS NULL AND r.lease_owner IS NULL"""
 _CLAIM_SEEN = {
     dialect: taking_free(
         dialect,
         f"""SELECT r.id FROM return_order r
-   WHERE {SEEN} AND r.updated_at < :asked_at AND r.carrier_ref {among(dialect, "refs", "text")} ORDER BY r.id""",
+   WHERE {_SEEN} AND r.updated_at < :asked_at AND r.carrier_ref {among(dialect, "refs", "text")} ORDER BY r.id""",
     )
     for dialect in NOW
+}
+
+_DUE = {
+    dialect: text(f"""
+SELECT r.carrier_ref, r.due_at FROM return_order r
+ WHERE {_SEEN} AND r.next_step = 'track' AND r.due_at <= {now}
+ ORDER BY r.due_at, r.id LIMIT :most""")
+    for dialect, now in NOW.items()
 }
 
 # What is in doubt, or was withdrawn, became due a moment ago, else somebody would have taken it: of a long backlog the
@@ -160,52 +166,55 @@ async def claim(
     On PostgreSQL a lane that has a mark goes on after it. The creations of accounts that are `careful` are counted over
     all workers, and no more are taken than their ramps and circuits allow now; True: the circuit's probe is ours.
     """
+    wanted = [lane for lane in lanes if lane.quota > 0]
+    if not wanted:
+        return []
+    counted = {lane.account: careful[lane.account] for lane in wanted if _is_counted(lane, careful)}
+    run = database.transaction if counted else database.statement
     with as_a_whole("a rule that was added lets no return be taken"):
-        taken = await readable(database, partial(_claim, database, lanes, owner, lease, marks, careful))
+        taken = await readable(database, run, partial(_claim, wanted, owner, lease, marks, counted))
     return sorted(taken, key=lambda row: (row.due_at or row.claimed_at, row.order.id))
 
 
-async def _claim(
-    database: Database,
+def _is_counted(lane: Lane, careful: Mapping[str, bool]) -> bool:
+    return lane.step is Step.CREATE and lane.account in careful
+
+
+def _claim(
     lanes: Sequence[Lane],
     owner: str,
     lease: timedelta,
     marks: Marks,
-    careful: Mapping[str, bool],
+    counted: Mapping[str, bool],
+    connection: Connection,
     bare: bool,
 ) -> list[Claimed]:
-    wanted = [lane for lane in lanes if lane.quota > 0]
+    quotas = [
+        min(lane.quota, _allowed(connection, lane.account, probing=counted[lane.account]))
+        if _is_counted(lane, counted)
+        else lane.quota
+        for lane in lanes
+    ]
+    wanted = [
+        {"account": lane.account, "step": lane.step, "quota": quota} | after(marks, lane.account, lane.step)
+        for lane, quota in zip(lanes, quotas, strict=True)
+        if quota > 0
+    ]
     if not wanted:
         return []
-    counted = [lane for lane in wanted if lane.step is Step.CREATE and lane.account in careful]
-    async with database.transaction() if counted else database.statement() as connection:
-        for lane in counted:
-            allowed = await _allowed(database, connection, lane.account, probing=careful[lane.account])
-            wanted[wanted.index(lane)] = replace(lane, quota=min(lane.quota, allowed))
-        wanted = [lane for lane in wanted if lane.quota > 0]
-        if not wanted:
-            return []
-        rows = [
-            {"account": lane.account, "step": lane.step, "quota": lane.quota} | after(marks, lane.account, lane.step)
-            for lane in wanted
-        ]
-        parameters = {
-            "lanes": json.dumps(rows),
-            "owner": owner,
-            "lease": lease.total_seconds(),
-            "most": max(lane.quota for lane in wanted),
-        }
-        return await read_rows(database, connection, _CLAIM[database.dialect], parameters, bare=bare)
+    parameters = {"owner": owner, "lease": lease.total_seconds(), "most": max(quotas), "lanes": json.dumps(wanted)}
+    return read_rows(_CLAIM, parameters, connection, bare)
 
 
-async def _allowed(database: Database, connection: AsyncConnection, account: str, *, probing: bool) -> int:
+def _allowed(connection: Connection, account: str, *, probing: bool) -> int:
     """How many more creations may be taken; the account's row is locked, so that nobody else counts meanwhile.
 
     What was known when the turn began may be over: a doubt that another step has told since counts here.
 
     Rows that are leased lie at the beginning of what is due. A row that somebody locks stands for none.
     """
-    found = (await connection.execute(_RAMP[database.dialect], {"name": account})).mappings().one_or_none()
+    dialect = connection.dialect.name
+    found = connection.execute(_RAMP[dialect], {"name": account}).mappings().one_or_none()
     if found is None:
         return 0
     now, health = read_moment(found["now"]), read_health(found)
@@ -214,8 +223,7 @@ async def _allowed(database: Database, connection: AsyncConnection, account: str
     allowed = health.ramp.allowed(now)
     if allowed is None:
         return ANY
-    in_flight = (await connection.execute(_IN_FLIGHT[database.dialect], {"name": account})).scalar_one()
-    return max(0, allowed - int(in_flight))
+    return max(0, allowed - int(connection.execute(_IN_FLIGHT[dialect], {"name": account}).scalar_one()))
 
 
 async def claim_seen(
@@ -242,30 +250,37 @@ async def start_creation(database: Database, order: ReturnOrder, call: timedelta
     None when the lease is lost or lasts no longer than the `call`, the shop changed or locks the row, or the database
     is not where it was when the worker looked last: nothing may be sent then.
     """
+    file = database.file
+    if file is None:
+        return await database.statement(_intend, order, call)
+    started_at, count = await _start_witnessed(database, order, call, file)
+    if count is not None:
+        file.sent(count)
+    return started_at
+
+
+def _intend(connection: Connection, order: ReturnOrder, call: timedelta) -> datetime | None:
     parameters = {
         "id": order.id,
         "token": order.lease_token,
         "shop_changes": order.shop_changes,
         "call": call.total_seconds(),
     }
-    if database.file is not None:
-        return await _start_witnessed(database, database.file, parameters)
-    async with database.statement() as connection:
-        started = (await connection.execute(_INTENT[database.dialect], parameters)).scalar()
-    return read_moment(started)
+    return read_moment(connection.execute(_INTENT[connection.dialect.name], parameters).scalar())
 
 
-async def _start_witnessed(database: Database, file: SqliteFile, parameters: Mapping[str, Any]) -> datetime | None:
+@in_transaction
+def _start_witnessed(
+    connection: Connection, order: ReturnOrder, call: timedelta, file: SqliteFile
+) -> tuple[datetime | None, int | None]:
     """The intent, counted in the database and in the witness beside it: neither can be set back without the other."""
-    async with database.transaction() as connection:
-        started = (await connection.execute(_INTENT[SQLITE], parameters)).scalar()
-        known = {"place": file.place, "creations": file.creations}
-        count = (await connection.execute(_COUNT_CREATION, known)).scalar() if started is not None else None
-        if count is None:
-            await connection.rollback()
-            return None
-    file.sent(count)
-    return read_moment(started)
+    started_at = _intend(connection, order, call)
+    known = {"place": file.place, "creations": file.creations}
+    count = connection.execute(_COUNT_CREATION, known).scalar() if started_at is not None else None
+    if count is None:
+        connection.rollback()
+        return None, None
+    return started_at, count
 
 
 async def hand_back(database: Database, orders: Sequence[ReturnOrder], *, counted: bool = True) -> set[int]:
@@ -274,8 +289,11 @@ async def hand_back(database: Database, orders: Sequence[ReturnOrder], *, counte
     An intent to create that we committed ourselves, and never sent, is taken back with them. Returns the ids that were
     handed back; the others are not ours any more, or locked.
     """
-    if not orders:
-        return set()
+    return await _handed_back(database, orders, counted) if orders else set()
+
+
+@in_statement
+def _handed_back(connection: Connection, orders: Sequence[ReturnOrder], counted: bool) -> set[int]:
     rows = [
         {
             "id": order.id,
@@ -285,6 +303,15 @@ async def hand_back(database: Database, orders: Sequence[ReturnOrder], *, counte
         }
         for order in orders
     ]
-    async with database.statement() as connection:
-        parameters = {"rows": json.dumps(rows), "counted": int(counted)}
-        return {row.id for row in await connection.execute(_HAND_BACK[database.dialect], parameters)}
+    parameters = {"rows": json.dumps(rows), "counted": int(counted)}
+    return {row.id for row in connection.execute(_HAND_BACK[connection.dialect.name], parameters)}
+
+
+@reading
+def due_refs(connection: Connection, account: str, most: int) -> dict[str, datetime | None]:
+    """The carrier's numbers of up to `most` returns whose poll is due, and since when, due longest first.
+
+    Each could be taken now.
+    """
+    rows = connection.execute(_DUE[connection.dialect.name], {"account": account, "most": most})
+    return {ref: read_moment(due_at) for ref, due_at in rows}

@@ -1,13 +1,14 @@
-"""Column types that behave the same on PostgreSQL and SQLite: moments in UTC, and JSON documents."""
+"""Columns: types that behave the same on PostgreSQL and SQLite, moments in UTC and JSON documents, and each table's."""
 
 import json
 import sys
 from datetime import UTC, datetime
 from typing import Any, overload
 
-from sqlalchemy import DateTime, Dialect, Text
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlmodel import SQLModel
 
 from worker.domain.documents import NestedTooDeeply, read_json
 
@@ -108,3 +109,17 @@ def moment_if_any(value: datetime | str | None) -> datetime | None:
         return read_moment(value)
     except ValueError:
         return None
+
+
+_TYPES = ((Moment, "timestamptz"), (Document, "json"), (BigInteger, "bigint"), (Integer, "int"))
+
+
+def columns_of(table: type[SQLModel]) -> list[Any]:
+    """The table's columns, in its order."""
+    return list(table.__table__.c)  # type: ignore[attr-defined]
+
+
+def types_of(table: type[SQLModel], *left_out: str) -> dict[str, str]:
+    """The table's columns but those that are left out, with the type that PostgreSQL is told when JSON holds them."""
+    columns = {column.name: column.type for column in columns_of(table) if column.name not in left_out}
+    return {name: next((said for kind, said in _TYPES if isinstance(of, kind)), "text") for name, of in columns.items()}

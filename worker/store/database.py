@@ -1,22 +1,26 @@
-"""Opens the database and hands out connections."""
+"""Opens the database, and runs what is done with a connection to it: each time one transaction, whichever database."""
 
-import asyncio
 import errno
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.dsn import PostgresqlUrl, parse_url
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable, translated
 from worker.store.outage import Outage
 from worker.store.postgresql import COMMAND_TIMEOUT, connect_timeout, connecting, postgresql_engine
-from worker.store.sqlite import BUSY_TIMEOUT, sqlite_engine
+from worker.store.sqlite import BUSY_TIMEOUT, SqliteConnections
 from worker.store.sqlite_file import SqliteFile
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Work = Callable[Concatenate[Connection, P], T]
+"""What is done in one transaction: it waits for nothing but its connection, and on SQLite is done in a thread."""
 
 _NEEDS_A_PERSON = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.EISDIR)
 
@@ -45,18 +49,15 @@ class Database:
         self.path = parsed if isinstance(parsed, Path) else None
         self.dialect = SQLITE if self.path else POSTGRESQL
         self._current = partial(_parsed, current or (lambda: url))
-        self.engine = (
-            sqlite_engine(parsed, pool_size, busy_timeout)
-            if isinstance(parsed, Path)
-            else postgresql_engine(self._current, pool_size, pooler, schema)
-        )
-        # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on one
-        # server connection only in a transaction.
-        self._single = self.engine if pooler else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        # SQLite has one writer at a time; queueing here is fair, its own busy wait is not.
-        self._writer = asyncio.Lock()
-        self._busy_timeout = busy_timeout
-        self.writes = 0  # on SQLite, how many turns to write have ended
+        self._sqlite: SqliteConnections | None = None
+        if isinstance(parsed, Path):
+            self._sqlite = SqliteConnections(parsed, pool_size, busy_timeout)
+        else:
+            self._pool = postgresql_engine(self._current, pool_size, pooler, schema)
+            # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on
+            # one server connection only in a transaction.
+            self._single = self._pool if pooler else self._pool.execution_options(isolation_level="AUTOCOMMIT")
+        self.engine = self._sqlite.engine if self._sqlite is not None else self._pool.sync_engine
         self.file: SqliteFile | None = None
         self.outage = Outage()
 
@@ -77,86 +78,59 @@ class Database:
             kind = DatabaseRefused if error.errno in _NEEDS_A_PERSON else DatabaseUnavailable
             raise kind(f"cannot lock {self.path.absolute()}-worker: {error.strerror}") from error
 
-    @asynccontextmanager
-    async def statement(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for one statement; where there is no pooler, without the round trips of a transaction."""
-        if self.dialect == SQLITE:
-            async with self.transaction() as connection:
-                yield connection
-            return
-        with translated():
-            async with self._single.begin() as connection:
-                yield connection
+    async def statement(self, work: Work[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do the work on a connection for one statement; without a pooler it has no round trips of a transaction."""
+        if self._sqlite is not None:
+            return await self.transaction(work, *args, **named)
+        return await _run_on(self._single, work, *args, **named)
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for several writes that happen together."""
+    async def transaction(self, work: Work[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do the work on a connection for several writes that happen together."""
+        if self._sqlite is None:
+            return await _run_on(self._pool, work, *args, **named)
         with translated():
-            if self.dialect == POSTGRESQL:
-                async with self.engine.begin() as connection:
-                    yield connection
-                return
-            async with self._turn_to_write(), self.engine.begin() as connection:
-                yield connection
+            self.check_file()
+            return await self._sqlite.write(lambda connection: work(connection, *args, **named))
 
-    @asynccontextmanager
-    async def unhurried(self) -> AsyncIterator[AsyncConnection]:
+    async def unhurried(self, work: Work[P, T], *args: P.args, **named: P.kwargs) -> T:
         """A transaction in which a statement may take its time: on PostgreSQL on a connection of its own."""
-        if self.path is not None:
-            async with self.transaction() as connection:
-                yield connection
-            return
+        if self._sqlite is not None:
+            return await self.transaction(work, *args, **named)
         engine = postgresql_engine(self._current, 1, self._pooler, self.schema, command_timeout=None)
         try:
-            with translated():
-                async with engine.begin() as connection:
-                    yield connection
+            return await _run_on(engine, work, *args, **named)
         finally:
             await engine.dispose()
 
-    @asynccontextmanager
-    async def _turn_to_write(self) -> AsyncIterator[None]:
-        """SQLite's one writer, waited for no longer than another process is: each in the queue would wait in turn."""
-        self.check_file()
-        try:
-            async with asyncio.timeout(max(self._busy_timeout, BUSY_TIMEOUT)):
-                await self._writer.acquire()
-        except TimeoutError as error:
-            raise DatabaseUnavailable("another write has not ended in time") from error
-        try:
-            yield
-        finally:
-            self.writes += 1
-            self._writer.release()
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reads, each of them by itself; on SQLite it does not wait for the writer."""
+    async def reading(self, work: Work[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do the work on a connection for reads, each of them by itself; on SQLite it does not wait for the writer."""
+        if self._sqlite is None:
+            return await _run_on(self._single, work, *args, **named)
         with translated():
-            if self.dialect == POSTGRESQL:
-                async with self._single.begin() as connection:
-                    yield connection
-                return
             self.check_file()
-            async with self.engine.connect() as connection:
-                yield await connection.execution_options(sqlite_begin=None)
+            return await self._sqlite.read(lambda connection: work(connection, *args, **named))
 
     @property
     def patience(self) -> float:
         """Seconds after which a statement has failed at the latest."""
-        if self.path is not None:  # the turn to write among ourselves, then among all processes
-            return max(self._busy_timeout, BUSY_TIMEOUT) + self._busy_timeout
+        if self._sqlite is not None:
+            return self._sqlite.patience
         # a place in the pool, a connection, the answer
         return COMMAND_TIMEOUT + connect_timeout(self._current()) + COMMAND_TIMEOUT
 
     @property
     def is_writing(self) -> bool:
         """Whether, on SQLite, somebody has the turn to write."""
-        return self._writer.locked()
+        return self._sqlite is not None and self._sqlite.is_writing
+
+    @property
+    def writes(self) -> int:
+        """On SQLite, how many turns to write have ended."""
+        return self._sqlite.writes if self._sqlite is not None else 0
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.engine.dispose()
+        await (self._sqlite.close() if self._sqlite is not None else self._pool.dispose())
         if self.file is not None:
             self.file.close()
             self.file = None
@@ -165,6 +139,12 @@ class Database:
         """Raise `DatabaseReplaced` where another file has taken the place of the one that is open."""
         if self.file is not None and self.file.is_replaced:
             raise DatabaseReplaced(f"{self.file.path} was replaced or removed while the worker had it open")
+
+
+async def _run_on(engine: AsyncEngine, work: Work[P, T], *args: P.args, **named: P.kwargs) -> T:
+    with translated():
+        async with engine.begin() as connection:
+            return await connection.run_sync(work, *args, **named)
 
 
 def _parsed(current: Callable[[], str]) -> PostgresqlUrl:

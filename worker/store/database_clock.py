@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.domain.cadence import spoken
 from worker.domain.clocks import JUMP, Clock, seen
@@ -10,6 +10,7 @@ from worker.store.accounts import database_now
 from worker.store.columns import bound, read_moment
 from worker.store.database import Database
 from worker.store.dialect import SQLITE
+from worker.store.transactions import in_statement, reading
 
 
 class ClockDiffers(Exception):
@@ -47,23 +48,23 @@ async def require_same_time(database: Database) -> None:
         raise ClockDiffers(problem)
 
 
-async def read_clock(database: Database) -> Clock | None:
+@reading
+def read_clock(connection: Connection) -> Clock | None:
     """The clock as a worker saw it last; None: no worker has noted it yet."""
-    async with database.reading() as connection:
-        known = text("SELECT clock_seen_at, clock_doubted_since FROM database_place")
-        row = (await connection.execute(known)).one()
+    known = text("SELECT clock_seen_at, clock_doubted_since FROM database_place")
+    row = connection.execute(known).one()
     seen_at = read_moment(row.clock_seen_at)
     return Clock(seen_at, read_moment(row.clock_doubted_since)) if seen_at is not None else None
 
 
-async def keep_clock(database: Database, clock: Clock) -> None:
+@in_statement
+def keep_clock(connection: Connection, clock: Clock) -> None:
     """Remember it, for whoever starts next."""
-    seen_at, doubted_since = (bound(database.dialect, each) for each in (clock.seen_at, clock.doubted_since))
-    async with database.statement() as connection:
-        await connection.execute(
-            text("UPDATE database_place SET clock_seen_at = :seen_at, clock_doubted_since = :doubted_since"),
-            {"seen_at": seen_at, "doubted_since": doubted_since},
-        )
+    seen_at, doubted_since = (bound(connection.dialect.name, each) for each in (clock.seen_at, clock.doubted_since))
+    connection.execute(
+        text("UPDATE database_place SET clock_seen_at = :seen_at, clock_doubted_since = :doubted_since"),
+        {"seen_at": seen_at, "doubted_since": doubted_since},
+    )
 
 
 async def is_believed(database: Database) -> bool:

@@ -12,8 +12,11 @@ NOW: Final = {POSTGRESQL: "now()", SQLITE: "strftime('%Y-%m-%d %H:%M:%f', 'now')
 CLOCK: Final = NOW | {POSTGRESQL: "clock_timestamp()"}
 """The same at this very moment, for what may have waited for a lock."""
 
+LOCKED: Final = {POSTGRESQL: " FOR UPDATE", SQLITE: ""}
+"""Locks the rows of a query until the transaction ends; SQLite has one writer."""
+
 SKIP_LOCKED: Final = {POSTGRESQL: " FOR UPDATE SKIP LOCKED", SQLITE: ""}
-"""Locks the rows of a query, and passes over those that somebody else locks; SQLite has one writer."""
+"""The same, but for those that somebody else locks."""
 
 
 def later(dialect: str, seconds: str, since: Mapping[str, str] = NOW) -> str:

@@ -3,13 +3,13 @@
 With `synchronous_commit = off` a crash of the server forgets the last commits although it acknowledged them
 (https://www.postgresql.org/docs/current/wal-async-commit.html). Were the intent to create among them, or the lease
 token that fences it, the return would be created twice: nothing else tells that the server crashed. A commit that is on
-disk has every earlier one on disk too. SQLite is told so for every commit, see `worker.store.database`.
+disk has every earlier one on disk too. SQLite is told so for every commit, see `worker.store.sqlite`.
 """
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
+from worker.store.transactions import reading
 
 # Only `off` is raised, to PostgreSQL's own default. `local` and `remote_write` are on this server's disk as well, and
 # a failover, which may lose them, is noticed by `worker.store.restores`; `remote_apply` is more already. `true`: for
@@ -37,12 +37,12 @@ _FAILOVER = (
 )
 
 
-async def risks(database: Database) -> list[str]:
+@reading
+def risks(connection: Connection) -> list[str]:
     """What the server's settings let a crash or a failover take back, a line each; nothing on SQLite."""
-    if database.dialect != POSTGRESQL:
+    if connection.dialect.name != POSTGRESQL:
         return []
-    async with database.reading() as connection:
-        server = (await connection.execute(_ASKED)).one()
+    server = connection.execute(_ASKED).one()
     found = []
     if server.fsync == "off":
         found.append(

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.domain.circuits import Circuit, Health
 from worker.domain.clocks import lasts
@@ -18,6 +17,7 @@ from worker.store.columns import FOREVER, bound, read_moment
 from worker.store.database import Database
 from worker.store.dialect import CLOCK, NOW, POSTGRESQL, SQLITE, later
 from worker.store.leases import LATEST_END
+from worker.store.transactions import in_statement, in_transaction, reading
 
 HELD_BY_PERSON = "held_by_person"
 """The `hold_code` of a hold that a person made; the others are error codes."""
@@ -128,28 +128,29 @@ def hold_lasts(until: datetime | None, code: str | None, now: datetime) -> bool:
     return lasts(until, now)
 
 
-async def lock_account(connection: AsyncConnection, dialect: str, account: str, columns: str) -> RowMapping:
-    """Lock and read the account's row `a`, waiting but briefly; one that was retired is made anew."""
+def lock_account(connection: Connection, account: str, columns: str) -> tuple[RowMapping, datetime]:
+    """Lock and read the account's row `a`, waiting but briefly, and the time then; a retired one is made once more."""
     select = f"SELECT {columns} FROM carrier_account a"
-    if dialect == SQLITE:  # its transaction is the only one that writes
+    if connection.dialect.name == SQLITE:  # its transaction is the only one that writes
         locking = text(f"{select} WHERE name = :name")
     else:
         locking = text(f"{_BRIEFLY} {select} CROSS JOIN briefly WHERE name = :name FOR UPDATE OF a")
-    row = (await connection.execute(locking, {"name": account})).mappings().one_or_none()
+    row = connection.execute(locking, {"name": account}).mappings().one_or_none()
     if row is None:
-        await connection.execute(REGISTER, {"name": account})
-        row = (await connection.execute(locking, {"name": account})).mappings().one()
-    return row
+        connection.execute(REGISTER, {"name": account})
+        row = connection.execute(locking, {"name": account}).mappings().one()
+    clock = text(f"SELECT {CLOCK[connection.dialect.name]}")
+    return row, read_moment(connection.execute(clock).scalar_one())
 
 
-async def read_accounts(database: Database) -> dict[str, AccountState]:
+@reading
+def read_accounts(connection: Connection) -> dict[str, AccountState]:
     """Every account that a worker has registered or a person has held, by name."""
-    now = NOW[database.dialect]
+    now = NOW[connection.dialect.name]
     statement = text(f"""SELECT name, held_until, hold_code, hold_message, create_hold_message, {HEALTH},
         sending_stopped_address, sending_stopped_message, {now} AS now
       FROM carrier_account a ORDER BY name""")
-    async with database.reading() as connection:
-        return {row["name"]: _state(row) for row in (await connection.execute(statement)).mappings()}
+    return {row["name"]: _state(row) for row in connection.execute(statement).mappings()}
 
 
 async def read_holds(database: Database) -> dict[str, AccountHold]:
@@ -166,131 +167,124 @@ def read_health(row: RowMapping) -> Health:
     )
 
 
-async def hold_account(database: Database, account: str, hold: Hold, refused_key: str | None) -> None:
+@in_statement
+def hold_account(connection: Connection, account: str, hold: Hold, refused_key: str | None) -> None:
     """Let the account wait; a hold that already lasts longer is kept.
 
     `refused_key` is a fingerprint of the key that was refused: another key ends such a hold. A person's hold is no such
     one, and stays what it is. Raises `RowLocked`.
     """
-    now, latest = NOW[database.dialect], LATEST_END[database.dialect]
+    now, latest = NOW[connection.dialect.name], LATEST_END[connection.dialect.name]
     person = f" AND NOT (coalesce(hold_code, '') = '{HELD_BY_PERSON}' AND held_until > {now})" if refused_key else ""
-    await _change(
-        database,
+    _change(
+        connection,
         account,
         "held_until = :until, hold_code = :code, hold_message = :message, refused_key = :refused_key",
         f""" AND (held_until IS NULL OR held_until < :until OR (held_until > {latest}
                AND held_until < :forever AND coalesce(hold_code, '') <> '{HELD_BY_PERSON}')){person}""",
         briefly=True,
-        forever=bound(database.dialect, FOREVER),
-        until=bound(database.dialect, hold.until or FOREVER),
+        forever=FOREVER,
+        until=hold.until or FOREVER,
         code=hold.code,
         message=hold.message[:_MOST],
         refused_key=refused_key,
     )
 
 
-async def release_account(database: Database, account: str, refused_key: str) -> None:
+@in_statement
+def release_account(connection: Connection, account: str, refused_key: str) -> None:
     """End the hold that this key's refusal made, and no newer one; which key it was stays known. Raises `RowLocked`."""
-    ended = f"{_NO_HOLD}, {_FROM_ONE_ON[database.dialect]}"
+    ended = f"{_NO_HOLD}, {_FROM_ONE_ON[connection.dialect.name]}"
     ours = " AND refused_key = :key AND held_until IS NOT NULL"
-    await _change(database, account, ended, ours, briefly=True, key=refused_key)
+    _change(connection, account, ended, ours, briefly=True, key=refused_key)
 
 
-async def hold_by_hand(database: Database, account: str, until: datetime | None, message: str) -> None:
+@in_statement
+def hold_by_hand(connection: Connection, account: str, until: datetime | None, message: str) -> None:
     """A person lets the account wait, until then or until it is released; whatever held it before is forgotten."""
     held = f"held_until = :until, hold_code = '{HELD_BY_PERSON}', hold_message = :message, refused_key = NULL"
-    end = bound(database.dialect, until or FOREVER)
-    await _change(database, account, held, until=end, message=message[:_MOST])
+    end = until or FOREVER
+    _change(connection, account, held, until=end, message=message[:_MOST])
 
 
-async def hold_creations(database: Database, account: str, message: str) -> None:
+@in_statement
+def hold_creations(connection: Connection, account: str, message: str) -> None:
     """A person lets the account create nothing, until it is released; what it has there is followed on."""
-    await _change(database, account, "create_hold_message = :message", message=message[:_MOST])
+    _change(connection, account, "create_hold_message = :message", message=message[:_MOST])
 
 
-async def begin_with_one(database: Database, names: Sequence[str]) -> None:
+@in_transaction
+def begin_with_one(connection: Connection, names: Sequence[str]) -> None:
     """A worker starts: the accounts' next creations begin with one in flight, whatever was known before.
 
     At most once a minute, so that a worker that starts again and again does not slow the others down for good.
     """
-    now, minute_ago = NOW[database.dialect], later(database.dialect, "-60")
-    async with database.transaction() as connection:
-        for name in sorted(names):
-            await connection.execute(
-                text(f"""UPDATE carrier_account SET {_FROM_ONE_ON[database.dialect]}, updated_at = {now}
-                 WHERE name = :name
-               AND coalesce(create_window_since < {minute_ago} OR create_window_since > {now}, true)"""),
-                {"name": name},
-            )
+    dialect = connection.dialect.name
+    since, now, minute_ago = "create_window_since", NOW[dialect], later(dialect, "-60")
+    where = f" AND coalesce({since} < {minute_ago} OR {since} > {now}, true)"
+    for name in sorted(names):
+        _change(connection, name, _FROM_ONE_ON[dialect], where)
 
 
-async def stop_sending(database: Database, account: str, address: str, message: str) -> None:
+@in_statement
+def stop_sending(connection: Connection, account: str, address: str, message: str) -> None:
     """Let no creation be sent to this address any more, by any worker; raises `RowLocked`."""
     stopped = "sending_stopped_address = :address, sending_stopped_message = :message"
-    await _change(database, account, stopped, briefly=True, address=address, message=message[:_MOST])
+    _change(connection, account, stopped, briefly=True, address=address, message=message[:_MOST])
 
 
-async def release_by_hand(database: Database, account: str) -> None:
+@in_transaction
+def release_by_hand(connection: Connection, account: str) -> None:
     """End every hold of the account and close its circuits; what is still wrong shows at the next call.
 
     What waited because nothing could be sent is due at once.
     """
-    now = NOW[database.dialect]
-    async with database.transaction() as connection:
-        await connection.execute(
-            text(f"""UPDATE carrier_account SET {_NO_HOLD}, refused_key = NULL, create_hold_message = NULL,
-              failures = 0, open_until = NULL, create_failures = 0, create_open_until = NULL,
-              sending_stopped_address = NULL, sending_stopped_message = NULL,
-              {_FROM_ONE_ON[database.dialect]}, updated_at = {now}
-             WHERE name = :name"""),
-            {"name": account},
-        )
-        await connection.execute(
-            text(f"""UPDATE return_order SET due_at = {now}
-             WHERE account = :name AND next_step = 'create' AND due_at > {now} AND lease_owner IS NULL
-               AND error_code = '{ErrorCode.CARRIER_UNREACHABLE}' AND create_started_at IS NULL"""),
-            {"name": account},
-        )
+    dialect = connection.dialect.name
+    ended = f"""{_NO_HOLD}, refused_key = NULL, create_hold_message = NULL, failures = 0, open_until = NULL,
+      create_failures = 0, create_open_until = NULL, sending_stopped_address = NULL, sending_stopped_message = NULL"""
+    _change(connection, account, f"{ended}, {_FROM_ONE_ON[dialect]}")
+    now = NOW[dialect]
+    connection.execute(
+        text(f"""UPDATE return_order SET due_at = {now}
+         WHERE account = :name AND next_step = 'create' AND due_at > {now} AND lease_owner IS NULL
+           AND error_code = '{ErrorCode.CARRIER_UNREACHABLE}' AND create_started_at IS NULL"""),
+        {"name": account},
+    )
 
 
-async def change_health(database: Database, account: str, change: Callable[[Health, datetime], Health]) -> Health:
+@in_transaction
+def change_health(connection: Connection, account: str, change: Callable[[Health, datetime], Health]) -> Health:
     """Let `change` decide on an account's health as it is now, at the database's time; nobody else does meanwhile.
 
     Returns what it came to; raises `RowLocked`.
     """
-    async with database.transaction() as connection:
-        row = await lock_account(connection, database.dialect, account, HEALTH)
-        before, clock = read_health(row), text(f"SELECT {CLOCK[database.dialect]}")
-        after = change(before, read_moment((await connection.execute(clock)).scalar_one()))
-        if after != before:
-            await connection.execute(
-                text(f"""UPDATE carrier_account SET failures = :failures, open_until = :open_until,
-                  create_failures = :create_failures, create_open_until = :create_open_until,
-                  create_window = :window, create_window_since = :since, created_lately_at = :created_at,
-                  updated_at = {NOW[database.dialect]} WHERE name = :name"""),
-                {
-                    "failures": after.account.failures,
-                    "open_until": bound(database.dialect, after.account.open_until),
-                    "create_failures": after.creations.failures,
-                    "create_open_until": bound(database.dialect, after.creations.open_until),
-                    "window": after.ramp.window,
-                    "since": bound(database.dialect, after.ramp.since),
-                    "created_at": bound(database.dialect, after.ramp.created_at),
-                    "name": account,
-                },
-            )
+    row, now = lock_account(connection, account, HEALTH)
+    before = read_health(row)
+    after = change(before, now)
+    if after != before:
+        columns: dict[str, Any] = {
+            "failures": after.account.failures,
+            "open_until": after.account.open_until,
+            "create_failures": after.creations.failures,
+            "create_open_until": after.creations.open_until,
+            "create_window": after.ramp.window,
+            "create_window_since": after.ramp.since,
+            "created_lately_at": after.ramp.created_at,
+        }
+        _change(connection, account, ", ".join(f"{name} = :{name}" for name in columns), **columns)
     return after
 
 
-async def _change(
-    database: Database, account: str, changes: str, where: str = "", *, briefly: bool = False, **values: Any
+def _change(
+    connection: Connection, account: str, changes: str, where: str = "", *, briefly: bool = False, **values: Any
 ) -> None:
     """Change the account's row; `briefly`: a lock that somebody has on it is not waited for long."""
-    begin, joined = (_BRIEFLY, "FROM briefly") if briefly and database.dialect == POSTGRESQL else ("", "")
-    statement = text(f"""{begin} UPDATE carrier_account SET {changes}, updated_at = {NOW[database.dialect]} {joined}
+    dialect = connection.dialect.name
+    begin, joined = (f"{_BRIEFLY} ", " FROM briefly") if briefly and dialect == POSTGRESQL else ("", "")
+    statement = text(f"""{begin}UPDATE carrier_account SET {changes}, updated_at = {NOW[dialect]}{joined}
              WHERE name = :name{where}""")
-    async with database.statement() as connection:
-        await connection.execute(statement, {**values, "name": account})
+    moments = {name: bound(dialect, value) for name, value in values.items() if isinstance(value, datetime)}
+    connection.execute(statement, values | moments | {"name": account})
 
 
 def _state(row: RowMapping) -> AccountState:

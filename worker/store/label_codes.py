@@ -4,11 +4,11 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import Connection, bindparam, text
 
 from worker.domain.returns import ReturnOrder
-from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE, among
+from worker.store.transactions import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ SELECT o.account, o.reference, p.label_code AS code FROM package p JOIN return_o
 }
 
 
-async def owner_of(
-    database: Database, order: ReturnOrder, codes: Collection[str], accounts: Collection[str]
+@reading
+def owner_of(
+    connection: Connection, order: ReturnOrder, codes: Collection[str], accounts: Collection[str]
 ) -> Owner | None:
     """Another return than `order` with one of these label codes, in one of these accounts; None when nobody has them.
 
     Archived returns are not looked at: they are over, so that nobody asks about them whose answer could come late.
     """
     values = {"id": order.id, "codes": sorted(codes), "accounts": json.dumps(sorted(accounts))}
-    async with database.reading() as connection:
-        found = (await connection.execute(_OWNER[database.dialect], values)).first()
+    found = connection.execute(_OWNER[connection.dialect.name], values).first()
     return None if found is None else Owner(found.account, found.reference, found.code)

@@ -1,11 +1,12 @@
 """Whether somebody holds a row, and how it is taken, as SQL; and the end of leases whose holder is surely gone."""
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.domain.clocks import LATEST
 from worker.store.database import Database
 from worker.store.dialect import NOW, POSTGRESQL, SQLITE, later
 from worker.store.durability import DURABLY
+from worker.store.transactions import in_transaction
 
 COMMAND = "command:"
 """What the `lease_owner` of a command begins with; a worker's begins with the name of its host."""
@@ -48,11 +49,13 @@ async def end_leases(database: Database) -> int:
 
     `claims` stays: what killed them is tried alone. A command may be at work beside us, and keeps what it holds.
     """
-    if database.file is None:
-        return 0
-    async with database.transaction() as connection:
-        ended = await connection.execute(
-            text(f"""UPDATE return_order SET lease_owner = NULL, lease_until = NULL
-             WHERE due_at IS NOT NULL AND lease_owner NOT LIKE '{COMMAND}%'""")
-        )
-        return ended.rowcount
+    return 0 if database.file is None else await _end_leases(database)
+
+
+@in_transaction
+def _end_leases(connection: Connection) -> int:
+    ended = connection.execute(
+        text(f"""UPDATE return_order SET lease_owner = NULL, lease_until = NULL
+         WHERE due_at IS NOT NULL AND lease_owner NOT LIKE '{COMMAND}%'""")
+    )
+    return ended.rowcount

@@ -8,20 +8,20 @@ and the next one comes after longer than that.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from math import inf
 from typing import Any, TypeVar
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, text
 
 from worker.domain.cadence import grown
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL
 from worker.store.failures import DatabaseUnavailable, is_locked
+from worker.store.transactions import reading
 
 LOCK_TIMEOUT = 2.0
 """Seconds for which one attempt waits for a lock, and so the longest that a shop waits behind it.
@@ -66,7 +66,7 @@ class Waiting:
     chance: Callable[[], float] = random.random
 
 
-async def patiently(database: Database, change: Callable[[AsyncConnection], Awaitable[T]], waiting: Waiting) -> T:
+async def patiently(database: Database, change: Callable[[Connection], T], waiting: Waiting) -> T:
     """Make the change in one transaction, as often as it takes; raises `SchemaLocked` when that takes too long."""
     give_up_at = time.monotonic() + waiting.at_most
     for pause in pauses(waiting.lock_timeout, waiting.chance):
@@ -113,17 +113,18 @@ def _described(row: Any) -> str:
     return f"pid {row.pid} ({', '.join(filter(None, (row.usename, row.application_name, row.state, since)))})"
 
 
-async def _attempt(
-    database: Database, change: Callable[[AsyncConnection], Awaitable[T]], lock_timeout: float, holders: _Holders
-) -> T:
+async def _attempt(database: Database, change: Callable[[Connection], T], lock_timeout: float, holders: _Holders) -> T:
     ended, watching = asyncio.Event(), None
+
+    def attempt(connection: Connection) -> T:
+        nonlocal watching
+        if connection.dialect.name == POSTGRESQL:  # whose transactions are on the loop
+            began = connection.execute(_BEGIN, {"milliseconds": str(round(lock_timeout * 1000))})
+            watching = asyncio.create_task(_watch(database, began.one()[0], lock_timeout / 4, ended, holders))
+        return change(connection)
+
     try:
-        async with database.unhurried() as connection:
-            if database.dialect == POSTGRESQL:
-                began = await connection.execute(_BEGIN, {"milliseconds": str(round(lock_timeout * 1000))})
-                pid = began.one()[0]
-                watching = asyncio.create_task(_watch(database, pid, lock_timeout / 4, ended, holders))
-            return await change(connection)
+        return await database.unhurried(attempt)
     finally:
         ended.set()
         if watching is not None:  # not sooner: a pooler may have a single connection, which it gets now
@@ -138,5 +139,9 @@ async def _watch(database: Database, pid: int, every: float, ended: asyncio.Even
         if ended.is_set():
             return
         with suppress(DatabaseUnavailable):  # it may give no second connection; then the holder stays unknown
-            async with database.reading() as connection:
-                holders.seen(list(await connection.execute(_HOLDERS, {"pid": pid})))
+            holders.seen(await _who_holds(database, pid))
+
+
+@reading
+def _who_holds(connection: Connection, pid: int) -> list[Any]:
+    return list(connection.execute(_HOLDERS, {"pid": pid}))

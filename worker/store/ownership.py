@@ -8,15 +8,15 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.lookup import Owner, Recorded
 from worker.domain.tracking import TrackingStatus
 from worker.store.columns import bound, read_moment
-from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE, json_values
+from worker.store.transactions import reading
 
 _LINES = 5000
 """The newest lines of the history that are looked through: the creations of minutes when every account works at its
@@ -68,14 +68,14 @@ _RECORDED = {dialect: text(_recorded(dialect)) for dialect in (POSTGRESQL, SQLIT
 _OWNERS = {dialect: text(_owners(dialect)) for dialect in (POSTGRESQL, SQLITE)}
 
 
-async def read_recorded(database: Database, accounts: Sequence[str], since: datetime) -> tuple[Recorded, ...]:
+@reading
+def read_recorded(connection: Connection, accounts: Sequence[str], since: datetime) -> tuple[Recorded, ...]:
     """The newest numbers that workers recorded for `accounts` with creations begun from `since` on, newest first.
 
     As far as the newest lines of the history go; numbers that may be gone at the carrier are left out.
     """
-    parameters = {"accounts": json.dumps(list(accounts)), "since": bound(database.dialect, since)}
-    async with database.reading() as connection:
-        rows = (await connection.execute(_RECORDED[database.dialect], parameters)).all()
+    parameters = {"accounts": json.dumps(list(accounts)), "since": bound(connection.dialect.name, since)}
+    rows = connection.execute(_RECORDED[connection.dialect.name], parameters).all()
     return tuple(
         Recorded(row.carrier_ref, started_at)
         for row in rows
@@ -83,8 +83,9 @@ async def read_recorded(database: Database, accounts: Sequence[str], since: date
     )
 
 
-async def read_owners(
-    database: Database,
+@reading
+def read_owners(
+    connection: Connection,
     order_id: int,
     *,
     near: Sequence[str],
@@ -105,6 +106,5 @@ async def read_owners(
         "numbers": json.dumps(sorted(numbers)),
         "references": json.dumps(sorted(references)),
     }
-    async with database.reading() as connection:
-        rows = (await connection.execute(_OWNERS[database.dialect], parameters)).all()
+    rows = connection.execute(_OWNERS[connection.dialect.name], parameters).all()
     return tuple(Owner(row.account, row.reference, row.carrier_ref, row.account in same_key) for row in rows)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.domain.lifecycle import State, Step
 from worker.domain.policy import MAX_CLAIMS
@@ -12,6 +12,7 @@ from worker.store.claimed import Claimed
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseUnavailable, first_line
+from worker.store.transactions import reading
 
 LARGEST_PAYLOAD = 1_000_000
 """Bytes of JSON text; triggers refuse a larger one, but not one that was there before they were."""
@@ -73,8 +74,7 @@ def _needs_payload(each: Claimed) -> bool:
 
 async def _read(database: Database, ids: Sequence[int]) -> dict[int, str | _Unreadable]:
     try:
-        async with database.reading() as connection:
-            rows = (await connection.execute(_READ[database.dialect], {"ids": json.dumps(ids)})).all()
+        return await _texts(database, ids)
     except DatabaseUnavailable:
         raise
     except Exception as error:
@@ -84,6 +84,11 @@ async def _read(database: Database, ids: Sequence[int]) -> dict[int, str | _Unre
         for each in ids:
             found |= await _read(database, [each])
         return found
+
+
+@reading
+def _texts(connection: Connection, ids: Sequence[int]) -> dict[int, str | _Unreadable]:
+    rows = connection.execute(_READ[connection.dialect.name], {"ids": json.dumps(ids)}).all()
     return {row.id: _Unreadable(TOO_LARGE) if row.payload is None else row.payload for row in rows}
 
 

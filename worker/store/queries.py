@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.domain.lifecycle import State
 from worker.domain.tracking import POLLED, TrackingStatus
 from worker.store.columns import moment_if_any
-from worker.store.database import Database
 from worker.store.dialect import NOW, later
 from worker.store.leases import LATEST_END, is_free
+from worker.store.transactions import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,13 @@ _EVER = timedelta(days=36_500)
 _BACKLOG = {dialect: _backlog(dialect) for dialect in NOW}
 
 
-async def read_backlog(database: Database, longest: timedelta = _EVER) -> list[Backlog]:
+@reading
+def read_backlog(connection: Connection, longest: timedelta = _EVER) -> list[Backlog]:
     """What there is to do, by account, state and tracking status; through the partial indexes only.
 
     `longest`: so far ahead at most a worker puts a return off. One that never failed may be a shop's, for any moment.
     """
-    async with database.reading() as connection:
-        rows = (await connection.execute(_BACKLOG[database.dialect], {"longest": longest.total_seconds()})).mappings()
+    rows = connection.execute(_BACKLOG[connection.dialect.name], {"longest": longest.total_seconds()}).mappings()
     return [
         Backlog(**{**row, **{name: moment_if_any(row[name]) for name in ("oldest_due_at", "label_sought_since")}})
         for row in rows

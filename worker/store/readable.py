@@ -7,11 +7,10 @@ what it took would be given back with it. Then the rows are taken without being 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Row, exc, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Row, exc, text
 from sqlalchemy.sql.elements import TextClause
 
 from worker.domain.lifecycle import State, Step
@@ -23,22 +22,26 @@ from worker.store.dialect import NOW
 from worker.store.failures import first_line, translated
 
 _BARE = "id, account, state, next_step, lease_token, claims"  # short texts that were compared, and numbers
-_LOOK = "SELECT {returned} FROM return_order WHERE id = :id"
+_LOOK = dict.fromkeys(NOW, "SELECT {returned} FROM return_order WHERE id = :id")
+
+Run = Callable[..., Awaitable[list[Claimed]]]
+"""`Database.statement`, `transaction` or `reading`."""
 
 
 class _Unread(Exception):
     """The statement failed for what is in a row."""
 
 
-async def readable(database: Database, take: Callable[[bool], Awaitable[list[Claimed]]]) -> list[Claimed]:
+async def readable(database: Database, run: Run, take: Callable[[Connection, bool], list[Claimed]]) -> list[Claimed]:
     """What `take` takes and reads by `read_rows`; called once more, with True, where it has to take them bare.
 
-    Each is then looked at by itself, and one that cannot be read says why (`ReturnOrder.unreadable`).
+    Each is then looked at by itself, and one that cannot be read says why (`ReturnOrder.unreadable`). `run` is the
+    transaction that it needs.
     """
     try:
-        return await take(False)
+        return await run(take, False)
     except _Unread:
-        bare = await take(True)
+        bare = await run(take, True)
     return [await _look_alone(database, each) for each in bare]
 
 
@@ -47,21 +50,17 @@ async def take_rows(
 ) -> list[Claimed]:
     """Take rows by a statement of `worker.store.leases.taking_free`, and read them."""
     parameters = {**values, "owner": owner, "lease": lease.total_seconds()}
-
-    async def take(bare: bool) -> list[Claimed]:
-        async with database.statement() as connection:
-            return await read_rows(database, connection, statements[database.dialect], parameters, bare=bare)
-
-    return await readable(database, take)
+    return await readable(database, database.statement, partial(read_rows, statements, parameters))
 
 
-async def read_rows(
-    database: Database, connection: AsyncConnection, template: str, values: Mapping[str, Any], *, bare: bool
+def read_rows(
+    templates: Mapping[str, str], values: Mapping[str, Any], connection: Connection, bare: bool
 ) -> list[Claimed]:
     """Run a statement that ends in `{returned}`, the columns of its rows; for `readable`, which says when `bare`."""
+    dialect = connection.dialect.name
     try:
         with translated():  # what is not about a row stays what it is
-            rows = (await connection.execute(_statement(database.dialect, template, bare), values)).all()
+            rows = connection.execute(_statement(dialect, templates[dialect], bare), values).all()
     except exc.DBAPIError as error:
         if bare:
             raise
@@ -71,8 +70,7 @@ async def read_rows(
 
 async def _look_alone(database: Database, bare: Claimed) -> Claimed:
     try:
-        async with database.reading() as connection:
-            found = await read_rows(database, connection, _LOOK, {"id": bare.order.id}, bare=False)
+        found = await database.reading(partial(read_rows, _LOOK, {"id": bare.order.id}), False)
     except _Unread as error:
         why = f"the database cannot give it ({first_line(error.__cause__ or error)}): an operator sets it right by SQL"
         return replace(bare, order=bare.order._replace(unreadable=why))

@@ -14,21 +14,20 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import exc, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, exc, text
 
 from worker.domain.decision import Decision
 from worker.domain.documents import read_json
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
-from worker.store.columns import sqlite_text
+from worker.store.columns import sqlite_text, types_of
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, NOW, POSTGRESQL, SQLITE, extracted, json_rows, typed
 from worker.store.durability import DURABLY
 from worker.store.failures import first_line, is_taken
-from worker.store.rows import types_of
 from worker.store.tables import WRITTEN_BY_SHOP, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.transactions import in_transaction, reading
 
 
 class CarrierRefTaken(Exception):
@@ -166,6 +165,10 @@ UPDATE return_order AS o
     for dialect, now in NOW.items()
 }
 
+# A row may be in a batch twice, when its lease ran out and the same process took it again: only one claim is written.
+_Claim = tuple[int, int]
+_Row = Mapping[str, Any]
+
 
 async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]]) -> set[int]:
     """Write decisions, each made on the order before it, in one transaction; returns the ids that were written.
@@ -178,21 +181,25 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
         return await record(database, [pair for pair in made if pair not in apart]) | await record(database, apart)
     rows = [_row(before, decision, database.dialect) for before, decision in sorted(made, key=lambda pair: pair[0].id)]
     changes = [row for before, decision in made if (row := _requests(before, decision.order)) is not None]
+    run = database.transaction if changes else database.statement
     try:
-        async with database.transaction() if changes else database.statement() as connection:
-            statement = (_RECORD_SET_ASIDE if apart else _how(made))[database.dialect]
-            result = await connection.execute(statement, {"rows": _dumped(rows, database.dialect)})
-            written = {(row.id, row.lease_token) for row in result}
-            if database.dialect == SQLITE:
-                await _insert_parts(connection, [row for row in rows if _claim_of(row) in written])
-            requests = [row for row in changes if _claim_of(row) in written]
-            if requests:
-                await connection.execute(_CHANGE_REQUESTS[database.dialect], {"rows": json.dumps(requests)})
-            return _ids(written)
+        return await run(_write, (_RECORD_SET_ASIDE if apart else _how(made))[database.dialect], rows, changes)
     except exc.IntegrityError as error:
         if is_taken(error) and "carrier_ref" in first_line(error):  # what follows it may quote the carrier
             raise CarrierRefTaken from error
         raise
+
+
+def _write(connection: Connection, statement: Any, rows: Sequence[_Row], changes: Sequence[_Row]) -> set[int]:
+    dialect = connection.dialect.name
+    found = connection.execute(statement, {"rows": _dumped(rows, dialect)})
+    written = {(row.id, row.lease_token) for row in found}
+    if dialect == SQLITE:
+        _insert_parts(connection, [row for row in rows if _claim_of(row) in written])
+    requests = [row for row in changes if _claim_of(row) in written]
+    if requests:
+        connection.execute(_CHANGE_REQUESTS[dialect], {"rows": json.dumps(requests)})
+    return {order_id for order_id, _ in written}
 
 
 class Standing(Enum):
@@ -203,12 +210,12 @@ class Standing(Enum):
     LOST = "lost"
 
 
-async def standings(database: Database, orders: Iterable[ReturnOrder]) -> dict[int, Standing]:
+@reading
+def standings(connection: Connection, orders: Iterable[ReturnOrder]) -> dict[int, Standing]:
     """How each of these stands, by its id."""
     claims = {order.id: order for order in orders}
-    async with database.reading() as connection:
-        rows = await connection.execute(_TOKENS[database.dialect], {"ids": json.dumps(list(claims))})
-        found = {row.id: _standing(row, claims[row.id]) for row in rows}
+    rows = connection.execute(_TOKENS[connection.dialect.name], {"ids": json.dumps(list(claims))})
+    found = {row.id: _standing(row, claims[row.id]) for row in rows}
     return {order_id: found.get(order_id, Standing.LOST) for order_id in claims}
 
 
@@ -226,37 +233,29 @@ _TOKENS = {
 }
 
 
-async def replace_label(database: Database, order_id: int, label: StoredLabel) -> None:
+@in_transaction
+def replace_label(connection: Connection, order_id: int, label: StoredLabel) -> None:
     """Write down a label that was fetched outside of a claim, by a person."""
-    parts = _dumped([{"id": order_id, "labels": [_part(label, database.dialect)]}], database.dialect)
-    async with database.transaction() as connection:
-        if database.dialect == POSTGRESQL:
-            await connection.execute(_POSTGRESQL_LABEL, {"rows": parts})
-        else:
-            await connection.execute(_SQLITE_INSERTS["labels"], {"rows": parts})
-
-
-# A row may be in a batch twice, when its lease ran out and the same process took it again: only one claim is written.
-_Claim = tuple[int, int]
+    parts = _dumped([{"id": order_id, "labels": [_part(label, connection.dialect.name)]}], connection.dialect.name)
+    if connection.dialect.name == POSTGRESQL:
+        connection.execute(_POSTGRESQL_LABEL, {"rows": parts})
+    else:
+        connection.execute(_SQLITE_INSERTS["labels"], {"rows": parts})
 
 
 def _claim_of(row: Mapping[str, Any]) -> _Claim:
     return row["id"], row["lease_token"]
 
 
-def _ids(written: Iterable[_Claim]) -> set[int]:
-    return {order_id for order_id, _ in written}
-
-
 def _how(made: Iterable[tuple[ReturnOrder, Decision]]) -> Mapping[str, Any]:
     return _RECORD_FOLLOWED if all(before.state is State.TRACKING for before, _ in made) else _RECORD
 
 
-async def _insert_parts(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+def _insert_parts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     for member, statement in _SQLITE_INSERTS.items():
         parts = [{"id": row["id"], member: row[member]} for row in rows if row[member]]
         if parts:
-            await connection.execute(statement, {"rows": _dumped(parts, SQLITE)})
+            connection.execute(statement, {"rows": _dumped(parts, SQLITE)})
 
 
 def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Connection, exc, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
-from worker.store.encoding import require_utf8
 from worker.store.failures import first_line, is_name_taken
+from worker.store.fitness import require_utf8
 from worker.store.ground import NoGround, make_room, require_sight
 from worker.store.migrating import Waiting, patiently
+from worker.store.transactions import reading
 from worker.store.version import (
     VERSION_TABLE,
     asking,
@@ -47,11 +47,14 @@ class SchemaMismatch(Exception):
 
 async def schema_state(database: Database) -> SchemaState:
     """Compare the database's revision with this code's; raises `DatabaseRefused` where the role cannot see it."""
-    async with database.reading() as connection:
-        state = await connection.run_sync(_state)
-        if state is SchemaState.MISSING:
-            await connection.run_sync(require_sight, database.schema)
-        return state
+    return await database.reading(_state_seen, database.schema)
+
+
+def _state_seen(connection: Connection, schema: str | None) -> SchemaState:
+    state = _state(connection)
+    if state is SchemaState.MISSING:
+        require_sight(connection, schema)
+    return state
 
 
 async def migrate(database: Database, waiting: Waiting | None = None) -> tuple[str | None, str]:
@@ -61,31 +64,28 @@ async def migrate(database: Database, waiting: Waiting | None = None) -> tuple[s
     when it cannot keep every text, `SchemaLocked` when others' locks take longer than `waiting` says.
     """
 
-    async def change(connection: AsyncConnection) -> tuple[str | None, str]:
-        await require_utf8(connection)
-        if database.dialect == POSTGRESQL:
-            await _be_the_one(connection)
-        return await connection.run_sync(_upgrade, database.schema)
+    def change(connection: Connection) -> tuple[str | None, str]:
+        require_utf8(connection)
+        _be_the_one(connection)
+        return _upgrade(connection, database.schema)
 
     return await patiently(database, change, waiting or Waiting())
 
 
-async def keeps_former_table(database: Database) -> bool:
-    """Whether a current database still has the `alembic_version` of before, for older workers."""
-    async with database.reading() as connection:
-        return await connection.run_sync(former_is_kept)
+keeps_former_table = reading(former_is_kept)
+"""Whether a current database still has the `alembic_version` of before, for older workers."""
 
 
-async def prepare_schema(connection: AsyncConnection, schema: str | None) -> None:
+def prepare_schema(connection: Connection, schema: str | None) -> None:
     """Within a PostgreSQL transaction, make the schema where there is none; another one is not touched.
 
     Raises `SchemaMismatch` when it is older or newer than this code, `DatabaseRefused` when it cannot keep every text.
     """
-    await require_utf8(connection)
-    await _be_the_one(connection)
-    state = await connection.run_sync(_state)
+    require_utf8(connection)
+    _be_the_one(connection)
+    state = _state(connection)
     if state is SchemaState.MISSING:
-        await connection.run_sync(_upgrade, schema)
+        _upgrade(connection, schema)
     elif state is SchemaState.UNCLEAR:
         raise SchemaMismatch(UNKNOWN_VERSION)
     elif state is not SchemaState.CURRENT:
@@ -93,9 +93,10 @@ async def prepare_schema(connection: AsyncConnection, schema: str | None) -> Non
         raise SchemaMismatch(f"the schema of the other database is {state.value} than this returns-worker: {remedy}")
 
 
-async def _be_the_one(connection: AsyncConnection) -> None:
-    """Wait for whoever else migrates this database, until the transaction ends."""
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+def _be_the_one(connection: Connection) -> None:
+    """Wait for whoever else migrates this database, until the transaction ends; on SQLite each transaction does."""
+    if connection.dialect.name == POSTGRESQL:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 
 
 async def require_current(database: Database) -> None:

@@ -22,7 +22,7 @@ _SHORTEST_SECRET = 4
 _LEVELS = {name.lower(): getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 
 # These speak at INFO of every tick, request, statement or migration step.
-_CHATTY = ("aiohttp.access", "aiosqlite", "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy")
+_CHATTY = ("aiohttp.access", "alembic", "apscheduler", "asyncio", "httpcore", "httpx", "sqlalchemy")
 
 
 class Redactor:

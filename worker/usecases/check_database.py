@@ -7,13 +7,11 @@ from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.database_clock import clock_offset, differing
 from worker.store.durability import risks
-from worker.store.encoding import require_utf8
-from worker.store.exposure import open_to_all
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
+from worker.store.fitness import hidden_rows, open_to_all, require_utf8
 from worker.store.holds import NOTHING, describe, explain, read_accounts
 from worker.store.queries import Backlog, read_backlog
-from worker.store.retirement import retirement
-from worker.store.row_security import hidden_rows
+from worker.store.restores import retirement
 from worker.store.schema import UNKNOWN_VERSION, SchemaState, schema_state
 from worker.store.sqlite_file import absence
 from worker.usecases.findings import Findings, Verdict
@@ -35,8 +33,7 @@ async def check_database(settings: Settings, findings: Findings) -> list[Backlog
             if missing:
                 findings.warn(f"database: {missing}{_MADE_BY_START if settings.database.migrates_itself else ''}")
                 return []
-        async with database.reading() as connection:
-            await require_utf8(connection)
+        await database.reading(require_utf8)
         for line in await hidden_rows(database):
             findings.bad(f"database: {line}")
         state = await schema_state(database)

@@ -8,8 +8,7 @@ from worker.engine.starting import wait_for_database
 from worker.runtime.clock import lease_clock
 from worker.settings import Settings
 from worker.store.migrating import Waiting
-from worker.store.restores import settle_place
-from worker.store.retirement import require_not_moved
+from worker.store.restores import require_not_moved, settle_place
 from worker.store.schema import keeps_former_table, migrate
 from worker.store.sqlite_file import AlreadyRunning
 from worker.usecases.opening import database_of

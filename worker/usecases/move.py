@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from worker.dsn import PostgresqlUrl, check_files, parse_url, place_of_url
 from worker.settings import Settings, check_schema
 from worker.store.database import Database
-from worker.store.retirement import retirement
+from worker.store.restores import retirement
 from worker.store.schema import require_current
 from worker.store.upkeep.move import Copied, CopyRefused, Progress, abandon, copy_to
 from worker.usecases.not_done import NotConfigured, NotDone, WrongRequest

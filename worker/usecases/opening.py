@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.settings import Settings
 from worker.store.database import Database
-from worker.store.retirement import DatabaseMoved, retirement
+from worker.store.restores import DatabaseMoved, retirement
 from worker.store.schema import SchemaMismatch, require_current
 from worker.store.sqlite_file import absence
 

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, select, text
 from sqlmodel import SQLModel, col
 
 from worker.domain.lifecycle import State
-from worker.store.columns import Document, Moment, UnreadableDocument, bound
+from worker.store.columns import Document, Moment, UnreadableDocument, bound, columns_of
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, POSTGRESQL, SKIP_LOCKED, SQLITE
 from worker.store.refusals import RowsKept, in_pieces
-from worker.store.rows import columns_of
 from worker.store.tables import ArchivedReturnRow, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.transactions import in_transaction, reading
 from worker.store.upkeep.history import History, accounts_in
 from worker.store.upkeep.referring import ForeignKey, foreign_keys, referred
 
@@ -139,18 +138,12 @@ async def archive_batch(database: Database, before: datetime, account: str | Non
     Returns that rows of somebody else refer to stay where they are, whatever their foreign key says of a deletion.
     """
     upto = after + _WINDOW
-    values = _values(database, before, account)
+    values = _values(database.dialect, before, account)
     moved: list[int] = []
-    async with database.reading() as connection:
-        newest = (await connection.execute(_NEWEST)).scalar_one()
-        chosen = (await connection.execute(_CHOOSE[database.dialect], values | {"after": after, "upto": upto})).all()
-        keys = await foreign_keys(connection, database.dialect) if chosen else []
-        kept = await referred(connection, database.dialect, keys, [row.id for row in chosen])
+    newest, chosen, keys, kept = await _chosen(database, values | {"after": after, "upto": upto})
 
     async def move(rows: Sequence[Any]) -> None:
-        async with database.transaction() as connection:
-            ids = await _move(connection, database.dialect, keys, values, [row.id for row in rows])
-        moved.extend(ids)
+        moved.extend(await _move(database, keys, values, [row.id for row in rows]))
 
     free = [row for row in chosen if row.id not in kept]
     taken, is_cut = free[:most], len(free) > most
@@ -165,43 +158,55 @@ async def archive_batch(database: Database, before: datetime, account: str | Non
     )
 
 
-async def _move(
-    connection: AsyncConnection, dialect: str, keys: Sequence[ForeignKey], values: dict[str, Any], wanted: list[int]
-) -> list[int]:
+@reading
+def _chosen(
+    connection: Connection, values: dict[str, Any]
+) -> tuple[int, Sequence[Any], list[ForeignKey], dict[int, ForeignKey]]:
+    """The newest id, returns that could be moved, who may refer to them, and by which of those each is referred to."""
+    newest = connection.execute(_NEWEST).scalar_one()
+    chosen = connection.execute(_CHOOSE[connection.dialect.name], values).all()
+    keys = foreign_keys(connection) if chosen else []
+    return newest, chosen, keys, referred(connection, keys, [row.id for row in chosen])
+
+
+@in_transaction
+def _move(connection: Connection, keys: Sequence[ForeignKey], values: dict[str, Any], wanted: list[int]) -> list[int]:
     """Move those that are still over and free; each statement by itself sees what was waited for as it is now."""
+    dialect = connection.dialect.name
     if dialect == POSTGRESQL:
-        await connection.execute(_SEE_ALL)
-    found = await connection.execute(_TAKE[dialect], values | {"ids": json.dumps(wanted)})
+        connection.execute(_SEE_ALL)
+    found = connection.execute(_TAKE[dialect], values | {"ids": json.dumps(wanted)})
     taken = [row.id for row in found]
-    kept = await referred(connection, dialect, keys, taken, lock=True)
+    kept = referred(connection, keys, taken, lock=True)
     ids = [order_id for order_id in taken if order_id not in kept]
     for change in (_KEEP, _REMOVE) if ids else ():
-        if (await connection.execute(change[dialect], {"ids": json.dumps(ids)})).rowcount != len(ids):
+        if connection.execute(change[dialect], {"ids": json.dumps(ids)}).rowcount != len(ids):
             raise RowsKept  # one would be in both places, or in none
     return ids
 
 
-async def count_over(database: Database, before: datetime, account: str | None) -> tuple[int, dict[str, int]]:
+@reading
+def count_over(connection: Connection, before: datetime, account: str | None) -> tuple[int, dict[str, int]]:
     """How many returns could be archived, and how many of those that are over stay, by what refers to them."""
-    values, dialect = _values(database, before, account), database.dialect
-    async with database.reading() as connection:
-        newest = (await connection.execute(_NEWEST)).scalar_one()
-        keys = await foreign_keys(connection, dialect)
-        # By the first key that refers to each, so that none is counted twice; else by none.
-        which = "".join(f" WHEN {key.refers_to('r')} THEN {number}" for number, key in enumerate(keys))
-        counting = text(
-            f"SELECT {f'CASE{which} END' if keys else 'NULL'} AS by, count(*) AS found"
-            f" FROM return_order r WHERE {_WITHIN} AND {_OVER_ON[dialect]} GROUP BY 1"
-        )
-        counts: Counter[str | None] = Counter()
-        for after in range(0, newest, _WINDOW):
-            for row in await connection.execute(counting, values | {"after": after, "upto": after + _WINDOW}):
-                counts[None if row.by is None else str(keys[row.by])] += row.found
+    dialect = connection.dialect.name
+    values = _values(dialect, before, account)
+    keys = foreign_keys(connection)
+    # By the first key that refers to each, so that none is counted twice; else by none.
+    which = "".join(f" WHEN {key.refers_to('r')} THEN {number}" for number, key in enumerate(keys))
+    counting = text(
+        f"SELECT {f'CASE{which} END' if keys else 'NULL'} AS by, count(*) AS found"
+        f" FROM return_order r WHERE {_WITHIN} AND {_OVER_ON[dialect]} GROUP BY 1"
+    )
+    counts: Counter[str | None] = Counter()
+    for after in range(0, connection.execute(_NEWEST).scalar_one(), _WINDOW):
+        for row in connection.execute(counting, values | {"after": after, "upto": after + _WINDOW}):
+            counts[None if row.by is None else str(keys[row.by])] += row.found
     free = counts.pop(None, 0)
     return free, {str(key): count for key, count in counts.items()}
 
 
-async def find_archived(database: Database, reference: str, account: str | None) -> list[Archived]:
+@reading
+def find_archived(connection: Connection, reference: str, account: str | None) -> list[Archived]:
     """The archived returns with this reference, of one account or of all."""
     statement = select(*columns_of(ArchivedReturnRow)).order_by(col(ArchivedReturnRow.account))
     statement = statement.where(col(ArchivedReturnRow.reference) == reference)
@@ -210,16 +215,15 @@ async def find_archived(database: Database, reference: str, account: str | None)
         if account is not None
         else col(ArchivedReturnRow.account).in_(accounts_in("archived_return"))
     )
-    async with database.reading() as connection:
-        rows = [ArchivedReturnRow(**row) for row in (await connection.execute(statement)).mappings()]
+    rows = [ArchivedReturnRow(**row) for row in connection.execute(statement).mappings()]
     return [
         Archived(row.account, row.reference, row.archived_at, _history(row), getattr(row.document, "why", None))
         for row in rows
     ]
 
 
-def _values(database: Database, before: datetime, account: str | None) -> dict[str, Any]:
-    return {"before": bound(database.dialect, before), "account": account}
+def _values(dialect: str, before: datetime, account: str | None) -> dict[str, Any]:
+    return {"before": bound(dialect, before), "account": account}
 
 
 def _history(row: ArchivedReturnRow) -> History | None:

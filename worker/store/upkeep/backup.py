@@ -9,12 +9,14 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.domain.masking import said_by
+from worker.store.columns import bound
 from worker.store.database import Database
 from worker.store.dialect import SQLITE
 from worker.store.schema import SchemaState, schema_state
+from worker.store.transactions import in_transaction
 from worker.store.version import revision
 
 _BUSY_TIMEOUT = 10.0  # seconds that another process' write is waited for
@@ -82,11 +84,13 @@ def remove_older(database: Path, made: Path, keep: int) -> tuple[list[Path], lis
 
 async def remember_backup(database: Database, made_at: datetime) -> None:
     """Let the workers' metric tell when the copy was made; an older schema has no place for it."""
-    if await schema_state(database) is not SchemaState.CURRENT:
-        return
-    async with database.transaction() as connection:
-        statement = "UPDATE database_place SET backed_up_at = strftime('%Y-%m-%d %H:%M:%f', :made_at, 'unixepoch')"
-        await connection.execute(text(statement), {"made_at": made_at.timestamp()})
+    if await schema_state(database) is SchemaState.CURRENT:
+        await _remember(database, made_at)
+
+
+@in_transaction
+def _remember(connection: Connection, made_at: datetime) -> None:
+    connection.execute(text("UPDATE database_place SET backed_up_at = :at"), {"at": bound(SQLITE, made_at)})
 
 
 def _refuse_what_is_no_backup(database: Path, target: Path) -> None:

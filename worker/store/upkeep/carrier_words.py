@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from worker.store.columns import read_moment
-from worker.store.database import Database
+from worker.store.transactions import reading
 
 # A line of the history is a change: a word that stays the same for weeks was seen once.
 _WORDS = text("""
@@ -42,15 +42,15 @@ class Followed:
     tracking_status: str | None
 
 
-async def read_words(database: Database) -> Sequence[SeenWord]:
+@reading
+def read_words(connection: Connection) -> Sequence[SeenWord]:
     """Every word of the history, by account; it reads the whole history, seconds for millions of lines."""
-    async with database.reading() as connection:
-        rows = (await connection.execute(_WORDS)).mappings()
+    rows = connection.execute(_WORDS).mappings()
     return [SeenWord(**{**row, "last_seen": read_moment(row["last_seen"])}) for row in rows]
 
 
-async def read_followed(database: Database, account: str) -> Sequence[Followed]:
+@reading
+def read_followed(connection: Connection, account: str) -> Sequence[Followed]:
     """The account's followed returns of which the carrier has said something."""
-    async with database.reading() as connection:
-        rows = (await connection.execute(_FOLLOWED, {"account": account})).all()
+    rows = connection.execute(_FOLLOWED, {"account": account}).all()
     return [Followed(*row) for row in rows]

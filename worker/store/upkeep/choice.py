@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
-from sqlalchemy import select, text
 from sqlmodel import col
 
 from worker.domain.lifecycle import State
@@ -17,7 +17,7 @@ from worker.store.dialect import AMONG_IDS
 from worker.store.leases import is_free, taking_free
 from worker.store.readable import read_rows, readable, take_rows
 from worker.store.tables import ReturnOrderRow
-from worker.store.upkeep.history import among_live
+from worker.store.upkeep.history import filtered
 
 _LOOK = {dialect: f"SELECT {{returned}} FROM return_order WHERE id {ids}" for dialect, ids in AMONG_IDS.items()}
 
@@ -52,33 +52,19 @@ class Choice:
 
 async def choose(database: Database, choice: Choice) -> list[int]:
     """The ids of the returns that are meant, the oldest first."""
-    live = among_live(choice.states)
-    oldest = col(ReturnOrderRow.id) if live is None else text("+id")
-    statement = select(col(ReturnOrderRow.id)).order_by(oldest).limit(choice.limit)
-    if live is not None:
-        statement = statement.where(live)
-    if choice.account is not None:
-        statement = statement.where(col(ReturnOrderRow.account) == choice.account)
-    if choice.states:
-        statement = statement.where(col(ReturnOrderRow.state).in_([state.value for state in choice.states]))
+    statement = filtered([col(ReturnOrderRow.id)], choice.account, choice.states).limit(choice.limit)
     if choice.error_code is not None:
         statement = statement.where(col(ReturnOrderRow.error_code) == choice.error_code)
     if choice.older_than is not None:
         before = await database_now(database) - choice.older_than
         statement = statement.where(col(ReturnOrderRow.updated_at) < before)
-    async with database.reading() as connection:
-        return [row.id for row in await connection.execute(statement)]
+    return await database.reading(lambda connection: list(connection.execute(statement).scalars()))
 
 
 async def look_at(database: Database, ids: Sequence[int]) -> list[Claimed]:
     """The returns as they are, without taking them."""
-
-    async def look(bare: bool) -> list[Claimed]:
-        async with database.reading() as connection:
-            values = {"ids": json.dumps(list(ids))}
-            return await read_rows(database, connection, _LOOK[database.dialect], values, bare=bare)
-
-    return sorted(await readable(database, look), key=lambda claimed: claimed.order.id)
+    look = partial(read_rows, _LOOK, {"ids": json.dumps(list(ids))})
+    return sorted(await readable(database, database.reading, look), key=lambda claimed: claimed.order.id)
 
 
 async def take(database: Database, ids: Sequence[int], owner: str, lease: timedelta) -> list[Claimed]:

@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Connection, Select, select, text
 from sqlalchemy.sql.elements import TextClause
 from sqlmodel import col
 
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
-from worker.store.columns import UnreadableDocument, read_document
+from worker.store.columns import UnreadableDocument, columns_of, read_document
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable, first_line
 from worker.store.payloads import read_payload
-from worker.store.rows import columns_of
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.transactions import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,27 +41,18 @@ async def find_orders(
 
     One that cannot be read is there all the same, by its id, with what is wrong with it.
     """
-    live = among_live(states)
-    newest = col(ReturnOrderRow.id).desc() if live is None else text("+id DESC")
-    statement = select(*_WITHOUT_PAYLOAD).order_by(newest).limit(limit)
-    if live is not None:
-        statement = statement.where(live)
+    statement = filtered(_WITHOUT_PAYLOAD, account, states, newest_first=True).limit(limit)
     if reference is not None:
         statement = statement.where(col(ReturnOrderRow.reference) == reference)
     if account is None and reference is not None:
         statement = statement.where(col(ReturnOrderRow.account).in_(accounts_in("return_order")))
-    if account is not None:
-        statement = statement.where(col(ReturnOrderRow.account) == account)
-    if states:
-        statement = statement.where(col(ReturnOrderRow.state).in_(states))
     try:
         return await _orders(database, statement)
     except DatabaseUnavailable:
         raise
     except Exception:  # whatever the driver makes of what it finds
-        async with database.reading() as connection:
-            names = statement.with_only_columns(*(col(each) for each in _NAMED))
-            rows = (await connection.execute(names)).all()
+        names = statement.with_only_columns(*(col(each) for each in _NAMED))
+        rows = await database.reading(lambda connection: connection.execute(names).all())
         return [await _order_alone(database, row) for row in rows]
 
 
@@ -69,9 +60,9 @@ _WITHOUT_PAYLOAD = [column for column in columns_of(ReturnOrderRow) if column.na
 _NAMED = (ReturnOrderRow.id, ReturnOrderRow.account, ReturnOrderRow.state)
 
 
-async def _orders(database: Database, statement: Any) -> list[ReturnOrderRow]:
-    async with database.reading() as connection:
-        rows = (await connection.execute(statement)).mappings().all()
+@reading
+def _orders(connection: Connection, statement: Any) -> list[ReturnOrderRow]:
+    rows = connection.execute(statement).mappings().all()
     return [ReturnOrderRow(**row, payload=None) for row in rows]
 
 
@@ -88,15 +79,28 @@ async def _order_alone(database: Database, found: Any) -> ReturnOrderRow:
     return order
 
 
-def among_live(states: Sequence[str]) -> TextClause | None:
-    """What leads to rows of these states through a partial index, and not past every return that is over.
+def filtered(
+    columns: Sequence[Any], account: str | None, states: Sequence[str], *, newest_first: bool = False
+) -> Select[Any]:
+    """A query for the returns of an account in one of the states, by id; a filter that is empty does not count.
 
-    Written out, since SQLite knows no parameter when it plans. It goes with an order by `+id`, which no index has: with
-    one at hand both databases would rather read from the newest row on until they have found enough.
+    What leads to rows of live states through a partial index, and not past every return that is over, is written out,
+    since SQLite knows no parameter when it plans. It goes with an order by `+id`, which no index has: with one at hand
+    both databases would rather read from the newest row on until they have found enough.
     """
+    live = None
     if set(states) == {State.NEEDS_ATTENTION}:
-        return text("state = 'needs_attention'")
-    return text("due_at IS NOT NULL") if states and set(states) <= {State.PENDING, State.TRACKING} else None
+        live = "state = 'needs_attention'"
+    elif states and set(states) <= {State.PENDING, State.TRACKING}:
+        live = "due_at IS NOT NULL"
+    statement = select(*columns).order_by(text(f"{'id' if live is None else '+id'}{' DESC' if newest_first else ''}"))
+    if live is not None:
+        statement = statement.where(text(live))
+    if account is not None:
+        statement = statement.where(col(ReturnOrderRow.account) == account)
+    if states:
+        statement = statement.where(col(ReturnOrderRow.state).in_([str(state) for state in states]))
+    return statement
 
 
 def accounts_in(table: str) -> TextClause:
@@ -119,16 +123,17 @@ async def read_history(database: Database, order: ReturnOrderRow) -> History:
     if isinstance(document, UnreadableDocument):
         why, document = document.why, None
     order.payload = document
-    async with database.reading() as connection:
+    return History(order, *await _belonging(database, order.id), why)
 
-        async def belonging(table: Any, by: Any) -> list[Any]:
-            statement = select(*columns_of(table)).where(table.return_order_id == order.id).order_by(by)
-            return [table(**row) for row in (await connection.execute(statement)).mappings()]
 
-        return History(
-            order,
-            await belonging(StatusTransitionRow, StatusTransitionRow.id),
-            await belonging(PackageRow, PackageRow.position),
-            await belonging(LabelRow, LabelRow.position),
-            why,
-        )
+@reading
+def _belonging(connection: Connection, order_id: int) -> tuple[list[Any], list[Any], list[Any]]:
+    def read(table: Any, by: Any) -> list[Any]:
+        statement = select(*columns_of(table)).where(table.return_order_id == order_id).order_by(by)
+        return [table(**row) for row in connection.execute(statement).mappings()]
+
+    return (
+        read(StatusTransitionRow, StatusTransitionRow.id),
+        read(PackageRow, PackageRow.position),
+        read(LabelRow, LabelRow.position),
+    )

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.sql.elements import TextClause
 
 from worker.store.database import Database
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.refusals import RowsKept, refused_as
+from worker.store.transactions import in_transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +41,23 @@ async def insert_returns(database: Database, returns: Sequence[NewReturn], *, sk
     Raises `AlreadyThere` when a reference exists in its account, unless existing ones shall be skipped, and
     `InsertRefused`.
     """
+    with refused_as(InsertRefused):  # by a rule that is asked when all of them are committed
+        return await _insert_all(database, returns, skip_existing)
+
+
+@in_transaction
+def _insert_all(connection: Connection, returns: Sequence[NewReturn], skip_existing: bool) -> int:
     existing: list[str] = []
-    # The outer one: a rule that is asked when all of them are committed.
-    with refused_as(InsertRefused):
-        async with database.transaction() as connection:
-            for new in returns:
-                values = {"account": new.account, "reference": new.reference, "payload": json.dumps(new.payload)}
-                with refused_as(InsertRefused, new.reference):
-                    inserted = (await connection.execute(_INSERT[database.dialect], values)).first()
-                if inserted is None and not (await connection.execute(_IS_THERE, values)).first():
-                    raise InsertRefused(f"{new.reference}: {RowsKept()}")
-                if inserted is None:
-                    existing.append(new.reference)
-            if existing and not skip_existing:
-                await connection.rollback()
-                raise AlreadyThere(tuple(existing))
+    for new in returns:
+        values = {"account": new.account, "reference": new.reference, "payload": json.dumps(new.payload)}
+        with refused_as(InsertRefused, new.reference):
+            inserted = connection.execute(_INSERT[connection.dialect.name], values).first()
+        if inserted is None and not connection.execute(_IS_THERE, values).first():
+            raise InsertRefused(f"{new.reference}: {RowsKept()}")
+        if inserted is None:
+            existing.append(new.reference)
+    if existing and not skip_existing:
+        raise AlreadyThere(tuple(existing))
     return len(returns) - len(existing)
 
 

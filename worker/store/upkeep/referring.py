@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, text
 
 from worker.store.dialect import AMONG_IDS, POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseRefused
@@ -70,9 +69,9 @@ class ForeignKey:
         return f"EXISTS (SELECT 1 FROM {self.target} k WHERE k.return_order_id = {order}.id AND {found})"
 
 
-async def foreign_keys(connection: AsyncConnection, dialect: str) -> list[ForeignKey]:
+def foreign_keys(connection: Connection) -> list[ForeignKey]:
     """Every foreign key to our tables that is not ours; raises `DatabaseRefused` where who refers cannot be seen."""
-    rows = (await connection.execute(_KEYS[dialect])).all()
+    rows = connection.execute(_KEYS[connection.dialect.name]).all()
     found = []
     for (target, referrer, name), group in groupby(rows, lambda row: (row.target, row.referrer, row.name)):
         columns = list(group)
@@ -88,21 +87,22 @@ async def foreign_keys(connection: AsyncConnection, dialect: str) -> list[Foreig
     return found
 
 
-async def referred(
-    connection: AsyncConnection, dialect: str, keys: Sequence[ForeignKey], ids: Sequence[int], *, lock: bool = False
+def referred(
+    connection: Connection, keys: Sequence[ForeignKey], ids: Sequence[int], *, lock: bool = False
 ) -> dict[int, ForeignKey]:
     """The returns that something refers to, each with one of the keys.
 
     With `lock`, on PostgreSQL, nobody can begin to refer to what belongs to them until the transaction ends; the
     returns themselves are locked by whoever asks.
     """
+    dialect = connection.dialect.name
     values: dict[str, Any] = {"ids": json.dumps(list(ids))}
     found: dict[int, ForeignKey] = {}
     if lock and dialect == POSTGRESQL:
         for target in {key.target for key in keys} - {_PARENT}:
             locking = f"SELECT 1 FROM {target} WHERE return_order_id {AMONG_IDS[dialect]} FOR UPDATE"
-            await connection.execute(text(locking), values)
+            connection.execute(text(locking), values)
     for key in keys:
         statement = f"SELECT r.id FROM return_order r WHERE r.id {AMONG_IDS[dialect]} AND {key.refers_to('r')}"
-        found |= {row.id: key for row in await connection.execute(text(statement), values)}
+        found |= {row.id: key for row in connection.execute(text(statement), values)}
     return found

@@ -2,21 +2,20 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exc, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.elements import TextClause
+from sqlalchemy import Connection, CursorResult, exc, text
 
 from worker.domain.lifecycle import LIVE_STATES
 from worker.store.database import Database
-from worker.store.dialect import AMONG_IDS, POSTGRESQL
+from worker.store.dialect import AMONG_IDS, LOCKED, POSTGRESQL
 from worker.store.failures import first_line, is_taken
 from worker.store.holds import REGISTER
 from worker.store.refusals import RowsKept, RowsLeft, in_pieces
+from worker.store.transactions import in_transaction, reading
 
 _BATCH = 2000
 _LIVE = ", ".join(f"'{state}'" for state in LIVE_STATES)
@@ -66,25 +65,25 @@ class Belongings:
     live: int
 
 
-async def read_belongings(database: Database, account: str) -> Belongings:
+@reading
+def read_belongings(connection: Connection, account: str) -> Belongings:
     """Count an account's returns, those that are over too."""
     statement = text(f"""
 SELECT count(*) AS kept, count(*) FILTER (WHERE state IN ({_LIVE})) AS live,
        (SELECT count(*) FROM archived_return WHERE account = :account) AS archived
   FROM return_order WHERE account = :account""")
-    async with database.reading() as connection:
-        row = (await connection.execute(statement, {"account": account})).one()
+    row = connection.execute(statement, {"account": account}).one()
     return Belongings(row.kept + row.archived, row.live)
 
 
-async def shared_by(database: Database, old: str, new: str, most: int = 5) -> list[str]:
+@reading
+def shared_by(connection: Connection, old: str, new: str, most: int = 5) -> list[str]:
     """References, or carrier's numbers, that both accounts have: no two returns of one account may share them."""
-    async with database.reading() as connection:
-        return [
-            str(row[0])
-            for statement in _SHARED
-            for row in await connection.execute(statement, {"old": old, "new": new, "most": most})
-        ]
+    return [
+        str(row[0])
+        for statement in _SHARED
+        for row in connection.execute(statement, {"old": old, "new": new, "most": most})
+    ]
 
 
 async def rename_returns(database: Database, old: str, new: str, reason: str) -> int:
@@ -106,8 +105,7 @@ async def _rename_in(database: Database, table: str, values: dict[str, str]) -> 
     """How many returns are renamed, and those that the database refuses."""
 
     async def rename(rows: Sequence[Any]) -> None:
-        async with _renaming(database, table) as connection:
-            await _rename(connection, database.dialect, table, values | {"ids": json.dumps([row.id for row in rows])})
+        await _rename(database, table, values | {"ids": json.dumps([row.id for row in rows])})
 
     count = 0
     while True:  # once more from the start: an insert may have been committed late
@@ -120,71 +118,71 @@ async def _rename_in(database: Database, table: str, values: dict[str, str]) -> 
             return count, left
 
 
-async def _find(database: Database, table: str, old: str, after: int) -> Sequence[Any]:
-    async with database.reading() as connection:
-        return (
-            await connection.execute(text(_FIND.format(table)), {"old": old, "after": after, "batch": _BATCH})
-        ).all()
+@reading
+def _find(connection: Connection, table: str, old: str, after: int) -> Sequence[Any]:
+    return connection.execute(text(_FIND.format(table)), {"old": old, "after": after, "batch": _BATCH}).all()
 
 
-async def _rename(connection: AsyncConnection, dialect: str, table: str, batch: dict[str, str]) -> None:
-    def among(statement: str) -> TextClause:
-        return text(statement.format(table=table, among=AMONG_IDS[dialect], live=_LIVE))
+@in_transaction
+def _rename(connection: Connection, table: str, batch: dict[str, str]) -> None:
+    def change(statement: str) -> CursorResult[Any]:
+        among = AMONG_IDS[connection.dialect.name]
+        return connection.execute(text(statement.format(table=table, among=among, live=_LIVE)), batch)
 
-    if table == "return_order":
-        await connection.execute(among(_TELL), batch)
-    try:
-        await connection.execute(among(_RENAME), batch)
-    except exc.IntegrityError as error:
-        if is_taken(error) and _OURS.search(first_line(error)):
-            raise NamesCollide from error
-        raise
-    if table == "archived_return" and (await connection.execute(among(_IN_BOTH), batch)).first() is not None:
-        raise NamesCollide
-    if (await connection.execute(among(_KEPT), batch)).first() is not None:
-        raise RowsKept
-
-
-@asynccontextmanager
-async def _renaming(database: Database, table: str) -> AsyncIterator[AsyncConnection]:
-    """A transaction in which a return may get another account, whatever its state."""
-    async with database.transaction() as connection:
-        if database.dialect == POSTGRESQL:
-            await connection.execute(_RENAMING)
-            yield connection
-        elif table == "archived_return":
-            yield connection
-        else:
-            made_by = text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = :guard")
-            guard = (await connection.execute(made_by, {"guard": _GUARD})).scalar_one()
-            await connection.exec_driver_sql(f"DROP TRIGGER {_GUARD}")
-            yield connection
-            await connection.exec_driver_sql(guard)
+    with _renaming(connection, table):
+        if table == "return_order":
+            change(_TELL)
+        try:
+            change(_RENAME)
+        except exc.IntegrityError as error:
+            if is_taken(error) and _OURS.search(first_line(error)):
+                raise NamesCollide from error
+            raise
+        if table == "archived_return" and change(_IN_BOTH).first() is not None:
+            raise NamesCollide
+        if change(_KEPT).first() is not None:
+            raise RowsKept
 
 
-async def pass_on_hold(database: Database, old: str, new: str) -> None:
+@contextmanager
+def _renaming(connection: Connection, table: str) -> Iterator[None]:
+    """While a return may get another account, whatever its state."""
+    if connection.dialect.name == POSTGRESQL:
+        connection.execute(_RENAMING)
+        yield
+    elif table == "archived_return":
+        yield
+    else:
+        made_by = text("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = :guard")
+        guard = connection.execute(made_by, {"guard": _GUARD}).scalar_one()
+        connection.exec_driver_sql(f"DROP TRIGGER {_GUARD}")
+        yield
+        connection.exec_driver_sql(guard)
+
+
+@in_transaction
+def pass_on_hold(connection: Connection, old: str, new: str) -> None:
     """What holds the old account holds the new one too, whichever lasts longer; so do held creations and a stop."""
-    lock = " FOR UPDATE" if database.dialect == POSTGRESQL else ""
+    lock = LOCKED[connection.dialect.name]
     select = text(f"SELECT {', '.join((*_HELD, *_STOPPED))} FROM carrier_account WHERE name = :name{lock}")
-    async with database.transaction() as connection:
-        await connection.execute(REGISTER, {"name": new})
-        held, own = [(await connection.execute(select, {"name": name})).mappings().one_or_none() for name in (old, new)]
-        if held is None or own is None:
-            return
-        longer = held if _lasts_longer(held["held_until"], own["held_until"]) else own
-        creations = {"create_hold_message": own["create_hold_message"] or held["create_hold_message"]}
-        stopped = own if own["sending_stopped_address"] is not None else held
-        await connection.execute(
-            text(f"""UPDATE carrier_account SET {", ".join(f"{column} = :{column}" for column in (*_HELD, *_STOPPED))}
-             WHERE name = :new"""),
-            dict(longer) | creations | {column: stopped[column] for column in _STOPPED} | {"new": new},
-        )
+    connection.execute(REGISTER, {"name": new})
+    held, own = [connection.execute(select, {"name": name}).mappings().one_or_none() for name in (old, new)]
+    if held is None or own is None:
+        return
+    longer = held if _lasts_longer(held["held_until"], own["held_until"]) else own
+    creations = {"create_hold_message": own["create_hold_message"] or held["create_hold_message"]}
+    stopped = own if own["sending_stopped_address"] is not None else held
+    connection.execute(
+        text(f"""UPDATE carrier_account SET {", ".join(f"{column} = :{column}" for column in (*_HELD, *_STOPPED))}
+         WHERE name = :new"""),
+        dict(longer) | creations | {column: stopped[column] for column in _STOPPED} | {"new": new},
+    )
 
 
-async def forget_account(database: Database, account: str) -> None:
+@in_transaction
+def forget_account(connection: Connection, account: str) -> None:
     """Remove what the workers shared about it; a worker that still has it configured makes its row anew."""
-    async with database.transaction() as connection:
-        await connection.execute(text("DELETE FROM carrier_account WHERE name = :name"), {"name": account})
+    connection.execute(text("DELETE FROM carrier_account WHERE name = :name"), {"name": account})
 
 
 def _lasts_longer(one: Any, other: Any) -> bool:

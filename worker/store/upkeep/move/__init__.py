@@ -32,11 +32,10 @@ from worker.store.columns import read_moment
 from worker.store.database import Database
 from worker.store.database_clock import require_same_time
 from worker.store.failures import translated
-from worker.store.restores import settle_place
-from worker.store.retirement import DatabaseMoved, retired
+from worker.store.restores import DatabaseMoved, retired, settle_place
 from worker.store.upkeep.move.rows import ACCOUNTS, BELONGINGS, ORDERS, TABLES, as_deep_as_sqlite
 from worker.store.upkeep.move.source import Source
-from worker.store.upkeep.move.target import Target
+from worker.store.upkeep.move.target import Target, entered
 
 _BATCH = 500  # rows
 _MOST_PROBLEMS = 100
@@ -79,24 +78,27 @@ async def copy_to(
     assert dry_run or witness is not None
     copied, began, may_reopen = None, 0.0, False
     with as_deep_as_sqlite(), _opened(database, place) as source:
+
+        async def move(there: Target) -> bool:
+            nonlocal copied, began, may_reopen
+            if await _has_arrived(source, there, place):
+                return True
+            may_reopen = witness is not None
+            _refuse(source.orphans())
+            began = time.monotonic()
+            if witness is not None:
+                source.retire(place)
+            copied = await _copy(source, there, progress)
+            if witness is not None:
+                may_reopen = False  # when the answer to a commit is lost, it may have happened
+                witness.sent(witness.creations + 1, durable=True)
+            return witness is not None
+
         if witness is not None and source.place is None:
             await settle_place(database)  # a doubt that no worker has noticed yet moves too
         try:
             await require_same_time(target)  # what was held or in doubt until then is so by the other clock
-            async with target.transaction() as connection:
-                there = await Target.entered(connection, target.schema)
-                if not await _has_arrived(source, there, place):
-                    may_reopen = witness is not None
-                    _refuse(source.orphans())
-                    began = time.monotonic()
-                    if witness is not None:
-                        source.retire(place)
-                    copied = await _copy(source, there, progress)
-                    if witness is None:
-                        await connection.rollback()
-                    else:
-                        may_reopen = False  # when the answer to a commit is lost, it may have happened
-                        witness.sent(witness.creations + 1, durable=True)
+            await entered(target, move)
         except BaseException:
             if may_reopen:
                 source.reopen()
@@ -118,11 +120,13 @@ async def abandon(database: Database, target: Database, place: str) -> bool:
         if source.is_complete:
             raise CopyRefused(f"the move to {place} is complete, and what this file knows is older: nothing was opened")
         if source.place is not None:
-            async with target.transaction() as connection:
-                is_free = await (await Target.entered(connection, target.schema)).is_free()
-                await connection.rollback()  # of the schema, where there was none
-            if not is_free:
-                raise CopyRefused(f"{place} has returns: run copy-to once more, which says whose they are")
+
+            async def look(there: Target) -> bool:
+                if not await there.is_free():
+                    raise CopyRefused(f"{place} has returns: run copy-to once more, which says whose they are")
+                return False  # nor is a schema kept, where there was none
+
+            await entered(target, look)
             source.reopen()
     return await settle_place(database)
 

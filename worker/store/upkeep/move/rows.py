@@ -22,8 +22,7 @@ from sqlmodel import SQLModel
 
 from worker.domain.documents import NestedTooDeeply, read_json
 from worker.store import tables
-from worker.store.columns import Document, Moment, read_moment
-from worker.store.rows import columns_of
+from worker.store.columns import Document, Moment, columns_of, read_moment
 
 _UNDECODABLE = re.compile("[\udc80-\udcff]")  # bytes as `surrogateescape` reads them
 # What jsonb takes, a whole pair or any other escape, is group 1: it hides what comes after an escaped backslash.

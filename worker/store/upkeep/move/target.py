@@ -5,15 +5,16 @@ commit. The third, which bounds new payloads, is switched off meanwhile. Each ro
 and compared with what it was given.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, text
+from sqlalchemy.util import await_only
 
 from worker.store.columns import read_moment
+from worker.store.database import Database
 from worker.store.durability import DURABLE
 from worker.store.failures import refusal_of
 from worker.store.schema import prepare_schema
@@ -27,19 +28,15 @@ _LARGEST_ID = (1 << 63) - 1
 class Target:
     """The database that returns are copied into, within one transaction that somebody else commits."""
 
-    def __init__(self, driver: Any) -> None:
-        self._driver = driver
-
-    @classmethod
-    async def entered(cls, connection: AsyncConnection, schema: str | None = None) -> "Target":
+    def __init__(self, connection: Connection, schema: str | None = None) -> None:
         """Wait for whoever else copies to it, and make the schema where it is missing; raises `SchemaMismatch`.
 
         A copy that was killed right at its commit has committed when this returns, or never will.
         """
-        await prepare_schema(connection, schema)
-        await connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
-        await connection.execute(DURABLE)  # the file is retired for good by what this commits
-        return cls((await connection.get_raw_connection()).driver_connection)
+        prepare_schema(connection, schema)
+        connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+        connection.execute(DURABLE)  # the file is retired for good by what this commits
+        self._driver: Any = connection.connection.driver_connection
 
     async def is_free(self) -> bool:
         """Whether it has no return, archived or not; if so, nobody else can use it until the transaction ends.
@@ -115,3 +112,16 @@ class Target:
         await self._driver.execute(
             "UPDATE database_place SET place = returns_worker_place(), restored_at = $1, moved_to = NULL", restored_at
         )
+
+
+async def entered(database: Database, work: Callable[[Target], Awaitable[bool]]) -> None:
+    """Do the work in one transaction, which is committed if it comes to True.
+
+    Rows are copied and compared by what only the driver can do, which is asynchronous, unlike the rest of the store.
+    """
+
+    def transaction(connection: Connection) -> None:
+        if not await_only(work(Target(connection, database.schema))):
+            connection.rollback()
+
+    await database.transaction(transaction)
