@@ -24,6 +24,7 @@ from worker.engine.loop import Engine
 from worker.engine.meter import Meter
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
+from worker.engine.retention import Ages, Retention
 from worker.engine.starting import wait_for_database
 from worker.engine.status_line import activity
 from worker.from_settings import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
@@ -103,6 +104,8 @@ class Application:
         self._housekeeping = Housekeeping(
             self.database, self._labels, self.metrics, self._accounts, self._key_problems, lease_clock, self._timewatch
         )
+        ages = Ages(settings.retention.erase_after, settings.retention.labels_after)
+        self._retention = Retention(self.database, self._labels, self.metrics, ages, self._timewatch, lease_clock)
         self._ticks = Ticks()
         self._turn_limit = settings.worker.tick.total_seconds() + _SLOW_STATEMENTS * self.database.patience
         self._pulse = Pulse(
@@ -153,6 +156,7 @@ class Application:
         self._ticks.every(worker_settings.gauges.total_seconds(), "gauges", self._housekeeping.refresh_gauges)
         self._ticks.every(worker_settings.gauges.total_seconds(), "database_url", self._look_at_url)
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
+        self._ticks.every(_TIDY_EVERY, "retention", self._retention.keep)
         self._ticks.start()
         for name, account in self._accounts.items():
             for warning in account.carrier.warnings:
@@ -283,6 +287,7 @@ class Application:
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
         await self._housekeeping.read_gauges()  # else what is first scraped would say 0, and end alerts that last
+        await self._retention.read_gauge()
         await warn_of_risks(self.database)
 
     async def _look_at_url(self) -> None:

@@ -62,6 +62,13 @@ class Commands(LazyGroup):
             "archive:archive",
             "Move completed and cancelled returns, with their history, to `archived_return`, while work goes on.",
         ),
+        "erase": Entry(
+            "erase:erase", "Erase the personal data of returns that are completed, cancelled or rejected, for good."
+        ),
+        "export": Entry(
+            "export:export",
+            "Print everything that is held about a return, or about a customer, as JSON; the archive's too.",
+        ),
         "backup": Entry(
             "backup:backup", "Copy the SQLite database while work goes on, check the copy, and put it in place."
         ),

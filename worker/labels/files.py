@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
-from worker.labels.names import ASIDE, LabelName, aside_path, relative_path
+from worker.labels.names import ASIDE, LabelName, aside_path, relative_path, stem, stem_of
 from worker.labels.verify import VerifiedLabel
 
 P = ParamSpec("P")
@@ -70,6 +70,14 @@ class FileLabelStore:
     async def tidy_aside(self) -> int:
         """Unlink what is superfluous."""
         return await self._in_thread(self._tidy_aside)
+
+    async def all_of(self, returns: Collection[tuple[str, str]], locations: Collection[str]) -> list[str]:
+        """Look through the folders of the accounts, once for all returns."""
+        return await self._in_thread(self._all_of, returns, locations)
+
+    async def remove(self, location: str) -> None:
+        """Unlink it."""
+        await self._in_thread(self._unlink, location)
 
     async def check(self, *, make: bool = True) -> bool:
         """Write, sync and remove a small file in the folder."""
@@ -158,6 +166,26 @@ class FileLabelStore:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise LabelStoreError(f"cannot remove {path}: {_reason(error)}") from error
+
+    def _all_of(self, returns: Collection[tuple[str, str]], locations: Collection[str]) -> list[str]:
+        known = [self._inside(location).relative_to(self._folder.resolve()).as_posix() for location in locations]
+        stems = {stem(*each) for each in returns} | {found for path in known if (found := stem_of(path))}
+        paths = set(known)
+        try:
+            for account in {each.partition("/")[0] for each in stems}:
+                for folder in (account, f"{ASIDE}/{account}"):
+                    with contextlib.suppress(FileNotFoundError):
+                        named = (f"{folder}/{entry.name}" for entry in os.scandir(self._folder / folder))
+                        paths.update(path for path in named if stem_of(path) in stems)
+        except OSError as error:
+            raise LabelStoreError(f"cannot look through the label store {self._folder}: {_reason(error)}") from error
+        return [(self._folder / path).as_uri() for path in sorted(paths)]
+
+    def _unlink(self, location: str) -> None:
+        path = self._inside(location)
+        self._remove(path)
+        if path.parent.exists():
+            _sync_folder(path.parent)
 
     def _tidy_aside(self) -> int:
         paths = superfluous(self._kept_aside(), time.time())

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import AsyncIterator, Collection
 from datetime import timedelta
 from urllib.parse import quote, unquote
 
@@ -12,7 +13,7 @@ from obstore.store import ObjectStore, from_url
 from worker.domain.masking import said_by
 from worker.labels.aside import Kept, superfluous
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable
-from worker.labels.names import ASIDE, UNKNOWN, LabelName, aside_path, relative_path
+from worker.labels.names import ASIDE, UNKNOWN, LabelName, aside_path, relative_path, stem, stem_of
 from worker.labels.verify import VerifiedLabel
 
 # obstore tries for three minutes by default: longer than a lease. A failed put is tried again by the loop.
@@ -21,6 +22,7 @@ _PATIENCE = timedelta(seconds=20)
 _MAY_PASS = (GenericError, JoinError)
 # Credentials that, quite rightly, do not allow removing: a rule of the bucket's own lifecycle may do it.
 _NO_RIGHT = (PermissionDeniedError, UnauthenticatedError)
+_LISTED = 50  # at once, of the few that a return has; else a thousand of its neighbours come with them
 _PROBE = "returns-worker-check"
 
 
@@ -91,6 +93,28 @@ class ObjectLabelStore:
             raise LabelStoreError(f"cannot list {self._url}{ASIDE}: {_reason(error)}") from error
         return sum([await self._remove(path) for path in superfluous(kept, time.time())])
 
+    async def all_of(self, returns: Collection[tuple[str, str]], locations: Collection[str]) -> list[str]:
+        """List what begins with the returns' names; a bucket's listing is in the order of names."""
+        outside = next((each for each in locations if not each.startswith(self._url)), None)
+        if outside is not None:
+            raise LabelStoreError(f"{outside[:300]!r} is outside of the label store {self._url}; was the store moved?")
+        paths = {unquote(location.removeprefix(self._url)) for location in locations}
+        stems = {stem(*each) for each in returns} | {found for path in paths if (found := stem_of(path))}
+        for each in stems:
+            for begins in (each, f"{ASIDE}/{each}"):
+                paths.update([path async for path in self._beginning_with(f"{begins}-") if stem_of(path) == each])
+        return [self._url + quote(path) for path in sorted(paths)]
+
+    async def remove(self, location: str) -> None:
+        """Delete it; a bucket that keeps versions keeps this one as an older one."""
+        path = unquote(location.removeprefix(self._url))
+        try:
+            await self._store.delete_async(path)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise LabelStoreError(f"cannot remove {location}: {_reason(error)}") from error
+
     async def check(self, *, make: bool = True) -> bool:
         """Write a small object; it stays when the credentials, quite rightly, do not allow removing."""
         await self._put(_PROBE, b"returns-worker check\n", "text/plain")
@@ -101,6 +125,16 @@ class ObjectLabelStore:
     async def tidy(self, older_than: timedelta) -> int:
         """Return 0: an upload in one request leaves nothing behind."""
         return 0
+
+    async def _beginning_with(self, begins: str) -> AsyncIterator[str]:
+        try:
+            async for listed in self._store.list(prefix=begins.rpartition("/")[0], offset=begins, chunk_size=_LISTED):
+                for each in listed:
+                    if not each["path"].startswith(begins):
+                        return
+                    yield each["path"]
+        except (BaseError, OSError) as error:
+            raise LabelStoreError(f"cannot list {self._url}{begins}: {_reason(error)}") from error
 
     async def _remove(self, path: str) -> bool:
         """Whether it was removed; not, where it is gone already or may not be removed."""

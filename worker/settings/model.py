@@ -240,6 +240,26 @@ class LabelSettings(Table):
     max_bytes: Count = 20_000_000
 
 
+def _at_least_a_day(age: timedelta | None) -> timedelta | None:
+    if age is not None and age < timedelta(days=1):
+        raise ValueError(
+            'must be at least "1d", since it cannot be undone; "" is off, and a bare number counts seconds'
+        )
+    return age
+
+
+Age = Annotated[Annotated[PositiveDuration | None, AfterValidator(_at_least_a_day)], BeforeValidator(_none_if_empty)]
+
+
+class RetentionSettings(Table):
+    """`[retention]`: how long after a return's end personal data is kept; nothing is removed until it is set."""
+
+    erase_after: Age = None
+    """Its personal data, in the database and the label store; None: never."""
+    labels_after: Age = None
+    """Its label files alone; None: as long as its personal data."""
+
+
 class HttpSettings(Table):
     """`[http]`: the metrics and health endpoints."""
 
@@ -275,6 +295,7 @@ class Settings(Table):
     circuit: CircuitSettings = CircuitSettings()
     worker: WorkerSettings = WorkerSettings()
     labels: LabelSettings = LabelSettings()
+    retention: RetentionSettings = RetentionSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 

@@ -51,10 +51,11 @@ class Choice:
 
 
 async def choose(database: Database, choice: Choice) -> list[int]:
-    """The ids of the returns that are meant, the oldest first."""
+    """The ids of the returns that are meant, the oldest first; nothing is done any more about one that is erased."""
     live = among_live(choice.states)
     oldest = col(ReturnOrderRow.id) if live is None else text("+id")
-    statement = select(col(ReturnOrderRow.id)).order_by(oldest).limit(choice.limit)
+    statement = select(col(ReturnOrderRow.id)).where(col(ReturnOrderRow.erased_at).is_(None))
+    statement = statement.order_by(oldest).limit(choice.limit)
     if live is not None:
         statement = statement.where(live)
     if choice.account is not None:
