@@ -53,7 +53,9 @@ def with_the_name(folder: Path) -> list[str]:
 
 
 @on_sqlite
-def test_a_planted_name_is_nowhere_after_erase_and_nothing_more_is_done_about_the_return(planted: Path, folder: Path) -> None:
+def test_a_planted_name_is_nowhere_after_erase_and_nothing_more_is_done_about_the_return(
+    planted: Path, folder: Path
+) -> None:
     assert "returns.db" in with_the_name(folder)
     reader = sqlite3.connect(planted)  # a program that has the file open, and reads nothing at the moment
     reader.execute("SELECT count(*) FROM return_order").fetchall()
