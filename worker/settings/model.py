@@ -19,7 +19,7 @@ from worker.domain.tracking import TrackingStatus
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.database_schema import check_schema
-from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
+from worker.settings.durations import Age, BoundedDuration, Duration, PositiveDuration
 from worker.settings.polling import (
     AccountPolling,
     Factor,
@@ -238,17 +238,6 @@ class LabelSettings(Table):
 
     store: Annotated[str, AfterValidator(check_label_store), MayHoldPassword()] = "file:labels"
     max_bytes: Count = 20_000_000
-
-
-def _at_least_a_day(age: timedelta | None) -> timedelta | None:
-    if age is not None and age < timedelta(days=1):
-        raise ValueError(
-            'must be at least "1d", since it cannot be undone; "" is off, and a bare number counts seconds'
-        )
-    return age
-
-
-Age = Annotated[Annotated[PositiveDuration | None, AfterValidator(_at_least_a_day)], BeforeValidator(_none_if_empty)]
 
 
 class RetentionSettings(Table):
