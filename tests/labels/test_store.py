@@ -154,8 +154,8 @@ async def test_every_store_finds_all_that_it_keeps_of_a_return_and_nothing_of_an
 
     assert {*mine, *before_a_rename} <= {*found} and not {*others} & {*found}
     assert len(found) == 7 + isinstance(store, FileLabelStore)
-    for location in [*found, *found]:  # whoever removes it twice has no trouble
-        await store.remove(location)
+    for _ in range(2):  # whoever removes them twice has no trouble
+        await store.remove(found)
     assert await store.all_of([("default", NAME.carrier_ref)], []) == []
     assert not left_by_a_kill.exists()
     for location in others:
@@ -176,7 +176,7 @@ async def test_a_bucket_that_may_not_remove_says_so_where_it_must() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(store._store), "delete_async", lambda _, path: refuse(path))  # type: ignore[attr-defined]
         with pytest.raises(LabelStoreError, match="cannot remove"):
-            await store.remove(location)
+            await store.remove([location])
 
 
 def test_the_newest_refused_labels_are_kept_as_long_and_as_many_as_may_be() -> None:

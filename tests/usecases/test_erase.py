@@ -320,8 +320,11 @@ async def test_files_that_cannot_be_removed_keep_no_other_and_stay_due(
     assert NAME not in await everything(shop)
     assert [path.name for path in files(folder) if "R-2" in path.name] == []
     metrics = Metrics("0")
-    await keeper(database, labels, metrics).keep()
+    await planted(shop, labels, "R-3")
+    await keeper(database, labels, metrics, erase_after=5 * DAY).keep()
     assert metrics.erasures_due._value.get() == 1
+    assert NAME not in await everything(shop)
+    assert [path.name for path in files(folder) if "R-1" not in path.name] == []
 
 
 @on_sqlite

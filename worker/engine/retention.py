@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from worker.engine.clock_watch import ClockWatch
-from worker.labels import LabelStore, LabelStoreError
+from worker.labels import LabelStore, LabelStoreAway, LabelStoreError
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.erasure import (
@@ -29,7 +29,7 @@ from worker.store.erasure import (
     unfinished,
     unfinished_of,
 )
-from worker.store.failures import DatabaseUnavailable
+from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.refusals import in_pieces
 from worker.telemetry.metrics import Metrics
 
@@ -37,6 +37,7 @@ BATCH = 200
 """Returns in a transaction: no shop and no worker waits longer than some 50 ms for one."""
 
 _BUDGET = 20.0  # seconds of a tick: what is left comes with the next one
+_AGAIN = "it is tried again each minute"
 _BY_AGE = "personal data erased: over for longer than retention.erase_after"
 
 log = structlog.get_logger()
@@ -76,7 +77,7 @@ async def _removed(labels: LabelStore, left: Sequence[Files]) -> tuple[list[File
     try:
         await _remove(labels, left)
     except LabelStoreError as error:
-        if len(left) == 1:
+        if len(left) == 1 or isinstance(error, LabelStoreAway):  # one by one each would wait for it
             return [], error
         done: list[Files] = []
         problem = None
@@ -91,8 +92,7 @@ async def _remove(labels: LabelStore, left: Sequence[Files]) -> None:
     returns = {(files.account, files.carrier_ref) for files in left if files.carrier_ref is not None}
     locations = [location for files in left for location in files.locations]
     if returns or locations:
-        for location in await labels.all_of(returns, locations):
-            await labels.remove(location)
+        await labels.remove(await labels.all_of(returns, locations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +123,20 @@ class Retention:
     async def keep(self) -> None:
         """Do what is due, for some seconds at most; what goes wrong is logged, and tried again with the next tick."""
         self._until = self._clock() + _BUDGET
+        by_age = (self._erase_what_is_due, self._remove_labels_that_are_due) if self._watch.is_believed else ()
+        problems: list[str] = []
         try:
-            await self._end_what_is_half_done()
-            if self._watch.is_believed:
-                await self._erase_what_is_due()
-                await self._remove_labels_that_are_due()
+            for work in (self._end_what_is_half_done, *by_age):
+                try:
+                    problems += await work()
+                except DatabaseRefused as error:  # a right that it takes; nothing else that a worker does needs it
+                    problems.append(str(error))
             await self.read_gauge()
-        except FilesLeft as error:
-            self._metrics.storage_errors.labels("labels").inc()
-            log.warning("erasure_unfinished", error=str(error), hint="it is tried again each minute")
-            await self._read_gauge_if_possible()
         except DatabaseUnavailable as error:
             self._metrics.erasures_due.set(float("nan"))
             log.debug("retention_waits", error=str(error))
+        if problems:
+            log.warning("erasure_unfinished", error="; ".join(dict.fromkeys(problems))[:1000], hint=_AGAIN)
 
     async def read_gauge(self) -> None:
         """Count what is due; raises `DatabaseUnavailable`."""
@@ -144,12 +145,6 @@ class Retention:
             count += await count_due(self._database, await self._before(self._ages.erase_after))
         self._metrics.erasures_due.set(count)
 
-    async def _read_gauge_if_possible(self) -> None:
-        try:
-            await self.read_gauge()
-        except DatabaseUnavailable:
-            self._metrics.erasures_due.set(float("nan"))
-
     async def _before(self, age: timedelta) -> datetime:
         return await database_now(self._database) - age
 
@@ -157,24 +152,23 @@ class Retention:
     def _has_time(self) -> bool:
         return self._clock() < self._until
 
-    async def _end_what_is_half_done(self) -> None:
-        problem = None
+    async def _end_what_is_half_done(self) -> list[str]:
+        """What is in the way of some is no reason to keep the others waiting: here and below it is returned."""
+        problems: list[str] = []
         for place in PLACES:
             after = 0
             while self._has_time and (left := await unfinished(self._database, place, after, BATCH)):
+                after = left[-1].id
                 try:
                     await remove_files(self._database, self._labels, left)
-                except FilesLeft as error:  # the others come first: one return must not keep them waiting
-                    problem = error
-                after = left[-1].id
-        if problem is not None:
-            raise problem
+                except FilesLeft as error:
+                    problems.append(str(error))
+        return problems
 
-    async def _erase_what_is_due(self) -> None:
+    async def _erase_what_is_due(self) -> list[str]:
         if self._ages.erase_after is None:
-            return
-        before = await self._before(self._ages.erase_after)
-        count = 0
+            return []
+        before, count, problems = await self._before(self._ages.erase_after), 0, []
         for place in PLACES:
             last: Due | None = None
             while self._has_time and (due := await due_in(self._database, place, before, None, last, BATCH)):
@@ -184,24 +178,26 @@ class Retention:
                 self._metrics.returns_erased.inc(len(erased))
                 if refused:
                     log.warning("erasure_refused", count=len(refused), reason=refused[0][1])
-                if erased:
+                try:
                     await finish(self._database, self._labels, sorted(erased))
+                except FilesLeft as error:
+                    problems.append(str(error))
         if count:
             log.info("returns_erased", count=count)
+        return problems
 
-    async def _remove_labels_that_are_due(self) -> None:
+    async def _remove_labels_that_are_due(self) -> list[str]:
         if self._ages.labels_after is None:
-            return
-        before = await self._before(self._ages.labels_after)
-        count, problem = 0, None
+            return []
+        before, count, problems = await self._before(self._ages.labels_after), 0, []
         for place in PLACES:
             last: Files | None = None
             while self._has_time and (due := await labels_due_in(self._database, place, before, last, BATCH)):
                 last = due[-1]
-                done, trouble = await _removed(self._labels, list({files.id: files for files in due}.values()))
+                done, problem = await _removed(self._labels, list({files.id: files for files in due}.values()))
                 await labels_removed(self._database, place, [files.id for files in done], before)
-                count, problem = count + len(done), problem or trouble
+                count += len(done)
+                problems += [str(problem)] if problem is not None else []
         if count:
             log.info("labels_removed", returns=count)
-        if problem is not None:
-            raise FilesLeft(str(problem))
+        return problems

@@ -75,9 +75,9 @@ class FileLabelStore:
         """Look through the folders of the accounts, once for all returns."""
         return await self._in_thread(self._all_of, returns, locations)
 
-    async def remove(self, location: str) -> None:
-        """Unlink it."""
-        await self._in_thread(self._unlink, location)
+    async def remove(self, locations: Collection[str]) -> None:
+        """Unlink them, and sync each folder once."""
+        await self._in_thread(self._unlink, locations)
 
     async def check(self, *, make: bool = True) -> bool:
         """Write, sync and remove a small file in the folder."""
@@ -181,11 +181,13 @@ class FileLabelStore:
             raise LabelStoreError(f"cannot look through the label store {self._folder}: {_reason(error)}") from error
         return [(self._folder / path).as_uri() for path in sorted(paths)]
 
-    def _unlink(self, location: str) -> None:
-        path = self._inside(location)
-        self._remove(path)
-        if path.parent.exists():
-            _sync_folder(path.parent)
+    def _unlink(self, locations: Collection[str]) -> None:
+        paths = [self._inside(location) for location in locations]
+        for path in paths:
+            self._remove(path)
+        for folder in {path.parent for path in paths}:
+            with contextlib.suppress(FileNotFoundError):
+                _sync_folder(folder)
 
     def _tidy_aside(self) -> int:
         paths = superfluous(self._kept_aside(), time.time())

@@ -105,15 +105,15 @@ class ObjectLabelStore:
                 paths.update([path async for path in self._beginning_with(f"{begins}-") if stem_of(path) == each])
         return [self._url + quote(path) for path in sorted(paths)]
 
-    async def remove(self, location: str) -> None:
-        """Delete it; a bucket that keeps versions keeps this one as an older one."""
-        path = unquote(location.removeprefix(self._url))
-        try:
-            await self._store.delete_async(path)
-        except FileNotFoundError:
-            return
-        except (BaseError, OSError) as error:
-            raise LabelStoreError(f"cannot remove {location}: {_reason(error)}") from error
+    async def remove(self, locations: Collection[str]) -> None:
+        """Delete them; a bucket that keeps versions keeps these as older ones."""
+        for location in locations:
+            try:
+                await self._store.delete_async(unquote(location.removeprefix(self._url)))
+            except FileNotFoundError:
+                continue
+            except (BaseError, OSError) as error:
+                raise _kind_of(error)(f"cannot remove {location}: {_reason(error)}") from error
 
     async def check(self, *, make: bool = True) -> bool:
         """Write a small object; it stays when the credentials, quite rightly, do not allow removing."""
@@ -134,7 +134,7 @@ class ObjectLabelStore:
                         return
                     yield each["path"]
         except (BaseError, OSError) as error:
-            raise LabelStoreError(f"cannot list {self._url}{begins}: {_reason(error)}") from error
+            raise _kind_of(error)(f"cannot list {self._url}{begins}: {_reason(error)}") from error
 
     async def _remove(self, path: str) -> bool:
         """Whether it was removed; not, where it is gone already or may not be removed."""
@@ -150,11 +150,14 @@ class ObjectLabelStore:
         try:
             await self._store.put_async(path, content, attributes={"Content-Type": media_type}, use_multipart=False)
         except (BaseError, OSError, ValueError) as error:
-            kind = LabelStoreAway if isinstance(error, _MAY_PASS) else LabelStoreError
-            raise kind(
+            raise _kind_of(error)(
                 f"cannot write {path} to the label store {self._url}: {_reason(error)}; look at the bucket's "
                 "name, its region and the credentials in the environment"
             ) from error
+
+
+def _kind_of(error: Exception) -> type[LabelStoreError]:
+    return LabelStoreAway if isinstance(error, _MAY_PASS) else LabelStoreError
 
 
 def _reason(error: Exception) -> str:

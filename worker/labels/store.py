@@ -61,8 +61,8 @@ class LabelStore(Protocol):
         is found by its `locations`. `LabelStoreError` where one of these is outside of the store, or it cannot be read.
         """
 
-    async def remove(self, location: str) -> None:
-        """Remove what is at a location that `all_of` gave; `LabelStoreError` when it is still there afterwards."""
+    async def remove(self, locations: Collection[str]) -> None:
+        """Remove durably what is at locations that `all_of` gave; `LabelStoreError` where something may be left."""
 
     async def check(self, *, make: bool = True) -> bool:
         """Write and remove a small file; `LabelStoreError` says what to do when that fails.

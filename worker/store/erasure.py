@@ -339,7 +339,8 @@ def with_email(connection: Connection, email: str, after: int, upto: int, most: 
     """
     values = {"email": email.strip(), "after": after, "upto": upto, "most": most}
     found = (connection.execute(_WITH_EMAIL[connection.dialect.name, place.table], values) for place in PLACES)
-    return sorted((Named(*row) for rows in found for row in rows), key=lambda named: named.id)
+    by_id = {row.id: Named(*row) for rows in found for row in rows}  # one may just have been archived
+    return [by_id[order_id] for order_id in sorted(by_id)]
 
 
 def _read_files(rows: Iterable[Any]) -> list[Files]:

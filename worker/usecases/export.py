@@ -14,11 +14,12 @@ from worker.usecases.show import ShownReturn
 
 
 def all_values(found: ShownReturn) -> dict[str, Any]:
-    """Every column of a return and of what belongs to it, and when it was archived."""
+    """Every column of a return and of what belongs to it, when it was archived, and why its payload is not there."""
     history = found.history
     parts = {name: [_values(row) for row in getattr(history, name)] for name in ("packages", "labels", "transitions")}
     archived_at: datetime | None = found.archived_at
-    return _values(history.order) | {"archived_at": archived_at} | parts
+    said = {"archived_at": archived_at, "payload_unreadable": history.payload_unreadable}
+    return _values(history.order) | said | parts
 
 
 def _values(row: Any) -> dict[str, Any]:
