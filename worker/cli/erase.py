@@ -129,17 +129,19 @@ def _tell_what_would_be(meant: Sequence[Meant]) -> None:
 
 async def _carry_out(outcomes: AsyncIterator[Outcome]) -> None:
     count, before, refused, said = 0, 0, Left(), time.monotonic()
-    async for outcome in outcomes:
-        for reference in outcome.erased[: max(_NAMED - count, 0)]:
-            answer(shown(f"{reference}: personal data erased"))
-        count += len(outcome.erased)
-        before += len(outcome.before)
-        refused.add(outcome.refused)
-        if time.monotonic() - said >= _SAY_EVERY:
-            said = time.monotonic()
-            say(f"{counted(count)} erased so far")
-    refused.tell()
-    already = f", {before} erased before" if before else ""
-    say(f"{counted(count)} erased{already}" + (f", {refused.count} refused" if refused.count else ""))
+    try:
+        async for outcome in outcomes:
+            for reference in outcome.erased[: max(_NAMED - count, 0)]:
+                answer(shown(f"{reference}: personal data erased"))
+            count += len(outcome.erased)
+            before += len(outcome.before)
+            refused.add(outcome.refused)
+            if time.monotonic() - said >= _SAY_EVERY:
+                said = time.monotonic()
+                say(f"{counted(count)} erased so far")
+    finally:  # whatever ends it, that much is done
+        refused.tell()
+        already = f", {before} erased before" if before else ""
+        say(f"{counted(count)} erased{already}" + (f", {refused.count} refused" if refused.count else ""))
     if refused.count:
         raise typer.Exit(Exit.FAILED)

@@ -44,7 +44,14 @@ log = structlog.get_logger()
 
 
 class FilesLeft(Exception):
-    """Returns are erased in the database, and files of theirs are still there; the message says why."""
+    """Returns are erased in the database, and files of theirs are still there; the message says why.
+
+    `is_away`: the label store does not answer, and would keep each further return waiting, too.
+    """
+
+    def __init__(self, why: str, *, is_away: bool = False) -> None:
+        super().__init__(why)
+        self.is_away = is_away
 
 
 async def erase_batch(database: Database, ids: Sequence[int], told: str) -> tuple[set[int], list[tuple[int, str]]]:
@@ -64,7 +71,7 @@ async def remove_files(database: Database, labels: LabelStore, left: Sequence[Fi
     done, problem = await _removed(labels, left)
     await files_removed(database, [files.id for files in done])
     if problem is not None:
-        raise FilesLeft(str(problem))
+        raise FilesLeft(str(problem), is_away=isinstance(problem, LabelStoreAway))
 
 
 async def finish(database: Database, labels: LabelStore, ids: Sequence[int]) -> None:

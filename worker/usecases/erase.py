@@ -25,12 +25,11 @@ class ErasedInPart(NotDone):
     """The database is emptied, and files are left; the message says why, and what ends it."""
 
     def __init__(self, count: int, why: str) -> None:
-        """`count`: returns that were erased so far."""
+        """`count`: returns that were erased in the database."""
         super().__init__(
-            f"erased in the database, but files are left: {why}; a running worker tries that each minute, and so does"
-            " this command"
+            f"{count} erased in the database, but files are left: {why}; a running worker tries that each minute, and"
+            " so does this command once more"
         )
-        self.count = count
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,9 @@ async def meant_by_email(database: Database, looked: Sequence[Named]) -> list[Me
 async def erase_meant(
     settings: Settings, database: Database, meant: Sequence[Meant], person: Person
 ) -> AsyncIterator[Outcome]:
-    """Erase those of them that may be; says after each batch what became of it. Raises `ErasedInPart`."""
+    """Erase those of them that may be; says after each batch what became of it. Raises `ErasedInPart` at the end."""
     labels, told = open_label_store(settings.labels.store), person.signed(_TOLD)
-    count = 0
+    count, left = 0, None
     for start in range(0, len(meant), BATCH):
         some = meant[start : start + BATCH]
         outcome = Outcome(refused=[(each.reference, each.refusal.reason) for each in some if each.refusal])
@@ -86,8 +85,12 @@ async def erase_meant(
         known = erased | {order_id for order_id, _ in refused}
         outcome.refused += [(names[order_id], _BUSY) for order_id in free if order_id not in known]
         count += len(erased)
-        await _finish(database, labels, list(names), count)  # of those erased before, too: files may be left
+        left = await _files_left(database, labels, list(names)) or left  # of those erased before, too
         yield outcome
+        if left is not None and left.is_away:
+            break
+    if left is not None:
+        raise ErasedInPart(count, str(left)) from left
 
 
 async def count_older(database: Database, age: timedelta, account: str | None, most: int) -> int:
@@ -102,7 +105,7 @@ async def erase_older(
     """Erase up to `most` returns that are over for so long, oldest first; says after each batch what became of it."""
     require_utf8(account or "")
     labels, told = open_label_store(settings.labels.store), person.signed(_TOLD)
-    before, count = await _before(database, age), 0
+    before, count, left = await _before(database, age), 0, None
     for place in PLACES:
         last: Due | None = None
         while most > 0 and (due := await due_in(database, place, before, account, last, min(BATCH, most))):
@@ -110,11 +113,15 @@ async def erase_older(
             names = {each.id: each.reference for each in due}
             erased, refused = await erase_batch(database, list(names), told)
             count += len(erased)
-            await _finish(database, labels, sorted(erased), count)
+            left = await _files_left(database, labels, sorted(erased)) or left
             yield Outcome(
                 [names[order_id] for order_id in names if order_id in erased],
                 refused=[(names[order_id], why) for order_id, why in refused],
             )
+            if left is not None and left.is_away:
+                most = 0
+    if left is not None:
+        raise ErasedInPart(count, str(left)) from left
 
 
 async def _before(database: Database, age: timedelta) -> datetime:
@@ -125,11 +132,12 @@ async def _before(database: Database, age: timedelta) -> datetime:
     return await database_now(database) - age
 
 
-async def _finish(database: Database, labels: LabelStore, ids: Sequence[int], count: int) -> None:
+async def _files_left(database: Database, labels: LabelStore, ids: Sequence[int]) -> FilesLeft | None:
     try:
         await finish(database, labels, ids)
     except FilesLeft as error:
-        raise ErasedInPart(count, str(error)) from error
+        return error
+    return None
 
 
 async def _refusals(database: Database, ids: Sequence[int]) -> dict[int, Refusal]:
