@@ -122,7 +122,7 @@ def test_a_customer_is_exported_and_erased_by_address_and_many_are_asked_back(pl
     for words in (("erase", "--yes"), ("export",)):
         done = called(words[0], "--email", "mina@example.org", "--limit", "2", *words[1:])
         assert (done.exit_code, "more than 2 returns have that address" in done.stderr) == (2, True)
-    assert called("erase", "--email", "mina@example.org").exit_code == 2  # nobody is there to be asked
+    assert called("erase", "--email", "mina@example.org").exit_code == 2  # there is no terminal to ask at
     done = called("export", "--email", "MINA@example.org", "--labels", str(folder / "out"))
     held: dict[str, Any] = json.loads(done.stdout)
     assert [each["payload"]["customer"]["name"] for each in held["returns"]] == [NAME] * 3

@@ -148,13 +148,13 @@ async def test_every_store_finds_all_that_it_keeps_of_a_return_and_nothing_of_an
         await store.put(LabelName(account, ref, 1), LABEL)
         for account, ref in (("default", "a"), ("default", f"{NAME.carrier_ref}-1"), ("other", NAME.carrier_ref))
     ]
-    assert await store.all_of([("default", "unknown"), ("nobody", "a")], []) == []
+    assert await store.all_of([("default", "unknown"), ("unused", "a")], []) == []
 
     found = await store.all_of([("default", NAME.carrier_ref)], [before_a_rename[0]])
 
     assert {*mine, *before_a_rename} <= {*found} and not {*others} & {*found}
     assert len(found) == 7 + isinstance(store, FileLabelStore)
-    for _ in range(2):  # whoever removes them twice has no trouble
+    for _ in range(2):  # to remove them twice is no trouble
         await store.remove(found)
     assert await store.all_of([("default", NAME.carrier_ref)], []) == []
     assert not left_by_a_kill.exists()

@@ -1,4 +1,4 @@
-"""Personal data is erased wherever it lies, of what is over alone, whoever is killed meanwhile, and stays erased."""
+"""Personal data is erased wherever it lies, of what is over alone, through kills, and stays erased."""
 
 import hashlib
 import json

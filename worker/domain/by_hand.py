@@ -1,4 +1,4 @@
-"""What a person may do to a return: retry, resolve, cancel, accept a label, ask, read its word anew, erase; pure."""
+"""What a person may do to a return: retry, resolve, cancel, accept a label, ask, read its word again, erase; pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -63,7 +63,7 @@ UPDATE archived_return SET erased_at = {now}, erased_by = :told WHERE erased_at 
 
 @in_transaction
 def erase(connection: Connection, ids: Sequence[int], told: str) -> set[int]:
-    """Mark and empty those of these returns that are over and that nobody holds, with a line that says who and why.
+    """Mark and empty those of these returns that are over and not leased, with a line that says who and why.
 
     Returns the ids that were erased. Files of theirs are still there: see `unfinished`.
     """
@@ -288,7 +288,7 @@ def empty_wal(connection: Connection) -> bool:
     if connection.dialect.name != SQLITE:
         return True
     usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={_PATIENCE}")  # whoever writes waits as long as this does
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={_PATIENCE}")  # writers wait as long as this does
     try:
         return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
     finally:

@@ -11,8 +11,8 @@ branch_labels = None
 depends_on = None
 
 _NOT_OVER = (
-    "personal data is erased only of a return that is completed, cancelled or rejected, that nobody holds or asked"
-    " something of, and whose creation is not in doubt"
+    "personal data is erased only of a return that is completed, cancelled or rejected, that is not leased, of"
+    " which nothing was asked, and whose creation is not in doubt"
 )
 _STAYS = "its personal data was erased: nothing more is done about this return, and nothing is put back"
 # A lease that ends later than any can was taken under a clock that was ahead.
