@@ -26,6 +26,7 @@ from worker.engine.outage import notice_restore
 from worker.engine.presence import Presence
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series
+from worker.engine.retention import Ages, Retention
 from worker.engine.running import Timing, Tools
 from worker.engine.starting import take_over, wait_for_database, warn_of_risks
 from worker.from_settings import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
@@ -108,6 +109,8 @@ class Application:
         self._running = self.engine.running
         self._gauges = Gauges(tools, self._key_problems)
         self._housekeeping = Housekeeping(tools, self._key_problems)
+        ages = Ages(settings.retention.erase_after, settings.retention.labels_after)
+        self._retention = Retention(self.database, self._labels, self.metrics, ages, self._timewatch, lease_clock)
         self._ticks = Ticks()
         self._turn_limit = settings.worker.tick.total_seconds() + _SLOW_STATEMENTS * self.database.patience
         self._pulse = Pulse(
@@ -159,6 +162,7 @@ class Application:
         self._ticks.every(gauges, "database_url", self._current_url)  # a file that turned bad is noticed before its use
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
         self._ticks.every(self._presence.renewed_every, "presence", self._presence.renew)
+        self._ticks.every(_TIDY_EVERY, "retention", self._retention.keep)
         self._ticks.start()
         for name, account in self._accounts.items():
             for warning in account.carrier.warnings:
@@ -285,6 +289,7 @@ class Application:
         await begin_with_one(self.database, list(self._accounts))
         await self._presence.begin()
         await self._gauges.read()  # else what is first scraped would say 0, and end alerts that last
+        await self._retention.read_gauge()
         await warn_of_risks(self.database)
 
     def _say_locked(self, holder: str, pause: float) -> None:

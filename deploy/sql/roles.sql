@@ -77,7 +77,9 @@ BEGIN
   END LOOP;
   FOREACH thing IN ARRAY ARRAY['return_order_payload_change', 'return_order_shop_request',
                                'status_transition_append_only', 'return_order_wake', 'return_order_not_archived',
-                               'return_order_payload_size', 'return_order_named', 'returns_worker_place'] LOOP
+                               'return_order_payload_size', 'return_order_named', 'returns_worker_place',
+                               'return_order_erase', 'return_order_erase_parts', 'return_order_stays_erased',
+                               'label_of_erased', 'archived_return_erase'] LOOP
     EXECUTE format('ALTER FUNCTION %I.%I() OWNER TO returns_owner', home, thing);
     -- Triggers fire without it: the right is asked for when a trigger is made.
     EXECUTE format('REVOKE ALL ON FUNCTION %I.%I() FROM PUBLIC, returns_worker, returns_shop, returns_reader',
@@ -107,13 +109,14 @@ BEGIN
 END $$;
 
 -- The workers, and every command but migrate, copy-to and archive. What a person or a shop wrote, and what numbers the rows,
--- is not theirs to change; the history is only added to. `account` is for `accounts rename`.
+-- is not theirs to change; the history is only added to. `account` is for `accounts rename`. To set `erased_at` is to erase:
+-- a trigger lets it of what is over alone, and empties the return as the owner.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return, carrier_account, database_place,
   worker_presence, worker_serves, return_overview, returns_worker_schema TO returns_worker;
 GRANT INSERT (account, reference, payload) ON return_order TO returns_worker;  -- `add`
 GRANT INSERT ON status_transition, package, label, carrier_account, worker_presence, worker_serves TO returns_worker;
 GRANT UPDATE ON package, label, carrier_account, worker_presence TO returns_worker;
-GRANT UPDATE (account) ON archived_return TO returns_worker;
+GRANT UPDATE (account, erased_at, erased_by, files_removed_at) ON archived_return TO returns_worker;
 GRANT DELETE ON carrier_account TO returns_worker;  -- `accounts rename`, `accounts retire`
 GRANT DELETE ON worker_presence TO returns_worker;  -- at its start and its end
 GRANT UPDATE (place, creations, restored_at, clock_seen_at, clock_doubted_since) ON database_place TO returns_worker;

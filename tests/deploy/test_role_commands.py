@@ -41,10 +41,12 @@ COMMANDS = {
     "accounts release": "accounts release default",
     "accounts rename": "accounts rename old default",
     "accounts retire": "accounts retire pilot",
+    "erase": "erase R-7",
     "restored": "restored",
     "add": "add {role}.json",
     "list": "list",
     "show": "show R-1",
+    "export": "export R-1",
     "label": "label R-1 -o -",
     "statuses": "statuses",
     "accounts": "accounts",
@@ -108,6 +110,7 @@ async def _fill(url: str, label: str) -> None:
         "('R-3', '{}', 'rejected', 'create', NULL, NULL, NULL, NULL, NULL)",
         "('R-4', '{}', 'needs_attention', 'create', NULL, NULL, NULL, NULL, now() - interval '1 day')",
         "('R-5', '{}', 'tracking', 'track', now() + interval '1 hour', 'N-5', 'unknown', 'Delivered', NULL)",
+        "('R-7', '{}', 'rejected', 'create', NULL, NULL, NULL, NULL, NULL)",
     ):
         await shop.execute(f"INSERT INTO return_order {columns}, create_started_at) VALUES {row}")
     await shop.execute("UPDATE return_order SET error_code = 'create_outcome_unknown' WHERE reference = 'R-4'")
@@ -134,13 +137,13 @@ def assert_may_not(done: Any, role: str, command: str) -> None:
 
 
 def test_the_shop_s_role_adds_and_looks(filled: Call, url: str) -> None:
-    for command in ("add", "list", "show", "label", "statuses", "accounts", "check"):
+    for command in ("add", "list", "show", "label", "export", "statuses", "accounts", "check"):
         assert "returns_shop" in allowed()[command]
         done = filled("returns_shop", command)
         assert_may(done, "returns_shop", command)
         assert done.exit_code == (1 if command == "check" else 0), done.stderr  # an account is not configured
     assert elsewhere(Shop(url).execute("SELECT 1 FROM return_order WHERE reference = 'ADDED-returns_shop'"))
-    for command in ("cancel", "archive"):
+    for command in ("cancel", "archive", "erase"):
         assert_may_not(filled("returns_shop", command), "returns_shop", command)
 
 

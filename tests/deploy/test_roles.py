@@ -17,6 +17,7 @@ from tests.deploy.scripts import FOLDER, script
 from tests.postgres import PostgresServer
 from tests.process.shop import Shop
 from worker.store.database import Database
+from worker.store.erasure import erase, files_removed
 from worker.store.failures import DatabaseRefused
 from worker.store.schema import require_current
 from worker.store.tables import SQLModel
@@ -134,6 +135,39 @@ async def test_the_worker_changes_no_history_deletes_no_return_and_alters_nothin
             "UPDATE returns_worker_schema SET version_num = 'x'",
         ],
     )
+
+
+async def test_the_workers_role_erases_what_is_over_by_its_mark_and_can_empty_nothing_else(url: str) -> None:
+    owner = Shop(of("returns_owner", url))
+    payload = '{"customer": {"name": "Mina"}}'
+    await owner.execute(
+        "INSERT INTO return_order (reference, payload, state, next_step, carrier_ref, due_at)"
+        f" SELECT 'R-' || n, '{payload}', 'completed', 'track', 'N-' || n, NULL FROM generate_series(1, 2) AS n"
+    )
+    await owner.execute(
+        "INSERT INTO status_transition (return_order_id, field, new_value, reason, raw)"
+        " SELECT id, 'state', 'completed', 'for Mina', '{\"to\": \"Mina\"}' FROM return_order"
+    )
+    await owner.execute(
+        "INSERT INTO archived_return (id, account, reference, ended_at, document)"
+        f" VALUES (99, 'default', 'R-0', now(), '{{\"order\": {{\"id\": 99, \"payload\": {payload}}}}}')"
+    )
+    database = Database(of("returns_worker", url))
+    assert await erase(database, [1, 99], "over") == {1, 99}
+    await files_removed(database, [1, 99])
+    await database.close()
+    left = await owner.execute(
+        "SELECT r.payload, t.reason, t.raw FROM return_order r JOIN status_transition t"
+        " ON t.return_order_id = r.id WHERE r.reference = 'R-1' ORDER BY t.id"
+    )
+    assert [(row["payload"], row["reason"], row["raw"]) for row in left] == [("{}", None, None), ("{}", "over", None)]
+    (archived,) = await owner.execute("SELECT document FROM archived_return")
+    assert "Mina" not in archived["document"]
+    await refused(
+        of("returns_worker", url),
+        ["UPDATE status_transition SET raw = NULL, reason = NULL", "UPDATE archived_return SET document = '{}'"],
+    )
+    await refused(of("returns_shop", url), ["UPDATE return_order SET erased_at = now()"])
 
 
 async def test_only_the_owner_archives_and_what_was_archived_is_refused_to_the_shop(url: str) -> None:

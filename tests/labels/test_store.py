@@ -130,6 +130,55 @@ async def test_no_store_keeps_refused_labels_for_ever(store: LabelStore, monkeyp
     assert await store.get(location) == LABEL.content
 
 
+async def test_every_store_finds_all_that_it_keeps_of_a_return_and_nothing_of_another(
+    store: LabelStore, tmp_path: Path
+) -> None:
+    older = VerifiedLabel(b"y", "image/png", 1, hashlib.sha256(b"y").hexdigest())
+    mine = [
+        await store.put(name, label)
+        for name in (NAME, LabelName("default", NAME.carrier_ref, 2))
+        for label in (LABEL, older)
+    ]
+    before_a_rename = [await store.put(LabelName("former", NAME.carrier_ref, 1), label) for label in (LABEL, older)]
+    await store.keep_aside(NAME, b"refused")
+    left_by_a_kill = tmp_path / "labels" / "default" / f".{mine[0].rpartition('/')[2]}.0123456789abcdef.part"
+    if isinstance(store, FileLabelStore):
+        left_by_a_kill.write_bytes(b"half")
+    others = [
+        await store.put(LabelName(account, ref, 1), LABEL)
+        for account, ref in (("default", "a"), ("default", f"{NAME.carrier_ref}-1"), ("other", NAME.carrier_ref))
+    ]
+    assert await store.all_of([("default", "unknown"), ("unused", "a")], []) == []
+
+    found = await store.all_of([("default", NAME.carrier_ref)], [before_a_rename[0]])
+
+    assert {*mine, *before_a_rename} <= {*found} and not {*others} & {*found}
+    assert len(found) == 7 + isinstance(store, FileLabelStore)
+    for _ in range(2):  # to remove them twice is no trouble
+        await store.remove(found)
+    assert await store.all_of([("default", NAME.carrier_ref)], []) == []
+    assert not left_by_a_kill.exists()
+    for location in others:
+        assert await store.get(location) == LABEL.content
+    for outside in ("file:///etc/passwd", "s3://other/default/a-1-0123456789ab.pdf"):
+        with pytest.raises(LabelStoreError, match=r"outside of the label store|not a location"):
+            await store.all_of([], [outside])
+
+
+async def test_a_bucket_that_may_not_remove_says_so_where_it_must() -> None:
+    store = bucket()
+    from obstore.exceptions import PermissionDeniedError
+
+    async def refuse(_: object) -> None:
+        raise PermissionDeniedError("AccessDenied")
+
+    location = await store.put(NAME, LABEL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(store._store), "delete_async", lambda _, path: refuse(path))  # type: ignore[attr-defined]
+        with pytest.raises(LabelStoreError, match="cannot remove"):
+            await store.remove([location])
+
+
 def test_the_newest_refused_labels_are_kept_as_long_and_as_many_as_may_be() -> None:
     now, day = 1e9, 86400.0
     kept = [

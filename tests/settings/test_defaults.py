@@ -76,6 +76,7 @@ gauges = "15s"
 [labels]
 store = "file:labels"
 max_bytes = 20_000_000
+[retention]
 [http]
 listen = "127.0.0.1:9464"
 [log]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.settings import format_duration, parse_duration
-from worker.settings.durations import LONGEST, parse_positive_duration
+from worker.settings.durations import LONGEST, parse_age, parse_positive_duration
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,11 @@ def test_any_input_gives_a_sane_duration_or_a_value_error(written: object) -> No
 def test_a_number_is_seconds_whether_it_is_text_or_not(seconds: float) -> None:
     assert parse_duration(seconds) == timedelta(microseconds=round(seconds * 10**6)) or seconds > 1e6
     assert parse_duration(f"{seconds:f}") == parse_duration(f"{seconds:f}s")
+
+
+@pytest.mark.parametrize(("value", "age"), [("", None), ("1d", timedelta(days=1)), ("400d", timedelta(days=400))])
+def test_an_age_is_a_day_or_more_or_never(value: object, age: timedelta | None) -> None:
+    assert parse_age(value) == age
+    for wrong in (400, "400", "23h", "soon"):
+        with pytest.raises(ValueError, match=r"at least \"1d\"|a duration is"):
+            parse_age(wrong)

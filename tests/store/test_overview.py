@@ -175,6 +175,8 @@ async def test_the_view_shows_the_first_label_and_all_that_is_promised_of_a_retu
         "label_media_type": "application/pdf",
     }
     assert await shop.value("SELECT label_location FROM return_overview WHERE reference = 'R-2'") is None
+    await shop.run(f"UPDATE label SET removed_at = {shop.moment(0)} WHERE position = 1")
+    assert await shop.value("SELECT label_location FROM return_overview WHERE reference = 'R-1'") == "file:///2"
 
 
 async def test_a_look_at_one_return_costs_a_look_into_indexes_at_any_size(database: Database, shop: Shop) -> None:
@@ -214,7 +216,7 @@ async def test_a_renewal_is_one_statement_whatever_is_served(database: Database,
     await alive(database, *names)
     sent: list[str] = []
     event.listen(
-        database.engine.sync_engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: sent.append(statement)
+        database.engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: sent.append(statement)
     )
     assert await renew_presence(database, "host:1:abc")
     assert [statement.split()[0] for statement in sent if statement != "BEGIN IMMEDIATE"] == ["UPDATE"]

@@ -69,7 +69,14 @@ MIGRATIONS: Mapping[str, Migration] = {
     "0012": Migration(),  # an index
     "0013": Migration(columns={"database_place": {"version_taken_over_at": meanwhile}}),
     "0014": Migration(),  # guards what a return is known by
-    "0015": Migration(tables={"worker_presence": [], "worker_serves": []}),
+    "0015": Migration(
+        columns={
+            "return_order": dict.fromkeys(("erased_at", "files_removed_at"), nothing),
+            "label": {"removed_at": nothing},
+            "archived_return": dict.fromkeys(("erased_at", "files_removed_at", "erased_by"), nothing),
+        }
+    ),
+    "0016": Migration(tables={"worker_presence": [], "worker_serves": []}),
 }
 HEAD = max(MIGRATIONS)
 

@@ -31,6 +31,8 @@ class Commands(LazyGroup):
         "poll": Entry("poll:poll"),
         "statuses": Entry("statuses:statuses"),
         "archive": Entry("archive:archive"),
+        "erase": Entry("erase:erase"),
+        "export": Entry("export:export"),
         "backup": Entry("backup:backup"),
         "restored": Entry("decisions:restored"),
         "copy-to": Entry("copy_to:copy_to_postgresql"),

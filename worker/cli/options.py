@@ -24,6 +24,7 @@ NameArgument = Annotated[str, typer.Argument(help="The account's name.", metavar
 AccountOption = Annotated[str | None, typer.Option("--account", help="Which account's return it is.")]
 AccountFilter = Annotated[str | None, typer.Option("--account", help="Only this account.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
+EmailOption = Annotated[str | None, typer.Option("--email", help="All returns whose customer has this address.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ByOption = Annotated[str | None, typer.Option("--by", help="Who decides; else the user and the machine.")]
 

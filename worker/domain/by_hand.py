@@ -1,4 +1,4 @@
-"""What a person may do to a return: retry, resolve, cancel, accept a label, ask, read its word again; pure."""
+"""What a person may do to a return: retry, resolve, cancel, accept a label, ask, read its word again, erase; pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -223,6 +223,21 @@ def may_be_asked_about(order: ReturnOrder) -> Refusal | None:
         return Refusal(f"it is {order.state}: there is nothing to ask the carrier about")
     if order.cancel_requested_at is not None:
         return Refusal("its withdrawal has been asked for")
+    return None
+
+
+def may_be_erased(order: ReturnOrder) -> Refusal | None:
+    """Why its personal data is still needed, and what comes first; None: it may be erased."""
+    if order.unreadable is not None:
+        return Refusal(order.unreadable)
+    if order.state is State.NEEDS_ATTENTION:
+        return Refusal("it needs attention: `retry`, `resolve` or `cancel` it first (`show` says about what)")
+    if order.state in (State.PENDING, State.TRACKING):
+        return Refusal(f"it is {order.state}: only what is over is erased; `cancel` withdraws it")
+    if order.state is State.REJECTED and order.in_doubt:
+        return Refusal("its creation may have happened: look for it at the carrier, then `resolve` or `cancel` it")
+    if order.due_at is not None:
+        return Refusal("something was asked of it, which a worker has to answer first: try again")
     return None
 
 

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
-from worker.labels.names import ASIDE, Kept, LabelName, aside_path, relative_path, superfluous
+from worker.labels.names import ASIDE, Kept, LabelName, aside_path, relative_path, stem, stem_of, superfluous
 from worker.labels.verify import VerifiedLabel
 
 P = ParamSpec("P")
@@ -69,6 +69,14 @@ class FileLabelStore:
     async def tidy_aside(self) -> int:
         """Unlink what is superfluous."""
         return await self._in_thread(self._tidy_aside)
+
+    async def all_of(self, returns: Collection[tuple[str, str]], locations: Collection[str]) -> list[str]:
+        """Look through the folders of the accounts, once for all returns."""
+        return await self._in_thread(self._all_of, returns, locations)
+
+    async def remove(self, locations: Collection[str]) -> None:
+        """Unlink them, and sync each folder once."""
+        await self._in_thread(self._unlink, locations)
 
     async def check(self, *, make: bool = True) -> bool:
         """Write, sync and remove a small file in the folder."""
@@ -157,6 +165,28 @@ class FileLabelStore:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise LabelStoreError(f"cannot remove {path}: {_reason(error)}") from error
+
+    def _all_of(self, returns: Collection[tuple[str, str]], locations: Collection[str]) -> list[str]:
+        known = [self._inside(location).relative_to(self._folder.resolve()).as_posix() for location in locations]
+        stems = {stem(*each) for each in returns} | {found for path in known if (found := stem_of(path))}
+        paths = set(known)
+        try:
+            for account in {each.partition("/")[0] for each in stems}:
+                for folder in (account, f"{ASIDE}/{account}"):
+                    with contextlib.suppress(FileNotFoundError):
+                        named = (f"{folder}/{entry.name}" for entry in os.scandir(self._folder / folder))
+                        paths.update(path for path in named if stem_of(path) in stems)
+        except OSError as error:
+            raise LabelStoreError(f"cannot look through the label store {self._folder}: {_reason(error)}") from error
+        return [(self._folder / path).as_uri() for path in sorted(paths)]
+
+    def _unlink(self, locations: Collection[str]) -> None:
+        paths = [self._inside(location) for location in locations]
+        for path in paths:
+            self._remove(path)
+        for folder in {path.parent for path in paths}:
+            with contextlib.suppress(FileNotFoundError):
+                _sync_folder(folder)
 
     def _tidy_aside(self) -> int:
         paths = superfluous(self._kept_aside(), time.time())

@@ -84,6 +84,26 @@ def superfluous(kept: Iterable[Kept], now: float) -> list[str]:
     return paths
 
 
+def stem(account: str, carrier_ref: str) -> str:
+    """Return what the paths of all labels of a return begin with, whichever position and content: see `stem_of`."""
+    return f"{_safe(account)}/{_safe(carrier_ref)}"
+
+
+def stem_of(path: str) -> str | None:
+    """Return the `stem` of a path in the store: of a label, of one kept aside, or of what a killed writer left of it.
+
+    None for what is no such path.
+    """
+    folder, _, file = path.removeprefix(f"{ASIDE}/").rpartition("/")
+    named = (_KEPT_ASIDE if path.startswith(f"{ASIDE}/") else _STORED).fullmatch(file)
+    return f"{folder}/{named[1]}" if named else None
+
+
+# `.NAME.0123456789abcdef.part` is what a writer that was killed leaves (`worker.labels.files`).
+_STORED = re.compile(r"\.?(.+)-[0-9]+-[0-9a-f]{12}\.[a-z]+(?:\.[0-9a-f]{16}\.part)?")
+_KEPT_ASIDE = re.compile(r"\.?(.+)-[0-9]+(?:\.[0-9a-f]{16}\.part)?")
+
+
 def _safe(text: str) -> str:
     """Return the text itself if it is plain; else its readable part, a dot and a digest of the whole."""
     if _PLAIN.fullmatch(text):

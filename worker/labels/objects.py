@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from collections.abc import AsyncIterator, Collection
 from datetime import timedelta
 from urllib.parse import quote, unquote
 
@@ -11,7 +12,7 @@ from obstore.store import ObjectStore, from_url
 
 from worker.domain.masking import said_by
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError, LabelStoreUnusable
-from worker.labels.names import ASIDE, Kept, LabelName, aside_path, relative_path, superfluous
+from worker.labels.names import ASIDE, Kept, LabelName, aside_path, relative_path, stem, stem_of, superfluous
 from worker.labels.verify import UNKNOWN, VerifiedLabel
 
 # obstore tries for three minutes by default: longer than a lease. A failed put is tried again by the loop.
@@ -20,6 +21,7 @@ _PATIENCE = timedelta(seconds=20)
 _MAY_PASS = (GenericError, JoinError)
 # Credentials that, quite rightly, do not allow removing: a rule of the bucket's own lifecycle may do it.
 _NO_RIGHT = (PermissionDeniedError, UnauthenticatedError)
+_LISTED = 50  # at once, of the few that a return has; else a thousand of its neighbours come with them
 _PROBE = "returns-worker-check"
 
 
@@ -90,6 +92,28 @@ class ObjectLabelStore:
             raise LabelStoreError(f"cannot list {self._url}{ASIDE}: {_reason(error)}") from error
         return sum([await self._remove(path) for path in superfluous(kept, time.time())])
 
+    async def all_of(self, returns: Collection[tuple[str, str]], locations: Collection[str]) -> list[str]:
+        """List what begins with the returns' names; a bucket's listing is in the order of names."""
+        outside = next((each for each in locations if not each.startswith(self._url)), None)
+        if outside is not None:
+            raise LabelStoreError(f"{outside[:300]!r} is outside of the label store {self._url}; was the store moved?")
+        paths = {unquote(location.removeprefix(self._url)) for location in locations}
+        stems = {stem(*each) for each in returns} | {found for path in paths if (found := stem_of(path))}
+        for each in stems:
+            for begins in (each, f"{ASIDE}/{each}"):
+                paths.update([path async for path in self._beginning_with(f"{begins}-") if stem_of(path) == each])
+        return [self._url + quote(path) for path in sorted(paths)]
+
+    async def remove(self, locations: Collection[str]) -> None:
+        """Delete them; a bucket that keeps versions keeps these as older ones."""
+        for location in locations:
+            try:
+                await self._store.delete_async(unquote(location.removeprefix(self._url)))
+            except FileNotFoundError:
+                continue
+            except (BaseError, OSError) as error:
+                raise _kind_of(error)(f"cannot remove {location}: {_reason(error)}") from error
+
     async def check(self, *, make: bool = True) -> bool:
         """Write a small object; it stays when the credentials, quite rightly, do not allow removing."""
         await self._put(_PROBE, b"returns-worker check\n", "text/plain")
@@ -100,6 +124,16 @@ class ObjectLabelStore:
     async def tidy(self, older_than: timedelta) -> int:
         """Return 0: an upload in one request leaves nothing behind."""
         return 0
+
+    async def _beginning_with(self, begins: str) -> AsyncIterator[str]:
+        try:
+            async for listed in self._store.list(prefix=begins.rpartition("/")[0], offset=begins, chunk_size=_LISTED):
+                for each in listed:
+                    if not each["path"].startswith(begins):
+                        return
+                    yield each["path"]
+        except (BaseError, OSError) as error:
+            raise _kind_of(error)(f"cannot list {self._url}{begins}: {_reason(error)}") from error
 
     async def _remove(self, path: str) -> bool:
         """Whether it was removed; not, where it is gone already or may not be removed."""
@@ -115,11 +149,14 @@ class ObjectLabelStore:
         try:
             await self._store.put_async(path, content, attributes={"Content-Type": media_type}, use_multipart=False)
         except (BaseError, OSError, ValueError) as error:
-            kind = LabelStoreAway if isinstance(error, _MAY_PASS) else LabelStoreError
-            raise kind(
+            raise _kind_of(error)(
                 f"cannot write {path} to the label store {self._url}: {_reason(error)}; look at the bucket's "
                 "name, its region and the credentials in the environment"
             ) from error
+
+
+def _kind_of(error: Exception) -> type[LabelStoreError]:
+    return LabelStoreAway if isinstance(error, _MAY_PASS) else LabelStoreError
 
 
 def _reason(error: Exception) -> str:

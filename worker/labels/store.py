@@ -1,5 +1,6 @@
 """The label store: what it promises, and how the configuration names one."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +42,16 @@ class LabelStore(Protocol):
 
         A bucket whose credentials do not allow removing keeps all of it, which is no error.
         """
+
+    async def all_of(self, returns: Collection[tuple[str, str]], locations: Collection[str]) -> list[str]:
+        """Return the locations of everything that is kept of returns: labels, older versions, what was kept aside.
+
+        `returns` are accounts with the carrier's numbers; what a return was stored as under its account's earlier name
+        is found by its `locations`. `LabelStoreError` where one of these is outside of the store, or it cannot be read.
+        """
+
+    async def remove(self, locations: Collection[str]) -> None:
+        """Remove durably what is at locations that `all_of` gave; `LabelStoreError` where something may be left."""
 
     async def check(self, *, make: bool = True) -> bool:
         """Write and remove a small file; `LabelStoreError` says what to do when that fails.

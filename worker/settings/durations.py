@@ -22,6 +22,7 @@ _UNIT = "ms|s|m|h|d"
 _WRITTEN = re.compile(rf"(-?)({_NUMBER}) ?({_UNIT})?")
 _MICROSECOND, _DAY = timedelta(microseconds=1), timedelta(days=1)
 _HOURS = re.compile(r"([0-9]{2}):([0-5][0-9])-([0-9]{2}):([0-5][0-9])")
+_LEAST_AGE = _DAY
 
 
 def parse_duration(value: object) -> timedelta:
@@ -44,6 +45,19 @@ def parse_positive_duration(value: object) -> timedelta:
     if not duration:
         raise ValueError("must be more than zero")
     return duration
+
+
+def parse_age(value: object) -> timedelta | None:
+    """Read an age after which something is removed for good: a duration of a day or more; "" is None, never.
+
+    A bare number counts seconds: 400 in the place of "400d" would remove nearly everything.
+    """
+    if value is None or value == "":
+        return None
+    age = parse_duration(value)
+    if age < _LEAST_AGE:
+        raise ValueError('must be at least "1d", since it cannot be undone; "" is never')
+    return age
 
 
 def format_duration(duration: timedelta) -> str:
@@ -126,6 +140,13 @@ PositiveDuration = Annotated[
     timedelta, BeforeValidator(parse_positive_duration), _forms(_ABOVE_ZERO, exclusiveMinimum=0)
 ]
 """A field for which zero makes no sense."""
+
+Age = Annotated[
+    timedelta | None,
+    BeforeValidator(parse_age),
+    _forms(f"(?:{_ABOVE_ZERO})?", minimum=_LEAST_AGE // timedelta(seconds=1)),
+]
+"""A field for which None is never, and for which a slip of the finger would be too much."""
 
 BoundedDuration = Annotated[PositiveDuration, AfterValidator(_bounded)]
 """A field of at most `LONGEST_WAIT`: what ends later was written under a wrong clock."""

@@ -16,7 +16,7 @@ from worker.domain.policy import Backoff
 from worker.domain.tracking import TrackingStatus, clashes
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
-from worker.settings.durations import BoundedDuration, Duration, PositiveDuration
+from worker.settings.durations import Age, BoundedDuration, Duration, PositiveDuration
 from worker.settings.polling import AccountPolling, Factor, PollingSettings, ladder_of, reject_bool, resolve
 from worker.settings.secrets import check_key
 from worker.settings.table import MayHoldPassword, Table
@@ -212,6 +212,15 @@ class LabelSettings(Table):
     max_bytes: Count = 20_000_000
 
 
+class RetentionSettings(Table):
+    """`[retention]`: how long after a return's end personal data is kept; nothing is removed until it is set."""
+
+    erase_after: Age = None
+    """Its personal data, in the database and the label store; None: never."""
+    labels_after: Age = None
+    """Its label files alone; None: as long as its personal data."""
+
+
 class HttpSettings(Table):
     """`[http]`: the metrics and health endpoints."""
 
@@ -246,6 +255,7 @@ class Settings(Table):
     circuit: CircuitSettings = CircuitSettings()
     worker: WorkerSettings = WorkerSettings()
     labels: LabelSettings = LabelSettings()
+    retention: RetentionSettings = RetentionSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 

@@ -39,6 +39,7 @@ _VALUES = types_of(
     ReturnOrderRow,
     *WRITTEN_BY_SHOP,
     *("id", "created_at", "updated_at", "lease_owner", "lease_until", "lease_token", "shop_changes", "due_at"),
+    *("erased_at", "files_removed_at"),
 )
 _values_of = attrgetter(*_VALUES)
 _FENCE = {

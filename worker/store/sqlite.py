@@ -97,6 +97,9 @@ def _engine(path: Path, pool_size: int, busy_timeout: float) -> Engine:
         connection.text_factory = lambda content: content.decode("utf-8", "replace")
         connection.isolation_level = None  # the driver's own idea of transactions is older than RETURNING
         cursor = connection.cursor()
+        # What is deleted or written over becomes zeroes: else an erased name could still be read in the file
+        # (https://sqlite.org/pragma.html#pragma_secure_delete).
+        cursor.execute("PRAGMA secure_delete=ON")
         # FULL: a creation that is recorded must survive a power cut, else it would be sent again
         # (https://sqlite.org/pragma.html#pragma_synchronous: NORMAL may lose the last commits in WAL mode).
         for pragma in (f"busy_timeout={busy_timeout * 1000:.0f}", "synchronous=FULL", "foreign_keys=ON"):

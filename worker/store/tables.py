@@ -36,6 +36,11 @@ class ReturnOrderRow(SQLModel, table=True):
             where="cancel_requested_at IS NOT NULL AND next_step <> 'create' AND due_at IS NOT NULL",
         ),
         _partial_index("return_order_needs_attention", "account", where="state = 'needs_attention'"),
+        _partial_index(
+            *("return_order_erasable", "updated_at", "id"),
+            where="erased_at IS NULL AND state IN ('completed', 'cancelled', 'rejected')",
+        ),
+        _partial_index("return_order_erasing", "id", where="erased_at IS NOT NULL AND files_removed_at IS NULL"),
         {"sqlite_autoincrement": True},  # keys are never reused, as on PostgreSQL
     )
 
@@ -78,6 +83,8 @@ class ReturnOrderRow(SQLModel, table=True):
     lookups: int = Field(sa_column=Column(Integer, nullable=False))
     status_since: datetime | None = Field(sa_column=Column(Moment))
     label_sought_since: datetime | None = Field(sa_column=Column(Moment))
+    erased_at: datetime | None = Field(sa_column=Column(Moment))
+    files_removed_at: datetime | None = Field(sa_column=Column(Moment))
 
 
 WRITTEN_BY_SHOP = ("account", "reference", "payload", "cancel_requested_at", "retry_requested_at")
@@ -85,7 +92,7 @@ WRITTEN_BY_SHOP = ("account", "reference", "payload", "cancel_requested_at", "re
 
 
 class StatusTransitionRow(SQLModel, table=True):
-    """One line of a return's history, never changed."""
+    """One line of a return's history, never changed, but that an erasure empties `raw` and `reason`."""
 
     __tablename__ = "status_transition"
     __table_args__ = (Index("status_transition_order", "return_order_id", "id"), {"sqlite_autoincrement": True})
@@ -122,10 +129,13 @@ class PackageRow(SQLModel, table=True):
 
 
 class LabelRow(SQLModel, table=True):
-    """One label that is verified and stored."""
+    """One label that is verified and stored, unless its file was removed since."""
 
     __tablename__ = "label"
-    __table_args__ = (UniqueConstraint("return_order_id", "position", name="label_position_key"),)
+    __table_args__ = (
+        UniqueConstraint("return_order_id", "position", name="label_position_key"),
+        _partial_index("label_kept", "fetched_at", where="removed_at IS NULL"),
+    )
 
     id: int = Field(sa_column=Column(_KEY, primary_key=True))
     return_order_id: int = Field(sa_column=_order_key())
@@ -136,6 +146,7 @@ class LabelRow(SQLModel, table=True):
     page_count: int | None = Field(sa_column=Column(Integer))
     sha256: str = Field(sa_column=Column(Text, nullable=False))
     fetched_at: datetime = Field(sa_column=Column(Moment, nullable=False))
+    removed_at: datetime | None = Field(sa_column=Column(Moment))
 
 
 class ArchivedReturnRow(SQLModel, table=True):
@@ -151,6 +162,9 @@ class ArchivedReturnRow(SQLModel, table=True):
         _partial_index(
             "archived_return_carrier_ref", "account", "carrier_ref", where="carrier_ref IS NOT NULL", unique=True
         ),
+        _partial_index("archived_return_erasable", "ended_at", "id", where="erased_at IS NULL"),
+        _partial_index("archived_return_erasing", "id", where="erased_at IS NOT NULL AND files_removed_at IS NULL"),
+        _partial_index("archived_return_files", "ended_at", "id", where="files_removed_at IS NULL"),
     )
 
     id: int = Field(sa_column=Column(_KEY, primary_key=True, autoincrement=False))
@@ -160,6 +174,9 @@ class ArchivedReturnRow(SQLModel, table=True):
     ended_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     archived_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     document: dict[str, Any] = Field(sa_column=Column(Document, nullable=False))
+    erased_at: datetime | None = Field(sa_column=Column(Moment))
+    files_removed_at: datetime | None = Field(sa_column=Column(Moment))
+    erased_by: str | None = Field(sa_column=Column(Text))
 
 
 class CarrierAccountRow(SQLModel, table=True):

@@ -98,6 +98,10 @@ class Metrics:
         self.database_url_unreadable = self._gauge(
             "database_url_unreadable", "1 while `database.url_file` cannot be used; the last good URL stays in use."
         )
+        self.erasures_due = self._read(
+            "erasures_due",
+            "Returns whose personal data is to be erased by now, or whose files are; counted to 100,000.",
+        )
         self.last_backup = self._read(
             "last_backup_timestamp_seconds", "When `returns-worker backup` last succeeded; 0 never, NaN on PostgreSQL."
         )
@@ -129,6 +133,9 @@ class Metrics:
         self.leases_lost = self._counter("leases_lost_total", "Results dropped because another worker had the return.")
         self.log_lines_dropped = self._counter(
             "log_lines_dropped_total", "Lines of the log that nobody took in time, or that could not be written."
+        )
+        self.returns_erased = self._counter(
+            "returns_erased_total", "Returns whose personal data this worker erased; not those of commands."
         )
         self.storage_errors = self._counter(
             "storage_errors_total", "Tries at the database or the label store that failed.", "operation"

@@ -12,8 +12,13 @@ class ReturnAmbiguous(WrongRequest):
 
 
 async def find_return(database: Database, reference: str, account: str | None) -> ReturnOrderRow:
-    """The return with this reference, which is not archived; `account` None: of any account."""
+    """The return with this reference, neither archived nor erased; `account` None: of any account."""
     found = await find_anywhere(database, reference, account)
+    if found.erased_at is not None:
+        raise NotDone(
+            f"the personal data of {reference!r} was erased at {found.erased_at:%Y-%m-%d %H:%M:%S} UTC, and nothing"
+            " more is done about it; `show` has what is left"
+        )
     if isinstance(found, Archived):
         raise NotDone(f"{reference!r} is archived, and nothing more is done about it; `show` has its history")
     return found

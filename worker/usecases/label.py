@@ -15,11 +15,17 @@ from worker.usecases.not_done import NotDone
 
 
 async def stored_label(settings: Settings, history: History, position: int) -> tuple[str, bytes] | None:
-    """The name of a label's file, and its bytes; None: it is not stored."""
-    location = next((row.location for row in history.labels if row.position == position), None)
-    if location is None:
+    """The name of a label's file, and its bytes; None: there is none. Raises `NotDone` where it was removed since."""
+    label = next((row for row in history.labels if row.position == position), None)
+    if label is None:
         return None
-    return Path(location).name, await open_label_store(settings.labels.store).get(location)
+    if label.removed_at is not None:
+        why = "with the return's personal data" if history.order.erased_at else "as retention.labels_after says"
+        raise NotDone(
+            f"the file of label {position} of {history.order.reference!r} was removed at"
+            f" {label.removed_at:%Y-%m-%d %H:%M:%S} UTC, {why}; `show` has what is known of it"
+        )
+    return Path(label.location).name, await open_label_store(settings.labels.store).get(label.location)
 
 
 async def accept_label(

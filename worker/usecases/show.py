@@ -56,7 +56,7 @@ class ShownReturn:
     def missing_label(self) -> MissingLabel | None:
         """The first label that is missing, and why; None also while nothing has gone wrong."""
         order, code = self.history.order, self.history.order.label_error_code
-        if order.state not in (State.TRACKING, State.COMPLETED) or code is None:
+        if order.state not in (State.TRACKING, State.COMPLETED) or code is None or order.erased_at is not None:
             return None
         stored = {row.position for row in self.history.labels}
         position = next((each.position for each in self.history.packages if each.position not in stored), 1)

@@ -27,7 +27,7 @@ from worker.store.upkeep.history import History, accounts_in
 from worker.store.upkeep.referring import ForeignKey, foreign_keys, referred
 
 OVER = (State.COMPLETED, State.CANCELLED)
-"""States in which a return can be archived. A rejected one is the shop's to put back, however old it is."""
+"""States in which a return can be archived. A rejected one is the shop's to put back, unless it is erased."""
 
 _PARTS: dict[str, tuple[type[SQLModel], str]] = {
     "transitions": (StatusTransitionRow, "id"),
@@ -35,7 +35,8 @@ _PARTS: dict[str, tuple[type[SQLModel], str]] = {
     "labels": (LabelRow, "position"),
 }
 _STATES = ", ".join(f"'{state}'" for state in OVER)
-_OVER = f"""r.state IN ({_STATES}) AND r.updated_at < :before AND (:account IS NULL OR r.account = :account)
+_OVER = f"""(r.state IN ({_STATES}) OR r.erased_at IS NOT NULL)
+   AND r.updated_at < :before AND (:account IS NULL OR r.account = :account)
    AND r.due_at IS NULL AND r.lease_owner IS NULL
    AND r.cancel_requested_at IS NULL AND r.retry_requested_at IS NULL"""
 
@@ -94,8 +95,8 @@ def _sqlite_document() -> str:
 _DOCUMENT = {POSTGRESQL: _postgresql_document(), SQLITE: _sqlite_document()}
 _KEEP = {
     dialect: text(f"""
-INSERT INTO archived_return (id, account, reference, carrier_ref, ended_at, document)
-SELECT o.id, o.account, o.reference, o.carrier_ref, o.updated_at, {document}
+INSERT INTO archived_return (id, account, reference, carrier_ref, ended_at, erased_at, files_removed_at, document)
+SELECT o.id, o.account, o.reference, o.carrier_ref, o.updated_at, o.erased_at, o.files_removed_at, {document}
   FROM return_order o WHERE o.id {AMONG_IDS[dialect]}""")
     for dialect, document in _DOCUMENT.items()
 }
@@ -120,7 +121,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """An archived return: whose it is, since when, and all of it; None where its document was emptied since.
+    """An archived return: whose it is, since when, and all of it; None where its document was emptied by hand since.
 
     `unreadable`: why its document, which is there, cannot be read.
     """
@@ -130,6 +131,8 @@ class Archived:
     archived_at: datetime
     history: History | None
     unreadable: str | None = None
+    id: int = 0
+    erased_at: datetime | None = None
 
 
 async def archive_batch(database: Database, before: datetime, account: str | None, after: int, most: int) -> Batch:
@@ -217,7 +220,10 @@ def find_archived(connection: Connection, reference: str, account: str | None) -
     )
     rows = [ArchivedReturnRow(**row) for row in connection.execute(statement).mappings()]
     return [
-        Archived(row.account, row.reference, row.archived_at, _history(row), getattr(row.document, "why", None))
+        Archived(
+            *(row.account, row.reference, row.archived_at, _history(row), getattr(row.document, "why", None)),
+            *(row.id, row.erased_at),
+        )
         for row in rows
     ]
 
@@ -233,6 +239,13 @@ def _history(row: ArchivedReturnRow) -> History | None:
     transitions, packages, labels = (
         [_read(table, part) for part in row.document[member]] for member, (table, _) in _PARTS.items()
     )
+    order.erased_at, order.files_removed_at = row.erased_at, row.files_removed_at
+    for label in labels:
+        label.removed_at = label.removed_at or row.erased_at or row.files_removed_at
+    if row.erased_by is not None:  # nothing is added to a document
+        line = {"return_order_id": row.id, "field": "state", "old_value": order.state, "new_value": order.state}
+        line |= {"observed_at": row.erased_at and row.erased_at.isoformat(), "reason": row.erased_by}
+        transitions.append(_read(StatusTransitionRow, line))
     return History(order, transitions, packages, labels)
 
 

@@ -51,8 +51,9 @@ class Choice:
 
 
 async def choose(database: Database, choice: Choice) -> list[int]:
-    """The ids of the returns that are meant, the oldest first."""
+    """The ids of the returns that are meant, the oldest first; nothing is done any more about one that is erased."""
     statement = filtered([col(ReturnOrderRow.id)], choice.account, choice.states).limit(choice.limit)
+    statement = statement.where(col(ReturnOrderRow.erased_at).is_(None))
     if choice.error_code is not None:
         statement = statement.where(col(ReturnOrderRow.error_code) == choice.error_code)
     if choice.older_than is not None:

@@ -5,8 +5,8 @@ from alembic import op
 
 from worker.store.columns import Moment
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
@@ -47,10 +47,10 @@ SELECT r.reference, r.account, r.state, r.tracking_status, r.carrier_status, r.c
                   END
              FROM {home}carrier_account a WHERE a.name = r.account)
        END AS waits_for,
-       (SELECT l.location FROM {home}label l WHERE l.return_order_id = r.id ORDER BY l.position LIMIT 1)
-         AS label_location,
-       (SELECT l.media_type FROM {home}label l WHERE l.return_order_id = r.id ORDER BY l.position LIMIT 1)
-         AS label_media_type,
+       (SELECT l.location FROM {home}label l WHERE l.return_order_id = r.id AND l.removed_at IS NULL
+         ORDER BY l.position LIMIT 1) AS label_location,
+       (SELECT l.media_type FROM {home}label l WHERE l.return_order_id = r.id AND l.removed_at IS NULL
+         ORDER BY l.position LIMIT 1) AS label_media_type,
        r.updated_at
   FROM {home}return_order r{where}
 """

@@ -1,0 +1,350 @@
+"""Erases personal data of returns that are over, and says which are due, and whose files are still to be removed.
+
+Setting `erased_at` is what empties a return: triggers do it, in the same transaction, wherever it lies (see migration
+0015). Live and archived returns share their ids, so that one list of ids means either.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from worker.domain.lifecycle import State
+from worker.store.columns import bound
+from worker.store.dialect import AMONG_IDS, NOW, POSTGRESQL, SKIP_LOCKED, SQLITE
+from worker.store.durability import DURABLY
+from worker.store.leases import is_free
+from worker.store.transactions import in_transaction, reading
+
+ERASABLE = (State.COMPLETED, State.CANCELLED, State.REJECTED)
+"""States in which personal data may be erased."""
+
+_STATES = ", ".join(f"'{state}'" for state in ERASABLE)
+_PATIENCE = 500  # milliseconds to wait for readers of an older state; the next try is not far
+_COUNTED = 100_000  # of what is due at most: more need no exact number, and each look counts
+
+# A rejected return whose creation may have happened is looked for by its customer's name and address.
+_DOUBT = """r.state = 'rejected' AND r.carrier_ref IS NULL AND (r.create_started_at IS NOT NULL
+     OR EXISTS (SELECT 1 FROM database_place p WHERE r.updated_at < p.restored_at))"""
+_OVER = {
+    dialect: f"""r.erased_at IS NULL AND r.state IN ({_STATES}) AND r.due_at IS NULL
+   AND {is_free(dialect, "r")} AND NOT ({_DOUBT})"""
+    for dialect in NOW
+}
+
+_ERASE = {
+    POSTGRESQL: text(f"""
+WITH free AS MATERIALIZED (
+  SELECT r.id FROM return_order r WHERE r.id {AMONG_IDS[POSTGRESQL]} AND {_OVER[POSTGRESQL]}
+   ORDER BY r.id{SKIP_LOCKED[POSTGRESQL]}
+)
+UPDATE return_order SET erased_at = {NOW[POSTGRESQL]} WHERE id = ANY (ARRAY(SELECT free.id FROM free)) AND {DURABLY}
+RETURNING id"""),
+    SQLITE: text(f"""
+UPDATE return_order AS r SET erased_at = {NOW[SQLITE]} WHERE r.id {AMONG_IDS[SQLITE]} AND {_OVER[SQLITE]}
+RETURNING id"""),
+}
+_TELL = {
+    dialect: text(f"""
+INSERT INTO status_transition (return_order_id, field, old_value, new_value, carrier_status, reason)
+SELECT r.id, 'state', r.state, r.state, r.carrier_status, :told FROM return_order r WHERE r.id {ids} ORDER BY r.id""")
+    for dialect, ids in AMONG_IDS.items()
+}
+_ERASE_ARCHIVED = {
+    dialect: text(f"""
+UPDATE archived_return SET erased_at = {now}, erased_by = :told WHERE erased_at IS NULL AND id {AMONG_IDS[dialect]}
+{f"AND {DURABLY}" if dialect == POSTGRESQL else ""} RETURNING id""")
+    for dialect, now in NOW.items()
+}
+
+
+@in_transaction
+def erase(connection: Connection, ids: Sequence[int], told: str) -> set[int]:
+    """Mark and empty those of these returns that are over and not leased, with a line that says who and why.
+
+    Returns the ids that were erased. Files of theirs are still there: see `unfinished`.
+    """
+    dialect, values = connection.dialect.name, {"ids": json.dumps(list(ids)), "told": told}
+    erased = {row.id for row in connection.execute(_ERASE[dialect], {"ids": values["ids"]})}
+    if erased:
+        connection.execute(_TELL[dialect], {"ids": json.dumps(sorted(erased)), "told": told})
+    return erased | {row.id for row in connection.execute(_ERASE_ARCHIVED[dialect], values)}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where returns lie that may be erased, and since when they are over, as SQL of a row `r`."""
+
+    table: str
+    ended_at: str
+    over: Mapping[str, str]
+
+
+LIVE = Place("return_order", "updated_at", _OVER)
+ARCHIVED = Place("archived_return", "ended_at", dict.fromkeys(NOW, "r.erased_at IS NULL"))
+PLACES = (LIVE, ARCHIVED)
+
+
+_AFTER = "({0}.{1} > :since OR ({0}.{1} = :since AND {0}.id > :after)) ORDER BY {0}.{1}, {0}.id LIMIT :most"
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _account(dialect: str) -> str:
+    return "CAST(:account AS text)" if dialect == POSTGRESQL else ":account"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A return that may be erased; `ended_at` as the database has it, to go on from."""
+
+    id: int
+    reference: str
+    ended_at: Any
+
+
+_DUE = {
+    (dialect, place.table): f"""
+SELECT r.id, r.reference, r.{place.ended_at} AS ended_at FROM {place.table} r
+ WHERE {place.over[dialect]} AND r.{place.ended_at} < :before
+   AND ({_account(dialect)} IS NULL OR r.account = {_account(dialect)})"""
+    for dialect in NOW
+    for place in PLACES
+}
+_DUE_IN = {
+    (dialect, place.table): text(f"""{_DUE[dialect, place.table]}
+   AND {_AFTER.format("r", place.ended_at)}""")
+    for dialect in NOW
+    for place in PLACES
+}
+
+
+@reading
+def due_in(
+    connection: Connection, place: Place, before: datetime, account: str | None, last: Due | None, most: int
+) -> list[Due]:
+    """Up to `most` returns of a place that were over `before`, longest ago first; of those that come after `last`."""
+    dialect = connection.dialect.name
+    values = {"before": bound(dialect, before), "account": account, "most": most, "after": last.id if last else 0}
+    since = last.ended_at if last else bound(dialect, _BEGINNING)
+    return [Due(*row) for row in connection.execute(_DUE_IN[dialect, place.table], values | {"since": since})]
+
+
+_COUNT_DUE = {
+    (dialect, place.table): text(f"SELECT count(*) FROM ({_DUE[dialect, place.table]} LIMIT :most) AS due")
+    for dialect in NOW
+    for place in PLACES
+}
+
+
+@reading
+def count_due(connection: Connection, before: datetime, account: str | None = None, most: int = _COUNTED) -> int:
+    """How many returns, live and archived, could be erased that were over `before`; of either not more than `most`."""
+    dialect = connection.dialect.name
+    values = {"before": bound(dialect, before), "account": account, "most": most}
+    return sum(connection.execute(_COUNT_DUE[dialect, place.table], values).scalar_one() for place in PLACES)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A return whose files are to be removed: by what its labels are named, and where they were stored.
+
+    `since` and `after`: where among those that are due by `labels_after` the look goes on.
+    """
+
+    id: int
+    account: str
+    carrier_ref: str | None
+    locations: tuple[str, ...]
+    since: Any = None
+    after: int = 0
+
+
+_LIVE_LOCATIONS = {
+    POSTGRESQL: "(SELECT json_agg(l.location) FROM label l WHERE l.return_order_id = r.id)",
+    SQLITE: "(SELECT json_group_array(l.location) FROM label l WHERE l.return_order_id = r.id)",
+}
+_ARCHIVED_LOCATIONS = {
+    POSTGRESQL: "jsonb_path_query_array(r.document, '$.labels[*].location')",
+    SQLITE: """CASE WHEN json_valid(r.document) THEN (
+  SELECT json_group_array(json_extract(l.value, '$.location')) FROM json_each(r.document, '$.labels') l) END""",
+}
+_LOCATIONS = {
+    (dialect, place.table): f"r.id, r.account, r.carrier_ref, CAST({locations[dialect]} AS text) AS locations"
+    for place, locations in ((LIVE, _LIVE_LOCATIONS), (ARCHIVED, _ARCHIVED_LOCATIONS))
+    for dialect in NOW
+}
+_UNFINISHED = "r.erased_at IS NOT NULL AND r.files_removed_at IS NULL"
+_FIND_UNFINISHED = {
+    key: text(f"SELECT {what} FROM {key[1]} r WHERE {_UNFINISHED} AND r.id > :after ORDER BY r.id LIMIT :most")
+    for key, what in _LOCATIONS.items()
+}
+_FIND_UNFINISHED_OF = {
+    key: text(f"SELECT {what} FROM {key[1]} r WHERE {_UNFINISHED} AND r.id {AMONG_IDS[key[0]]}")
+    for key, what in _LOCATIONS.items()
+}
+_COUNT_UNFINISHED = text(
+    "SELECT "
+    + " + ".join(
+        f"(SELECT count(*) FROM (SELECT 1 FROM {place.table} r WHERE {_UNFINISHED} LIMIT {_COUNTED}) AS found)"
+        for place in PLACES
+    )
+)
+
+
+@reading
+def unfinished(connection: Connection, place: Place, after: int, most: int) -> list[Files]:
+    """Up to `most` returns of a place, with ids beyond `after`, that are erased and whose files are still there."""
+    statement = _FIND_UNFINISHED[connection.dialect.name, place.table]
+    return _read_files(connection.execute(statement, {"after": after, "most": most}))
+
+
+@reading
+def unfinished_of(connection: Connection, ids: Sequence[int]) -> list[Files]:
+    """Those of these returns that are erased and whose files are still there."""
+    values = {"ids": json.dumps(list(ids))}
+    of_places = (_FIND_UNFINISHED_OF[connection.dialect.name, place.table] for place in PLACES)
+    return [files for statement in of_places for files in _read_files(connection.execute(statement, values))]
+
+
+@reading
+def count_unfinished(connection: Connection) -> int:
+    """How many returns are erased and their files still there."""
+    return int(connection.execute(_COUNT_UNFINISHED).scalar_one())
+
+
+_FILES_REMOVED = {
+    (dialect, place.table): text(f"UPDATE {place.table} SET files_removed_at = {now} WHERE id {AMONG_IDS[dialect]}")
+    for dialect, now in NOW.items()
+    for place in PLACES
+}
+
+
+@in_transaction
+def files_removed(connection: Connection, ids: Sequence[int]) -> None:
+    """Note that nothing of these returns is in the label store any more: erased ones, or archived ones."""
+    for place in PLACES:
+        connection.execute(_FILES_REMOVED[connection.dialect.name, place.table], {"ids": json.dumps(list(ids))})
+
+
+_LABELS_DUE = {
+    dialect: text(f"""
+SELECT {_LOCATIONS[dialect, LIVE.table]}, f.fetched_at AS since, f.id AS after
+  FROM label f JOIN return_order r ON r.id = f.return_order_id
+ WHERE f.removed_at IS NULL AND f.fetched_at < :before AND r.updated_at < :before
+   AND r.state IN ({_STATES}) AND r.due_at IS NULL
+   AND NOT EXISTS (SELECT 1 FROM label n
+                    WHERE n.return_order_id = r.id AND n.removed_at IS NULL AND n.fetched_at >= :before)
+   AND {_AFTER.format("f", "fetched_at")}""")
+    for dialect in NOW
+}
+_ARCHIVED_LABELS_DUE = {
+    dialect: text(f"""
+SELECT {_LOCATIONS[dialect, ARCHIVED.table]}, r.ended_at AS since, r.id AS after FROM archived_return r
+ WHERE r.files_removed_at IS NULL AND r.ended_at < :before AND {_AFTER.format("r", "ended_at")}""")
+    for dialect in NOW
+}
+
+
+@reading
+def labels_due_in(connection: Connection, place: Place, before: datetime, last: Files | None, most: int) -> list[Files]:
+    """Returns of a place that were over `before`, and whose labels are there and older than that, after `last`.
+
+    Each of `most` labels leads to its return.
+    """
+    dialect = connection.dialect.name
+    values = {"before": bound(dialect, before), "most": most, "after": last.after if last else 0}
+    since = last.since if last else bound(dialect, _BEGINNING)
+    due = _LABELS_DUE if place is LIVE else _ARCHIVED_LABELS_DUE
+    return _read_files(connection.execute(due[dialect], values | {"since": since}))
+
+
+_LABELS_REMOVED = {
+    dialect: text(f"""
+UPDATE label SET removed_at = {now}
+ WHERE removed_at IS NULL AND fetched_at < :before AND return_order_id {AMONG_IDS[dialect]}""")
+    for dialect, now in NOW.items()
+}
+
+
+@in_transaction
+def labels_removed(connection: Connection, place: Place, ids: Sequence[int], before: datetime) -> None:
+    """Note that label files which were fetched `before` are gone; what is known of them stays."""
+    dialect, among = connection.dialect.name, {"ids": json.dumps(list(ids))}
+    if place is ARCHIVED:
+        connection.execute(_FILES_REMOVED[dialect, place.table], among)
+    else:
+        connection.execute(_LABELS_REMOVED[dialect], among | {"before": bound(dialect, before)})
+
+
+@reading
+def empty_wal(connection: Connection) -> bool:
+    """On SQLite, write the whole journal to the file, and cut it off: old rows stay in it otherwise.
+
+    False: a reader of before is still at work (https://sqlite.org/pragma.html#pragma_wal_checkpoint).
+    """
+    if connection.dialect.name != SQLITE:
+        return True
+    usual = connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={_PATIENCE}")  # writers wait as long as this does
+    try:
+        return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={usual}")
+
+
+_EMAIL = {
+    (POSTGRESQL, LIVE.table): "r.payload -> 'customer' ->> 'email'",
+    (POSTGRESQL, ARCHIVED.table): "r.document -> 'order' -> 'payload' -> 'customer' ->> 'email'",
+    (SQLITE, LIVE.table): "CASE WHEN json_valid(r.payload) THEN json_extract(r.payload, '$.customer.email') END",
+    (SQLITE, ARCHIVED.table): """CASE WHEN json_valid(r.document)
+  THEN json_extract(r.document, '$.order.payload.customer.email') END""",
+}
+_WITH_EMAIL = {
+    key: text(f"""
+SELECT r.id, r.account, r.reference FROM {key[1]} r
+ WHERE r.id > :after AND r.id <= :upto AND r.erased_at IS NULL
+   AND lower(trim({email})) = lower({"CAST(:email AS text)" if key[0] == POSTGRESQL else ":email"})
+ ORDER BY r.id LIMIT :most""")
+    for key, email in _EMAIL.items()
+}
+_NEWEST = text(
+    "SELECT max(newest) FROM (SELECT max(id) AS newest FROM return_order UNION ALL SELECT max(id) FROM archived_return)"
+    " AS both_places"
+)
+
+
+@reading
+def newest_id(connection: Connection) -> int:
+    """The highest id there is, live or archived; 0: none."""
+    return connection.execute(_NEWEST).scalar_one() or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Which return it is."""
+
+    id: int
+    account: str
+    reference: str
+
+
+@reading
+def with_email(connection: Connection, email: str, after: int, upto: int, most: int) -> list[Named]:
+    """Returns whose customer has that address, in upper or lower case, with ids beyond `after` and up to `upto`.
+
+    No index leads to them: each call reads every payload in between.
+    """
+    values = {"email": email.strip(), "after": after, "upto": upto, "most": most}
+    found = (connection.execute(_WITH_EMAIL[connection.dialect.name, place.table], values) for place in PLACES)
+    by_id = {row.id: Named(*row) for rows in found for row in rows}  # one may just have been archived
+    return [by_id[order_id] for order_id in sorted(by_id)]
+
+
+def _read_files(rows: Iterable[Any]) -> list[Files]:
+    return [
+        Files(order_id, account, carrier_ref, tuple(filter(None, json.loads(locations or "[]"))), *place)
+        for order_id, account, carrier_ref, locations, *place in rows
+    ]
