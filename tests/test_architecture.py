@@ -14,7 +14,7 @@ ALLOWED = {
     "dsn": {"domain"},
     "settings": {"domain", "dsn", "listening"},
     "simulator": set(),
-    "telemetry": set(),
+    "telemetry": {"domain"},
     "labels": {"domain"},
     # A leaf that knows of no carrier: what else asks over HTTP stands on it, too.
     "http": {"domain"},

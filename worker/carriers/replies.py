@@ -13,6 +13,7 @@ from typing import Any
 
 from worker.carriers.port import Unintelligible
 from worker.domain.documents import read_json
+from worker.domain.masking import MASK
 from worker.http.bodies import as_text, charset_of
 
 EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
@@ -24,7 +25,6 @@ SQLite reads JSON to a depth of 1000 (https://sqlite.org/json1.html), Python as 
 less where the record is written than here.
 """
 _TOO_DEEP = '{"text":"nested too deeply to be kept"}'
-_MASK = "********"
 _MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larger or not read as text
 # In JSON's text, where a slash may be `\/`. Each match takes in a whole value, so that the text is read once.
 _LABEL_LINK = re.compile(r'(label_url"\s*:\s*")(?!")(https?:(?://|\\/\\/)[^/?#"\\\s]+/?)?[^"\\]*(?:\\.[^"\\]*)*', re.S)
@@ -149,9 +149,9 @@ def without_secret(content: bytes, secret: str) -> bytes:
     """A carrier may echo the key it was sent; it must not reach a log, an error or the database."""
     if not secret:
         return content
-    content = content.replace(secret.encode(), _MASK.encode())
+    content = content.replace(secret.encode(), MASK.encode())
     if b"\\" in content and len(content) <= _MAX_ESCAPED:
-        content = _escaped(secret).sub(_MASK.encode(), content)
+        content = _escaped(secret).sub(MASK.encode(), content)
     return content
 
 
@@ -167,8 +167,8 @@ def without_links(text: str) -> str:
 
     A signed address is as good as a key while it lasts, and so may be the path of one that cannot be guessed.
     """
-    text = _LABEL_LINK.sub(lambda link: f"{link[1]}{link[2] or ''}{_MASK}", text)
-    return _LINK.sub(lambda link: f"{link[0].partition('?')[0]}?{_MASK}" if "?" in link[0] else link[0], text)
+    text = _LABEL_LINK.sub(lambda link: f"{link[1]}{link[2] or ''}{MASK}", text)
+    return _LINK.sub(lambda link: f"{link[0].partition('?')[0]}?{MASK}" if "?" in link[0] else link[0], text)
 
 
 def clean_text(text: str, limit: int = EXCERPT) -> str:

@@ -6,6 +6,9 @@ import re
 from functools import lru_cache
 from urllib.parse import quote, unquote, urlsplit
 
+MASK = "********"
+"""What stands in place of a secret."""
+
 IN_ANSWERS = 6
 """Characters that a part of a secret must have to be masked where numbers and references are read; in logs 4 will do.
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from worker.domain.masking import MASK
 from worker.domain.tracking import POLLED
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
 from worker.settings.polling import PollingOverride
 from worker.settings.problems import toml_key, toml_text
 from worker.settings.table import Table
-from worker.settings.urls import MASK
 
 
 class _Note(str):

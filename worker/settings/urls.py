@@ -4,8 +4,7 @@ import re
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from worker.domain.file_names import read_label_store
-
-MASK = "********"
+from worker.domain.masking import MASK
 
 _SECRET_PARAMETER = re.compile(
     r"\w*(?:pass|password|passwd|passphrase|secret|token|api_?key|access_?key|account_?key|signature)|sig",

@@ -59,7 +59,7 @@ def read_clock(connection: Connection) -> Clock | None:
 
 @in_statement
 def keep_clock(connection: Connection, clock: Clock) -> None:
-    """Remember it, for whoever starts next."""
+    """Remember it, for the worker that starts next."""
     seen_at, doubted_since = (bound(connection.dialect.name, each) for each in (clock.seen_at, clock.doubted_since))
     connection.execute(
         text("UPDATE database_place SET clock_seen_at = :seen_at, clock_doubted_since = :doubted_since"),

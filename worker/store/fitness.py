@@ -41,7 +41,7 @@ SELECT quote_ident(CAST(n.nspname AS text)) FROM pg_namespace n
 def open_to_all(connection: Connection) -> str | None:
     """The schema of our tables as SQL names it, if PUBLIC may create in it; None if not, and on SQLite.
 
-    Whoever may, can make a function that is called in place of PostgreSQL's own, with our rights
+    A role that may can make a function that is called in place of PostgreSQL's own, with our rights
     (https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATTERNS). Up to PostgreSQL 14 the schema
     public was made so.
     """

@@ -94,7 +94,7 @@ def prepare_schema(connection: Connection, schema: str | None) -> None:
 
 
 def _be_the_one(connection: Connection) -> None:
-    """Wait for whoever else migrates this database, until the transaction ends; on SQLite each transaction does."""
+    """Wait for another that migrates this database, until the transaction ends; on SQLite each transaction does."""
     if connection.dialect.name == POSTGRESQL:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
 

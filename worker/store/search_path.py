@@ -1,6 +1,6 @@
 """Where the names in our SQL are looked for: among PostgreSQL's own, and in the schema of our tables.
 
-By a role's own search path, whoever may create something in one of its schemas can make a function or an operator
+By a role's own search path, a role that may create something in one of its schemas can make a function or an operator
 that fits a call of ours better than PostgreSQL's own, and it runs with our rights
 (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058:_Protect_Your_Search_Path). So a connection is told its path
 before anything else is asked on it. pg_catalog comes first by itself; the temporary schema is named, as the last,

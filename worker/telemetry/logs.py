@@ -11,13 +11,11 @@ from urllib.parse import quote, quote_plus
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor
 
+from worker.domain.masking import IN_LOGS, MASK
 from worker.telemetry.terminal import escaped, shown, shown_lines
 
 LogFormat = Literal["auto", "json", "console"]
 
-MASK = "********"
-
-_SHORTEST_SECRET = 4
 
 _LEVELS = {name.lower(): getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 
@@ -43,7 +41,7 @@ class Redactor:
         spellings = {
             spelling
             for secret in secrets
-            if len(secret) >= _SHORTEST_SECRET
+            if len(secret) >= IN_LOGS
             for spelling in (
                 secret,
                 json.dumps(secret)[1:-1],

@@ -1,4 +1,4 @@
-"""The carrier's words that were recorded so far, for whoever has to map them."""
+"""The carrier's words that were recorded so far, for the person who maps them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -21,7 +21,7 @@ from worker.store.upkeep.history import filtered
 
 _LOOK = {dialect: f"SELECT {{returned}} FROM return_order WHERE id {ids}" for dialect, ids in AMONG_IDS.items()}
 
-# `due_at` may be NULL here: what a person deals with is mostly not due. The token is raised: whoever held the row
+# `due_at` may be NULL here: what a person deals with is mostly not due. The token is raised: who held the row
 # before, and comes back to record, is too late.
 _TAKE = {
     dialect: taking_free(

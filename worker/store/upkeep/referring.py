@@ -93,7 +93,7 @@ def referred(
     """The returns that something refers to, each with one of the keys.
 
     With `lock`, on PostgreSQL, nobody can begin to refer to what belongs to them until the transaction ends; the
-    returns themselves are locked by whoever asks.
+    returns themselves are locked by the caller.
     """
     dialect = connection.dialect.name
     values: dict[str, Any] = {"ids": json.dumps(list(ids))}

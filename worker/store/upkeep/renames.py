@@ -181,7 +181,7 @@ def pass_on_hold(connection: Connection, old: str, new: str) -> None:
 
 @in_transaction
 def forget_account(connection: Connection, account: str) -> None:
-    """Remove what the workers shared about it; a worker that still has it configured makes its row anew."""
+    """Remove what the workers shared about it; a worker that still has it configured makes its row again."""
     connection.execute(text("DELETE FROM carrier_account WHERE name = :name"), {"name": account})
 
 

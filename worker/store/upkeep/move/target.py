@@ -29,7 +29,7 @@ class Target:
     """The database that returns are copied into, within one transaction that somebody else commits."""
 
     def __init__(self, connection: Connection, schema: str | None = None) -> None:
-        """Wait for whoever else copies to it, and make the schema where it is missing; raises `SchemaMismatch`.
+        """Wait for another copy to it to end, and make the schema where it is missing; raises `SchemaMismatch`.
 
         A copy that was killed right at its commit has committed when this returns, or never will.
         """
