@@ -16,7 +16,6 @@ from worker.telemetry.terminal import escaped, shown, shown_lines
 
 LogFormat = Literal["auto", "json", "console"]
 
-
 _LEVELS = {name.lower(): getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")}
 
 # These speak at INFO of every tick, request, statement or migration step.

@@ -11,8 +11,8 @@ at which both are in use, and a crash leaves one of three:
   newest return, and notes it; `abandon` refuses. Where the other database has lost its returns since, both refuse:
   what was done there is newer than the file.
 
-The file is opened again only by the process that holds it, has seen that PostgreSQL has no returns, after waiting for any other
-copy that might yet commit, and does not try to commit itself. So does a copy that fails before its commit.
+The file is opened again only by the process that holds it, has seen that PostgreSQL has no returns, after waiting for
+any other copy that might yet commit, and does not try to commit itself. So does a copy that fails before its commit.
 
 Right before the commit the witness beside the file counts one creation more than the file does. From then on a backup
 from before the move that is put back, or a file that is opened again, is noticed as older than what may have been done
