@@ -1,7 +1,7 @@
 """Moves returns that are over into `archived_return`, and reads them there.
 
 A return is moved with all that belongs to it, as one document, in one transaction with others: at every moment, and
-whatever is killed, it is in exactly one of the two places. Returns that a worker holds, that are due for whatever reason
+whatever is killed, it is in exactly one of the two places. Returns that a worker holds, that are due for any reason
 or that somebody asked something of stay; so do rows that somebody's open transaction locks, that rows of somebody else
 refer to, or that the database does not let go.
 """
