@@ -45,7 +45,6 @@ ALLOWED = {
         "from_settings",
         "renewed",
         "runtime",
-        "engine",
         "carriers",
         "store",
         "labels",

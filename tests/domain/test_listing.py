@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worker.domain.listing import ALLOWANCE, Places, Walk
 
 PAGE = 50
-MOST_MARKS = 1000
+MOST_SPOTS = 1000
 
 numbers = st.one_of(
     st.sets(st.integers(1, 10**19), max_size=60),
@@ -170,6 +170,6 @@ def test_a_list_that_is_none_costs_a_few_requests_and_leaves_all_to_single_quest
 def test_places_are_bounded_however_long_a_list_is() -> None:
     places = Places()
     places.begin()
-    for page in range(1, MOST_MARKS + 100):
+    for page in range(1, MOST_SPOTS + 100):
         places.note(page, range(10**6 - page * 50, 10**6 - page * 50 + 50))
-    assert len(places._marks) == MOST_MARKS
+    assert len(places._spots) == MOST_SPOTS

@@ -50,7 +50,7 @@ class Shop:
 
     async def turn(self) -> Progress:
         """Insert the next returns, ask for what can be asked for now, and say how things stand."""
-        return await asyncio.to_thread(self._turn)  # it waits for the worker's writes, and the loop must not
+        return await asyncio.to_thread(self._turn)  # it waits for the worker's writes, and the event loop must not
 
     def endings(self, asked: Sequence[str]) -> dict[str, tuple[Ending, list[str]]]:
         """Reference -> what became of it, and every value of its history; `asked`: what each creation sent names."""

@@ -17,11 +17,11 @@ A search for a place takes some, and a list may not be what it seems.
 """
 
 _WORTH = 2  # due returns on one page; for less a single question is as cheap, and its answer is smaller
-_MOST_MARKS = 1000  # pages that are remembered: the newest 50,000 returns
+_MOST_SPOTS = 1000  # pages that are remembered: the newest 50,000 returns
 _ESTIMATES = 2  # of one place; then the pages in between are halved, however numbers are spread
 
 
-class Mark(NamedTuple):
+class Spot(NamedTuple):
     """What a page showed: its highest number, its lowest, and how many it spans; `turn` counts the pages read."""
 
     page: int
@@ -36,7 +36,7 @@ class Places:
 
     def __init__(self) -> None:
         """Nothing was read yet."""
-        self._marks: list[Mark] = []  # by page; their numbers fall
+        self._spots: list[Spot] = []  # by page; their numbers fall
         self._turn = self._begun = 0
 
     def begin(self) -> None:
@@ -45,36 +45,36 @@ class Places:
 
     def page_of(self, number: int) -> float | None:
         """The page that should show a number, and how far down on it, as a fraction; None while nothing was read."""
-        marks = self._marks
-        if not marks:
+        spots = self._spots
+        if not spots:
             return None
-        index = bisect_left(marks, -number, key=lambda mark: -mark.low)
-        if index == len(marks):
-            last = marks[-1]
+        index = bisect_left(spots, -number, key=lambda spot: -spot.low)
+        if index == len(spots):
+            last = spots[-1]
             return last.page + 1 + (last.low - number - 1) / last.width
-        mark = marks[index]
-        if number <= mark.high:
-            return mark.page + (mark.high - number) / mark.width
+        spot = spots[index]
+        if number <= spot.high:
+            return spot.page + (spot.high - number) / spot.width
         if index == 0:
-            return max(1.0, mark.page - (number - mark.high) / mark.width)
-        before = marks[index - 1]
-        return before.page + 1 + (mark.page - before.page - 1) * (before.low - number) / (before.low - mark.high)
+            return max(1.0, spot.page - (number - spot.high) / spot.width)
+        before = spots[index - 1]
+        return before.page + 1 + (spot.page - before.page - 1) * (before.low - number) / (before.low - spot.high)
 
     @property
     def last_page(self) -> int:
         """The last one that anything is known of."""
-        return self._marks[-1].page if self._marks else 0
+        return self._spots[-1].page if self._spots else 0
 
     def width_at(self, number: int) -> float:
         """How many numbers one page spans thereabouts; more than there are returns on it where numbers are left out."""
-        marks = self._marks
-        if not marks:
+        spots = self._spots
+        if not spots:
             return inf
-        index = bisect_left(marks, -number, key=lambda mark: -mark.low)
-        mark = marks[min(index, len(marks) - 1)]
-        if 0 < index < len(marks) and number > mark.high and (between := mark.page - marks[index - 1].page - 1):
-            return (marks[index - 1].low - mark.high) / between
-        return mark.width
+        index = bisect_left(spots, -number, key=lambda spot: -spot.low)
+        spot = spots[min(index, len(spots) - 1)]
+        if 0 < index < len(spots) and number > spot.high and (between := spot.page - spots[index - 1].page - 1):
+            return (spots[index - 1].low - spot.high) / between
+        return spot.width
 
     def note(self, page: int, numbers: Collection[int]) -> None:
         """Take down what a page showed; what was read in earlier walks has shifted as far as this page did."""
@@ -82,15 +82,15 @@ class Places:
         place = self.page_of(high)
         shift = 0 if place is None else round(page - place)
         self._turn += 1
-        marks = [each if each.turn > self._begun else each._replace(page=each.page + shift) for each in self._marks]
-        marks.append(Mark(page, high, low, max((high - low) * (steps + 1) / steps, 1), self._turn))
-        kept: list[Mark] = []
-        for mark in sorted(marks, key=lambda mark: -mark.high):  # of two that contradict each other the later one holds
-            while kept and not _fit(kept[-1], mark) and kept[-1].turn < mark.turn:
+        spots = [each if each.turn > self._begun else each._replace(page=each.page + shift) for each in self._spots]
+        spots.append(Spot(page, high, low, max((high - low) * (steps + 1) / steps, 1), self._turn))
+        kept: list[Spot] = []
+        for spot in sorted(spots, key=lambda spot: -spot.high):  # of two that contradict each other the later one holds
+            while kept and not _fit(kept[-1], spot) and kept[-1].turn < spot.turn:
                 kept.pop()
-            if not kept or _fit(kept[-1], mark):
-                kept.append(mark)
-        self._marks = kept[:_MOST_MARKS]
+            if not kept or _fit(kept[-1], spot):
+                kept.append(spot)
+        self._spots = kept[:_MOST_SPOTS]
 
 
 class Walk:
@@ -166,5 +166,5 @@ class Walk:
         return int(min(max(guess, above + 1), below - 1, farthest))
 
 
-def _fit(newer: Mark, older: Mark) -> bool:
+def _fit(newer: Spot, older: Spot) -> bool:
     return newer.low > older.high and newer.page < older.page

@@ -1,1 +1,1 @@
-"""What we do: the imperative shell around `decide`, from a claimed row to a recorded decision."""
+"""What we do: the imperative shell around `decide`, from what is due to a recorded decision."""

@@ -75,7 +75,7 @@ class Engine:
         for account in taken.accounts:
             running.goes_on()
             if account.circuits.holds_back and suspect is None:
-                await self._work.start(*await self._taker.take_doubtful(account))
+                await self._work.start(*await self._taker.take_to_settle(account))
             await account.circuits.return_probe()  # where no row was found for it
         return taken.turn
 

@@ -43,7 +43,7 @@ class Recorder:
         self._on_recorded, self._on_lost, self._on_error = on_recorded, on_lost, on_error
         self._made, self._given_back = list[Made](), list[ReturnOrder]()  # for the next batch
         self._open: dict[tuple[int, int], Made] = {}  # by claim: neither written, nor dropped, nor found unwritable
-        self._set_aside: set[asyncio.Task[None]] = set()
+        self._apart: set[asyncio.Task[None]] = set()
         self._waiting = asyncio.Event()
         self._flushing = asyncio.Lock()
         self.behind = 0  # writes that failed and are tried again: their rows must not be claimed once more meanwhile
@@ -97,8 +97,8 @@ class Recorder:
     async def finish(self) -> None:
         """Write everything there is."""
         await self.flush()
-        while self._set_aside:
-            await asyncio.wait(self._set_aside)
+        while self._apart:
+            await asyncio.wait(self._apart)
 
     def _next_batch(self) -> list[Made]:
         """At most one decision for each row: two are of two claims, and only the later one can still be written."""
@@ -139,7 +139,7 @@ class Recorder:
                 if not again:
                     hint = "somebody's open transaction keeps its result waiting"
                     log.warning("row_locked", order_id=before.id, hint=hint)
-                self._set_aside_for(self._persist_again((before, decision)))
+                self._do_apart(self._persist_again((before, decision)))
                 continue
             self._open.pop(_claim_of(before), None)
             (self._on_recorded if standing[before.id] is Standing.WRITTEN else self._on_lost)(before, decision)
@@ -171,7 +171,7 @@ class Recorder:
             return [order for order in orders if found.get(order.id) is Standing.LOCKED]
 
         for order in await self._insist(write):
-            self._set_aside_for(self._hand_back_alone(order))
+            self._do_apart(self._hand_back_alone(order))
 
     async def _hand_back_alone(self, order: ReturnOrder) -> None:
         await asyncio.sleep(_LAST_RETRY * random.uniform(0.5, 1.0))
@@ -182,10 +182,10 @@ class Recorder:
         missing = [order for order in orders if order.id not in done]
         return await standings(self._database, missing) if missing else {}
 
-    def _set_aside_for(self, work: Coroutine[Any, Any, None]) -> None:
+    def _do_apart(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._set_aside.add(task)
-        task.add_done_callback(self._set_aside.discard)
+        self._apart.add(task)
+        task.add_done_callback(self._apart.discard)
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Try until the database takes it: where a result is lost, the carrier is asked, or told, once more."""

@@ -82,7 +82,7 @@ class Taker:
             pause = 0.0  # what appeared before the marks is not kept waiting
         return Taken(rows, asked_at, list(open_accounts.values()), Turn(pause, found, left_behind))
 
-    async def take_doubtful(self, account: Account) -> tuple[Sequence[Claimed], float]:
+    async def take_to_settle(self, account: Account) -> tuple[Sequence[Claimed], float]:
         """The rows, and a moment on the lease clock before they were leased.
 
         While creations are held back, what is in doubt is looked up and what was withdrawn ends all the same.

@@ -24,7 +24,7 @@ from worker.store.records import CarrierRefTaken
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """A row under our lease; moments are seconds on the lease clock."""
+    """A claimed row on its way through the rooms, and what its step may spend; moments are on the lease clock."""
 
     claimed: Claimed
     account: Account

@@ -152,7 +152,7 @@ def _head_length(message: RawResponseMessage) -> int:
 
 
 def _has_input(transport: Any) -> bool:
-    """Whether bytes or the end of the stream wait in the system's buffer, where the loop has not yet seen them."""
+    """Whether bytes, or the end of the stream, wait in the system's buffer, where no event loop has seen them yet."""
     socket = transport.get_extra_info("socket")
     if socket is None:
         return False

@@ -63,7 +63,7 @@ def parse_age(value: object) -> timedelta | None:
 def format_duration(duration: timedelta) -> str:
     """Write a duration so that `parse_duration` reads the same: in the largest unit it is a whole number of.
 
-    For what stands in the settings, to be copied from there; any other time is told by `domain.cadence.spoken`.
+    For what stands in the settings, to be copied from there; any other time is told by `worker.domain.cadence.spoken`.
     """
     microseconds = duration // _MICROSECOND
     for unit in ("d", "h", "m", "s", "ms"):

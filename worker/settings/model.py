@@ -154,7 +154,7 @@ class AccountSettings(Table):
     status_map: Annotated[
         dict[Annotated[str, StringConstraints(min_length=1)], MappedStatus], AfterValidator(_one_spelling_each)
     ] = Field(default_factory=dict)
-    """A carrier's word (compared as `domain.tracking` folds it) to tracking status, over the built-in map."""
+    """A carrier's word (compared as `worker.domain.tracking` folds it) to tracking status, over the built-in map."""
     polling: AccountPolling = AccountPolling()
     # How long after a customer's link has run out a shipment may still appear.
     link_grace: Duration = timedelta(hours=24)

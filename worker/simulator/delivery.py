@@ -141,7 +141,7 @@ async def _flood(request: web.BaseRequest, byte_count: int) -> web.StreamRespons
     while left > 0:
         await response.write(_FLOOD_PIECE[:left])
         left -= len(_FLOOD_PIECE)
-        await asyncio.sleep(0)  # a fast reader must not keep the loop from everyone else
+        await asyncio.sleep(0)  # a fast reader must not keep the event loop from everyone else
     await response.write_eof()
     return response
 

@@ -1,1 +1,1 @@
-"""What we remember: the only place that knows SQL."""
+"""What we remember: the only place that knows SQL, but for the demo's shop."""

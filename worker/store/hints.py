@@ -98,7 +98,7 @@ async def _follow_commits(database: Database, wake: Callable[[], None]) -> None:
     """
     assert database.path is not None
     database.check_file()  # what has taken its place is nobody's to open
-    # rw: a file that is not there is not made. No time-out: a lock is not waited for on the loop.
+    # rw: a file that is not there is not made. No time-out: on the event loop a lock is not waited for.
     address = f"{database.path.absolute().as_uri()}?mode=rw"
     with closing(sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)) as connection:
         writes, version, inserted = database.writes, _asked(connection, _VERSION), _asked(connection, _INSERTED)

@@ -118,7 +118,7 @@ async def _attempt(database: Database, change: Callable[[Connection], T], lock_t
 
     def attempt(connection: Connection) -> T:
         nonlocal watching
-        if connection.dialect.name == POSTGRESQL:  # whose transactions are on the loop
+        if connection.dialect.name == POSTGRESQL:  # whose transactions are on the event loop
             began = connection.execute(_BEGIN, {"milliseconds": str(round(lock_timeout * 1000))})
             watching = asyncio.create_task(_watch(database, began.one()[0], lock_timeout / 4, ended, holders))
         return change(connection)

@@ -22,7 +22,7 @@ def _order_key() -> Any:
 
 
 class ReturnOrderRow(SQLModel, table=True):
-    """One return. The shop writes the first group and the two requests; the worker writes everything else."""
+    """One return. The first group is the shop's, but for `id`, and for `due_at` later on; all else is the worker's."""
 
     __tablename__ = "return_order"
     __table_args__ = (
@@ -88,7 +88,7 @@ class ReturnOrderRow(SQLModel, table=True):
 
 
 WRITTEN_BY_SHOP = ("account", "reference", "payload", "cancel_requested_at", "retry_requested_at")
-"""The columns of `return_order` that no decision sets, since they are the shop's."""
+"""The columns of `return_order` that no decision sets, since they are the shop's. Both write `due_at`."""
 
 
 class StatusTransitionRow(SQLModel, table=True):

@@ -1,4 +1,4 @@
-"""Runs transactions on SQLite in threads of ours, so that the loop goes on while one writes or waits.
+"""Runs transactions on SQLite in threads of ours, so that the event loop goes on while one writes or waits.
 
 One hand-over is one transaction. Its caller may be cancelled meanwhile: then it is called off, and rolled back, unless
 its commit has begun, which is waited for. Either way what the database holds is certain when the caller goes on.
@@ -34,7 +34,7 @@ class Threads:
         self._unfinished: set[asyncio.Future[None]] = set()
 
     async def run(self, work: Callable[[Wanted], T], ended: Callable[[], None] = lambda: None) -> T:
-        """Do the work in a thread; `ended` is called on the loop once the thread is done with it, cancelled or not."""
+        """Do the work in a thread; once that is done with it, cancelled or not, `ended` is called on the event loop."""
         loop = asyncio.get_running_loop()
         over: asyncio.Future[None] = loop.create_future()
         fate: Future[T] = Future()  # cancelled, or running since its commit began: never both
@@ -46,7 +46,7 @@ class Threads:
 
         def errand() -> None:
             _carry_out(work, fate)
-            with suppress(RuntimeError):  # the loop is closed, so that nobody waits
+            with suppress(RuntimeError):  # the event loop is closed: there is no caller left
                 loop.call_soon_threadsafe(end)
 
         self._unfinished.add(over)

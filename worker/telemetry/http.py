@@ -111,7 +111,7 @@ class TelemetryServer:
             encode, content_type = choose_encoder(accept)
         except (TypeError, ValueError):  # it takes what stands for the version for a number
             encode, content_type = choose_encoder("")
-        # With a thousand accounts it is 120,000 lines, which take seconds: the loop must not wait for them.
+        # With a thousand accounts it is 120,000 lines, which take seconds: the event loop must not wait.
         body = await asyncio.to_thread(encode, self.registry)
         response = web.Response(body=body, headers={"Content-Type": content_type}, zlib_executor_size=_LARGE)
         response.enable_compression()
