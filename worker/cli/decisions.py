@@ -16,6 +16,7 @@ from worker.cli.options import (
 )
 from worker.cli.output import MOST, Exit, answer, counted, fail, say, shown
 from worker.cli.session import Session
+from worker.cli.worklist import read_worklist
 from worker.domain.by_hand import WayOut, not_created
 from worker.domain.by_hand import cancel as withdrawn
 from worker.domain.by_hand import retry as retried
@@ -81,6 +82,10 @@ def resolve(
     nothing_there: Annotated[
         bool, typer.Option("--not-created", help="It is not at the carrier: send it again.")
     ] = False,
+    from_file: Annotated[
+        str | None,
+        typer.Option("--from", help="A filled in `list --worklist`; - is stdin.", metavar="FILE"),
+    ] = None,
     account: AccountFilter = None,
     state: StateOption = None,
     error_code: CodeOption = None,
@@ -91,8 +96,13 @@ def resolve(
     dry_run: DryRunOption = False,
 ) -> None:
     """Say what became of a creation in doubt, after looking for it at the carrier."""
+    if from_file is not None:
+        if any((references, carrier_ref, nothing_there, account, state, error_code, older_than, limit)):
+            fail("error: --from FILE says which, and what became of each", Exit.USAGE)
+        tell(read_worklist(context, from_file, person_of(by, reason), dry_run=dry_run), dry_run=dry_run)
+        return
     if (carrier_ref is None) == (not nothing_there):
-        fail("error: say either --carrier-ref NUMBER or --not-created", Exit.USAGE)
+        fail("error: say either --carrier-ref NUMBER or --not-created, or --from FILE", Exit.USAGE)
     if carrier_ref is not None and (len(references or []) != 1 or error_code or older_than or state):
         fail("error: --carrier-ref is for one REFERENCE", Exit.USAGE)
     states = [State.PENDING, State.NEEDS_ATTENTION, State.REJECTED]

@@ -24,7 +24,7 @@ from worker.usecases.add import LONGEST_LINE, Added, Intake, Source, add_returns
 from worker.usecases.not_done import capped
 
 _CSV = (".csv", ".tsv")
-_LONGEST_CSV_LINE = 2_000_000  # characters, twice what a payload may have
+LONGEST_CSV_LINE = 2_000_000  # characters, twice what a payload may have
 _LONGEST_MAP = 1_000_000  # bytes
 
 
@@ -59,8 +59,8 @@ def add(
     if errors is not None and errors.exists():
         fail(shown(f"error: --errors: {errors} is there already"), Exit.USAGE)
     told = None if column_map is None else _read_map(column_map)
-    longest = LONGEST_LINE if told is None else _LONGEST_CSV_LINE
-    sources = [Source(name, _lines(name, _checked(encoding), longest)) for name in files]
+    longest = LONGEST_LINE if told is None else LONGEST_CSV_LINE
+    sources = [Source(name, lines_of(name, _checked(encoding), longest)) for name in files]
     give_back = None if errors is None else _giving_back(errors, encoding)
 
     async def work(settings: Settings, database: Database) -> Added:
@@ -93,8 +93,11 @@ def _checked(encoding: str) -> str:
     return "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
 
 
-def _lines(name: str, encoding: str, longest: int) -> Iterator[str]:
-    """Bytes that are not of the encoding come as lone surrogates, so that a line that has them can be named."""
+def lines_of(name: str, encoding: str, longest: int) -> Iterator[str]:
+    """The physical lines of a file, or of stdin (`-`), as they are asked for.
+
+    Bytes that are not of the encoding come as lone surrogates, so that a line that has them can be named.
+    """
     file = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115 - closed with the text over it
     with io.TextIOWrapper(file, encoding, "surrogateescape", "") as text:
         yield from bounded(text.readline, longest)

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.cli.options import AccountOption, JsonOption, ReferenceArgument
-from worker.cli.output import MOST, answer, say, shown
+from worker.cli.output import MOST, Exit, answer, fail, say, shown
 from worker.cli.printing import print_table, text_of
 from worker.cli.session import Session
+from worker.cli.worklist import write_worklist
 from worker.domain.lifecycle import State
 from worker.domain.returns import Party
 from worker.settings import Settings
@@ -31,8 +32,16 @@ def list_returns(
     account: AccountOption = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many, newest first.")] = 50,
     as_json: JsonOption = False,
+    worklist: Annotated[
+        bool, typer.Option("--worklist", help="Creations in doubt, oldest first, as CSV for `resolve --from`.")
+    ] = False,
 ) -> None:
     """List returns, newest first."""
+    if worklist:
+        if as_json or set(state or ()) - {State.NEEDS_ATTENTION}:
+            fail("error: --worklist is CSV of returns that need attention: it goes with no other --state", Exit.USAGE)
+        write_worklist(context, account, limit)
+        return
 
     async def work(settings: Settings, database: Database) -> None:
         orders = await find_orders(database, account=account, states=state or (), limit=limit)
