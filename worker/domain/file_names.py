@@ -1,4 +1,8 @@
-"""What the name of a file or folder in the settings may be."""
+"""What the name of a file or folder may be: one in the settings, and one that we give."""
+
+import re
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 
 
 def check_file_name(name: str) -> str:
@@ -17,3 +21,10 @@ def check_new_name(name: str) -> str:
     if name.startswith("~"):
         raise ValueError("must be a whole path: ~ is not expanded here; a name that begins so is written ./~")
     return check_file_name(name)
+
+
+def check_plain_name(name: str) -> str:
+    """Return `name`, if every file system takes it and it leads nowhere else; else raise `ValueError`."""
+    if not _PLAIN.fullmatch(name):
+        raise ValueError(f"{name[:100]!r} must be letters, digits, _, - and dots, with none of the last two first")
+    return name
