@@ -179,10 +179,17 @@ def test_a_quote_that_never_ends_is_said_with_the_line_where_it_began_and_nothin
     folder: Path, rows: Rows, words: list[str]
 ) -> None:
     good = "".join(f"R-{number},,x,,\n" for number in range(3))
-    for rest in ("", "T,,x,,\n" * 30_000, 'T,,"x",,\n'):
+    quote = "a quote that begins here does not end as one should"
+    shifted = "a line of cells begins here that has more than 4,000,000 characters"  # each quote ends, on the next line
+    for rest, said in (
+        ("", quote),
+        ("T,,x,,\n" * 30_000, quote),
+        ('T,,"x",,\n', quote),
+        (f'{"x" * 5000}","\n' * 1000, shifted),
+    ):
         done = added(folder, f'{HEAD}{good}Q,,"Anna,,\n{rest}', *words)
         assert done.exit_code == 1
-        assert done.stderr.splitlines()[0].startswith("in.csv:5: a quote that begins here does not end as one should")
+        assert done.stderr.splitlines()[0].startswith(f"in.csv:5: {said}")
         assert done.stderr.splitlines()[-1] == "nothing was inserted"
     assert rows() == []
 
@@ -223,6 +230,7 @@ def test_csv_without_a_map_and_errors_without_one_are_wrong_usage(folder: Path) 
         ["a", "--map", "m", "--errors", "there"],
         ["a", "--map", "m"],
         ["a", "--encoding", "klingon"],
+        ["-", "-"],
     ):
         done = called("add", *words)
         assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1), done.stderr

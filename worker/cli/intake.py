@@ -56,7 +56,9 @@ def add(
         fail("error: --errors is for one FILE that is CSV, and so goes with --map", Exit.USAGE)
     if column_map is None and (tables := [name for name in files if name.lower().endswith(_CSV)]):
         fail(shown(f"error: {tables[0]} is CSV: --map MAP.toml says what its columns are"), Exit.USAGE)
-    if errors is not None and errors.exists():
+    if files.count("-") > 1:
+        fail("error: stdin can be read once", Exit.USAGE)
+    if errors is not None and os.path.lexists(errors):
         fail(shown(f"error: --errors: {errors} is there already"), Exit.USAGE)
     told = None if column_map is None else _read_map(column_map)
     longest = LONGEST_LINE if told is None else LONGEST_CSV_LINE
@@ -124,6 +126,10 @@ def _giving_back(file: Path, encoding: str) -> Callable[[str, Iterator[Sequence[
             with open(file, "x", encoding=encoding, errors="surrogateescape", newline="", opener=opener) as stream:
                 csv.writer(stream, delimiter=delimiter).writerows(lines)
         except OSError as error:
-            fail(shown(f"error: cannot write {file}: {error.strerror}; the good lines are inserted with --partial"))
+            fail(
+                shown(
+                    f"error: cannot write {file}: {error.strerror}; with --partial the good lines are inserted by now"
+                )
+            )
 
     return give_back

@@ -8,6 +8,9 @@ from typing import Final
 LONGEST_CELL: Final = 131_072
 """Characters of one cell, by which a quote that is never closed is noticed. A cell of Excel's has 32,767 at most."""
 
+_LONGEST_RECORD: Final = (
+    4_000_000  # characters of a line of cells, on however many physical lines: quotes may be shifted
+)
 _DELIMITERS: Final = (",", ";", "\t")
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _GUARD: Final = "'"
@@ -65,9 +68,21 @@ class CsvFile:
             raise NotCsv(1, f"there are several columns {', '.join(map(repr, twice))}: which is meant cannot be told")
 
     def __iter__(self) -> Iterator[CsvLine]:
-        reader = csv.reader(self._lines, delimiter=self.delimiter, strict=True)
+        size = number = 0
+
+        def counted() -> Iterator[str]:
+            nonlocal size
+            for line in self._lines:
+                size += len(line)
+                if size > _LONGEST_RECORD:
+                    raise NotCsv(
+                        number, f"a line of cells begins here that has more than {_LONGEST_RECORD:,} characters"
+                    )
+                yield line
+
+        reader = csv.reader(counted(), delimiter=self.delimiter, strict=True)
         while True:
-            number = self._before + reader.line_num + 1
+            size, number = 0, self._before + reader.line_num + 1
             try:
                 cells = next(reader, None)
             except csv.Error as error:

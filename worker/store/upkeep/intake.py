@@ -40,6 +40,12 @@ class InsertRefused(Exception):
     """The database takes no such return; the message names it and says why, and nothing was inserted."""
 
 
+class _BatchRefused(Exception):
+    def __init__(self, batch: Sequence[NewReturn], why: str) -> None:
+        super().__init__(why)
+        self.batch, self.why = batch, why
+
+
 async def insert_returns(
     database: Database,
     returns: Iterable[NewReturn],
@@ -52,9 +58,12 @@ async def insert_returns(
     Raises `AlreadyThere` when a reference exists in its account, unless existing ones shall be skipped, and
     `InsertRefused`.
     """
-    # The outer one: a rule that is asked when all of them are committed.
-    with refused_as(InsertRefused):
-        return await _insert_all(database, returns, skip_existing, tell)
+    try:
+        with refused_as(InsertRefused):  # a rule that is asked when all of them are committed
+            return await _insert_all(database, returns, skip_existing, tell)
+    except _BatchRefused as refused:
+        await _name_refused(database, refused)
+        raise
 
 
 async def insert_some(
@@ -77,7 +86,13 @@ def _insert_all(
     existing: list[str] = []
     done = there = 0
     for batch in _batches(returns):
-        found = _insert_or_name(connection, batch)
+        try:
+            found = _insert(connection, batch)
+        except Exception as error:
+            why = _why_refused(error)
+            if why is None:
+                raise
+            raise _BatchRefused(batch, why) from error
         there += len(found)
         existing = [*existing, *(each.reference for each in found)][:_NAMED]
         done += len(batch)
@@ -87,18 +102,26 @@ def _insert_all(
     return done - there
 
 
-def _insert_or_name(connection: Connection, batch: Sequence[NewReturn]) -> list[NewReturn]:
-    """The same as `_insert`; where the database refuses one of them, it is tried by itself, so that it can be named."""
-    try:
-        with connection.begin_nested():
-            return _insert(connection, batch)
-    except Exception as error:
-        why = str(error) if isinstance(error, RowsKept) else refusal_of(error)
-        if why is None:
-            raise
-        if len(batch) == 1:
-            raise InsertRefused(f"{batch[0].reference}: {why}") from error
-    return [each for new in batch for each in _insert_or_name(connection, [new])]
+@in_transaction
+def _name_refused(connection: Connection, refused: "_BatchRefused") -> None:
+    """Raise `InsertRefused` for the first row that the database refuses by itself; it keeps none of the others.
+
+    A savepoint before each batch would have named it at once, and made everybody else's reads slower: PostgreSQL keeps
+    64 subtransactions of a transaction in memory (https://www.postgresql.org/docs/current/subxacts.html).
+    """
+    for new in refused.batch:
+        try:
+            _insert(connection, [new])
+        except Exception as error:
+            why = _why_refused(error)
+            if why is None:
+                raise
+            raise InsertRefused(f"{new.reference}: {why}") from error
+    raise InsertRefused(refused.why)
+
+
+def _why_refused(error: Exception) -> str | None:
+    return str(error) if isinstance(error, RowsKept) else refusal_of(error)
 
 
 def _insert(connection: Connection, batch: Sequence[NewReturn]) -> list[NewReturn]:
