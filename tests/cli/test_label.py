@@ -97,7 +97,7 @@ async def _fill(url: str, folder: Path) -> None:
 
 def test_every_label_is_written_whole_and_once_for_its_owner_alone(folder: Path, handed_out: str) -> None:
     done = called("label", "--all", "--into", "out/today")
-    assert (done.exit_code, done.stderr) == (0, "3 labels written, 0 there already\n")
+    assert (done.exit_code, done.stderr) == (0, "labels written: 3, there already: 0, failed: 0\n")
     files = sorted(file for file in (folder / "out").rglob("*") if file.is_file())
     assert [file.read_bytes() for file in files] == list(LABELS.values())
     assert {file.parent.name for file in files} == {"default", "pilot"}
@@ -105,10 +105,10 @@ def test_every_label_is_written_whole_and_once_for_its_owner_alone(folder: Path,
     assert f"R-0: {files[0].relative_to(folder)}\n" in done.stdout
     files[1].write_bytes(b"cut o")
     done = called("label", "--all", "--into", "out/today")
-    assert (done.exit_code, done.stderr) == (0, "1 labels written, 2 there already\n")
+    assert (done.exit_code, done.stderr) == (0, "labels written: 1, there already: 2, failed: 0\n")
     assert [file.read_bytes() for file in files] == list(LABELS.values())
     for words, count in ((["--account", "pilot"], 1), (["--state", "tracking"], 2), (["--since", "1d"], 2)):
-        assert called("label", "--all", "--into", str(words), *words).stderr.startswith(f"{count} labels written")
+        assert called("label", "--all", "--into", str(words), *words).stderr.startswith(f"labels written: {count}, ")
 
 
 @on_sqlite
@@ -121,7 +121,7 @@ def test_one_label_that_fails_keeps_no_other_back_and_is_named(folder: Path, han
     gone, other, total = done.stderr.splitlines()
     assert gone.startswith("left: label 1 of R-0: no label at ")
     assert other == "left: label 1 of R-1: the file in the label store is not what was stored: its checksum differs"
-    assert total == "1 labels written, 0 there already, 2 failed"
+    assert total == "labels written: 1, there already: 0, failed: 2"
     assert [file.read_bytes() for file in (folder / "out").rglob("*.pdf")] == [LABELS["R-2"]]
 
 
@@ -131,7 +131,7 @@ def test_no_location_leads_out_of_the_folder(folder: Path, handed_out: str) -> N
         location = f"{(folder / 'labels').as_uri()}/{name}"
         elsewhere(Shop(handed_out).execute("UPDATE label SET location = ?1 WHERE id = 1", location))
         done = called("label", "--all", "--into", f"out/{place}")
-        assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "2 labels written, 0 there already, 1 failed")
+        assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "labels written: 2, there already: 0, failed: 1")
     assert {file.parent.parent.parent.name for file in folder.rglob("*.pdf") if "labels" not in file.parts} == {"out"}
     assert not [*folder.parent.rglob("cron.d")]
 

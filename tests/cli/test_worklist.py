@@ -15,7 +15,7 @@ from tests.process.shop import Shop
 FORMULA = "=HYPERLINK(1)"
 HELD = (
     ("default", "R-1", "Anna"),
-    ("default", FORMULA, "+Bob;\x1b[2J"),
+    ("default", FORMULA, "\x1b=Bob;\x1b[2J"),
     ("default", "'R-3", "Carol"),
     ("pilot", "R-1", "Dave"),
 )
@@ -58,7 +58,7 @@ def test_what_is_in_doubt_is_written_filled_in_and_done_and_no_cell_is_a_formula
     lines = list(csv.reader(io.StringIO(done.stdout)))
     assert lines[1:] == [
         ["R-1", "default", "Anna", "1601 LK", "2026-06-04 09:00:00", ""],
-        ["'=HYPERLINK(1)", "default", "'+Bob; [2J", "1601 LK", "2026-06-04 09:00:00", ""],
+        ["'=HYPERLINK(1)", "default", "' =Bob; [2J", "1601 LK", "2026-06-04 09:00:00", ""],
         ["''R-3", "default", "Carol", "1601 LK", "2026-06-04 09:00:00", ""],
         ["R-1", "pilot", "Dave", "1601 LK", "2026-06-04 09:00:00", ""],
     ]

@@ -83,7 +83,7 @@ def add(
     where = "" if errors is None else f"; {errors} has every bad line"
     if in_part and added.inserted:
         answer(f"{counted(added.inserted)} inserted")
-        fail(shown(f"{added.bad} bad lines were left out{where}"))
+        fail(shown(f"{added.bad} bad {'line was' if added.bad == 1 else 'lines were'} left out{where}"))
     fail(shown(f"nothing was inserted{where}"))
 
 

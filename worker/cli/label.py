@@ -117,7 +117,7 @@ def _hand_out(
                     tell(written + there + left.count, None)
         finally:
             left.tell()
-            say(f"{written} labels written, {there} there already" + (f", {left.count} failed" if left.count else ""))
+            say(f"labels written: {written}, there already: {there}, failed: {left.count}")
 
     Session(context, only_to_read=True).call(work)
     if left.count:

@@ -14,7 +14,6 @@ from worker.cli.options import AccountOption, JsonOption, ReferenceArgument
 from worker.cli.output import MOST, Exit, answer, fail, say, shown
 from worker.cli.printing import print_table, text_of
 from worker.cli.session import Session
-from worker.cli.worklist import write_worklist
 from worker.domain.lifecycle import State
 from worker.domain.returns import Party
 from worker.settings import Settings
@@ -40,6 +39,8 @@ def list_returns(
     if worklist:
         if as_json or set(state or ()) - {State.NEEDS_ATTENTION}:
             fail("error: --worklist is CSV of returns that need attention: it goes with no other --state", Exit.USAGE)
+        from worker.cli.worklist import write_worklist  # noqa: PLC0415 - it imports the carriers, and a list does without
+
         write_worklist(context, account, limit)
         return
 

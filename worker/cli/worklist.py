@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from dataclasses import replace
 
 import typer
 
@@ -26,8 +27,10 @@ def write_worklist(context: typer.Context, account: str | None, limit: int) -> N
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(COLUMNS)
     # What cannot be seen would reach the terminal, and names are for a reader alone; a reference would not come back.
-    unseen = [each for each in held if not each.reference.isprintable()]
-    lines.writerows(map(shown, each.cells) for each in held if each not in unseen)
+    unseen = [each for each in held if not (each.reference + each.account).isprintable()]
+    for each in held:
+        if each not in unseen:
+            lines.writerow(replace(each, name=shown(each.name), postal_code=shown(each.postal_code)).cells)
     for each in unseen:
         say(shown(f"left out: {each.reference}: a list cannot have it; resolve it by itself"))
     said = f"{counted(len(held) - len(unseen))} in doubt"

@@ -12,7 +12,7 @@ _LONGEST_RECORD: Final = (
     4_000_000  # characters of a line of cells, on however many physical lines: quotes may be shifted
 )
 _DELIMITERS: Final = (",", ";", "\t")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are full-width
 _GUARD: Final = "'"
 
 
@@ -108,10 +108,10 @@ class CsvFile:
 def guarded(text: str) -> str:
     """A cell that no spreadsheet takes for a formula; `unguarded` gives the text back as it was.
 
-    The apostrophe is what OWASP's page on CSV injection advises. A text that begins with one gets another, so that
-    what is read back is always what was written.
+    The apostrophe is what OWASP's page on CSV injection advises; some drop white space before a formula. A text that
+    begins with an apostrophe gets another, so that what is read back is always what was written.
     """
-    return _GUARD + text if text.startswith((*_FORMULA, _GUARD)) else text
+    return _GUARD + text if text.startswith(_GUARD) or text.lstrip().startswith(_FORMULA) else text
 
 
 def unguarded(cell: str) -> str:
