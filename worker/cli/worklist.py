@@ -26,14 +26,15 @@ def write_worklist(context: typer.Context, account: str | None, limit: int) -> N
     )
     lines = csv.writer(sys.stdout, lineterminator="\n")
     lines.writerow(COLUMNS)
-    # What cannot be seen would reach the terminal, and names are for a reader alone; a reference would not come back.
-    unseen = [each for each in held if not (each.reference + each.account).isprintable()]
+    left = 0
     for each in held:
-        if each not in unseen:
-            lines.writerow(replace(each, name=shown(each.name), postal_code=shown(each.postal_code)).cells)
-    for each in unseen:
-        say(shown(f"left out: {each.reference}: a list cannot have it; resolve it by itself"))
-    said = f"{counted(len(held) - len(unseen))} in doubt"
+        # What cannot be seen would reach the terminal, and come back as something else.
+        if not (each.reference + each.account).isprintable():
+            say(shown(f"left out: {each.reference}: a list cannot have it; resolve it by itself"))
+            left += 1
+            continue
+        lines.writerow(replace(each, name=shown(each.name), postal_code=shown(each.postal_code)).cells)
+    said = f"{counted(len(held) - left)} in doubt"
     say(f"{said}, and there are more: --limit says how many are listed" if more else said)
 
 
