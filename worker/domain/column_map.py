@@ -1,7 +1,7 @@
 """What each column of a CSV file is in a return: a map in the shape of an intake line, checked before any line."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,16 +18,15 @@ class BadMap(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
-    """For `account`, `reference` and each path of the payload a column's name, or `{"value": ...}` for every line."""
+    """For `account`, `reference` and each path of the payload a column's name, or `{"value": ...}` for every line.
+
+    `columns`: those that it names, each once.
+    """
 
     account: Any
     reference: str
     payload: Mapping[str, Any]
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns that it names, each once, in the order of the map."""
-        return list(dict.fromkeys(_columns([self.reference, self.account, self.payload])))
+    columns: Sequence[str]
 
     @property
     def constant_account(self) -> str | None:
@@ -75,7 +74,8 @@ def read_map(document: Mapping[str, Any]) -> ColumnMap:
         ]
     if problems:
         raise BadMap("\n".join(problems))
-    return ColumnMap(account, str(reference), payload)
+    columns = dict.fromkeys(_columns([reference, account, payload]))
+    return ColumnMap(account, str(reference), payload, tuple(columns))
 
 
 def _filled(part: Any, cell: Callable[[str], Any]) -> tuple[Any, bool, bool]:

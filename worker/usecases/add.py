@@ -172,9 +172,9 @@ def _mapped(settings: Settings, header: Sequence[str], line: CsvLine, column_map
     if line.problem is not None:
         return line.problem
     cells = dict(zip(header, line.cells, strict=True))
-    for column in column_map.columns:
-        if not is_utf8(cells[column]):
-            return f"column {column!r} {_NOT_UTF8}"
+    if not is_utf8("".join(cells[column] for column in column_map.columns)):
+        column = next(column for column in column_map.columns if not is_utf8(cells[column]))
+        return f"column {column!r} {_NOT_UTF8}"
     account, reference, payload, problems = column_map.read(cells)
     if _is_stranger(settings, account):
         problems.append(f"account: {account[:60]} is not configured here")
