@@ -270,7 +270,7 @@ async def test_a_disk_that_hangs_is_given_up_and_what_it_does_at_last_harms_nobo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(files, "_write_whole", lambda target, content: answers.wait())
+    monkeypatch.setattr(files, "write_whole", lambda target, content: answers.wait())
     store = FileLabelStore(tmp_path, patience=0.05)
     with pytest.raises(LabelStoreAway, match=r"has not answered for 0\.05 s"):
         await store.check()

@@ -1,6 +1,6 @@
 """The ways out of `rejected` and `needs_attention`, for a person: retry, resolve, cancel; and what a restore means."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Annotated
 
 import typer
@@ -8,6 +8,7 @@ import typer
 from worker.cli.options import AccountFilter, Decider, DryRunOption, duration_of, grouped, owner_of_command
 from worker.cli.output import MOST, Exit, answer, counted, fail, say, shown
 from worker.cli.session import Session
+from worker.cli.worklist import read_worklist
 from worker.domain.by_hand import cancel as withdrawn
 from worker.domain.by_hand import not_created
 from worker.domain.by_hand import retry as retried
@@ -75,14 +76,23 @@ def resolve(
     nothing_there: Annotated[
         bool, typer.Option("--not-created", help="It is not at the carrier: send it again.")
     ] = False,
+    from_file: Annotated[
+        str | None,
+        typer.Option("--from", help="A filled in `list --worklist`; - is stdin.", metavar="FILE"),
+    ] = None,
     *,
     meant: Meant,
     decider: Decider,
     dry_run: DryRunOption = False,
 ) -> None:
     """Say what became of a creation in doubt, after looking for it at the carrier."""
+    if from_file is not None:
+        if carrier_ref or nothing_there or any(astuple(meant)):
+            fail("error: --from FILE says which, and what became of each", Exit.USAGE)
+        tell(read_worklist(context, from_file, decider.person, dry_run=dry_run), dry_run=dry_run)
+        return
     if (carrier_ref is None) == (not nothing_there):
-        fail("error: say either --carrier-ref NUMBER or --not-created", Exit.USAGE)
+        fail("error: say either --carrier-ref NUMBER or --not-created, or --from FILE", Exit.USAGE)
     if carrier_ref is not None and (
         len(meant.references or []) != 1 or meant.error_code or meant.older_than or meant.state
     ):

@@ -1,17 +1,18 @@
-"""The command that writes a label out, asks the carrier for it once more, or takes one that was refused."""
+"""The command that writes labels out, asks the carrier for one once more, or takes one that was refused."""
 
 import os
 import stat
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from worker.cli.decisions import tell
 from worker.cli.list_and_show import say_if_archived, way_on
-from worker.cli.options import AccountOption, Decider, ReferenceArgument, grouped, owner_of_command
-from worker.cli.output import Exit, fail, say, shown
+from worker.cli.options import AccountOption, Decider, duration_of, grouped, owner_of_command
+from worker.cli.output import Exit, Left, answer, fail, say, shown
 from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.domain.lifecycle import State
@@ -19,6 +20,7 @@ from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
 from worker.usecases.find import find_return
+from worker.usecases.hand_out import hand_out
 from worker.usecases.label import accept_label, stored_label
 from worker.usecases.refetch_label import LabelNotFetched, Unchecked, refetch_label, unchecked_label
 from worker.usecases.show import LabelWay, label_way, show_return
@@ -27,7 +29,7 @@ from worker.usecases.show import LabelWay, label_way, show_return
 @grouped
 def label(
     context: typer.Context,
-    reference: ReferenceArgument,
+    reference: Annotated[str | None, typer.Argument(help="The shop's reference; none with --all.")] = None,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="File to write; - is stdout. Default: named after the carrier's number."),
@@ -40,11 +42,27 @@ def label(
     accept: Annotated[
         bool, typer.Option("--accept", help="Take as the label what was refused and is kept aside, as it is.")
     ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every stored label, into the folder --into; what is there is skipped.")
+    ] = False,
+    into: Annotated[Path | None, typer.Option("--into", help="With --all: the folder.", metavar="DIR")] = None,
+    state: Annotated[list[State] | None, typer.Option(help="With --all: only of returns in these states.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", help="With --all: only those stored within that time, such as 2d.")
+    ] = None,
     account: AccountOption = None,
     *,
     decider: Decider,
 ) -> None:
     """Write a return's stored label to a file or to stdout."""
+    if every:
+        others = (reference, output, position != 1, refetch, unchecked, accept, decider.by, decider.reason)
+        if into is None or any(others):
+            fail("error: --all goes with --into DIR, and perhaps --account, --state and --since alone", Exit.USAGE)
+        _hand_out(context, into, account, state or [], since)
+        return
+    if reference is None or into is not None or state or since is not None:
+        fail("error: say REFERENCE, or --all --into DIR; --into, --state and --since go with --all", Exit.USAGE)
     if accept and (refetch or unchecked or output is not None):
         fail("error: --accept takes what is kept aside, and goes with none of --refetch, --unchecked, -o", Exit.USAGE)
     if unchecked and not refetch:
@@ -80,6 +98,33 @@ def label(
         _write(stored[1], output or stored[0])
 
     Session(context, only_to_read=not (refetch or accept), need_keys=refetch).call(work)
+
+
+def _hand_out(
+    context: typer.Context, folder: Path, account: str | None, states: list[State], since: str | None
+) -> None:
+    age, left = duration_of("--since", since), Left()
+
+    async def work(settings: Settings, database: Database) -> None:
+        written = there = 0
+        try:
+            with progress("writing labels") as tell:
+                async for each in hand_out(settings, database, folder, account=account, states=states, since=age):
+                    if each.failure is not None:
+                        left.add([(f"label {each.label.position} of {each.label.reference}", each.failure)])
+                    elif each.was_there:
+                        there += 1
+                    else:
+                        written += 1
+                        answer(shown(f"{each.label.reference}: {each.path}"))
+                    tell(written + there + left.count, None)
+        finally:
+            left.tell()
+            say(f"labels written: {written}, there already: {there}, failed: {left.count}")
+
+    Session(context, only_to_read=True).call(work)
+    if left.count:
+        raise typer.Exit(Exit.FAILED)
 
 
 def _missing(order: ReturnOrderRow, position: int) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.cli.options import AccountOption, JsonOption, ReferenceArgument
-from worker.cli.output import MOST, answer_json, say, shown
+from worker.cli.output import MOST, Exit, answer_json, fail, say, shown
 from worker.cli.printing import print_list, print_table, text_of
 from worker.cli.session import Session
 from worker.domain.lifecycle import State
@@ -29,8 +29,18 @@ def list_returns(
     account: AccountOption = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="At most so many, newest first.")] = 50,
     as_json: JsonOption = False,
+    worklist: Annotated[
+        bool, typer.Option("--worklist", help="Creations in doubt, oldest first, as CSV for `resolve --from`.")
+    ] = False,
 ) -> None:
     """List returns, newest first."""
+    if worklist:
+        if as_json or set(state or ()) - {State.NEEDS_ATTENTION}:
+            fail("error: --worklist is CSV of returns that need attention: it goes with no other --state", Exit.USAGE)
+        from worker.cli.worklist import write_worklist  # noqa: PLC0415 - it imports the carriers, and a list does without
+
+        write_worklist(context, account, limit)
+        return
 
     async def work(settings: Settings, database: Database) -> None:
         orders = await find_orders(database, account=account, states=state or (), limit=limit)

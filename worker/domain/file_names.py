@@ -1,5 +1,6 @@
-"""What the name of a file, a folder or a bucket in the settings may be, and what `[labels] store` means."""
+"""What the name of a file, a folder or a bucket may be, and what `[labels] store` means."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -8,6 +9,7 @@ ACCEPTED = "file:FOLDER, file:///ABSOLUTE/FOLDER, s3://BUCKET/PREFIX, gs://BUCKE
 """The forms, for messages."""
 
 _SCHEMES = ("s3://", "gs://", "az://")
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 
 
 def check_file_name(name: str) -> str:
@@ -33,6 +35,13 @@ def name_in_url(written: str) -> str:
     if name.startswith("~"):
         raise ValueError("must be a whole path: ~ is not expanded here; a name that begins so is written ./~")
     return check_file_name(name)
+
+
+def check_plain_name(name: str) -> str:
+    """Return `name`, if every file system takes it and it leads nowhere else; else raise `ValueError`."""
+    if not _PLAIN.fullmatch(name):
+        raise ValueError(f"{name[:100]!r} must be letters, digits, _, - and dots, with none of the last two first")
+    return name
 
 
 @dataclass(frozen=True)

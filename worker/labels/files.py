@@ -101,7 +101,7 @@ class FileLabelStore:
             for folder in reversed(target.relative_to(self._folder).parents[:-1]):  # one at a time, each with its mode
                 (self._folder / folder).mkdir(mode=_FOLDER_MODE, exist_ok=True)
                 _sync_folder((self._folder / folder).parent)  # it may be new
-            _write_whole(target, content)
+            write_whole(target, content)
         except OSError as error:
             raise LabelStoreError(f"cannot write the label {target}: {_reason(error)}") from error
 
@@ -137,7 +137,7 @@ class FileLabelStore:
                 return False
             self._folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             probe = self._folder / f".check-{secrets.token_hex(8)}{_TEMPORARY}"  # if killed here, `tidy` takes it
-            _write_whole(probe, b"returns-worker check\n")
+            write_whole(probe, b"returns-worker check\n")
             probe.unlink()
         except OSError as error:
             raise LabelStoreError(
@@ -208,7 +208,7 @@ class FileLabelStore:
             yield from self._folder.glob(pattern)
 
 
-def _write_whole(target: Path, content: bytes) -> None:
+def write_whole(target: Path, content: bytes) -> None:
     """Put the content at `target` so that after a crash there is all of it or nothing; OSError if not.
 
     The file reaches the disk before it gets its name, and the name reaches the disk before we return:

@@ -149,12 +149,17 @@ async def adopt(settings: Settings, database: Database, request: Request, number
     """A person found the one return that is meant at the carrier, under this number."""
     (reference,) = request.references
     order = await find_return(database, reference, request.choice.account)
-    if order.account not in settings.accounts:
-        raise NotConfigured(f"account {order.account} is not configured here")
-    # It becomes a part of the path of a request.
-    if not CARRIERS[settings.accounts[order.account].carrier].is_number(number):
-        raise WrongRequest(f"--carrier-ref: {number} is no number of this carrier's")
+    require_number(settings, order.account, number, "--carrier-ref")
     return await decide_by_hand(settings, database, request, found(number))
+
+
+def require_number(settings: Settings, account: str, number: str, what: str) -> None:
+    """Raise `NotConfigured` or `WrongRequest` for what can be no number of an account's carrier."""
+    if account not in settings.accounts:
+        raise NotConfigured(f"account {account} is not configured here")
+    # It becomes a part of the path that is asked for.
+    if not CARRIERS[settings.accounts[account].carrier].is_number(number):
+        raise WrongRequest(f"{what}: {number} is no number of this carrier's")
 
 
 def _not_let(rows: Sequence[tuple[ReturnOrder, str]]) -> list[Settled]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from sqlalchemy import Connection, text
 from sqlmodel import col
 
 from worker.domain.lifecycle import State
@@ -13,10 +14,11 @@ from worker.domain.returns import ReturnOrder
 from worker.store.accounts import database_now
 from worker.store.claimed import Claimed
 from worker.store.database import Database
-from worker.store.dialect import AMONG_IDS
+from worker.store.dialect import AMONG_IDS, among
 from worker.store.leases import is_free, taking_free
 from worker.store.readable import read_rows, readable, take_rows
 from worker.store.tables import ReturnOrderRow
+from worker.store.transactions import reading
 from worker.store.upkeep.history import filtered
 
 _LOOK = {dialect: f"SELECT {{returned}} FROM return_order WHERE id {ids}" for dialect, ids in AMONG_IDS.items()}
@@ -71,3 +73,23 @@ async def look_at(database: Database, ids: Sequence[int]) -> list[Claimed]:
 async def take(database: Database, ids: Sequence[int], owner: str, lease: timedelta) -> list[Claimed]:
     """Those of the returns that nobody holds, under a lease; it counts as no claim of theirs."""
     return await take_rows(database, _TAKE, {"ids": json.dumps(list(ids))}, owner, lease)
+
+
+_HOLDERS = {
+    dialect: text(
+        " UNION ALL ".join(
+            f"SELECT carrier_ref, reference FROM {table}"
+            f" WHERE account = :account AND carrier_ref IS NOT NULL AND carrier_ref {among(dialect, 'numbers', 'text')}"
+            for table in ("return_order", "archived_return")
+        )
+    )
+    for dialect in AMONG_IDS
+}
+
+
+@reading
+def holders_of(connection: Connection, account: str, numbers: Sequence[str]) -> dict[str, str]:
+    """Which of these numbers of the carrier's returns of an account have, archived or not, each with its reference."""
+    values = {"account": account, "numbers": json.dumps(list(numbers))}
+    rows = connection.execute(_HOLDERS[connection.dialect.name], values)
+    return {row.carrier_ref: row.reference for row in rows}
