@@ -11,8 +11,8 @@ from worker.cli.output import MOST, Exit, Left, answer, counted, fail, say, show
 from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.settings import Settings
+from worker.store.customers import Named
 from worker.store.database import Database
-from worker.store.erasure import Named
 from worker.usecases import customer
 from worker.usecases.erase import (
     Meant,

@@ -5,6 +5,7 @@ what is killed anywhere in between is found by its mark, and each of these may b
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -23,6 +24,7 @@ from worker.store.erasure import (
     due_in,
     empty_wal,
     erase,
+    files_came,
     files_removed,
     labels_due_in,
     labels_removed,
@@ -77,6 +79,13 @@ async def remove_files(database: Database, labels: LabelStore, left: Sequence[Fi
 async def finish(database: Database, labels: LabelStore, ids: Sequence[int]) -> None:
     """Remove the files of returns that were just erased, and note it; raises `FilesLeft`."""
     await remove_files(database, labels, await unfinished_of(database, ids))
+
+
+async def remove_what_came_late(database: Database, labels: LabelStore, ids: Sequence[int]) -> None:
+    """Remove what may have come to the label store for returns that were erased meanwhile; what is left is marked."""
+    await files_came(database, ids)
+    with suppress(FilesLeft):  # a running worker tries that again, and says why
+        await finish(database, labels, ids)
 
 
 async def _removed(labels: LabelStore, left: Sequence[Files]) -> tuple[list[Files], LabelStoreError | None]:

@@ -9,9 +9,10 @@ from worker.engine.retention import BATCH, FilesLeft, erase_batch, finish
 from worker.labels import LabelStore, open_label_store
 from worker.settings import Settings
 from worker.store.accounts import database_now
+from worker.store.customers import Named
 from worker.store.database import Database
 from worker.store.database_clock import is_believed
-from worker.store.erasure import PLACES, Due, Named, count_due, due_in
+from worker.store.erasure import PLACES, Due, count_due, due_in
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.choice import look_at
 from worker.usecases.find import find_anywhere
