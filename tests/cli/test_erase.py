@@ -1,6 +1,7 @@
 """What is said on the command lines of `erase` and `export`, and that a planted name is nowhere afterwards."""
 
 import json
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -72,6 +73,26 @@ def test_a_planted_name_is_nowhere_after_erase_and_nothing_more_is_done_about_th
         done = called(*words)
         assert (done.exit_code, "was erased at" in done.stderr) == (1, True), done.stderr
     assert called("erase", "M-1").stderr == "0 returns erased, 1 erased before\n"
+
+
+@on_sqlite
+def test_a_copy_that_sqlite_left_where_rows_grew_and_moved_to_another_page_is_gone_too(
+    folder: Path, database: str
+) -> None:
+    pick = random.Random(2).choice  # most sizes leave none
+    with closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as shop, shop:
+        shop.execute("PRAGMA secure_delete = ON")
+        for number in range(150):
+            payload = json.dumps({"customer": {"name": NAME * pick([1, 5, 40])}})
+            shop.execute("INSERT INTO return_order (reference, payload) VALUES (?, ?)", (f"G-{number}", payload))
+        for number in range(150):
+            shop.execute(
+                "UPDATE return_order SET state = 'completed', next_step = 'track', carrier_ref = reference,"
+                " due_at = NULL, updated_at = '2024-01-01 00:00:00.000', return_url = ? WHERE reference = ?",
+                (NAME * pick([1, 20]), f"G-{number}"),
+            )
+    assert called("erase", "--older-than", "400d", "--yes").exit_code == 0
+    assert with_the_name(folder) == []
 
 
 @on_sqlite

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from tests.databases import on_sqlite
 from tests.engine.scripted import ScriptedCarrier, make_loop
@@ -26,6 +26,7 @@ from worker.engine.retention import Ages, Retention
 from worker.labels import FileLabelStore, LabelName, LabelStore, VerifiedLabel
 from worker.settings import AccountSettings, Settings
 from worker.settings.model import LabelSettings
+from worker.store import erasure
 from worker.store.database import Database
 from worker.store.erasure import count_unfinished, erase
 from worker.store.upkeep.archive import archive_batch
@@ -455,3 +456,20 @@ async def test_an_address_is_one_however_its_letters_are_written(database: Datab
         await shop.run("INSERT INTO return_order (reference, payload) VALUES ($1, $2)", f"R-{number}", payload)
     found = await found_by(database, "j\u00f6rg@shop.example", 9)
     assert [each.reference for each in found] == ["R-0", "R-1", "R-2"]
+
+
+@on_sqlite
+async def test_a_worker_that_erases_writes_the_file_once_more_a_day_and_a_large_one_is_left_to_a_person(
+    database: Database, shop: Shop, labels: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements, now = list[str](), [0.0]
+    event.listen(database.engine, "before_cursor_execute", lambda _c, _cursor, said, *_: statements.append(said))
+    watch = ClockWatch(lambda: 0.0, {})
+    keeping = Retention(database, labels, Metrics("0"), Ages(erase_after=DAY), watch, lambda: now[0])
+    for hour, count in ((0, 0), (0, 1), (12, 1), (25, 2), (50, 2)):
+        now[0] = hour * 3600.0
+        await planted(shop, labels, f"R-{hour}-{count}") if count and hour < 50 else None
+        await keeping.keep()
+        assert statements.count("VACUUM") == count
+    monkeypatch.setattr(erasure, "_REWRITTEN", 4096)
+    assert "VACUUM it in a quiet hour" in (await retention.copies_left(database) or "")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 
 import structlog
 
@@ -28,6 +29,7 @@ from worker.store.erasure import (
     files_removed,
     labels_due_in,
     labels_removed,
+    rewrite,
     unfinished,
     unfinished_of,
 )
@@ -39,7 +41,12 @@ BATCH = 200
 """Returns in a transaction: no shop and no worker waits longer than some 50 ms for one."""
 
 _BUDGET = 20.0  # seconds of a tick: what is left comes with the next one
+_REWRITTEN_EVERY = 86_400.0  # seconds between two times that a worker writes a whole file once more
+_COPIES = "copies of what was erased may be left in unused parts of the database file: "
+_TOO_LARGE = "it is too large to be written once more in passing; VACUUM it in a quiet hour, see docs/privacy.md"
+_OLDER_STATE = "the database's journal cannot be cut off while another program reads an older state of it"
 _AGAIN = "it is tried again each minute"
+_DAILY = "it is tried again after a day, with the next erasure"
 _BY_AGE = "personal data erased: over for longer than retention.erase_after"
 
 log = structlog.get_logger()
@@ -69,7 +76,7 @@ async def erase_batch(database: Database, ids: Sequence[int], told: str) -> tupl
 async def remove_files(database: Database, labels: LabelStore, left: Sequence[Files]) -> None:
     """Remove all that the label store keeps of these returns, and note it; raises `FilesLeft`, after the others."""
     if not await empty_wal(database):
-        raise FilesLeft("the database's journal cannot be cut off while another program reads an older state of it")
+        raise FilesLeft(_OLDER_STATE)
     done, problem = await _removed(labels, left)
     await files_removed(database, [files.id for files in done])
     if problem is not None:
@@ -79,6 +86,16 @@ async def remove_files(database: Database, labels: LabelStore, left: Sequence[Fi
 async def finish(database: Database, labels: LabelStore, ids: Sequence[int]) -> None:
     """Remove the files of returns that were just erased, and note it; raises `FilesLeft`."""
     await remove_files(database, labels, await unfinished_of(database, ids))
+
+
+async def copies_left(database: Database) -> str | None:
+    """Write a SQLite file once more, and say why copies of rows may be left in it; None: there are none."""
+    try:
+        if not await rewrite(database):
+            return _COPIES + _TOO_LARGE
+        return None if await empty_wal(database) else _COPIES + _OLDER_STATE
+    except DatabaseUnavailable as error:  # a full disk, another program's long write
+        return f"{_COPIES}{error}"
 
 
 async def remove_what_came_late(database: Database, labels: LabelStore, ids: Sequence[int]) -> None:
@@ -135,6 +152,7 @@ class Retention:
         self._database, self._labels, self._metrics = database, labels, metrics
         self._ages, self._watch, self._clock = ages, watch, clock
         self._until = 0.0
+        self._has_copies, self._rewritten_at = False, -inf
 
     async def keep(self) -> None:
         """Do what is due, for some seconds at most; what goes wrong is logged, and tried again with the next tick."""
@@ -148,6 +166,10 @@ class Retention:
                 except DatabaseRefused as error:  # a right that it takes; nothing else that a worker does needs it
                     problems.append(str(error))
             await self.read_gauge()
+            if self._has_copies and self._clock() >= self._rewritten_at + _REWRITTEN_EVERY:
+                self._has_copies, self._rewritten_at = False, self._clock()
+                if (left := await copies_left(self._database)) is not None:
+                    log.warning("erasure_unfinished", error=left, hint=_DAILY)
         except DatabaseUnavailable as error:
             self._metrics.erasures_due.set(float("nan"))
             log.debug("retention_waits", error=str(error))
@@ -174,7 +196,7 @@ class Retention:
         for place in PLACES:
             after = 0
             while self._has_time and (left := await unfinished(self._database, place, after, BATCH)):
-                after = left[-1].id
+                after, self._has_copies = left[-1].id, True
                 try:
                     await remove_files(self._database, self._labels, left)
                 except FilesLeft as error:
@@ -199,6 +221,7 @@ class Retention:
                 except FilesLeft as error:
                     problems.append(str(error))
         if count:
+            self._has_copies = True
             log.info("returns_erased", count=count)
         return problems
 

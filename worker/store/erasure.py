@@ -24,6 +24,7 @@ ERASABLE = (State.COMPLETED, State.CANCELLED, State.REJECTED)
 
 _STATES = ", ".join(f"'{state}'" for state in ERASABLE)
 _PATIENCE = 500  # milliseconds to wait for readers of an older state; the next try is not far
+_REWRITTEN = 200_000_000  # bytes of a file at most: a second or two, for which every writer waits
 _COUNTED = 100_000  # of what is due at most: more need no exact number, and each look counts
 
 # A rejected return whose creation may have happened is looked for by its customer's name and address.
@@ -309,6 +310,23 @@ def empty_wal(connection: Connection) -> bool:
         return not connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()[0]
     finally:
         connection.exec_driver_sql(f"PRAGMA busy_timeout={usual}")
+
+
+@reading
+def rewrite(connection: Connection) -> bool:
+    """On SQLite, write the file once more without what no row has any more; False: it is too large for that in passing.
+
+    `secure_delete` writes zeroes over a row that is deleted or changed, and not over a copy of one: where rows grow and
+    a page is divided, those that move to another page can still be read in the unused part of the first, and no later
+    statement knows of them. VACUUM alone ends that (https://sqlite.org/lang_vacuum.html).
+    """
+    if connection.dialect.name != SQLITE:
+        return True
+    pages, size = (connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size"))
+    if pages * size > _REWRITTEN:
+        return False
+    connection.exec_driver_sql("VACUUM")
+    return True
 
 
 def _read_files(rows: Iterable[Any]) -> list[Files]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.domain.by_hand import Person, Refusal, may_be_erased
-from worker.engine.retention import BATCH, FilesLeft, erase_batch, finish
+from worker.engine.retention import BATCH, FilesLeft, copies_left, erase_batch, finish
 from worker.labels import LabelStore, open_label_store
 from worker.settings import Settings
 from worker.store.accounts import database_now
@@ -45,11 +45,15 @@ class Meant:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of returns, by their references: `before` are those that were erased already, `refused` has why."""
+    """What became of returns, by their references: `before` are those that were erased already, `refused` has why.
+
+    `note`: what is left to a person.
+    """
 
     erased: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    note: str | None = None
 
 
 async def meant_by_references(database: Database, references: Sequence[str], account: str | None) -> list[Meant]:
@@ -90,6 +94,8 @@ async def erase_meant(
         yield outcome
         if left is not None and left.is_away:
             break
+    if count:
+        yield Outcome(note=await copies_left(database))
     if left is not None:
         raise ErasedInPart(count, str(left)) from left
 
@@ -121,6 +127,8 @@ async def erase_older(
             )
             if left is not None and left.is_away:
                 most = 0
+    if count:
+        yield Outcome(note=await copies_left(database))
     if left is not None:
         raise ErasedInPart(count, str(left)) from left
 
