@@ -473,3 +473,25 @@ async def test_a_worker_that_erases_writes_the_file_once_more_a_day_and_a_large_
         assert statements.count("VACUUM") == count
     monkeypatch.setattr(erasure, "_REWRITTEN", 4096)
     assert "VACUUM it in a quiet hour" in (await retention.copies_left(database) or "")
+
+
+@on_sqlite
+async def test_a_rule_that_refuses_a_mark_keeps_one_erasure_unfinished_and_no_other(
+    database: Database, shop: Shop, labels: LabelStore, folder: Path
+) -> None:
+    for number in range(3):
+        await planted(shop, labels, f"R-{number}")
+    await shop.run(
+        "CREATE TRIGGER of_r1 BEFORE UPDATE ON return_order"
+        " WHEN OLD.reference = 'R-1' AND NEW.files_removed_at IS NOT NULL"
+        " BEGIN SELECT RAISE(ABORT, 'a rule of the shop'); END"
+    )
+    await shop.run(
+        "CREATE TRIGGER of_labels BEFORE UPDATE ON label WHEN NEW.removed_at IS NOT NULL AND NEW.location LIKE '%R-2%'"
+        " BEGIN SELECT RAISE(ABORT, 'another rule'); END"
+    )
+    await keeper(database, labels, Metrics("0"), labels_after=5 * DAY).keep()
+    await shop.run("DROP TRIGGER of_labels")
+    assert await shop.value("SELECT count(*) FROM label WHERE removed_at IS NULL") == 1
+    await keeper(database, labels, Metrics("0"), erase_after=5 * DAY).keep()
+    assert await count_unfinished(database) == 1

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from math import inf
 
 import structlog
@@ -20,6 +21,7 @@ from worker.store.erasure import (
     PLACES,
     Due,
     Files,
+    Place,
     count_due,
     count_unfinished,
     due_in,
@@ -46,6 +48,7 @@ _COPIES = "copies of what was erased may be left in unused parts of the database
 _TOO_LARGE = "it is too large to be written once more in passing; VACUUM it in a quiet hour, see docs/privacy.md"
 _OLDER_STATE = "the database's journal cannot be cut off while another program reads an older state of it"
 _AGAIN = "it is tried again each minute"
+_NOT_NOTED = "files are gone, and the database does not let that be noted: "
 _DAILY = "it is tried again after a day, with the next erasure"
 _BY_AGE = "personal data erased: over for longer than retention.erase_after"
 
@@ -78,9 +81,11 @@ async def remove_files(database: Database, labels: LabelStore, left: Sequence[Fi
     if not await empty_wal(database):
         raise FilesLeft(_OLDER_STATE)
     done, problem = await _removed(labels, left)
-    await files_removed(database, [files.id for files in done])
+    refused = await in_pieces([files.id for files in done], partial(files_removed, database))
     if problem is not None:
         raise FilesLeft(str(problem), is_away=isinstance(problem, LabelStoreAway))
+    if refused:
+        raise FilesLeft(_NOT_NOTED + refused[0][1])
 
 
 async def finish(database: Database, labels: LabelStore, ids: Sequence[int]) -> None:
@@ -234,9 +239,14 @@ class Retention:
             while self._has_time and (due := await labels_due_in(self._database, place, before, last, BATCH)):
                 last = due[-1]
                 done, problem = await _removed(self._labels, list({files.id: files for files in due}.values()))
-                await labels_removed(self._database, place, [files.id for files in done], before)
+                note = partial(self._note_removed_labels, place, before)
+                refused = await in_pieces([files.id for files in done], note)
                 count += len(done)
                 problems += [str(problem)] if problem is not None else []
+                problems += [_NOT_NOTED + why for _, why in refused]
         if count:
             log.info("labels_removed", returns=count)
         return problems
+
+    async def _note_removed_labels(self, place: Place, before: datetime, ids: Sequence[int]) -> None:
+        await labels_removed(self._database, place, ids, before)
