@@ -78,9 +78,10 @@ async def erase_batch(database: Database, ids: Sequence[int], told: str) -> tupl
 
 async def remove_files(database: Database, labels: LabelStore, left: Sequence[Files]) -> None:
     """Remove all that the label store keeps of these returns, and note it; raises `FilesLeft`, after the others."""
-    if not await empty_wal(database):
-        raise FilesLeft(_OLDER_STATE)
+    is_cut = await empty_wal(database)
     done, problem = await _removed(labels, left)
+    if not is_cut:  # files do not wait for it, and the mark does: it is what brings the next try
+        raise FilesLeft(_OLDER_STATE, is_away=isinstance(problem, LabelStoreAway))
     refused = await in_pieces([files.id for files in done], partial(files_removed, database))
     if problem is not None:
         raise FilesLeft(str(problem), is_away=isinstance(problem, LabelStoreAway))
