@@ -24,7 +24,9 @@ ERASABLE = (State.COMPLETED, State.CANCELLED, State.REJECTED)
 
 _STATES = ", ".join(f"'{state}'" for state in ERASABLE)
 _PATIENCE = 500  # milliseconds to wait for readers of an older state; the next try is not far
-_REWRITTEN = 100_000_000  # bytes of a file at most: a second, or ten on a slow disk, for which every writer waits
+# Bytes of a file at most: every writer waits for it, half a second, or some on a slow disk. SQLite writes a copy to /tmp
+# meanwhile, and a pod that has more than 64 MiB there is evicted (deploy/kubernetes).
+_REWRITTEN = 50_000_000
 _COUNTED = 100_000  # of what is due at most: more need no exact number, and each look counts
 
 # A rejected return whose creation may have happened is looked for by its customer's name and address.
