@@ -24,8 +24,8 @@ ERASABLE = (State.COMPLETED, State.CANCELLED, State.REJECTED)
 
 _STATES = ", ".join(f"'{state}'" for state in ERASABLE)
 _PATIENCE = 500  # milliseconds to wait for readers of an older state; the next try is not far
-# Bytes of a file at most: every writer waits for it, half a second, or some on a slow disk. SQLite writes a copy to /tmp
-# meanwhile, and a pod that has more than 64 MiB there is evicted (deploy/kubernetes).
+# Bytes of a file at most: every writer waits for it, half a second, or some on a slow disk. Meanwhile SQLite writes a
+# copy to /tmp, and a pod that has more than 64 MiB there is evicted (deploy/kubernetes).
 _REWRITTEN = 50_000_000
 _COUNTED = 100_000  # of what is due at most: more need no exact number, and each look counts
 
