@@ -253,8 +253,11 @@ async def test_what_a_kill_left_half_done_the_next_worker_finishes(
 
     with monkeypatch.context() as patch:
         patch.setattr(retention if hasattr(retention, place) else FileLabelStore, place, killed)
+        told = list[str]()
         with suppress(Killed):
-            await erased(erase_meant(settings, database, meant, BY))
+            async for outcome in erase_meant(settings, database, meant, BY):
+                told += outcome.erased
+    assert told == ["R-1"]
     assert NAME not in await everything(shop)
     assert await count_unfinished(database) == 1
 

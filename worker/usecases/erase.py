@@ -90,8 +90,8 @@ async def erase_meant(
         known = erased | {order_id for order_id, _ in refused}
         outcome.refused += [(names[order_id], _BUSY) for order_id in free if order_id not in known]
         count += len(erased)
+        yield outcome  # before files, which may take long: who stops it meanwhile knows what is erased
         left = await _files_left(database, labels, list(names)) or left  # of those erased before, too
-        yield outcome
         if left is not None and left.is_away:
             break
     if count:
@@ -120,11 +120,11 @@ async def erase_older(
             names = {each.id: each.reference for each in due}
             erased, refused = await erase_batch(database, list(names), told)
             count += len(erased)
-            left = await _files_left(database, labels, sorted(erased)) or left
             yield Outcome(
                 [names[order_id] for order_id in names if order_id in erased],
                 refused=[(names[order_id], why) for order_id, why in refused],
             )
+            left = await _files_left(database, labels, sorted(erased)) or left
             if left is not None and left.is_away:
                 most = 0
     if count:
