@@ -1,6 +1,7 @@
 """What is said on the command lines of `erase` and `export`, and that a planted name is nowhere afterwards."""
 
 import json
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -75,6 +76,26 @@ def test_a_planted_name_is_nowhere_after_erase_and_nothing_more_is_done_about_th
 
 
 @on_sqlite
+def test_a_copy_that_sqlite_left_where_rows_grew_and_moved_to_another_page_is_gone_too(
+    folder: Path, database: str
+) -> None:
+    pick = random.Random(2).choice  # most sizes leave none
+    with closing(sqlite3.connect(database.removeprefix("sqlite:///"))) as shop, shop:
+        shop.execute("PRAGMA secure_delete = ON")
+        for number in range(150):
+            payload = json.dumps({"customer": {"name": NAME * pick([1, 5, 40])}})
+            shop.execute("INSERT INTO return_order (reference, payload) VALUES (?, ?)", (f"G-{number}", payload))
+        for number in range(150):
+            shop.execute(
+                "UPDATE return_order SET state = 'completed', next_step = 'track', carrier_ref = reference,"
+                " due_at = NULL, updated_at = '2024-01-01 00:00:00.000', return_url = ? WHERE reference = ?",
+                (NAME * pick([1, 20]), f"G-{number}"),
+            )
+    assert called("erase", "--older-than", "400d", "--yes").exit_code == 0
+    assert with_the_name(folder) == []
+
+
+@on_sqlite
 def test_a_reader_of_an_older_state_is_told_and_the_next_try_ends_it(planted: Path, folder: Path) -> None:
     with closing(sqlite3.connect(planted, isolation_level=None)) as reader:
         reader.execute("BEGIN")
@@ -82,6 +103,7 @@ def test_a_reader_of_an_older_state_is_told_and_the_next_try_ends_it(planted: Pa
         done = called("erase", "M-1")
         assert done.exit_code == 1
         assert "1 erased in the database, but files are left: the database's journal cannot be cut off" in done.stderr
+        assert [name for name in with_the_name(folder) if name.startswith("N1-")] == []  # a dashboard may read for days
     assert called("erase", "M-1", "M-0", "M-2").exit_code == 0
     assert with_the_name(folder) == []
 

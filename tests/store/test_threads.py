@@ -135,3 +135,25 @@ async def test_a_write_that_hangs_fails_the_next_ones_in_time_and_ends_no_later(
     gate.set()
     assert await hanging == "one"
     assert await names(database) == ["one"]
+
+
+async def test_where_no_thread_can_be_started_others_do_the_work_and_no_turn_is_lost(
+    opened: Open, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    database = opened(pool_size=3)
+    with monkeypatch.context() as limit:
+        limit.setattr(threading.Thread, "start", refused)
+        with pytest.raises(DatabaseUnavailable, match="can't start new thread"):
+            await database.transaction(insert, "one")
+    assert await database.transaction(insert, "two") == "two"
+    reading = asyncio.ensure_future(database.reading(lambda _: gate.wait(10)))
+    await asyncio.sleep(0)
+    with monkeypatch.context() as limit:
+        limit.setattr(threading.Thread, "start", refused)
+        later = asyncio.ensure_future(names(database))
+        await asyncio.sleep(0)
+    gate.set()
+    assert (await reading, await later) == (True, ["two"])

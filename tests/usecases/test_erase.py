@@ -9,22 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from tests.databases import on_sqlite
+from tests.engine.scripted import ScriptedCarrier, make_loop
 from tests.store.shop import Refused, Shop
 from worker.domain.by_hand import Person
+from worker.domain.decision import Decision, StepOutcome
+from worker.domain.lifecycle import State
+from worker.domain.outcomes import LabelReady
+from worker.domain.returns import ReturnOrder
 from worker.engine import retention
 from worker.engine.clock_watch import ClockWatch
+from worker.engine.label import stored
 from worker.engine.retention import Ages, Retention
 from worker.labels import FileLabelStore, LabelName, LabelStore, VerifiedLabel
 from worker.settings import AccountSettings, Settings
 from worker.settings.model import LabelSettings
+from worker.store import erasure
 from worker.store.database import Database
 from worker.store.erasure import count_unfinished, erase
 from worker.store.upkeep.archive import archive_batch
 from worker.telemetry.metrics import Metrics
-from worker.usecases import customer
+from worker.usecases import customer, refetch_label
 from worker.usecases.erase import (
     ErasedInPart,
     Outcome,
@@ -105,6 +112,10 @@ async def everything(shop: Shop) -> str:
 
 def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def found_by(database: Database, email: str, limit: int) -> list[Any]:
+    return [named async for looked in customer.returns_of(database, email, limit) for named in looked.found]
 
 
 async def erased(outcomes: AsyncIterator[Outcome]) -> Outcome:
@@ -242,8 +253,11 @@ async def test_what_a_kill_left_half_done_the_next_worker_finishes(
 
     with monkeypatch.context() as patch:
         patch.setattr(retention if hasattr(retention, place) else FileLabelStore, place, killed)
+        told = list[str]()
         with suppress(Killed):
-            await erased(erase_meant(settings, database, meant, BY))
+            async for outcome in erase_meant(settings, database, meant, BY):
+                told += outcome.erased
+    assert told == ["R-1"]
     assert NAME not in await everything(shop)
     assert await count_unfinished(database) == 1
 
@@ -352,11 +366,7 @@ async def test_a_customer_is_found_by_address_and_a_shared_address_is_asked_back
     await archive_batch(database, datetime.now(UTC), None, 0, 1)
 
     async def found(limit: int) -> list[Any]:
-        return [
-            named
-            async for looked in customer.returns_of(database, " mina@EXAMPLE.org", limit)
-            for named in looked.found
-        ]
+        return await found_by(database, " mina@EXAMPLE.org", limit)
 
     with pytest.raises(customer.TooManyMeant, match="more than 2 returns have that address"):
         await found(2)
@@ -368,3 +378,123 @@ async def test_a_customer_is_found_by_address_and_a_shared_address_is_asked_back
     done = await erased(erase_meant(settings, database, await meant_by_email(database, meant), BY))
     assert len(done.erased) == 3
     assert await found(3) == []
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "reference, payload, erased_at) VALUES ('R-1', '{}', $1)",
+        "reference, payload, state, due_at, erased_at) VALUES ('R-1', '{\"a\": 1}', 'completed', NULL, $1)",
+    ],
+)
+async def test_no_row_comes_in_as_erased_which_no_worker_could_take(shop: Shop, columns: str) -> None:
+    moment: Any = "2026-01-01 00:00:00" if shop.sqlite else datetime(2026, 1, 1, tzinfo=UTC)
+    with pytest.raises(Refused, match="erased"):
+        await shop.run(f"INSERT INTO return_order ({columns}", moment)
+
+
+async def test_an_archived_return_whose_labels_went_before_is_unfinished_until_the_journal_is_cut_off(
+    database: Database, shop: Shop, labels: LabelStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await planted(shop, labels, "R-1")
+    await archive_batch(database, datetime.now(UTC), None, 0, 1)
+    await keeper(database, labels, Metrics("0"), labels_after=5 * DAY).keep()
+    meant = await meant_by_references(database, ["R-1"], None)
+
+    async def busy(_: Database) -> bool:
+        return False
+
+    with monkeypatch.context() as patch, pytest.raises(ErasedInPart):
+        patch.setattr("worker.engine.retention.empty_wal", busy)
+        await erased(erase_meant(settings, database, meant, BY))
+    assert await count_unfinished(database) == 1
+
+
+async def test_a_label_that_comes_after_the_erasure_does_not_stay(
+    database: Database,
+    shop: Shop,
+    labels: LabelStore,
+    settings: Settings,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order_id = await planted(shop, labels, "R-1")
+    order = await find_return(database, "R-1", None)
+
+    async def asked(*_: object) -> tuple[ReturnOrder, LabelReady]:
+        await erased(erase_meant(settings, database, await meant_by_references(database, ["R-1"], None), BY))
+        assert files(folder) == []
+        location = await labels.put(LabelName("default", "N-R-1", 1), LABEL)
+        return ReturnOrder(order_id, "default", "R-1", carrier_ref="N-R-1"), LabelReady(stored(1, location, LABEL))
+
+    monkeypatch.setattr(refetch_label, "_asked", asked)
+    with pytest.raises(NotDone, match="erased meanwhile"):
+        await refetch_label.refetch_label(settings, database, order, 1)
+    assert files(folder) == [] and await count_unfinished(database) == 0
+
+
+async def test_a_label_of_a_worker_whose_lease_ran_out_before_the_erasure_does_not_stay(
+    database: Database, shop: Shop, labels: LabelStore, settings: Settings, folder: Path, tmp_path: Path
+) -> None:
+    order_id = await planted(shop, labels, "R-1")
+    claimed = ReturnOrder(order_id, "default", "R-1", state=State.TRACKING, carrier_ref="N-R-1", lease_token=7)
+    await erased(erase_meant(settings, database, await meant_by_references(database, ["R-1"], None), BY))
+    location = await labels.put(LabelName("default", "N-R-1", 1), LABEL)
+
+    loop = await make_loop(database, tmp_path, {"default": ScriptedCarrier()})
+    late = Decision(claimed, StepOutcome.STORED, labels=(stored(1, location, LABEL),))
+    loop.recorder.later(claimed, late)
+    await loop.recorder.flush()
+
+    assert await count_unfinished(database) == 1
+    await keeper(database, labels, Metrics("0")).keep()
+    assert files(folder) == []
+
+
+async def test_an_address_is_one_however_its_letters_are_written(database: Database, shop: Shop) -> None:
+    for number, email in enumerate(
+        ("J\u00d6RG@Shop.example", "jo\u0308rg@shop.example", "\tj\u00f6rg@SHOP.example\u00a0", 5)
+    ):
+        payload = json.dumps({"customer": {"email": email}})
+        await shop.run("INSERT INTO return_order (reference, payload) VALUES ($1, $2)", f"R-{number}", payload)
+    found = await found_by(database, "j\u00f6rg@shop.example", 9)
+    assert [each.reference for each in found] == ["R-0", "R-1", "R-2"]
+
+
+@on_sqlite
+async def test_a_worker_that_erases_writes_the_file_once_more_a_day_and_a_large_one_is_left_to_a_person(
+    database: Database, shop: Shop, labels: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statements, now = list[str](), [0.0]
+    event.listen(database.engine, "before_cursor_execute", lambda _c, _cursor, said, *_: statements.append(said))
+    watch = ClockWatch(lambda: 0.0, {})
+    keeping = Retention(database, labels, Metrics("0"), Ages(erase_after=DAY), watch, lambda: now[0])
+    for hour, count in ((0, 0), (0, 1), (12, 1), (25, 2), (50, 2)):
+        now[0] = hour * 3600.0
+        await planted(shop, labels, f"R-{hour}-{count}") if count and hour < 50 else None
+        await keeping.keep()
+        assert statements.count("VACUUM") == count
+    monkeypatch.setattr(erasure, "_REWRITTEN", 4096)
+    assert "VACUUM it in a quiet hour" in (await retention.copies_left(database) or "")
+
+
+@on_sqlite
+async def test_a_rule_that_refuses_a_mark_keeps_one_erasure_unfinished_and_no_other(
+    database: Database, shop: Shop, labels: LabelStore, folder: Path
+) -> None:
+    for number in range(3):
+        await planted(shop, labels, f"R-{number}")
+    await shop.run(
+        "CREATE TRIGGER of_r1 BEFORE UPDATE ON return_order"
+        " WHEN OLD.reference = 'R-1' AND NEW.files_removed_at IS NOT NULL"
+        " BEGIN SELECT RAISE(ABORT, 'a rule of the shop'); END"
+    )
+    await shop.run(
+        "CREATE TRIGGER of_labels BEFORE UPDATE ON label WHEN NEW.removed_at IS NOT NULL AND NEW.location LIKE '%R-2%'"
+        " BEGIN SELECT RAISE(ABORT, 'another rule'); END"
+    )
+    await keeper(database, labels, Metrics("0"), labels_after=5 * DAY).keep()
+    await shop.run("DROP TRIGGER of_labels")
+    assert await shop.value("SELECT count(*) FROM label WHERE removed_at IS NULL") == 1
+    await keeper(database, labels, Metrics("0"), erase_after=5 * DAY).keep()
+    assert await count_unfinished(database) == 1

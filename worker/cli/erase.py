@@ -9,10 +9,10 @@ import typer
 from worker.cli.options import AccountFilter, Decider, DryRunOption, EmailOption, duration_of, grouped
 from worker.cli.output import MOST, Exit, Left, answer, counted, fail, say, shown
 from worker.cli.progress import progress
-from worker.cli.session import Session
+from worker.cli.session import Session, note
 from worker.settings import Settings
+from worker.store.customers import Named
 from worker.store.database import Database
-from worker.store.erasure import Named
 from worker.usecases import customer
 from worker.usecases.erase import (
     Meant,
@@ -133,6 +133,8 @@ async def _carry_out(outcomes: AsyncIterator[Outcome]) -> None:
                 before += len(outcome.before)
                 refused.add(outcome.refused)
                 tell(count, None)
+                if outcome.note is not None:
+                    note(outcome.note)
     finally:  # whatever ends it, that much is done
         for reference in names:
             answer(shown(f"{reference}: personal data erased"))

@@ -14,6 +14,7 @@ from worker.domain.returns import ReturnOrder
 from worker.engine.outage import say_away, say_back
 from worker.store.claims import hand_back
 from worker.store.database import Database
+from worker.store.erasure import files_came
 from worker.store.failures import DatabaseUnavailable, first_line
 from worker.store.records import CarrierRefTaken, Standing, record, standings
 
@@ -134,6 +135,9 @@ class Recorder:
 
     async def _persist(self, batch: Sequence[Made], *, again: bool = False) -> None:
         standing = await self._write(batch)
+        lost = [before.id for before, _ in batch if standing[before.id] is Standing.LOST]
+        if lost:  # erased since, perhaps: then a label that we stored must not stay
+            await self._insist(lambda: files_came(self._database, lost))
         for before, decision in batch:
             if standing[before.id] is Standing.LOCKED:
                 if not again:

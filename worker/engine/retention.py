@@ -5,8 +5,11 @@ what is killed anywhere in between is found by its mark, and each of these may b
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from math import inf
 
 import structlog
 
@@ -18,14 +21,17 @@ from worker.store.erasure import (
     PLACES,
     Due,
     Files,
+    Place,
     count_due,
     count_unfinished,
     due_in,
     empty_wal,
     erase,
+    files_came,
     files_removed,
     labels_due_in,
     labels_removed,
+    rewrite,
     unfinished,
     unfinished_of,
 )
@@ -37,7 +43,13 @@ BATCH = 200
 """Returns in a transaction: no shop and no worker waits longer than some 50 ms for one."""
 
 _BUDGET = 20.0  # seconds of a tick: what is left comes with the next one
+_REWRITTEN_EVERY = 86_400.0  # seconds between two times that a worker writes a whole file once more
+_COPIES = "copies of what was erased may be left in unused parts of the database file: "
+_TOO_LARGE = "it is too large to be written once more in passing; VACUUM it in a quiet hour, see docs/privacy.md"
+_OLDER_STATE = "the database's journal cannot be cut off while another program reads an older state of it"
 _AGAIN = "it is tried again each minute"
+_NOT_NOTED = "files are gone, and the database does not let that be noted: "
+_DAILY = "it is tried again after a day, with the next erasure"
 _BY_AGE = "personal data erased: over for longer than retention.erase_after"
 
 log = structlog.get_logger()
@@ -66,17 +78,37 @@ async def erase_batch(database: Database, ids: Sequence[int], told: str) -> tupl
 
 async def remove_files(database: Database, labels: LabelStore, left: Sequence[Files]) -> None:
     """Remove all that the label store keeps of these returns, and note it; raises `FilesLeft`, after the others."""
-    if not await empty_wal(database):
-        raise FilesLeft("the database's journal cannot be cut off while another program reads an older state of it")
+    is_cut = await empty_wal(database)
     done, problem = await _removed(labels, left)
-    await files_removed(database, [files.id for files in done])
+    if not is_cut:  # files do not wait for it, and the mark does: it is what brings the next try
+        raise FilesLeft(_OLDER_STATE, is_away=isinstance(problem, LabelStoreAway))
+    refused = await in_pieces([files.id for files in done], partial(files_removed, database))
     if problem is not None:
         raise FilesLeft(str(problem), is_away=isinstance(problem, LabelStoreAway))
+    if refused:
+        raise FilesLeft(_NOT_NOTED + refused[0][1])
 
 
 async def finish(database: Database, labels: LabelStore, ids: Sequence[int]) -> None:
     """Remove the files of returns that were just erased, and note it; raises `FilesLeft`."""
     await remove_files(database, labels, await unfinished_of(database, ids))
+
+
+async def copies_left(database: Database) -> str | None:
+    """Write a SQLite file once more, and say why copies of rows may be left in it; None: there are none."""
+    try:
+        if not await rewrite(database):
+            return _COPIES + _TOO_LARGE
+        return None if await empty_wal(database) else _COPIES + _OLDER_STATE
+    except DatabaseUnavailable as error:  # a full disk, another program's long write
+        return f"{_COPIES}{error}"
+
+
+async def remove_what_came_late(database: Database, labels: LabelStore, ids: Sequence[int]) -> None:
+    """Remove what may have come to the label store for returns that were erased meanwhile; what is left is marked."""
+    await files_came(database, ids)
+    with suppress(FilesLeft):  # a running worker tries that again, and says why
+        await finish(database, labels, ids)
 
 
 async def _removed(labels: LabelStore, left: Sequence[Files]) -> tuple[list[Files], LabelStoreError | None]:
@@ -126,6 +158,7 @@ class Retention:
         self._database, self._labels, self._metrics = database, labels, metrics
         self._ages, self._watch, self._clock = ages, watch, clock
         self._until = 0.0
+        self._has_copies, self._rewritten_at = False, -inf
 
     async def keep(self) -> None:
         """Do what is due, for some seconds at most; what goes wrong is logged, and tried again with the next tick."""
@@ -139,6 +172,10 @@ class Retention:
                 except DatabaseRefused as error:  # a right that it takes; nothing else that a worker does needs it
                     problems.append(str(error))
             await self.read_gauge()
+            if self._has_copies and self._clock() >= self._rewritten_at + _REWRITTEN_EVERY:
+                self._has_copies, self._rewritten_at = False, self._clock()
+                if (left := await copies_left(self._database)) is not None:
+                    log.warning("erasure_unfinished", error=left, hint=_DAILY)
         except DatabaseUnavailable as error:
             self._metrics.erasures_due.set(float("nan"))
             log.debug("retention_waits", error=str(error))
@@ -165,7 +202,7 @@ class Retention:
         for place in PLACES:
             after = 0
             while self._has_time and (left := await unfinished(self._database, place, after, BATCH)):
-                after = left[-1].id
+                after, self._has_copies = left[-1].id, True
                 try:
                     await remove_files(self._database, self._labels, left)
                 except FilesLeft as error:
@@ -190,6 +227,7 @@ class Retention:
                 except FilesLeft as error:
                     problems.append(str(error))
         if count:
+            self._has_copies = True
             log.info("returns_erased", count=count)
         return problems
 
@@ -202,9 +240,14 @@ class Retention:
             while self._has_time and (due := await labels_due_in(self._database, place, before, last, BATCH)):
                 last = due[-1]
                 done, problem = await _removed(self._labels, list({files.id: files for files in due}.values()))
-                await labels_removed(self._database, place, [files.id for files in done], before)
+                note = partial(self._note_removed_labels, place, before)
+                refused = await in_pieces([files.id for files in done], note)
                 count += len(done)
                 problems += [str(problem)] if problem is not None else []
+                problems += [_NOT_NOTED + why for _, why in refused]
         if count:
             log.info("labels_removed", returns=count)
         return problems
+
+    async def _note_removed_labels(self, place: Place, before: datetime, ids: Sequence[int]) -> None:
+        await labels_removed(self._database, place, ids, before)

@@ -24,6 +24,9 @@ ERASABLE = (State.COMPLETED, State.CANCELLED, State.REJECTED)
 
 _STATES = ", ".join(f"'{state}'" for state in ERASABLE)
 _PATIENCE = 500  # milliseconds to wait for readers of an older state; the next try is not far
+# Bytes of a file at most: every writer waits for it, half a second, or some on a slow disk. Meanwhile SQLite writes a
+# copy to /tmp, and a pod that has more than 64 MiB there is evicted (deploy/kubernetes).
+_REWRITTEN = 50_000_000
 _COUNTED = 100_000  # of what is due at most: more need no exact number, and each look counts
 
 # A rejected return whose creation may have happened is looked for by its customer's name and address.
@@ -55,7 +58,8 @@ SELECT r.id, 'state', r.state, r.state, r.carrier_status, :told FROM return_orde
 }
 _ERASE_ARCHIVED = {
     dialect: text(f"""
-UPDATE archived_return SET erased_at = {now}, erased_by = :told WHERE erased_at IS NULL AND id {AMONG_IDS[dialect]}
+UPDATE archived_return SET erased_at = {now}, erased_by = :told, files_removed_at = NULL
+ WHERE erased_at IS NULL AND id {AMONG_IDS[dialect]}
 {f"AND {DURABLY}" if dialect == POSTGRESQL else ""} RETURNING id""")
     for dialect, now in NOW.items()
 }
@@ -229,6 +233,21 @@ def files_removed(connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(_FILES_REMOVED[connection.dialect.name, place.table], {"ids": json.dumps(list(ids))})
 
 
+_FILES_CAME = {
+    (dialect, place.table): text(f"""
+UPDATE {place.table} SET files_removed_at = NULL WHERE files_removed_at IS NOT NULL AND id {AMONG_IDS[dialect]}""")
+    for dialect in NOW
+    for place in PLACES
+}
+
+
+@in_transaction
+def files_came(connection: Connection, ids: Sequence[int]) -> None:
+    """Files of these returns may have come to the label store late: those that are erased are unfinished once more."""
+    for place in PLACES:
+        connection.execute(_FILES_CAME[connection.dialect.name, place.table], {"ids": json.dumps(list(ids))})
+
+
 _LABELS_DUE = {
     dialect: text(f"""
 SELECT {_LOCATIONS[dialect, LIVE.table]}, f.fetched_at AS since, f.id AS after
@@ -295,52 +314,21 @@ def empty_wal(connection: Connection) -> bool:
         connection.exec_driver_sql(f"PRAGMA busy_timeout={usual}")
 
 
-_EMAIL = {
-    (POSTGRESQL, LIVE.table): "r.payload -> 'customer' ->> 'email'",
-    (POSTGRESQL, ARCHIVED.table): "r.document -> 'order' -> 'payload' -> 'customer' ->> 'email'",
-    (SQLITE, LIVE.table): "CASE WHEN json_valid(r.payload) THEN json_extract(r.payload, '$.customer.email') END",
-    (SQLITE, ARCHIVED.table): """CASE WHEN json_valid(r.document)
-  THEN json_extract(r.document, '$.order.payload.customer.email') END""",
-}
-_WITH_EMAIL = {
-    key: text(f"""
-SELECT r.id, r.account, r.reference FROM {key[1]} r
- WHERE r.id > :after AND r.id <= :upto AND r.erased_at IS NULL
-   AND lower(trim({email})) = lower({"CAST(:email AS text)" if key[0] == POSTGRESQL else ":email"})
- ORDER BY r.id LIMIT :most""")
-    for key, email in _EMAIL.items()
-}
-_NEWEST = text(
-    "SELECT max(newest) FROM (SELECT max(id) AS newest FROM return_order UNION ALL SELECT max(id) FROM archived_return)"
-    " AS both_places"
-)
-
-
 @reading
-def newest_id(connection: Connection) -> int:
-    """The highest id there is, live or archived; 0: none."""
-    return connection.execute(_NEWEST).scalar_one() or 0
+def rewrite(connection: Connection) -> bool:
+    """On SQLite, write the file once more without what no row has any more; False: it is too large for that in passing.
 
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """Which return it is."""
-
-    id: int
-    account: str
-    reference: str
-
-
-@reading
-def with_email(connection: Connection, email: str, after: int, upto: int, most: int) -> list[Named]:
-    """Returns whose customer has that address, in upper or lower case, with ids beyond `after` and up to `upto`.
-
-    No index leads to them: each call reads every payload in between.
+    `secure_delete` writes zeroes over a row that is deleted or changed, and not over a copy of one: where rows grow and
+    a page is divided, those that move to another page can still be read in the unused part of the first, and no later
+    statement knows of them. VACUUM alone ends that (https://sqlite.org/lang_vacuum.html).
     """
-    values = {"email": email.strip(), "after": after, "upto": upto, "most": most}
-    found = (connection.execute(_WITH_EMAIL[connection.dialect.name, place.table], values) for place in PLACES)
-    by_id = {row.id: Named(*row) for rows in found for row in rows}  # one may just have been archived
-    return [by_id[order_id] for order_id in sorted(by_id)]
+    if connection.dialect.name != SQLITE:
+        return True
+    pages, size = (connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size"))
+    if pages * size > _REWRITTEN:
+        return False
+    connection.exec_driver_sql("VACUUM")
+    return True
 
 
 def _read_files(rows: Iterable[Any]) -> list[Files]:

@@ -23,7 +23,7 @@ from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
 from worker.store.columns import sqlite_text, types_of
 from worker.store.database import Database
-from worker.store.dialect import AMONG_IDS, NOW, POSTGRESQL, SQLITE, extracted, json_rows, typed
+from worker.store.dialect import AMONG_IDS, LOCKED, NOW, POSTGRESQL, SQLITE, extracted, json_rows, typed
 from worker.store.durability import DURABLY
 from worker.store.failures import first_line, is_taken
 from worker.store.tables import WRITTEN_BY_SHOP, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
@@ -234,14 +234,23 @@ _TOKENS = {
 }
 
 
+_KEEPS_LABELS = {
+    dialect: text(f"SELECT 1 FROM return_order WHERE id = :id AND erased_at IS NULL{lock}")
+    for dialect, lock in LOCKED.items()
+}
+
+
 @in_transaction
-def replace_label(connection: Connection, order_id: int, label: StoredLabel) -> None:
-    """Write down a label that was fetched outside of a claim, by a person."""
+def replace_label(connection: Connection, order_id: int, label: StoredLabel) -> bool:
+    """Write down a label that was fetched outside of a claim, by a person; False: it was erased, or archived, since."""
+    if connection.execute(_KEEPS_LABELS[connection.dialect.name], {"id": order_id}).first() is None:
+        return False
     parts = _dumped([{"id": order_id, "labels": [_part(label, connection.dialect.name)]}], connection.dialect.name)
     if connection.dialect.name == POSTGRESQL:
         connection.execute(_POSTGRESQL_LABEL, {"rows": parts})
     else:
         connection.execute(_SQLITE_INSERTS["labels"], {"rows": parts})
+    return True
 
 
 def _claim_of(row: Mapping[str, Any]) -> _Claim:

@@ -12,6 +12,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
+from worker.store.failures import DatabaseUnavailable
+
 T = TypeVar("T")
 
 Wanted = Callable[[], bool]
@@ -51,9 +53,13 @@ class Threads:
 
         self._unfinished.add(over)
         if len(self._started) < min(len(self._unfinished), self._most):
-            thread = Thread(target=_serve, args=(self._errands,), name=self._name, daemon=True)
-            thread.start()
-            self._started.append(thread)
+            try:
+                self._start()
+            except RuntimeError as error:  # the system's limit; threads that there are do the work, later
+                if not self._started:
+                    self._unfinished.discard(over)
+                    ended()
+                    raise DatabaseUnavailable(str(error)) from error
         self._errands.put(errand)
         try:
             await asyncio.wait((over,))
@@ -62,6 +68,11 @@ class Threads:
                 await asyncio.wait((over,))
             raise
         return fate.result()
+
+    def _start(self) -> None:
+        thread = Thread(target=_serve, args=(self._errands,), name=self._name, daemon=True)
+        thread.start()
+        self._started.append(thread)
 
     async def close(self, patience: float) -> None:
         """Let the threads end; waits so many seconds for what they are at. One that hangs ends with the process."""

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from worker.store.customers import Named, newest_id, with_email
 from worker.store.database import Database
-from worker.store.erasure import Named, newest_id, with_email
 from worker.usecases.not_done import WrongRequest, require_utf8
 
 MOST = 100

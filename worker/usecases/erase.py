@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from worker.domain.by_hand import Person, Refusal, may_be_erased
-from worker.engine.retention import BATCH, FilesLeft, erase_batch, finish
+from worker.engine.retention import BATCH, FilesLeft, copies_left, erase_batch, finish
 from worker.labels import LabelStore, open_label_store
 from worker.settings import Settings
 from worker.store.accounts import database_now
+from worker.store.customers import Named
 from worker.store.database import Database
 from worker.store.database_clock import is_believed
-from worker.store.erasure import PLACES, Due, Named, count_due, due_in
+from worker.store.erasure import PLACES, Due, count_due, due_in
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.choice import look_at
 from worker.usecases.find import find_anywhere
@@ -44,11 +45,15 @@ class Meant:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of returns, by their references: `before` are those that were erased already, `refused` has why."""
+    """What became of returns, by their references: `before` are those that were erased already, `refused` has why.
+
+    `note`: what is left to a person.
+    """
 
     erased: list[str] = field(default_factory=list)
     before: list[str] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
+    note: str | None = None
 
 
 async def meant_by_references(database: Database, references: Sequence[str], account: str | None) -> list[Meant]:
@@ -85,10 +90,12 @@ async def erase_meant(
         known = erased | {order_id for order_id, _ in refused}
         outcome.refused += [(names[order_id], _BUSY) for order_id in free if order_id not in known]
         count += len(erased)
+        yield outcome  # before files, which may take long: who stops it meanwhile knows what is erased
         left = await _files_left(database, labels, list(names)) or left  # of those erased before, too
-        yield outcome
         if left is not None and left.is_away:
             break
+    if count:
+        yield Outcome(note=await copies_left(database))
     if left is not None:
         raise ErasedInPart(count, str(left)) from left
 
@@ -113,13 +120,15 @@ async def erase_older(
             names = {each.id: each.reference for each in due}
             erased, refused = await erase_batch(database, list(names), told)
             count += len(erased)
-            left = await _files_left(database, labels, sorted(erased)) or left
             yield Outcome(
                 [names[order_id] for order_id in names if order_id in erased],
                 refused=[(names[order_id], why) for order_id, why in refused],
             )
+            left = await _files_left(database, labels, sorted(erased)) or left
             if left is not None and left.is_away:
                 most = 0
+    if count:
+        yield Outcome(note=await copies_left(database))
     if left is not None:
         raise ErasedInPart(count, str(left)) from left
 

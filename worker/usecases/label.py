@@ -5,6 +5,7 @@ from pathlib import Path
 from worker.domain.by_hand import Person, Refusal, accepted
 from worker.domain.returns import ReturnOrder
 from worker.engine.label import forget_aside, name_of, stored
+from worker.engine.retention import remove_what_came_late
 from worker.labels import LabelMissing, as_it_is, open_label_store
 from worker.settings import Settings
 from worker.store.database import Database
@@ -46,6 +47,8 @@ async def accept_label(
         ) from None
     way_out = accepted(stored(position, await store.put(name, taken), taken))
     done = await desk_of(settings, database, person, owner).settle([order.id], way_out)
-    if not isinstance(done[0].outcome, Refusal):
+    if isinstance(done[0].outcome, Refusal):
+        await remove_what_came_late(database, store, [order.id])
+    else:
         await forget_aside(whose, position, store)
     return done

@@ -12,6 +12,7 @@ from worker.domain.error_codes import ErrorCode
 from worker.domain.outcomes import Failed, LabelReady, LabelTrouble
 from worker.domain.returns import PackageInfo, ReturnOrder
 from worker.engine.label import ask_for_label, fetch_label, forget_aside, keep_aside, name_of, refusal_of
+from worker.engine.retention import remove_what_came_late
 from worker.labels import open_label_store
 from worker.labels.names import aside_path
 from worker.settings import Settings
@@ -53,7 +54,9 @@ async def refetch_label(settings: Settings, database: Database, order: ReturnOrd
     if not isinstance(outcome, LabelReady):
         refused = isinstance(outcome, LabelTrouble) and outcome.code == ErrorCode.LABEL_UNUSABLE
         raise LabelNotFetched(str(getattr(outcome, "message", outcome)), refused=refused)
-    await replace_label(database, order.id, outcome.label)
+    if not await replace_label(database, order.id, outcome.label):
+        await remove_what_came_late(database, store, [order.id])
+        raise NotDone(f"{order.reference!r} was archived, or its personal data erased meanwhile: what came is not kept")
     await forget_aside(asked, outcome.label.position, store)
 
 

@@ -32,6 +32,10 @@ _PUT_BACK = """NEW.state {differs} OLD.state OR NEW.due_at IS NOT NULL OR NEW.le
     OR NEW.retry_requested_at {differs} OLD.retry_requested_at
     OR NEW.payload <> '{{}}' OR NEW.return_url IS NOT NULL
     OR NEW.error_message IS NOT NULL OR NEW.label_error_message IS NOT NULL"""
+# Such a row could not be taken, and no other of its batch either: every worker would stop at it. A row that is copied
+# here as erased is over and empty.
+_COMES_ERASED = f"""NEW.erased_at IS NOT NULL AND (NEW.state NOT IN {_STATES} OR NEW.due_at IS NOT NULL
+    OR NEW.lease_owner IS NOT NULL OR NEW.payload <> '{{}}')"""
 
 # As in 0010; on SQLite the payload is emptied by a statement of its own.
 _PAYLOAD_MESSAGE = (
@@ -184,6 +188,8 @@ _POSTGRESQL_TRIGGERS = (
     f"""CREATE TRIGGER return_order_stays_erased BEFORE UPDATE ON return_order FOR EACH ROW
     WHEN (OLD.erased_at IS NOT NULL AND ({_PUT_BACK.format(differs="IS DISTINCT FROM")}))
     EXECUTE FUNCTION return_order_stays_erased()""",
+    f"""CREATE TRIGGER return_order_comes_erased BEFORE INSERT ON return_order FOR EACH ROW
+    WHEN ({_COMES_ERASED}) EXECUTE FUNCTION return_order_stays_erased()""",
     """CREATE TRIGGER label_of_erased BEFORE INSERT OR UPDATE ON label FOR EACH ROW
     WHEN (NEW.removed_at IS NULL) EXECUTE FUNCTION label_of_erased()""",
     """CREATE TRIGGER archived_return_erase BEFORE UPDATE OF erased_at, document ON archived_return FOR EACH ROW
@@ -224,6 +230,13 @@ _SQLITE_TRIGGERS = (
     f"""
     CREATE TRIGGER return_order_stays_erased BEFORE UPDATE ON return_order
     WHEN OLD.erased_at IS NOT NULL AND ({_PUT_BACK.format(differs="IS NOT")})
+    BEGIN
+      SELECT RAISE(ABORT, '{_STAYS}');
+    END
+    """,
+    f"""
+    CREATE TRIGGER return_order_comes_erased BEFORE INSERT ON return_order
+    WHEN {_COMES_ERASED}
     BEGIN
       SELECT RAISE(ABORT, '{_STAYS}');
     END
