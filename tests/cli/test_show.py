@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.cli.calls import ACCOUNTS, called, configured
 from tests.process.shop import Shop
-from worker.cli.list_and_show import print_return
+from worker.cli.shown_return import print_return
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow
 from worker.store.upkeep.history import History
 from worker.usecases.show import ShownReturn
@@ -51,8 +51,8 @@ def test_a_return_is_shown_with_its_customer_and_every_number_and_link_on_a_line
     assert shown["customer"].endswith(f" {WHO}")
     assert shown["receiver"].endswith(" Shop [2J of Jo, Dam 1, UK")
     assert shown["return_url"].endswith(f" {LINK}")
-    assert shown["package"] == f"package 1: 7RET1 shoes 3STRACK {TRACKING}"
-    assert shown["label"] == f"label 1: {LOCATION} (application/pdf, 9 bytes, 2 pages)"
+    assert shown["package"] == f"package 1    7RET1 shoes 3STRACK {TRACKING}"
+    assert shown["label"] == f"label 1      {LOCATION} (application/pdf, 9 bytes, 2 pages)"
 
 
 async def _with_everything(shop: Shop) -> None:

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from worker.cli.decisions import tell
-from worker.cli.list_and_show import say_if_archived, way_on
 from worker.cli.options import AccountOption, Decider, ReferenceArgument, grouped, owner_of_command
 from worker.cli.output import Exit, fail, say, shown
 from worker.cli.progress import progress
 from worker.cli.session import Session
+from worker.cli.shown_return import say_if_archived, way_on
 from worker.domain.lifecycle import State
 from worker.settings import Settings
 from worker.store.database import Database

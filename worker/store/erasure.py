@@ -295,20 +295,27 @@ def empty_wal(connection: Connection) -> bool:
         connection.exec_driver_sql(f"PRAGMA busy_timeout={usual}")
 
 
-_EMAIL = {
+EMAIL = {
     (POSTGRESQL, LIVE.table): "r.payload -> 'customer' ->> 'email'",
     (POSTGRESQL, ARCHIVED.table): "r.document -> 'order' -> 'payload' -> 'customer' ->> 'email'",
     (SQLITE, LIVE.table): "CASE WHEN json_valid(r.payload) THEN json_extract(r.payload, '$.customer.email') END",
     (SQLITE, ARCHIVED.table): """CASE WHEN json_valid(r.document)
   THEN json_extract(r.document, '$.order.payload.customer.email') END""",
 }
+"""The customer's e-mail address of a row `r`, by database and by table."""
+
+HAS_EMAIL = {
+    key: f"lower(trim({email})) = lower({'CAST(:email AS text)' if key[0] == POSTGRESQL else ':email'})"
+    for key, email in EMAIL.items()
+}
+"""Whether that address is `:email`, which has no blanks around it, in upper or lower case."""
+
 _WITH_EMAIL = {
     key: text(f"""
 SELECT r.id, r.account, r.reference FROM {key[1]} r
- WHERE r.id > :after AND r.id <= :upto AND r.erased_at IS NULL
-   AND lower(trim({email})) = lower({"CAST(:email AS text)" if key[0] == POSTGRESQL else ":email"})
+ WHERE r.id > :after AND r.id <= :upto AND r.erased_at IS NULL AND {has_email}
  ORDER BY r.id LIMIT :most""")
-    for key, email in _EMAIL.items()
+    for key, has_email in HAS_EMAIL.items()
 }
 _NEWEST = text(
     "SELECT max(newest) FROM (SELECT max(id) AS newest FROM return_order UNION ALL SELECT max(id) FROM archived_return)"

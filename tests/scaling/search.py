@@ -1,0 +1,94 @@
+"""Measures what `find` takes: by a number, by the newest customer, and by one that no return has.
+
+    python -m tests.scaling.search [RETURNS...]
+
+Fills each database as `tests.scaling.ground` does, and removes it: 5 GB and some minutes for a million returns.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from tests.postgres import PostgresServer
+from tests.process.running import PAYLOAD
+from tests.scaling.filling import Amount, fill
+from worker.store.accounts import database_now
+from worker.store.database import Database
+from worker.store.transactions import in_transaction
+from worker.store.upkeep.archive import archive_batch
+from worker.usecases.search import Sought, search
+
+_ROUNDS = 5
+_ARCHIVED = 20_000
+_LIVE = 20_000
+_ENDLESS = timedelta(hours=1)
+
+
+@in_transaction
+def _plant(connection: Connection, name: str) -> None:
+    """Add a return with a customer that no other has."""
+    payload = json.dumps(PAYLOAD | {"customer": PAYLOAD["customer"] | {"name": name}})
+    kind = "jsonb" if connection.dialect.name == "postgresql" else "text"
+    statement = text(
+        f"INSERT INTO return_order (account, reference, payload) VALUES ('other', :name, CAST(:payload AS {kind}))"
+    )
+    connection.execute(statement, {"name": name, "payload": payload})
+
+
+async def _measure(url: str, returns: int) -> None:
+    database = Database(url)
+    await _plant(database, "Newest Customer")
+    number = returns // 2
+    for what, sought in {
+        "reference": f"RMA-{number}",
+        "carrier number": f"9RET{number}",
+        "label code": f"7RET{number}1",
+        "name, of the newest return": "newest customer",
+        "name, of none: all are read": "no such customer",
+    }.items():
+        await _timed(f"{returns:>9,} {database.dialect:10} {what}", database, sought)
+    before, last, count = await database_now(database) - timedelta(days=300), 0, 0
+    began = time.perf_counter()
+    while count < _ARCHIVED:
+        batch = await archive_batch(database, before, None, last, 200)
+        count, last = count + batch.count, batch.last
+    print(f"archived {count} in {time.perf_counter() - began:.0f} s")
+    await _timed(
+        f"{returns:>9,} {database.dialect:10} the same, {count:,} of them archived", database, "no such customer"
+    )
+    await database.close()
+
+
+async def _timed(what: str, database: Database, sought: str) -> None:
+    took = []
+    for _ in range(_ROUNDS):
+        began = time.perf_counter()
+        await search(database, Sought(sought, within=_ENDLESS))
+        took.append((time.perf_counter() - began) * 1000)
+    print(f"{what:60} {statistics.median(took):10.1f} ms, {min(took):.1f} to {max(took):.1f}", flush=True)
+
+
+def main(amounts: list[int]) -> None:
+    """Both kinds of database, with each amount."""
+    server = PostgresServer.start()
+    try:
+        for returns in amounts:
+            with tempfile.TemporaryDirectory() as folder:
+                postgresql, sqlite = server.create_database(), f"sqlite:///{Path(folder)}/find.db"
+                for url in (postgresql, sqlite):
+                    asyncio.run(fill(url, Amount(returns - _LIVE, _LIVE)))
+                    asyncio.run(_measure(url, returns))
+                server.drop_database(postgresql)
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main([int(each) for each in sys.argv[1:]] or [300_000, 1_000_000])
