@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from worker.domain.sought import LONGEST, Matched
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.upkeep.archive import archive_batch
+from worker.store.upkeep.search import _BY_NUMBER
 from worker.usecases.not_done import WrongRequest
 from worker.usecases.search import Findings, Sought, search
 
@@ -134,3 +136,31 @@ async def test_a_payload_of_any_shape_keeps_nobody_from_being_found(database: Da
     began = time.monotonic()
     assert told(await search(database, Sought("7RETR-1"))) == [("R-1", [Matched.LABEL_CODE])]
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_a_row_that_the_database_cannot_give_is_passed_over_and_counted(database: Database, shop: Shop) -> None:
+    for number in range(3):
+        await insert(shop, f"R-{number}")
+    broken = b'{"customer": {"name": "\xff\xfe"}}'.hex()
+    await shop.run(INSERT.replace("$4", f"CAST(X'{broken}' AS text)"), "default", "X-1", "X-1")
+    await insert(shop, "R-3")
+    found = await search(database, Sought("de vries"))
+    assert [each.hits[0].reference for each in found.found] == ["R-3", "R-2", "R-1", "R-0"]
+    assert found.looked is not None
+    assert (found.looked.unreadable, found.go_on_before) == (1, None)
+
+
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_a_number_is_looked_up_in_indexes_alone(database: Database) -> None:
+    def plans(connection: Any) -> list[str]:
+        values = {"texts": '["a"]', "most": 1}
+        rows = [
+            connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {each.text}", values) for _, each in _BY_NUMBER["sqlite"]
+        ]
+        return [row.detail for each in rows for row in each]
+
+    # r and p: the returns and their packages.
+    read = [line for line in await database.reading(plans) if f"{line} ".split(" ")[1] in ("r", "p")]
+    assert len(read) == 8
+    assert all(line.startswith("SEARCH") and line.endswith("=?)") for line in read), read

@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.options import JsonOption, duration_of
 from worker.cli.output import Exit, answer_json, counted, pasted, say, shown
-from worker.cli.printing import print_list
+from worker.cli.printing import print_table
 from worker.cli.progress import progress
 from worker.cli.session import Session
 from worker.domain.sought import Matched
@@ -61,7 +61,7 @@ def find(
     if as_json:
         answer_json(_as_json(findings))
     else:
-        print_list(findings.found, _HEADER, _row, _plain, as_json=False)
+        print_table(_HEADER, [_row(each) for each in findings.found])
     _tell(findings, sought)
     if not findings.found:
         raise typer.Exit(Exit.FAILED)
