@@ -3,11 +3,12 @@
 import io
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.cli.calls import called
+from tests.cli.calls import ACCOUNTS, called, configured
 from worker.cli.commands import Commands
 from worker.cli.printing import print_table
 from worker.cli.shown_return import print_return
@@ -57,6 +58,16 @@ def test_what_is_piped_is_never_cut_and_a_row_is_a_line() -> None:
         (head, line) = drawn(row, terminal=False, width=width)
         assert head.split()[:2] == ["reference", "account"]
         assert "R" * 5000 in line and "w " * 2999 in line
+
+
+def test_a_pipe_is_none_the_less_one_where_the_environment_asks_for_colours(
+    filled_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    configured(folder, f'database.url = "{filled_url}"\n{ACCOUNTS}')
+    done = called("list", "--limit", "1")
+    assert done.stdout.split()[:2] == ["reference", "account"] and " due " in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_wide_terminal_has_every_column(capsys: pytest.CaptureFixture[str]) -> None:

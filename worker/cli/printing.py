@@ -1,5 +1,6 @@
 """Prints rows and values for a reader; what a carrier or a shop wrote is never taken for markup."""
 
+import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -42,7 +43,7 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: C
     What a terminal has no room for is left out column by column, and said; where that is not enough, each row becomes
     lines of its own. References, numbers and codes are never cut nor folded.
     """
-    console = console or Console()
+    console = console or of_stdout()
     if not rows:
         return
     cells = [["" if value is None else text_of(value) for value in row] for row in rows]
@@ -73,6 +74,11 @@ def print_table(header: tuple[str, ...], rows: list[tuple[Any, ...]], console: C
     console.print(table)
     if left_out:
         say(f"no room here for {', '.join(left_out)}: a wider terminal, a pipe and --json have them")
+
+
+def of_stdout() -> Console:
+    """Stdout, as the terminal that it is or is not: rich takes a pipe for one where the environment has FORCE_COLOR."""
+    return Console(force_terminal=sys.stdout.isatty())
 
 
 def print_facts(console: Console, facts: Mapping[str, str], *, wrapped: Sequence[str] = ()) -> None:

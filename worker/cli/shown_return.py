@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from worker.cli.output import pasted, say, shown
-from worker.cli.printing import print_facts, print_table, text_of
+from worker.cli.printing import of_stdout, print_facts, print_table, text_of
 from worker.domain.lifecycle import State
 from worker.domain.returns import Party
 from worker.domain.waits import REASON, WaitsFor
@@ -60,7 +60,7 @@ def print_return(
     `account`: goes into the commands, where the reference alone does not tell. `internal`: the worker's own columns,
     too. What is there to be copied stands on one line, which the terminal may fold.
     """
-    console, history, order = console or Console(), found.history, found.history.order
+    console, history, order = console or of_stdout(), found.history, found.history.order
     facts = _columns(order, _FIRST)
     facts |= {name: _who(party) for name, party in found.parties.items()}
     facts |= {"pick-up day": found.pickup_date or ""}
