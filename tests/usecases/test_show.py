@@ -12,7 +12,7 @@ from worker.usecases.accounts import hold
 from worker.usecases.desk import EVERYTHING, Request, decide_by_hand
 from worker.usecases.find import ReturnAmbiguous
 from worker.usecases.not_done import NotDone, WrongRequest
-from worker.usecases.show import LabelWay, show_return
+from worker.usecases.show import LabelWay, show_return, show_to_person
 from worker.usecases.ways import Way
 
 SETTINGS = Settings(accounts={"default": AccountSettings()})
@@ -78,7 +78,7 @@ async def test_what_a_person_is_offered_is_what_no_command_would_refuse(
         f"INSERT INTO return_order (reference, payload, state, next_step, due_at{more})"
         f" VALUES ('R-1', '{{}}', '{state}', '{step}', {due_at}{values})"
     )
-    found = await show_return(SETTINGS, database, "R-1", None)
+    found = await show_to_person(SETTINGS, database, "R-1", None)
     assert set(found.ways) == expected
     if not expected:
         return
@@ -90,4 +90,4 @@ async def test_what_a_person_is_offered_is_what_no_command_would_refuse(
 
 async def test_what_a_return_waits_for_is_what_the_view_says(database: Database, shop: Shop) -> None:
     await shop.run(TRACKED, "default", "label_not_ready")
-    assert (await show_return(SETTINGS, database, "R-1", None)).waits_for is WaitsFor.WORKER_ABSENT
+    assert (await show_to_person(SETTINGS, database, "R-1", None)).waits_for is WaitsFor.WORKER_ABSENT

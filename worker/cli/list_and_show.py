@@ -17,7 +17,7 @@ from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.history import History, find_orders
-from worker.usecases.show import show_return
+from worker.usecases.show import show_to_person
 
 _IN_LIST = attrgetter("reference", "account", "state", "tracking_status", "carrier_status", "carrier_ref", "due_at")
 
@@ -85,7 +85,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show one return with its whole history: what it waits for, and what can be done about it now."""
-    found = Session(context, only_to_read=True).call(show_return, reference, account)
+    found = Session(context, only_to_read=True).call(show_to_person, reference, account)
     history = found.history
     say_if_archived(found)
     if history.payload_unreadable is not None:

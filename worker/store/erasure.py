@@ -295,20 +295,22 @@ def empty_wal(connection: Connection) -> bool:
         connection.exec_driver_sql(f"PRAGMA busy_timeout={usual}")
 
 
-EMAIL = {
-    (POSTGRESQL, LIVE.table): "r.payload -> 'customer' ->> 'email'",
-    (POSTGRESQL, ARCHIVED.table): "r.document -> 'order' -> 'payload' -> 'customer' ->> 'email'",
-    (SQLITE, LIVE.table): "CASE WHEN json_valid(r.payload) THEN json_extract(r.payload, '$.customer.email') END",
-    (SQLITE, ARCHIVED.table): """CASE WHEN json_valid(r.document)
-  THEN json_extract(r.document, '$.order.payload.customer.email') END""",
-}
-"""The customer's e-mail address of a row `r`, by database and by table."""
+def of_customer(dialect: str, place: Place, *path: str) -> str:
+    """A text of the customer's, such as "email", in the payload of a row `r`, as SQL."""
+    if dialect == POSTGRESQL:
+        payload = "r.payload" if place is LIVE else "r.document -> 'order' -> 'payload'"
+        return " -> ".join((payload, "'customer'", *(f"'{each}'" for each in path[:-1]))) + f" ->> '{path[-1]}'"
+    column, way = ("r.payload", "$") if place is LIVE else ("r.document", "$.order.payload")
+    return f"CASE WHEN json_valid({column}) THEN json_extract({column}, '{'.'.join((way, 'customer', *path))}') END"
+
 
 HAS_EMAIL = {
-    key: f"lower(trim({email})) = lower({'CAST(:email AS text)' if key[0] == POSTGRESQL else ':email'})"
-    for key, email in EMAIL.items()
+    (dialect, place.table): f"lower(trim({of_customer(dialect, place, 'email')}))"
+    f" = lower({'CAST(:email AS text)' if dialect == POSTGRESQL else ':email'})"
+    for dialect in NOW
+    for place in PLACES
 }
-"""Whether that address is `:email`, which has no blanks around it, in upper or lower case."""
+"""Whether the customer's address is `:email`, which has no blanks around it, in upper or lower case."""
 
 _WITH_EMAIL = {
     key: text(f"""

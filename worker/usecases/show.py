@@ -1,7 +1,7 @@
 """What a person is shown of one return: its history, its parties, a missing label, what it waits for, and ways out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 
@@ -49,7 +49,7 @@ class ShownReturn:
     archived_at: datetime | None = None  # None: it is not archived
     is_configured: bool = True  # its account, here
     account_waits: str | None = None  # why its account lets it wait
-    waits_for: WaitsFor | None = None
+    waits_for: WaitsFor | None = None  # this and the ways: `show_to_person` alone reads them
     ways: Sequence[Way] = ()  # what a person can do now
 
     @property
@@ -88,14 +88,24 @@ async def show_return(settings: Settings, database: Database, reference: str, ac
     history = await read_history(database, found) if isinstance(found, ReturnOrderRow) else _archived(found)
     order, state = history.order, (await read_accounts(database)).get(history.order.account)
     waits = state is not None and describe(state) != NOTHING and order.due_at is not None
-    is_live = isinstance(found, ReturnOrderRow) and order.erased_at is None
     return ShownReturn(
         history,
         archived_at=found.archived_at if isinstance(found, Archived) else None,
         is_configured=not settings.accounts or order.account in settings.accounts,
         account_waits=explain(state) if waits and state is not None else None,
-        waits_for=await waits_for(database, order.account, order.reference) if is_live else None,
-        ways=await read_ways(settings, database, order.id) if is_live else (),
+    )
+
+
+async def show_to_person(settings: Settings, database: Database, reference: str, account: str | None) -> ShownReturn:
+    """The same, with what it waits for and what can be done about it now: nothing, where it is archived or erased."""
+    found = await show_return(settings, database, reference, account)
+    order = found.history.order
+    if found.archived_at is not None or order.erased_at is not None:
+        return found
+    return replace(
+        found,
+        waits_for=await waits_for(database, order.account, order.reference),
+        ways=await read_ways(settings, database, order.id),
     )
 
 

@@ -1,7 +1,7 @@
 """Finds returns by a number, through indexes, and by their customer or in the archive, through windows of ids."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from worker.domain.sought import Matched, folded, folding_of, is_the_part_of_a_name, spellings
 from worker.store.columns import moment_if_any
 from worker.store.dialect import POSTGRESQL, SQLITE, among
-from worker.store.erasure import ARCHIVED, EMAIL, HAS_EMAIL, LIVE
+from worker.store.erasure import ARCHIVED, HAS_EMAIL, LIVE, PLACES, Place, of_customer
 from worker.store.transactions import reading
 from worker.store.upkeep.history import accounts_in
 
@@ -86,14 +86,6 @@ def with_number(connection: Connection, sought: str, most: int) -> list[Hit]:
     return [hit for matched, each in statements for hit in _hits(connection.execute(each, values), matched)]
 
 
-def _of_customer(dialect: str, table: str, path: Sequence[str]) -> str:
-    """A text of the customer's in the payload; EMAIL has the address in the same way."""
-    before = EMAIL[dialect, table]
-    if dialect == POSTGRESQL:
-        return before.replace("->> 'email'", " ".join([*(f"-> '{each}'" for each in path[:-1]), f"->> '{path[-1]}'"]))
-    return before.replace("customer.email", ".".join(("customer", *path)))
-
-
 def _fold(dialect: str, value: str) -> str:
     if dialect == SQLITE:
         return f"folded({value})"
@@ -105,7 +97,7 @@ _WITHIN = {POSTGRESQL: "strpos({}, CAST(:folded AS text)) > 0", SQLITE: "instr({
 _IN_WINDOW = {
     (dialect, table): f"{table} r WHERE r.id > :after AND r.id <= :upto"
     for dialect in _DIALECTS
-    for table in (LIVE.table, ARCHIVED.table)
+    for table in (place.table for place in PLACES)
 } | {
     (POSTGRESQL, ARCHIVED.table): f"""
 (SELECT id, account, reference, carrier_ref, archived_at, erased_at, document #> CAST('{{}}' AS text[]) AS document
@@ -125,23 +117,22 @@ SELECT {shown}, p.key AS matched, p.value AS value
 }
 
 
-def _of_payload(dialect: str, table: str) -> Any:
-    name = _of_customer(dialect, table, ("name",))
-    code = _of_customer(dialect, table, ("address", "postal_code"))
-    text_type = "CAST(:folded AS text)" if dialect == POSTGRESQL else ":folded"
+def _of_payload(dialect: str, place: Place) -> Any:
+    table = place.table
+    email, name = of_customer(dialect, place, "email"), of_customer(dialect, place, "name")
+    code = of_customer(dialect, place, "address", "postal_code")
+    needle = "CAST(:folded AS text)" if dialect == POSTGRESQL else ":folded"
     inner = f"""
-SELECT {_SHOWN[dialect, table]}, {EMAIL[dialect, table]} AS email, {name} AS name, {code} AS postal_code,
+SELECT {_SHOWN[dialect, table]}, {email} AS email, {name} AS name, {code} AS postal_code,
        {HAS_EMAIL[dialect, table]} AS has_email,
        CASE WHEN :within THEN {_WITHIN[dialect].format(_fold(dialect, name))}
-            ELSE {_fold(dialect, name)} = {text_type} END AS has_name,
-       {_fold(dialect, code)} = {text_type} AS has_postal_code
+            ELSE {_fold(dialect, name)} = {needle} END AS has_name,
+       {_fold(dialect, code)} = {needle} AS has_postal_code
   FROM {_IN_WINDOW[dialect, table]}"""
     return text(f"SELECT * FROM ({inner}) AS r WHERE r.has_email OR r.has_name OR r.has_postal_code {_NEWEST_FIRST}")
 
 
-_OF_PAYLOAD = {
-    dialect: [_of_payload(dialect, table) for table in (LIVE.table, ARCHIVED.table)] for dialect in _DIALECTS
-}
+_OF_PAYLOAD = {dialect: [_of_payload(dialect, place) for place in PLACES] for dialect in _DIALECTS}
 _OF_PACKAGES = {
     dialect: text(
         statement.format(
@@ -164,15 +155,15 @@ def in_window(connection: Connection, sought: str, after: int, upto: int, most: 
     if dialect == SQLITE:  # its own `lower` knows ASCII alone
         driver: Any = connection.connection.driver_connection
         driver.create_function("folded", 1, _folded, deterministic=True)
-    needle = folded(sought)
+    small = folded(sought)
     window = {"after": after, "upto": upto, "most": most}
     values: dict[str, Any] = window | {
-        "folded": needle,
+        "folded": small,
         "email": sought.strip(),
         "within": is_the_part_of_a_name(sought),
     }
     if dialect == POSTGRESQL:
-        values["folds"], values["into"] = folding_of(needle)
+        values["folds"], values["into"] = folding_of(small)
     hits = []
     for statement in _OF_PAYLOAD[dialect]:
         for row in connection.execute(statement, values).mappings():
