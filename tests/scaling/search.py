@@ -1,4 +1,4 @@
-"""Measures what `find` takes: by a number, by the newest customer, and by one that no return has.
+"""Measures what `find` takes, by a number, by the newest customer, by one that no return has, and `list` by filters.
 
     python -m tests.scaling.search [RETURNS...]
 
@@ -11,8 +11,11 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -23,6 +26,7 @@ from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.transactions import in_transaction
 from worker.store.upkeep.archive import archive_batch
+from worker.store.upkeep.history import find_orders
 from worker.usecases.search import Sought, search
 
 _ROUNDS = 5
@@ -44,35 +48,37 @@ def _plant(connection: Connection, name: str) -> None:
 
 async def _measure(url: str, returns: int) -> None:
     database = Database(url)
+
+    async def timed(what: str, call: Callable[[], Awaitable[Any]]) -> None:
+        took = []
+        for _ in range(_ROUNDS):
+            began = time.perf_counter()
+            await call()
+            took.append((time.perf_counter() - began) * 1000)
+        spread = f"{min(took):.1f} to {max(took):.1f}"
+        name = f"{returns:>9,} {database.dialect:10} {what}"
+        print(f"{name:70} {statistics.median(took):10.1f} ms, {spread}", flush=True)
+
+    def found(sought: str) -> Callable[[], Awaitable[Any]]:
+        return partial(search, database, Sought(sought, within=_ENDLESS))
+
     await _plant(database, "Newest Customer")
     number = returns // 2
-    for what, sought in {
-        "reference": f"RMA-{number}",
-        "carrier number": f"9RET{number}",
-        "label code": f"7RET{number}1",
-        "name, of the newest return": "newest customer",
-        "name, of none: all are read": "no such customer",
-    }.items():
-        await _timed(f"{returns:>9,} {database.dialect:10} {what}", database, sought)
+    await timed("reference", found(f"RMA-{number}"))
+    await timed("carrier number", found(f"9RET{number}"))
+    await timed("label code", found(f"7RET{number}1"))
+    await timed("name, of the newest return", found("newest customer"))
+    await timed("name, of none: all are read", found("no such customer"))
+    await timed("list --error-code, of none", partial(find_orders, database, error_code="carrier_error"))
+    await timed("list --tracking, of none", partial(find_orders, database, tracking=["failed"]))
+    await timed("list --older-than, of none", partial(find_orders, database, older_than=timedelta(days=4000)))
+    await timed("list --no-label, of one", partial(find_orders, database, no_label=True))
     before, last, count = await database_now(database) - timedelta(days=300), 0, 0
-    began = time.perf_counter()
     while count < _ARCHIVED:
         batch = await archive_batch(database, before, None, last, 200)
         count, last = count + batch.count, batch.last
-    print(f"archived {count} in {time.perf_counter() - began:.0f} s")
-    await _timed(
-        f"{returns:>9,} {database.dialect:10} the same, {count:,} of them archived", database, "no such customer"
-    )
+    await timed(f"name, of none: all are read, {count:,} of them archived", found("no such customer"))
     await database.close()
-
-
-async def _timed(what: str, database: Database, sought: str) -> None:
-    took = []
-    for _ in range(_ROUNDS):
-        began = time.perf_counter()
-        await search(database, Sought(sought, within=_ENDLESS))
-        took.append((time.perf_counter() - began) * 1000)
-    print(f"{what:60} {statistics.median(took):10.1f} ms, {min(took):.1f} to {max(took):.1f}", flush=True)
 
 
 def main(amounts: list[int]) -> None:
