@@ -33,7 +33,9 @@ def test_only_what_is_over_long_enough_and_of_the_account_is_counted_and_moved()
         assert called("archive", *words, "--dry-run").stderr.startswith(f"{count} return")
         assert called("archive", *words).stderr.startswith(f"{count} return")
     assert called("list", "--state", "completed").stdout.strip() == ""
-    assert "was archived at" in called("show", "D-1").stderr
+    shown = called("show", "D-1")
+    assert "was archived at" in shown.stderr and "nothing more is done about it" in shown.stdout
+    assert "D-1" in called("find", "D-1").stdout
     assert called("show", "D-1", "--account", "default").exit_code == 1
 
 

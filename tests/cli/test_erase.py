@@ -66,7 +66,9 @@ def test_a_planted_name_is_nowhere_after_erase_and_nothing_more_is_done_about_th
     assert NAME not in done.output
     assert with_the_name(folder) == []
     reader.close()
-    assert "anna: asked by letter" in called("show", "M-0").stdout
+    shown = called("show", "M-0").stdout
+    assert "anna: asked by letter" in shown and "its personal data was erased at" in shown
+    assert "what you can do now" not in shown
     said = called("label", "M-1").stderr
     assert "no label 1" in said or "removed" in said
     for words in (("retry", "M-1"), ("poll", "M-1"), ("label", "M-1", "--refetch", "-o", "-")):

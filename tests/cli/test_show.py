@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.cli.calls import ACCOUNTS, called, configured
 from tests.process.shop import Shop
-from worker.cli.list_and_show import print_return
+from worker.cli.shown_return import print_return
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow
 from worker.store.upkeep.history import History
 from worker.usecases.show import ShownReturn
@@ -31,6 +31,7 @@ CUSTOMER: dict[str, Any] = {
 }
 PAYLOAD = {
     "customer": {**CUSTOMER, "address": {**CUSTOMER["address"], "region": "NH", "country": "NL"}},
+    "pickup_date": "2026-12-01",
     "receiver": {"name": "Shop\x1b[2J\nof\u2028Jo", "address": {"street": "Dam 1", "country": "UK"}},
 }
 WHO = "Jo [bold]Smith[/bold], Kooizandweg 9, bis, 1601 LK Enkhuizen, NH, NL, jo@example.com, +31612345678"
@@ -51,8 +52,14 @@ def test_a_return_is_shown_with_its_customer_and_every_number_and_link_on_a_line
     assert shown["customer"].endswith(f" {WHO}")
     assert shown["receiver"].endswith(" Shop [2J of Jo, Dam 1, UK")
     assert shown["return_url"].endswith(f" {LINK}")
-    assert shown["package"] == f"package 1: 7RET1 shoes 3STRACK {TRACKING}"
-    assert shown["label"] == f"label 1: {LOCATION} (application/pdf, 9 bytes, 2 pages)"
+    assert shown["package"] == f"package 1    7RET1 shoes 3STRACK {TRACKING}"
+    assert shown["label"] == f"label 1      {LOCATION} (application/pdf, 9 bytes, 2 pages)"
+    assert shown["get"].split(maxsplit=3)[3] == "returns-worker label R-1 -o FILE"
+    assert shown["pick-up"].endswith(" 2026-12-01")
+    assert shown["waits"].split()[2] == "worker_absent:"
+    assert "\n  returns-worker cancel R-1\n" in done.stdout
+    assert "lease_token" not in done.stdout
+    assert "next_step" in called("show", "R-1", "--all").stdout
 
 
 async def _with_everything(shop: Shop) -> None:

@@ -44,6 +44,7 @@ COMMANDS = {
     "erase": "erase R-7",
     "restored": "restored",
     "add": "add {role}.json",
+    "find": "find R-1",
     "list": "list",
     "show": "show R-1",
     "export": "export R-1",
@@ -137,7 +138,7 @@ def assert_may_not(done: Any, role: str, command: str) -> None:
 
 
 def test_the_shop_s_role_adds_and_looks(filled: Call, url: str) -> None:
-    for command in ("add", "list", "show", "label", "export", "statuses", "accounts", "check"):
+    for command in ("add", "find", "list", "show", "label", "export", "statuses", "accounts", "check"):
         assert "returns_shop" in allowed()[command]
         done = filled("returns_shop", command)
         assert_may(done, "returns_shop", command)

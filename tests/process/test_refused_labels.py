@@ -62,7 +62,7 @@ async def test_a_refused_label_is_told_and_a_person_looks_at_it_and_takes_it(
     code, out, _ = await typed(config, "show", reference)
     assert code == 0
     assert re.search(
-        r"label missing since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: label_unusable: the PDF has 3 page", out
+        r"label missing +since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: label_unusable: the PDF has 3 page", out
     ), out
     assert "`returns-worker label 'R-1 at noon' --accept`" in out
 

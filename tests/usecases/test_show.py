@@ -3,13 +3,17 @@
 import pytest
 
 from tests.store.shop import Shop
-from worker.domain.by_hand import Person
+from worker.domain.by_hand import Person, Refusal
+from worker.domain.waits import WaitsFor
 from worker.settings import AccountSettings, Settings
 from worker.store.database import Database
+from worker.usecases import ways
 from worker.usecases.accounts import hold
+from worker.usecases.desk import EVERYTHING, Request, decide_by_hand
 from worker.usecases.find import ReturnAmbiguous
 from worker.usecases.not_done import NotDone, WrongRequest
-from worker.usecases.show import LabelWay, show_return
+from worker.usecases.show import LabelWay, show_return, show_to_person
+from worker.usecases.ways import Way
 
 SETTINGS = Settings(accounts={"default": AccountSettings()})
 TRACKED = (
@@ -51,3 +55,39 @@ async def test_a_return_that_nobody_can_mean_is_not_guessed(database: Database, 
         await show_return(SETTINGS, database, "R-1", None)
     found = await show_return(SETTINGS, database, "R-1", "other")
     assert not found.is_configured
+
+
+TROUBLED = {
+    "pending": ("create", "'2036-01-01 00:00:00'", "", {Way.CANCEL}),
+    "tracking": ("track", "'2036-01-01 00:00:00'", ", carrier_ref, tracking_status", {Way.POLL, Way.CANCEL}),
+    "completed": ("track", "NULL", ", carrier_ref, tracking_status", {Way.POLL}),
+    "rejected": ("create", "NULL", "", {Way.FOUND, Way.RETRY, Way.CANCEL}),
+    "needs_attention": ("create", "NULL", ", create_started_at", {Way.FOUND, Way.NOT_CREATED, Way.CANCEL}),
+    "cancelled": ("create", "NULL", ", erased_at", set()),
+}
+VALUES = {"carrier_ref": "C-1", "tracking_status": "failed"}
+
+
+@pytest.mark.parametrize("state", TROUBLED)
+async def test_what_a_person_is_offered_is_what_no_command_would_refuse(
+    database: Database, shop: Shop, state: str
+) -> None:
+    step, due_at, more, expected = TROUBLED[state]
+    values = "".join(f", '{VALUES.get(name.strip(), '2020-01-01 00:00:00')}'" for name in more.split(",")[1:])
+    await shop.run(
+        f"INSERT INTO return_order (reference, payload, state, next_step, due_at{more})"
+        f" VALUES ('R-1', '{{}}', '{state}', '{step}', {due_at}{values})"
+    )
+    found = await show_to_person(SETTINGS, database, "R-1", None)
+    assert set(found.ways) == expected
+    if not expected:
+        return
+    for way, by_hand in ways._BY_HAND.items():
+        request = Request(["R-1"], EVERYTHING, Person("anna"), "test", dry_run=True)
+        (would,) = await decide_by_hand(SETTINGS, database, request, by_hand)
+        assert (way in found.ways) == (not isinstance(would.outcome, Refusal))
+
+
+async def test_what_a_return_waits_for_is_what_the_view_says(database: Database, shop: Shop) -> None:
+    await shop.run(TRACKED, "default", "label_not_ready")
+    assert (await show_to_person(SETTINGS, database, "R-1", None)).waits_for is WaitsFor.WORKER_ABSENT

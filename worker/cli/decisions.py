@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.options import AccountFilter, Decider, DryRunOption, duration_of, grouped, owner_of_command
+from worker.cli.options import (
+    AccountFilter,
+    Decider,
+    DryRunOption,
+    StateFilter,
+    duration_of,
+    grouped,
+    owner_of_command,
+)
 from worker.cli.output import MOST, Exit, answer, counted, fail, say, shown
 from worker.cli.session import Session
 from worker.cli.worklist import read_worklist
@@ -29,7 +37,7 @@ class Meant:
         typer.Argument(help="The shop's references; none: all that the filters choose.", metavar="REFERENCE"),
     ] = None
     account: AccountFilter = None
-    state: Annotated[list[State] | None, typer.Option("--state", help="Filter: these states.")] = None
+    state: StateFilter = None
     error_code: Annotated[str | None, typer.Option("--error-code", help="Filter: this error code.")] = None
     older_than: Annotated[
         str | None, typer.Option("--older-than", help="Filter: last changed so long ago, such as 2h.")

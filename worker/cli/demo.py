@@ -7,9 +7,9 @@ import typer
 from rich.console import Console
 
 from worker.cli.explained import explained
-from worker.cli.list_and_show import print_return
 from worker.cli.output import fail, say
 from worker.cli.session import logs_for
+from worker.cli.shown_return import print_return
 from worker.demo.folder import LOG, make_folder
 from worker.demo.play import play
 from worker.demo.screen import blank, drawn

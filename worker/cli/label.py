@@ -10,11 +10,11 @@ from typing import Annotated
 import typer
 
 from worker.cli.decisions import tell
-from worker.cli.list_and_show import say_if_archived, way_on
-from worker.cli.options import AccountOption, Decider, duration_of, grouped, owner_of_command
+from worker.cli.options import AccountOption, Decider, StateFilter, duration_of, grouped, owner_of_command
 from worker.cli.output import Exit, Left, answer, fail, say, shown
 from worker.cli.progress import progress
 from worker.cli.session import Session
+from worker.cli.shown_return import say_if_archived, way_on
 from worker.domain.lifecycle import State
 from worker.settings import Settings
 from worker.store.database import Database
@@ -46,7 +46,7 @@ def label(
         bool, typer.Option("--all", help="Every stored label, into the folder --into; what is there is skipped.")
     ] = False,
     into: Annotated[Path | None, typer.Option("--into", help="With --all: the folder.", metavar="DIR")] = None,
-    state: Annotated[list[State] | None, typer.Option(help="With --all: only of returns in these states.")] = None,
+    state: StateFilter = None,
     since: Annotated[
         str | None, typer.Option("--since", help="With --all: only those stored within that time, such as 2d.")
     ] = None,

@@ -15,6 +15,7 @@ import typer
 
 from worker.cli.output import Exit, fail
 from worker.domain.by_hand import Person
+from worker.domain.lifecycle import State
 from worker.settings import parse_duration
 from worker.store.leases import COMMAND
 from worker.usecases.not_done import is_utf8
@@ -23,6 +24,13 @@ ReferenceArgument = Annotated[str, typer.Argument(help="The shop's reference.")]
 NameArgument = Annotated[str, typer.Argument(help="The account's name.", metavar="NAME")]
 AccountOption = Annotated[str | None, typer.Option("--account", help="Which account's return it is.")]
 AccountFilter = Annotated[str | None, typer.Option("--account", help="Only this account.")]
+StateFilter = Annotated[
+    list[State] | None,
+    # Left to itself typer names them all in a narrow column, and folds them within a word.
+    typer.Option(
+        "--state", metavar="STATE", help=f"Only these states: {', '.join(State)}; may be given several times."
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and change nothing.")]
 EmailOption = Annotated[str | None, typer.Option("--email", help="All returns whose customer has this address.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,6 +1,7 @@
 """What a command says, and the exit codes it ends with."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterable
 from datetime import datetime
@@ -12,7 +13,7 @@ import typer
 from worker.telemetry.terminal import shown
 from worker.usecases.not_done import NAMED, capped
 
-__all__ = ["LOOKED_UP", "MOST", "Exit", "Left", "answer", "answer_json", "counted", "fail", "say", "shown"]
+__all__ = ["LOOKED_UP", "MOST", "Exit", "Left", "answer", "answer_json", "counted", "fail", "pasted", "say", "shown"]
 
 LOOKED_UP = "is looked up, or needs attention"
 """What becomes of a return that may have been created at the carrier without our knowing."""
@@ -58,6 +59,14 @@ def fail(message: str, code: Exit = Exit.FAILED) -> NoReturn:
     """End the command with a message."""
     say(message)
     raise typer.Exit(code)
+
+
+def pasted(command: str, argument: str, *options: str) -> str:
+    """A command of ours as a shell takes it, whatever its argument is; options stand as they are to be pasted."""
+    words = ["returns-worker", command]
+    if argument.startswith("-"):
+        return " ".join((*words, *options, "--", shlex.quote(argument)))
+    return " ".join((*words, shlex.quote(argument), *options))
 
 
 class Left:

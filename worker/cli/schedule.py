@@ -37,7 +37,7 @@ def schedule(
     ] = None,
     pickup: Annotated[str | None, typer.Option("--pickup", help="The pickup date, YYYY-MM-DD; else none.")] = None,
     journey: Annotated[
-        str | None, typer.Option("--journey", help='How long it has each status: "pre_transit=2d,in_transit=3d".')
+        str | None, typer.Option("--journey", help='How long it has each status: "pre_transit=2d, in_transit=3d".')
     ] = None,
     start: Annotated[
         str | None, typer.Option("--start", help="When it is created, YYYY-MM-DDTHH:MM; else now.")

@@ -1,6 +1,7 @@
-"""What a person is shown of one return: its history, its parties, a missing label, and what its account waits for."""
+"""What a person is shown of one return: its history, its parties, a missing label, what it waits for, and ways out."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum, auto
 
@@ -8,14 +9,17 @@ from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.payload import read_parties
 from worker.domain.returns import Party
+from worker.domain.waits import WaitsFor
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.holds import NOTHING, describe, explain, read_accounts
+from worker.store.presence import waits_for
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.archive import Archived
 from worker.store.upkeep.history import History, read_history
 from worker.usecases.find import find_anywhere
 from worker.usecases.not_done import NotDone
+from worker.usecases.ways import Way, read_ways
 
 
 class LabelWay(Enum):
@@ -45,6 +49,14 @@ class ShownReturn:
     archived_at: datetime | None = None  # None: it is not archived
     is_configured: bool = True  # its account, here
     account_waits: str | None = None  # why its account lets it wait
+    waits_for: WaitsFor | None = None  # this and the ways: `show_to_person` alone reads them
+    ways: Sequence[Way] = ()  # what a person can do now
+
+    @property
+    def pickup_date(self) -> str | None:
+        """The day on which it is to be picked up, as the payload says it."""
+        day = (self.history.order.payload or {}).get("pickup_date")
+        return day if isinstance(day, str) else None
 
     @property
     def parties(self) -> dict[str, Party]:
@@ -81,6 +93,19 @@ async def show_return(settings: Settings, database: Database, reference: str, ac
         archived_at=found.archived_at if isinstance(found, Archived) else None,
         is_configured=not settings.accounts or order.account in settings.accounts,
         account_waits=explain(state) if waits and state is not None else None,
+    )
+
+
+async def show_to_person(settings: Settings, database: Database, reference: str, account: str | None) -> ShownReturn:
+    """The same, with what it waits for and what can be done about it now: nothing, where it is archived or erased."""
+    found = await show_return(settings, database, reference, account)
+    order = found.history.order
+    if found.archived_at is not None or order.erased_at is not None:
+        return found
+    return replace(
+        found,
+        waits_for=await waits_for(database, order.account, order.reference),
+        ways=await read_ways(settings, database, order.id),
     )
 
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, text
+from sqlalchemy import Connection, Select, or_, select, text
 from sqlalchemy.sql.elements import TextClause
 from sqlmodel import col
 
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
+from worker.store.accounts import database_now
 from worker.store.columns import UnreadableDocument, columns_of, read_document
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable, first_line
@@ -36,16 +38,37 @@ async def find_orders(
     account: str | None = None,
     states: Sequence[str] = (),
     limit: int = 50,
+    error_code: str | None = None,
+    older_than: timedelta | None = None,
+    tracking: Sequence[str] = (),
+    no_label: bool = False,
 ) -> list[ReturnOrderRow]:
     """Returns, newest first, without their payloads; no filter that is empty counts.
 
-    One that cannot be read is there all the same, by its id, with what is wrong with it.
+    `error_code`: the return's own, or its label's. `older_than`: recorded last so long ago. `no_label`: the carrier has
+    it, or had it, and no label of it was ever stored. One that cannot be read is there all the same, by its id, with
+    what is wrong with it.
     """
+    if no_label:
+        states = [state for state in _WITH_LABEL if not states or state in states]
+        if not states:
+            return []
     statement = filtered(_WITHOUT_PAYLOAD, account, states, newest_first=True).limit(limit)
     if reference is not None:
         statement = statement.where(col(ReturnOrderRow.reference) == reference)
     if account is None and reference is not None:
         statement = statement.where(col(ReturnOrderRow.account).in_(accounts_in("return_order")))
+    if error_code is not None:
+        codes = (ReturnOrderRow.error_code, ReturnOrderRow.label_error_code)
+        statement = statement.where(or_(*(col(each) == error_code for each in codes)))
+    if older_than is not None:
+        before = await database_now(database) - older_than
+        statement = statement.where(col(ReturnOrderRow.updated_at) < before)
+    if tracking:
+        statement = statement.where(col(ReturnOrderRow.tracking_status).in_([str(status) for status in tracking]))
+    if no_label:
+        stored = select(col(LabelRow.id)).where(col(LabelRow.return_order_id) == col(ReturnOrderRow.id))
+        statement = statement.where(~stored.exists())
     try:
         return await _orders(database, statement)
     except DatabaseUnavailable:
@@ -57,6 +80,7 @@ async def find_orders(
 
 
 _WITHOUT_PAYLOAD = [column for column in columns_of(ReturnOrderRow) if column.name != "payload"]
+_WITH_LABEL = (State.TRACKING, State.COMPLETED)
 _NAMED = (ReturnOrderRow.id, ReturnOrderRow.account, ReturnOrderRow.state)
 
 
