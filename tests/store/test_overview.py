@@ -215,9 +215,7 @@ async def test_a_renewal_is_one_statement_whatever_is_served(database: Database,
     names = [f"account_{number}" for number in range(200)]
     await alive(database, *names)
     sent: list[str] = []
-    event.listen(
-        database.engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: sent.append(statement)
-    )
+    event.listen(database.engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: sent.append(statement))
     assert await renew_presence(database, "host:1:abc")
     assert [statement.split()[0] for statement in sent if statement != "BEGIN IMMEDIATE"] == ["UPDATE"]
 
