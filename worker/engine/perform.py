@@ -1,6 +1,6 @@
 """DO: the next step of a claimed row. Calls the carrier, or gives the outcome that needs no call."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import timedelta
 from functools import cache
 
@@ -47,7 +47,9 @@ async def perform(
     action = action_for(order, can_cancel=_cancels(type(account.carrier)))
     match action:
         case Step.CREATE if order.to_adopt is not None:
-            return await adopt(order, account.carrier, database, account.kin.near, account.is_number)
+            if not account.is_number(order.to_adopt):  # a shop wrote it, and it becomes a part of a request's path
+                return Failed(FailureKind.NOT_FOUND, "it is no number of this carrier's")
+            return await adopt(order, account.carrier, database, account.kin.near)
         case Step.CREATE | Step.LABEL if order.payload is None:
             return Unreadable(order.payload_unreadable) if order.payload_unreadable is not None else None
         case Step.CREATE:
@@ -83,21 +85,13 @@ async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: 
     return Failed(FailureKind.UNINTELLIGIBLE, message, raw=seen.update.raw if seen.update else None)
 
 
-async def adopt(
-    order: ReturnOrder,
-    carrier: Carrier,
-    database: Database,
-    near: Collection[str],
-    is_number: Callable[[str], bool],
-) -> Outcome:
+async def adopt(order: ReturnOrder, carrier: Carrier, database: Database, near: Collection[str]) -> Outcome:
     """Whether the carrier has a return that is `to_adopt`: `Adopted`, or why not. Only questions are asked.
 
     A number that another return has in an account of `near` is refused, archived ones included. Raises
     `DatabaseUnavailable`.
     """
     number = order.to_adopt or ""
-    if not is_number(number):  # it was written by a shop, and becomes a part of the path of a request
-        return Failed(FailureKind.NOT_FOUND, "it is no number of this carrier's")
     if await read_owners(database, order.id, near=sorted(near), same_key=(), numbers={number}, references=()):
         return RefTaken(number)
     seen = await track(order._replace(carrier_ref=number), carrier, database, near)
