@@ -86,7 +86,7 @@ def found(carrier_ref: str) -> WayOut:
 
 
 def brought_in(
-    order: ReturnOrder, seen: Tracked | None, person: Person, now: datetime, policy: Policy, chance: float
+    order: ReturnOrder, now: datetime, *, seen: Tracked | None, person: Person, policy: Policy, chance: float
 ) -> Decision:
     """A person says of a return that is `to_adopt` that the carrier has it; `seen` is what that says, None: unasked."""
     number = order.to_adopt or ""

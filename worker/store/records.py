@@ -206,7 +206,7 @@ def _number_taken() -> Iterator[None]:
 
 def _rows(made: Sequence[tuple[ReturnOrder, Decision]], dialect: str) -> tuple[list[_Row], list[_Row]]:
     in_order = sorted(made, key=lambda pair: pair[0].id)
-    changes = [row for before, decision in made if (row := _requests(before, decision.order)) is not None]
+    changes: list[_Row] = [row for before, decision in made if (row := _requests(before, decision.order)) is not None]
     return [_row(before, decision, dialect) for before, decision in in_order], changes
 
 

@@ -5,12 +5,11 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 
 from worker.domain.by_hand import Person, brought_in
 from worker.domain.decision import Decision
 from worker.domain.outcomes import OUTAGES, TURNED_AWAY, Adopted, Failed, Outcome, Tracked
-from worker.domain.policy import Policy
 from worker.domain.returns import ReturnOrder
 from worker.engine.meter import Allowance
 from worker.engine.perform import adopt
@@ -64,7 +63,7 @@ async def bring_in(
         Adoption(
             NewReturn(each.account, each.reference, each.payload),
             each.carrier_ref,
-            _deciding(answer, person, policy_of(each.account)),
+            partial(brought_in, seen=answer, person=person, policy=policy_of(each.account), chance=random.random()),
         )
         for each, answer in zip(existing, answers, strict=True)
     ]
@@ -75,10 +74,6 @@ async def bring_in(
     except InsertRefused as error:
         return Brought(problems=[str(error)])
     return Brought(list(zip(existing, decided, strict=True)))
-
-
-def _deciding(answer: Tracked | None, person: Person, policy: Policy) -> Callable[[ReturnOrder, datetime], Decision]:
-    return lambda order, now: brought_in(order, answer, person, now, policy, random.random())
 
 
 async def _ask(
