@@ -79,7 +79,8 @@ BEGIN
                                'status_transition_append_only', 'return_order_wake', 'return_order_not_archived',
                                'return_order_payload_size', 'return_order_named', 'returns_worker_place',
                                'return_order_erase', 'return_order_erase_parts', 'return_order_stays_erased',
-                               'label_of_erased', 'archived_return_erase', 'return_order_adopt_once'] LOOP
+                               'label_of_erased', 'archived_return_erase', 'return_order_adopt_once',
+                               'return_order_adopt_unsent'] LOOP
     EXECUTE format('ALTER FUNCTION %I.%I() OWNER TO returns_owner', home, thing);
     -- Triggers fire without it: the right is asked for when a trigger is made.
     EXECUTE format('REVOKE ALL ON FUNCTION %I.%I() FROM PUBLIC, returns_worker, returns_shop, returns_reader',

@@ -164,7 +164,7 @@ def after(
     account, creations = health.account, health.creations
     if not (account.is_closed and lost):  # creations that get lost are no reason not to ask where the others are
         account = breaker.failed(account, now, probe=probe)
-    if creates:
+    if creates and order.to_adopt is None:  # else a question failed, and says nothing of creations
         creations = breaker.failed(creations, now, probe=probe, at_once=lost and health.ramp.allowed(now) == 1)
     return replace(health, ramp=ramp, account=account, creations=creations)
 

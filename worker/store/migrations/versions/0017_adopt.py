@@ -15,28 +15,31 @@ _ONCE = (
     " returns-worker resolve REFERENCE --carrier-ref NUMBER"
 )
 _FORM = "{typed}adopt_carrier_ref = trim(adopt_carrier_ref, {blanks}) AND length(adopt_carrier_ref) BETWEEN 1 AND 200"
-# The database itself lets no creation begin, whichever version of the worker it is that tries.
-_CHECKS = {
-    "return_order_adopt_carrier_ref_check": f"adopt_carrier_ref IS NULL OR ({_FORM})",
-    "return_order_adopt_unsent_check": (
-        "adopt_carrier_ref IS NULL OR create_started_at IS NULL OR carrier_ref IS NOT NULL"
-    ),
-}
+_CHECK = f"CONSTRAINT return_order_adopt_carrier_ref_check CHECK (adopt_carrier_ref IS NULL OR ({_FORM}))"
 _POSTGRESQL = {"typed": "", "blanks": "E' \\t\\n\\r'"}
 _SQLITE = {"typed": "typeof(adopt_carrier_ref) = 'text' AND ", "blanks": "char(9, 10, 13, 32)"}
 
-_FUNCTION = f"""
-CREATE FUNCTION {{home}}.return_order_adopt_once() RETURNS trigger LANGUAGE plpgsql
+# The database itself lets no creation begin, whichever version of the worker it is that tries. On PostgreSQL that is a
+# trigger, since the error of a check quotes the row, and an older worker would log it with the payload.
+_SENT = "{0}adopt_carrier_ref IS NOT NULL AND {0}create_started_at IS NOT NULL AND {0}carrier_ref IS NULL"
+_NEVER = "a return that is to be adopted is never created: nothing may be sent for it"
+_SQLITE_UNSENT = f"CONSTRAINT return_order_adopt_unsent CHECK (({_SENT.format('')}) IS NOT TRUE)"
+
+_FUNCTION = """
+CREATE FUNCTION {home}.{name}() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp AS $returns_worker$
 BEGIN
-  RAISE EXCEPTION '{_ONCE}'
-    USING ERRCODE = 'check_violation', TABLE = 'return_order', CONSTRAINT = 'return_order_adopt_once';
+  RAISE EXCEPTION '{message}' USING ERRCODE = 'check_violation', TABLE = 'return_order', CONSTRAINT = '{name}';
 END $returns_worker$
 """
-_POSTGRESQL_TRIGGER = """
-CREATE TRIGGER return_order_adopt_once BEFORE UPDATE OF adopt_carrier_ref ON return_order FOR EACH ROW
-WHEN (NEW.adopt_carrier_ref IS DISTINCT FROM OLD.adopt_carrier_ref) EXECUTE FUNCTION return_order_adopt_once()
-"""
+_FUNCTIONS = {"return_order_adopt_once": _ONCE, "return_order_adopt_unsent": _NEVER}
+_POSTGRESQL_TRIGGERS = (
+    """CREATE TRIGGER return_order_adopt_once BEFORE UPDATE OF adopt_carrier_ref ON return_order FOR EACH ROW
+    WHEN (NEW.adopt_carrier_ref IS DISTINCT FROM OLD.adopt_carrier_ref) EXECUTE FUNCTION return_order_adopt_once()""",
+    f"""CREATE TRIGGER return_order_adopt_unsent BEFORE INSERT OR UPDATE OF create_started_at, carrier_ref
+    ON return_order FOR EACH ROW
+    WHEN ({_SENT.format("NEW.")}) EXECUTE FUNCTION return_order_adopt_unsent()""",
+)
 _SQLITE_TRIGGER = f"""
 CREATE TRIGGER return_order_adopt_once BEFORE UPDATE OF adopt_carrier_ref ON return_order
 WHEN NEW.adopt_carrier_ref IS NOT OLD.adopt_carrier_ref
@@ -59,18 +62,19 @@ def upgrade() -> None:
     """Add the column with what it guards; no row has a number there yet."""
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":  # it takes a check only together with a column
-        checks = " ".join(f"CONSTRAINT {name} CHECK ({check.format(**_SQLITE)})" for name, check in _CHECKS.items())
+        checks = f"{_CHECK.format(**_SQLITE)} {_SQLITE_UNSENT}"
         connection.exec_driver_sql(f"ALTER TABLE return_order ADD COLUMN adopt_carrier_ref TEXT {checks}")
         connection.exec_driver_sql(_SQLITE_TRIGGER)
         connection.exec_driver_sql("DROP VIEW return_overview")
         connection.exec_driver_sql(view(None))
         return
     op.add_column("return_order", sa.Column("adopt_carrier_ref", sa.Text))
-    for name, check in _CHECKS.items():
-        op.create_check_constraint(name, "return_order", sa.text(check.format(**_POSTGRESQL)))
+    connection.exec_driver_sql(f"ALTER TABLE return_order ADD {_CHECK.format(**_POSTGRESQL)}")
     home = connection.exec_driver_sql("SELECT pg_catalog.quote_ident(current_schema())").scalar_one()
-    connection.exec_driver_sql(_FUNCTION.format(home=home))
-    connection.exec_driver_sql(_POSTGRESQL_TRIGGER)
+    for name, message in _FUNCTIONS.items():
+        connection.exec_driver_sql(_FUNCTION.format(home=home, name=name, message=message))
+    for statement in _POSTGRESQL_TRIGGERS:
+        connection.exec_driver_sql(statement)
     version = connection.exec_driver_sql("SELECT current_setting('server_version_num')").scalar_one()
     statement = view(home, by_caller=int(version) >= 150000)
     connection.exec_driver_sql(statement.replace("CREATE VIEW", "CREATE OR REPLACE VIEW"))
