@@ -181,12 +181,15 @@ async def test_what_is_there_already_is_said_with_the_way_out_and_nothing_is_ask
 
 
 async def test_what_is_wrong_with_a_line_is_said_by_its_place(bring: Bring, carrier: Simulator) -> None:
-    brought = await bring(one("A", "../0"), one("B", "9RET1", "nobody"), one(" ", "9RET1"), one("D", "\udcff"))
+    brought = await bring(
+        one("A", "../0"), one("B", "9RET1", "nobody"), one(" ", "9RET1"), one("D", "\udcff"), one("E\x00", "9RET1")
+    )
     assert brought.problems == [
         "A: carrier_ref: '../0' is no number of izipack's",
         "B: account nobody is not configured here",
         " : reference: must not be empty",
-        "D: it is not UTF-8",
+        "D: it holds a character that no database can keep",
+        "E\x00: it holds a character that no database can keep",
     ]
     twice = await bring(one("A", "9RET1"), Existing("f:3", "default", "A", "9RET2"), one("C", "9RET1"))
     assert twice.problems == ["f:3: the same reference as A", "C: the same number as A"]

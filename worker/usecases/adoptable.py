@@ -43,8 +43,9 @@ async def problems_of(settings: Settings, database: Database, existing: Sequence
 
 
 def _what_is_wrong(settings: Settings, each: Existing) -> str | None:
-    if not is_utf8(each.account + each.reference + each.carrier_ref):
-        return "it is not UTF-8"
+    texts = each.account + each.reference + each.carrier_ref
+    if not is_utf8(texts) or "\x00" in texts:
+        return "it holds a character that no database can keep"
     if each.account not in settings.accounts:
         return f"account {each.account} is not configured here"
     if not each.reference.strip():
