@@ -98,6 +98,7 @@ async def test_a_number_that_the_carrier_does_not_know_is_a_persons_and_retry_as
     (row,) = await loop.rows(ROW)
     assert (row["state"], row["error_code"]) == ("needs_attention", "carrier_lost_it")
     assert f"does not know {number}" in row["error_message"]
+    assert len(carrier.calls) == number.isalnum(), "what is no number of the carrier's is part of no request's path"
     desk = Desk(loop.database, Person("anna"), lambda _: loop.accounts["default"].policy, "command:test")
     await desk.settle(await choose(loop.database, Choice()), retry)
     await loop.turn()

@@ -178,6 +178,8 @@ async def test_what_is_there_already_is_said_with_the_way_out_and_nothing_is_ask
     ]
     assert not carrier.ledger
     assert len(await orders.execute("SELECT 1 FROM return_order")) == 3
+    again = await bring(one("KIN", "77", "second"), unasked=unasked)
+    assert again.problems == ["KIN: KIN is there already: it is completed, as 77"]
 
 
 async def test_what_is_wrong_with_a_line_is_said_by_its_place(bring: Bring, carrier: Simulator) -> None:

@@ -39,7 +39,11 @@ async def problems_of(settings: Settings, database: Database, existing: Sequence
         *_twice(existing, lambda each: (each.account, each.reference), "reference"),
         *_twice(existing, lambda each: (near[each.account], each.carrier_ref), "number"),
     ]
-    return twice or [*await _references_there(database, existing), *await _numbers_there(database, existing, near)]
+    if twice:
+        return twice
+    there = await _references_there(database, existing)
+    others = [each for each in existing if each.place not in there]
+    return [*there.values(), *await _numbers_there(database, others, near)]
 
 
 def _what_is_wrong(settings: Settings, each: Existing) -> str | None:
@@ -64,7 +68,8 @@ def _twice(existing: Sequence[Existing], key: Callable[[Existing], Hashable], wh
             yield f"{each.place}: the same {what} as {before.place}"
 
 
-async def _references_there(database: Database, existing: Sequence[Existing]) -> list[str]:
+async def _references_there(database: Database, existing: Sequence[Existing]) -> dict[str, str]:
+    """What is said of those whose reference is there already, by their places."""
     there = await find_there(database, [(each.account, each.reference) for each in existing])
     ids = [order_id for order_id in there.values() if order_id is not None]
     orders = {
@@ -72,11 +77,11 @@ async def _references_there(database: Database, existing: Sequence[Existing]) ->
         for start in range(0, len(ids), _AT_ONCE)
         for claimed in await look_at(database, ids[start : start + _AT_ONCE])
     }
-    return [
-        f"{each.place}: {each.reference} is there already: {_standing(each, orders.get(there[name] or 0))}"
+    return {
+        each.place: f"{each.place}: {each.reference} is there already: {_standing(each, orders.get(there[name] or 0))}"
         for each in existing
         if (name := (each.account, each.reference)) in there
-    ]
+    }
 
 
 def _standing(each: Existing, order: ReturnOrder | None) -> str:
