@@ -6,14 +6,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from worker.engine.leases import Timing
-
 from tests.domain.cases import tracking
 from tests.engine.scripted import ScriptedCarrier, make_loop
 from tests.store.rows import LEASE
 from worker.domain.lifecycle import QUEUES, Step
 from worker.domain.outcomes import Tracked
 from worker.domain.returns import ReturnOrder
+from worker.engine.running import Timing
 from worker.engine.turn import Bookmarks, cut, first_step, lanes_of, shuffled
 from worker.store.accounts import read_agendas
 from worker.store.claimed import Claimed
