@@ -252,6 +252,7 @@ class Application:
             lease=self.settings.worker.lease,
             address=address_of(self.settings, name),
             key_fingerprint=lambda: fingerprint_of(current()),
+            is_number=CARRIERS[settings.carrier].is_number,
             beside=partial(self._kinship.kin, name),
         )
 

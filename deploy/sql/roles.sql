@@ -79,7 +79,8 @@ BEGIN
                                'status_transition_append_only', 'return_order_wake', 'return_order_not_archived',
                                'return_order_payload_size', 'return_order_named', 'returns_worker_place',
                                'return_order_erase', 'return_order_erase_parts', 'return_order_stays_erased',
-                               'label_of_erased', 'archived_return_erase'] LOOP
+                               'label_of_erased', 'archived_return_erase', 'return_order_adopt_once',
+                               'return_order_adopt_unsent'] LOOP
     EXECUTE format('ALTER FUNCTION %I.%I() OWNER TO returns_owner', home, thing);
     -- Triggers fire without it: the right is asked for when a trigger is made.
     EXECUTE format('REVOKE ALL ON FUNCTION %I.%I() FROM PUBLIC, returns_worker, returns_shop, returns_reader',
@@ -97,7 +98,7 @@ BEGIN
   -- Of a return the workers write all but what a person or a shop wrote, and what numbers the rows.
   SELECT string_agg(quote_ident(attname::text), ', ') FROM pg_attribute
    WHERE attrelid = format('%I.return_order', home)::regclass::oid AND attnum > 0 AND NOT attisdropped
-     AND attname NOT IN ('id', 'reference', 'payload', 'shop_changes', 'created_at') INTO columns;
+     AND attname NOT IN ('id', 'reference', 'payload', 'adopt_carrier_ref', 'shop_changes', 'created_at') INTO columns;
   EXECUTE format('GRANT UPDATE (%s) ON %I.return_order TO returns_worker', columns, home);
   -- Of an account dashboards, and the shop, read all but the fingerprint of a key.
   SELECT string_agg(quote_ident(attname::text), ', ') FROM pg_attribute
@@ -113,7 +114,7 @@ END $$;
 -- a trigger lets it of what is over alone, and empties the return as the owner.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return, carrier_account, database_place,
   worker_presence, worker_serves, return_overview, returns_worker_schema TO returns_worker;
-GRANT INSERT (account, reference, payload) ON return_order TO returns_worker;  -- `add`
+GRANT INSERT (account, reference, payload, adopt_carrier_ref) ON return_order TO returns_worker;  -- `add`, `adopt`
 GRANT INSERT ON status_transition, package, label, carrier_account, worker_presence, worker_serves TO returns_worker;
 GRANT UPDATE ON package, label, carrier_account, worker_presence TO returns_worker;
 GRANT UPDATE (account, erased_at, erased_by, files_removed_at) ON archived_return TO returns_worker;
@@ -126,7 +127,7 @@ GRANT EXECUTE ON FUNCTION returns_worker_place() TO returns_worker;
 -- for the schema's version, whether the returns have moved, and what an account waits for. The triggers do the rest.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return, worker_presence, worker_serves,
   return_overview TO returns_shop;
-GRANT INSERT (account, reference, payload, due_at) ON return_order TO returns_shop;
+GRANT INSERT (account, reference, payload, due_at, adopt_carrier_ref) ON return_order TO returns_shop;
 GRANT UPDATE (payload, cancel_requested_at, retry_requested_at) ON return_order TO returns_shop;
 GRANT SELECT (moved_to, move_completed_at) ON database_place TO returns_shop;
 

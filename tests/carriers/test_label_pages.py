@@ -26,4 +26,6 @@ async def test_any_number_of_pages_is_a_label_where_the_account_says_so(
         file.write_text(f'[accounts.default]\nbase_url = "{server.url}"\napi_key = "IZI-a-key"\n{setting}\n')
         carrier = open_account(load(file, {}), "default", lambda: "IZI-a-key", lambda *_: None)
         assert (await carrier.label(at_carrier())).pages == pages
+        adopted = at_carrier()._replace(payload="{}")
+        assert (await carrier.label(adopted)).pages is None, "nobody said how many packages it has"
         await carrier.close()

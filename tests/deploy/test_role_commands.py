@@ -30,6 +30,7 @@ COMMANDS = {
     "archive": "archive --older-than 0s",
     "archive --dry-run": "archive --older-than 0s --dry-run",
     "copy-to": "copy-to --dry-run {url}",
+    "adopt": "adopt ADOPTED-{role} --carrier-ref N-{role} --unasked",
     "retry": "retry R-3",
     "resolve": "resolve R-4 --not-created",
     "cancel": "cancel R-2",

@@ -26,7 +26,7 @@ from worker.store.upkeep.archive import archive_batch
 url = roles.url
 ALL_TABLES = [*(table.name for table in SQLModel.metadata.sorted_tables), "returns_worker_schema"]
 OF_THE_SHOP = {"payload", "cancel_requested_at", "retry_requested_at"}
-AT_INSERT = {"account", "reference", "payload", "due_at"}
+AT_INSERT = {"account", "reference", "payload", "due_at", "adopt_carrier_ref"}
 
 Refused = asyncpg.InsufficientPrivilegeError
 Call = Callable[[str, str], Any]

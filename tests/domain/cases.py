@@ -13,6 +13,7 @@ from worker.domain.lifecycle import State, Step
 from worker.domain.next_action import TOLD, action_for
 from worker.domain.outcomes import (
     Absent,
+    Adopted,
     Ambiguous,
     Created,
     Failed,
@@ -104,6 +105,7 @@ def problems(decision: Decision) -> list[str]:
         "nothing else is due": row.state in (State.PENDING, State.TRACKING)
         or row.due_at is None
         or (row.state is State.NEEDS_ATTENTION and row.cancel_requested_at is not None),
+        "what is to be adopted is not created": row.to_adopt is None or row.create_started_at is None,
         "moments are aware": all(
             moment is None or moment.tzinfo is not None
             for moment in (
@@ -156,6 +158,8 @@ def orders(draw: st.DrawFn) -> ReturnOrder:
     state = draw(st.sampled_from(State))
     has_ref = state in (State.TRACKING, State.COMPLETED) or (state is State.NEEDS_ATTENTION and draw(st.booleans()))
     step = draw(st.sampled_from([Step.LABEL, Step.TRACK])) if state is State.TRACKING else Step.CREATE
+    adopt_carrier_ref = draw(st.sampled_from([None, None, "9RET1"]))
+    never_sent = state is State.REJECTED or (adopt_carrier_ref is not None and not has_ref)
     return ReturnOrder(
         id=1,
         account="default",
@@ -168,7 +172,8 @@ def orders(draw: st.DrawFn) -> ReturnOrder:
         tracking_status=draw(st.sampled_from(TrackingStatus)) if has_ref else None,
         carrier_status=draw(st.sampled_from(["Created", "InTransit"])) if has_ref else None,
         carrier_ref="9RET1" if has_ref else None,
-        create_started_at=None if state is State.REJECTED else draw(_recent),
+        adopt_carrier_ref=adopt_carrier_ref,
+        create_started_at=None if never_sent else draw(_recent),
         followed_since=draw(_recent) if has_ref else None,
         lookups=draw(st.integers(0, 3)),
         attempts=draw(_counts),
@@ -215,6 +220,9 @@ def met(order: ReturnOrder) -> st.SearchStrategy[Outcome]:
     if not isinstance(action, Step):
         return st.just(action)
     poisoned: list[st.SearchStrategy[Outcome]] = [st.just(Poisoned()), st.just(Unreadable("created_at"))]
+    if order.state is State.PENDING and order.to_adopt is not None:
+        adopted = st.builds(Adopted, st.just("9RET1"), st.builds(Tracked, st.none() | updates))
+        return st.one_of(adopted, st.just(RefTaken("9RET1")), _failures(*_QUESTION_FAILURES), *poisoned)
     if order.state is State.PENDING and order.create_started_at is not None:
         found = st.builds(Created, carrier_ref=st.just("9RET2"), update=updates, adopted=st.just(True))
         looked_up = st.one_of(st.just(Absent()), st.builds(Ambiguous, _text), found, _failures(*_QUESTION_FAILURES))
@@ -241,6 +249,7 @@ def every_meeting() -> Iterator[tuple[ReturnOrder, Outcome]]:
     young, old = NOW - timedelta(days=1), NOW - timedelta(days=400)
     rows = [
         *(pending(), pending(attempts=11, failing_since=old), sent()),
+        *(pending(adopt_carrier_ref="9RET1"), pending(adopt_carrier_ref="9RET1", doubtful_since=PAST, created_at=old)),
         *(track(followed_since=at, attempts=n) for track in (tracking, labelling) for at, n in ((young, 0), (old, 99))),
         tracking(failing_since=old),
         labelling(failing_since=old),
@@ -263,6 +272,9 @@ def _all_for(order: ReturnOrder, action: Step) -> list[Outcome]:
     stuck: list[Outcome] = [Poisoned(), Unreadable("no")]
     if action is Step.CANCEL:
         return [Withdrawn(TOLD), *(NotCancelled(Failed(kind, "no")) for kind in FailureKind)]
+    if order.state is State.PENDING and order.to_adopt is not None:
+        answers = [Tracked(None), *(Tracked(TrackingUpdate(status, "w")) for status in TrackingStatus)]
+        return [*(Adopted("9RET1", each) for each in answers), RefTaken("9RET1"), *stuck, *failures[:-1]]
     if order.state is State.PENDING and order.create_started_at is not None:
         found = Created("9RET2", None, adopted=True)
         return [Interrupted(), Absent(), Ambiguous("two"), found, *stuck, *failures[:-1]]

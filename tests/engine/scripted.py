@@ -183,6 +183,7 @@ async def make_loop(
             max_in_flight=max_in_flight,
             meter=meters[name],
             key_fingerprint=lambda: "key",
+            is_number=str.isalnum,
             database=database,
             metrics=metrics,
             lease=timedelta(seconds=timing.lease),

@@ -229,7 +229,7 @@ async def test_a_row_that_row_security_hides_in_the_table_is_not_seen_through_th
     own_database: None, url: str, opened: Open, shop: Shop, by_caller: bool
 ) -> None:
     """On PostgreSQL 14, whose views read as their owner, a role that may see some rows is shown none."""
-    migration = import_module("worker.store.migrations.versions.0016_return_overview")
+    migration = import_module("worker.store.migrations.versions.0017_adopt")
     await shop.run("DROP VIEW return_overview")
     await shop.run(migration.view("public", by_caller=by_caller))
     for account in ("mine", "theirs"):

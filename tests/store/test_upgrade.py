@@ -77,6 +77,7 @@ MIGRATIONS: Mapping[str, Migration] = {
         }
     ),
     "0016": Migration(tables={"worker_presence": [], "worker_serves": []}),
+    "0017": Migration(columns={"return_order": {"adopt_carrier_ref": nothing}}),
 }
 HEAD = max(MIGRATIONS)
 

@@ -85,7 +85,8 @@ class Izipack:
             raise LabelNotReady(error.message) from error
         if reply.status != 200:  # 202 and 204 are what others answer while a label is being made
             raise LabelNotReady(f"the carrier answered {reply.status} instead of a label")
-        pages = None if self.any_label_pages else count_packages(order.payload or "{}")
+        # The payload of a return that was adopted may name no packages: then their number is not known.
+        pages = None if self.any_label_pages else count_packages(order.payload or "{}") or None
         return LabelDocument(1, reply.content, pages)
 
     async def track(self, order: ReturnOrder) -> Tracked:

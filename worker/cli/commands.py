@@ -22,6 +22,7 @@ class Commands(LazyGroup):
         "health": Entry("health:health"),
         "schedule": Entry("schedule:schedule"),
         "add": Entry("intake:add"),
+        "adopt": Entry("adopt:adopt"),
         "find": Entry("find:find"),
         "list": Entry("list_and_show:list_returns"),
         "show": Entry("list_and_show:show"),

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.domain import following
-from worker.domain.creating import followed, with_intent
+from worker.domain.adopting import taken_over
+from worker.domain.creating import with_intent
 from worker.domain.decide import decide, scheduled
 from worker.domain.decision import Decision, StepOutcome, Transition
 from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State, Step
-from worker.domain.outcomes import Failed, Outcome, StoredLabel, Tracked
+from worker.domain.outcomes import Adopted, Failed, Outcome, StoredLabel, Tracked
 from worker.domain.policy import Policy
 from worker.domain.retrying import Context, healthy, without_label_trouble
 from worker.domain.returns import ReturnOrder
@@ -56,7 +57,8 @@ def retry(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> 
         return _made(order, again, person, "followed again", StepOutcome.PUT_BACK)
     again = again._replace(state=State.PENDING, due_at=now)
     if not order.in_doubt:
-        return _made(order, again, person, "put back to be created", StepOutcome.PUT_BACK)
+        to_be = "created" if order.to_adopt is None else f"adopted as {order.to_adopt}"
+        return _made(order, again, person, f"put back to be {to_be}", StepOutcome.PUT_BACK)
     if policy.resend_after is None:
         return Refusal(
             "its creation may have happened and this carrier cannot be searched: look for it there, then resolve it"
@@ -77,11 +79,23 @@ def found(carrier_ref: str) -> WayOut:
         )
         if not open_question and not (wrong and order.state is State.TRACKING):
             return Refusal(f"it is {order.state}: there is no creation to resolve")
-        after = _seeking_label(followed(order, carrier_ref, now), now)
-        after = after._replace(status_since=None, track_due_at=now, retry_requested_at=None)
+        after = taken_over(order, carrier_ref, now)
         return _made(order, after, person, f"resolved: it is {carrier_ref} at the carrier", StepOutcome.ADOPTED)
 
     return resolve
+
+
+def brought_in(
+    order: ReturnOrder, now: datetime, *, seen: Tracked | None, person: Person, policy: Policy, chance: float
+) -> Decision:
+    """A person says of a return that is `to_adopt` that the carrier has it; `seen` is what that says, None: unasked."""
+    number = order.to_adopt or ""
+    if seen is None:
+        what = f"believed to be at the carrier already, as {number}: adopted unasked, and not created"
+        return _made(order, taken_over(order, number, now), person, what, StepOutcome.ADOPTED)
+    decision = decide(order, Adopted(number, seen), now, policy, chance)
+    line, *news = decision.transitions
+    return decision._replace(transitions=(replace(line, reason=person.signed(line.reason or "")), *news))
 
 
 def not_created(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:

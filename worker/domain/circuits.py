@@ -144,7 +144,7 @@ def after(
     """
     step, verdict = order.next_step, is_well(order, outcome)
     creates, given_back = step is Step.CREATE, probed(health, step, now) if probe else health
-    looked_up = creates and order.in_doubt
+    looked_up = creates and (order.in_doubt or order.to_adopt is not None)
     if verdict is None:
         return given_back
     if looked_up and (verdict or isinstance(outcome, RefTaken)):  # it was answered, which tells nothing of creations
@@ -164,7 +164,7 @@ def after(
     account, creations = health.account, health.creations
     if not (account.is_closed and lost):  # creations that get lost are no reason not to ask where the others are
         account = breaker.failed(account, now, probe=probe)
-    if creates:
+    if creates and order.to_adopt is None:  # else a question failed, and says nothing of creations
         creations = breaker.failed(creations, now, probe=probe, at_once=lost and health.ramp.allowed(now) == 1)
     return replace(health, ramp=ramp, account=account, creations=creations)
 
@@ -174,6 +174,10 @@ def is_well(order: ReturnOrder, outcome: Outcome | None) -> bool | None:
     match outcome:
         case outcomes.Created() | outcomes.Absent() | outcomes.Ambiguous() | outcomes.Tracked() | outcomes.LabelReady():
             return True
+        case outcomes.Adopted():
+            return True
+        case RefTaken() if order.to_adopt is not None:  # a shop gave the number, and not the carrier
+            return None
         case RefTaken():  # a carrier that answers each creation with the same number makes none that we can follow
             return False
         case outcomes.LabelTrouble(ErrorCode.LABEL_NOT_READY):  # it did answer
@@ -181,7 +185,7 @@ def is_well(order: ReturnOrder, outcome: Outcome | None) -> bool | None:
         # It did answer, and about this return alone: neither the others nor creations are kept from it. A look-up reads
         # the account's list.
         case Failed(FailureKind.UNINTELLIGIBLE) | NotCancelled(Failed(FailureKind.UNINTELLIGIBLE)) if (
-            order.next_step is not Step.CREATE
+            order.next_step is not Step.CREATE or order.to_adopt is not None
         ):
             return None
         case Failed(kind) | NotCancelled(Failed(kind)):

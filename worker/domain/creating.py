@@ -136,6 +136,8 @@ def with_intent(context: Context) -> Context:
     That of a doubtful row begins now: what the row says of an earlier one may not be all that happened.
     """
     order = context.order
+    if order.to_adopt is not None:  # nothing is sent for it, and nothing was
+        return context
     started_at = context.now if order.doubtful else order.create_started_at or context.now
     earliest = order.created_at if order.doubtful else None
     first = order.first_attempt_at or earliest or started_at

@@ -3,7 +3,7 @@
 from datetime import datetime
 from functools import partial
 
-from worker.domain import creating, following, outcomes
+from worker.domain import adopting, creating, following, outcomes
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.error_codes import SET_ASIDE, ErrorCode
 from worker.domain.lifecycle import State, Step
@@ -50,6 +50,8 @@ def _decided(context: Context, outcome: Outcome) -> Decision:
             return creating.restored(context)
         case outcomes.RefTaken(carrier_ref, raw):
             message = f"the carrier answered with {carrier_ref}, which another return already has"
+            if context.order.to_adopt is not None:
+                message = f"it was to be adopted as {carrier_ref}, which another return already has"
             return for_a_person(creating.with_intent(context), ErrorCode.CARRIER_REF_TAKEN, message, raw)
         case outcomes.Invalid(problems):
             return rejected(context, ErrorCode.INVALID_PAYLOAD, "; ".join(problems))
@@ -57,6 +59,8 @@ def _decided(context: Context, outcome: Outcome) -> Decision:
             return creating.not_sent(context)
         case outcomes.Tracked():
             return following.tracked(context, outcome)
+        case outcomes.Adopted():
+            return adopting.adopted(context, outcome)
         case LabelReady():
             return _label_stored(context, outcome)
         case outcomes.LabelTrouble(code, message):
@@ -115,6 +119,8 @@ def _failed(context: Context, failed: Failed) -> Decision:
     if failed.kind in TURNED_AWAY:
         return account_waits(context, failed)
     if order.state is State.PENDING:
+        if order.to_adopt is not None:
+            return adopting.not_adopted(context, failed)
         if order.create_started_at is None:
             return creating.after_failure(context, failed)
         # The look-up itself failed: the creation stays in doubt, and nothing is sent.

@@ -123,6 +123,14 @@ class Tracked:
 
 
 @dataclass(frozen=True, slots=True)
+class Adopted:
+    """A return that was to be adopted is at the carrier, under the number that was given; `seen` is its answer."""
+
+    carrier_ref: str
+    seen: Tracked
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A carrier call without success."""
 
@@ -193,6 +201,7 @@ Outcome = (
     | LabelReady
     | LabelTrouble
     | Tracked
+    | Adopted
     | Failed
     | NotCancelled
     | Withdrawn

@@ -40,6 +40,7 @@ class ReturnOrder(NamedTuple):
     tracking_status: TrackingStatus | None = None
     carrier_status: str | None = None
     carrier_ref: str | None = None
+    adopt_carrier_ref: str | None = None  # under which it is there already, as the shop said when it inserted it
     return_url: str | None = None
     # The durable intent: committed before a creation is sent, cleared only by what proves that nothing was created. A
     # row that is claimed with one has a creation without an answer.
@@ -85,7 +86,12 @@ class ReturnOrder(NamedTuple):
     def in_doubt(self) -> bool:
         """Whether a creation of it may have happened whose answer was not recorded."""
         begun = self.create_started_at is not None or self.error_code in IN_DOUBT
-        return self.carrier_ref is None and (begun or self.doubtful)
+        return self.carrier_ref is None and self.adopt_carrier_ref is None and (begun or self.doubtful)
+
+    @property
+    def to_adopt(self) -> str | None:
+        """The number by which the carrier has still to be asked about it; nothing is ever sent for such a return."""
+        return self.adopt_carrier_ref if self.carrier_ref is None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class Account:
     max_in_flight: int  # calls at a time
     meter: Meter
     key_fingerprint: Callable[[], str]  # of the key that would be sent now
+    is_number: Callable[[str], bool]  # whether a text could be a number of its carrier's
     database: Database
     metrics: Metrics
     lease: timedelta  # as long as a row is leased

@@ -11,7 +11,18 @@ from worker.carriers.port import Cancelling, Carrier, CarrierError, NotFound
 from worker.domain.following import strange_codes
 from worker.domain.lifecycle import Step
 from worker.domain.next_action import GONE_ALREADY, TOLD, action_for
-from worker.domain.outcomes import Failed, FailureKind, NotCancelled, Outcome, Poisoned, Unreadable, Withdrawn
+from worker.domain.outcomes import (
+    Adopted,
+    Failed,
+    FailureKind,
+    NotCancelled,
+    Outcome,
+    Poisoned,
+    RefTaken,
+    Tracked,
+    Unreadable,
+    Withdrawn,
+)
 from worker.domain.policy import MAX_CLAIMS
 from worker.domain.returns import ReturnOrder
 from worker.engine.account import Account
@@ -20,6 +31,7 @@ from worker.engine.label import fetch_label
 from worker.labels import LabelStore
 from worker.store.database import Database
 from worker.store.label_codes import owner_of
+from worker.store.ownership import read_owners
 
 log = structlog.get_logger()
 
@@ -34,6 +46,10 @@ async def perform(
         return Poisoned()
     action = action_for(order, can_cancel=_cancels(type(account.carrier)))
     match action:
+        case Step.CREATE if order.to_adopt is not None:
+            if not account.is_number(order.to_adopt):  # a shop wrote it, and it becomes a part of a request's path
+                return Failed(FailureKind.NOT_FOUND, "it is no number of this carrier's")
+            return await adopt(order, account.carrier, database, account.kin.near)
         case Step.CREATE | Step.LABEL if order.payload is None:
             return Unreadable(order.payload_unreadable) if order.payload_unreadable is not None else None
         case Step.CREATE:
@@ -67,6 +83,19 @@ async def track(order: ReturnOrder, carrier: Carrier, database: Database, near: 
     log.warning("answer_of_another_return", account=order.account, order_id=order.id, reference=order.reference)
     message = f"the answer is about another return: it names label code {owner.code}, which is {owner.reference}'s"
     return Failed(FailureKind.UNINTELLIGIBLE, message, raw=seen.update.raw if seen.update else None)
+
+
+async def adopt(order: ReturnOrder, carrier: Carrier, database: Database, near: Collection[str]) -> Outcome:
+    """Whether the carrier has a return that is `to_adopt`: `Adopted`, or why not. Only questions are asked.
+
+    A number that another return has in an account of `near` is refused, archived ones included. Raises
+    `DatabaseUnavailable`.
+    """
+    number = order.to_adopt or ""
+    if await read_owners(database, order.id, near=sorted(near), same_key=(), numbers={number}, references=()):
+        return RefTaken(number)
+    seen = await track(order._replace(carrier_ref=number), carrier, database, near)
+    return Adopted(number, seen) if isinstance(seen, Tracked) else seen
 
 
 async def cancel(order: ReturnOrder, carrier: Carrier) -> Outcome:

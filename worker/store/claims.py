@@ -88,8 +88,8 @@ SELECT r.carrier_ref, r.due_at FROM return_order r
     for dialect, now in NOW.items()
 }
 
-# What is in doubt, or was withdrawn, became due a moment ago, else somebody would have taken it: of a long backlog the
-# end is looked at. A row with claims that came to nothing is left to the claim that tries it alone.
+# What is in doubt, was withdrawn, or is to be adopted, became due a moment ago, else somebody would have taken it: of a
+# long backlog the end is looked at. A row with claims that came to nothing is left to the claim that tries it alone.
 _SETTLE = {
     dialect: taking_free(
         dialect,
@@ -97,7 +97,8 @@ _SETTLE = {
     SELECT l.id FROM return_order l
      WHERE l.account = :account AND l.next_step = 'create' AND l.due_at <= {now}
      ORDER BY l.due_at DESC, l.id DESC LIMIT 1000) AS last JOIN return_order r ON r.id = last.id
-   WHERE (r.create_started_at IS NOT NULL OR r.cancel_requested_at IS NOT NULL) AND r.claims = 0
+   WHERE (r.create_started_at IS NOT NULL OR r.cancel_requested_at IS NOT NULL OR r.adopt_carrier_ref IS NOT NULL)
+     AND r.claims = 0
      AND {is_free(dialect, "r")}
    ORDER BY r.due_at, r.id LIMIT :quota""",
     )
@@ -111,7 +112,8 @@ _INTENT = {
     dialect: text(f"""
 UPDATE return_order SET create_started_at = {now}, first_attempt_at = coalesce(first_attempt_at, {now})
  WHERE id = :id AND lease_token = :token AND shop_changes = :shop_changes AND create_started_at IS NULL
-   AND state = 'pending' AND lease_until > {later(dialect, ":call", CLOCK)} AND {DOUBTFUL_SINCE} IS NULL
+   AND state = 'pending' AND adopt_carrier_ref IS NULL AND lease_until > {later(dialect, ":call", CLOCK)}
+   AND {DOUBTFUL_SINCE} IS NULL
    {_ON_POSTGRESQL if dialect == POSTGRESQL else ""}
 RETURNING create_started_at""")
     for dialect, now in NOW.items()
@@ -240,7 +242,7 @@ async def claim_seen(
 
 
 async def claim_to_settle(database: Database, account: str, quota: int, owner: str, lease: timedelta) -> list[Claimed]:
-    """Take creations that are in doubt, and returns not yet sent that were withdrawn, while no creation may be sent."""
+    """Take what sends nothing, while no creation may be sent: creations in doubt, and what is withdrawn or adopted."""
     return await take_rows(database, _SETTLE, {"account": account, "quota": quota}, owner, lease)
 
 

@@ -24,8 +24,9 @@ limit, of days in most shops."""
 _MOST = 20  # numbers; a list that shows the newest ones shows the others too
 
 # A number that the carrier may have deleted since is no evidence: one that we withdrew or that somebody asked to
-# withdraw, one that the carrier says it has not, one whose shipments it cancelled. Nor is one that a person typed in.
-_STILL_THERE = f"""r.carrier_ref IS NOT NULL AND r.cancel_requested_at IS NULL
+# withdraw, one that the carrier says it has not, one whose shipments it cancelled. Nor is one that a person typed in,
+# nor one that was adopted: it may be old, and stand far down in the list.
+_STILL_THERE = f"""r.carrier_ref IS NOT NULL AND r.adopt_carrier_ref IS NULL AND r.cancel_requested_at IS NULL
    AND r.state IN ('{State.TRACKING}', '{State.COMPLETED}', '{State.NEEDS_ATTENTION}')
    AND coalesce(r.error_code, '') <> '{ErrorCode.CARRIER_LOST_IT}'
    AND coalesce(r.tracking_status, '') <> '{TrackingStatus.CANCELLED}'"""

@@ -7,7 +7,8 @@ it: it is passed over, so that it does not keep the others of its batch, and tri
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from enum import Enum
@@ -180,15 +181,33 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
     apart = [pair for pair in made if pair[0].unreadable is not None]
     if 0 < len(apart) < len(made):
         return await record(database, [pair for pair in made if pair not in apart]) | await record(database, apart)
-    rows = [_row(before, decision, database.dialect) for before, decision in sorted(made, key=lambda pair: pair[0].id)]
-    changes = [row for before, decision in made if (row := _requests(before, decision.order)) is not None]
+    rows, changes = _rows(made, database.dialect)
     run = database.transaction if changes else database.statement
-    try:
+    with _number_taken():
         return await run(_write, (_RECORD_SET_ASIDE if apart else _how(made))[database.dialect], rows, changes)
+
+
+def record_within(connection: Connection, made: Sequence[tuple[ReturnOrder, Decision]]) -> set[int]:
+    """The same of rows that can be read, as a part of a transaction."""
+    dialect = connection.dialect.name
+    with _number_taken():
+        return _write(connection, _how(made)[dialect], *_rows(made, dialect))
+
+
+@contextmanager
+def _number_taken() -> Iterator[None]:
+    try:
+        yield
     except exc.IntegrityError as error:
         if is_taken(error) and "carrier_ref" in first_line(error):  # what follows it may quote the carrier
             raise CarrierRefTaken from error
         raise
+
+
+def _rows(made: Sequence[tuple[ReturnOrder, Decision]], dialect: str) -> tuple[list[_Row], list[_Row]]:
+    in_order = sorted(made, key=lambda pair: pair[0].id)
+    changes: list[_Row] = [row for before, decision in made if (row := _requests(before, decision.order)) is not None]
+    return [_row(before, decision, dialect) for before, decision in in_order], changes
 
 
 def _write(connection: Connection, statement: Any, rows: Sequence[_Row], changes: Sequence[_Row]) -> set[int]:

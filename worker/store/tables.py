@@ -48,6 +48,7 @@ class ReturnOrderRow(SQLModel, table=True):
     account: str = Field(sa_column=Column(Text, nullable=False))
     reference: str = Field(sa_column=Column(Text, nullable=False))
     payload: dict[str, Any] | None = Field(sa_column=Column(Document, nullable=False))  # None: it was not asked for
+    adopt_carrier_ref: str | None = Field(sa_column=Column(Text))
     due_at: datetime | None = Field(sa_column=Column(Moment))
     cancel_requested_at: datetime | None = Field(sa_column=Column(Moment))
     retry_requested_at: datetime | None = Field(sa_column=Column(Moment))
@@ -87,7 +88,9 @@ class ReturnOrderRow(SQLModel, table=True):
     files_removed_at: datetime | None = Field(sa_column=Column(Moment))
 
 
-WRITTEN_BY_SHOP = ("account", "reference", "payload", "cancel_requested_at", "retry_requested_at")
+WRITTEN_BY_SHOP = (
+    *("account", "reference", "payload", "adopt_carrier_ref", "cancel_requested_at", "retry_requested_at"),
+)
 """The columns of `return_order` that no decision sets, since they are the shop's. Both write `due_at`."""
 
 

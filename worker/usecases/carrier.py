@@ -44,6 +44,15 @@ class Opened:
             await self.hold(hold_after(failed, await database_now(self.database), self.policy), key)
 
 
+def near_of(settings: Settings, account: str) -> Collection[str]:
+    """The accounts at the same carrier's same address as a configured one, itself among them: no key is needed."""
+    return (
+        Kinship(settings, {name: key_source(settings, name) for name in settings.accounts}, lease_clock)
+        .kin(account)
+        .near
+    )
+
+
 @asynccontextmanager
 async def opened_carrier(settings: Settings, database: Database, account: str) -> AsyncIterator[Opened]:
     """The carrier of an account, for as long as it is needed.
