@@ -1,6 +1,5 @@
 """The command that brings in returns which are at the carrier already, one or a file of them."""
 
-import csv
 import io
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from worker.cli.options import AccountOption, Decider, grouped, owner_of_command
 from worker.cli.output import Exit, answer, counted, fail, say, shown
 from worker.cli.progress import progress
 from worker.cli.session import Session
+from worker.domain.csv_lines import CsvFile, NotCsv
 from worker.domain.documents import read_json
 from worker.store.columns import why_unreadable
 from worker.usecases.adopt import bring_in
@@ -20,7 +20,6 @@ from worker.usecases.adoptable import Existing
 from worker.usecases.not_done import capped
 
 _MOST_BYTES = 100_000_000
-_LONGEST_FIELD = 1_000_000  # as long as a payload may be
 _COLUMNS = ("reference", "account", "carrier_ref", "payload")
 
 
@@ -124,24 +123,12 @@ def _json_lines(text: str, name: str, problems: list[str]) -> Iterator[tuple[str
 
 
 def _csv_rows(text: str, name: str, problems: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    csv.field_size_limit(_LONGEST_FIELD)
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    first = 1  # the line on which the next row begins: a quoted field may go over several
-    header: list[str] | None = None
     try:
-        for row in rows:
-            place, first = f"{name}:{first}", rows.line_num + 1
-            if header is None:
-                header = [column.strip() for column in row]
-                missing = [column for column in ("reference", "carrier_ref") if column not in header]
-                problems += [f"{place}: the header has no column {column}" for column in missing]
-                if missing or len(set(header)) < len(header):
-                    problems += [] if missing else [f"{place}: the header has a column twice"]
-                    return
-            elif len(row) != len(header):
-                if row:  # else it is an empty line
-                    problems.append(f"{place}: has {len(row)} fields, the header {len(header)}")
+        file = CsvFile(iter(io.StringIO(text, newline="")), ("reference", "carrier_ref"))
+        for line in file:
+            if line.problem is not None:
+                problems.append(f"{name}:{line.number}: {line.problem}")
             else:
-                yield place, dict(zip(header, row, strict=True))
-    except csv.Error as error:
-        problems.append(f"{name}:{first}: is no CSV ({error}): does a quotation mark never end?")
+                yield f"{name}:{line.number}", dict(zip(file.header, line.cells, strict=True))
+    except NotCsv as error:
+        problems.append(f"{name}:{error}")
