@@ -51,7 +51,7 @@ def test_a_file_is_read_as_it_is_meant_and_texts_stay_texts(ready: Path, text: s
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("reference,number\nA,9RET1\n", "there:1: the header has no column carrier_ref"),
+        ("reference,number\nA,9RET1\n", "there:1: there is no column 'carrier_ref'"),
         ("reference,carrier_ref,carrier_ref\n", "there:1: there are several columns 'carrier_ref'"),
         ("reference,carrier_ref\nA,9RET1,x\n", "there:2: has 3 cells, and the header 2"),
         ("reference,carrier_ref\nA,\n", "there:2: carrier_ref: is missing"),
