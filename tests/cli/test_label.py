@@ -126,6 +126,26 @@ def test_one_label_that_fails_keeps_no_other_back_and_is_named(folder: Path, han
 
 
 @on_sqlite
+def test_labels_that_are_lost_keep_none_behind_them_back(folder: Path, handed_out: str) -> None:
+    first, *_ = sorted(file for file in (folder / "labels").rglob("*") if file.is_file())
+    first.unlink()
+    elsewhere(Shop(handed_out).execute("UPDATE label SET id = id + 1000 WHERE id > 1"))
+    elsewhere(
+        Shop(handed_out).execute(
+            "WITH RECURSIVE n(i) AS (SELECT 4 UNION ALL SELECT i + 1 FROM n WHERE i < 14)"
+            " INSERT INTO label (id, return_order_id, position, location, media_type, byte_count, sha256, fetched_at)"
+            " SELECT i, return_order_id, i, location, media_type, byte_count, sha256, fetched_at FROM label, n"
+            " WHERE id = 1"
+        )
+    )
+    done = called("label", "--all", "--into", "out")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "labels written: 2, there already: 0, failed: 12")
+    (folder / "file").touch()
+    done = called("label", "--all", "--into", "file")
+    assert done.exit_code == 1
+
+
+@on_sqlite
 def test_no_location_leads_out_of_the_folder(folder: Path, handed_out: str) -> None:
     for place, name in enumerate(("../../etc/cron.d/x", "default/.x", "default/..", "/x", "default/a%2Fb%00.pdf")):
         location = f"{(folder / 'labels').as_uri()}/{name}"

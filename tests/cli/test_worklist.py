@@ -93,6 +93,7 @@ def test_what_makes_no_sense_is_said_by_line_and_nothing_is_done(folder: Path, s
         "'=HYPERLINK(1),default,,,9RET5",
         "''R-3,default,,,,../x",
         "R-1,,,,,9RET6",
+        "R-1,default,,,,geen",
     ]
     done = resolved(folder, HEAD + "\n".join(lines))
     assert (done.exit_code, done.stdout, states()) == (1, "", before)
@@ -106,6 +107,7 @@ def test_what_makes_no_sense_is_said_by_line_and_nothing_is_done(folder: Path, s
         "line 9: has 5 cells, and the header 6: quote a cell that has a delimiter in it",
         "line 10: carrier_ref: ../x is no number of this carrier's",
         "line 11: account: is empty",
+        "line 12: carrier_ref: geen has no digit; write none where the carrier has none",
         "nothing was changed",
     ]
     done = resolved(folder, f"{HEAD}R-1,default,,,,9RET1\n''R-3,default,,,,9RET1\n")
