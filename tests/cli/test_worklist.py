@@ -117,6 +117,18 @@ def test_what_makes_no_sense_is_said_by_line_and_nothing_is_done(folder: Path, s
 
 
 @on_sqlite
+def test_an_old_list_changes_no_number_that_was_given_since(folder: Path, states: States) -> None:
+    assert called("resolve", "R-1", "--account", "default", "--carrier-ref", "9RET1").exit_code == 0
+    before = states()
+    for words in ([], ["--dry-run"]):
+        done = resolved(folder, f"{HEAD}R-1,default,,,,9RET2\n", *words)
+        assert (done.exit_code, states()) == (1, before)
+        assert "it is at the carrier by now, as 9RET1: correct that by resolving it by itself" in done.output
+    done = resolved(folder, f"{HEAD}R-1,default,,,,9RET2\n''R-3,default,,,,9RET3\n")
+    assert (done.exit_code, states()) == (1, before | {("default", "'R-3"): ("tracking", "9RET3")})
+
+
+@on_sqlite
 def test_a_list_names_what_it_leaves_out(folder: Path, states: States) -> None:
     done = called("list", "--worklist", "--limit", "2", "--account", "default")
     assert done.stderr == "2 returns in doubt, and there are more: --limit says how many are listed\n"

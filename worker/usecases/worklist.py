@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from worker.domain.by_hand import Person, WayOut, found, not_created
+from worker.domain.by_hand import Person, WayOut, found, not_created, unless_numbered
 from worker.domain.csv_lines import CsvFile, CsvLine, NotCsv, guarded, unguarded
 from worker.domain.lifecycle import State
 from worker.domain.payload import read_parties
@@ -68,7 +68,8 @@ class _Answer:
 
     @property
     def way_out(self) -> WayOut:
-        return not_created if self.number is None else found(self.number)
+        # A list may be old, or a second person has one with other numbers.
+        return unless_numbered(not_created if self.number is None else found(self.number))
 
 
 async def held_creations(database: Database, account: str | None, limit: int) -> tuple[list[HeldCreation], bool]:
