@@ -58,7 +58,7 @@ class CsvFile:
     def __init__(self, lines: Iterator[str], needed: Collection[str]) -> None:
         """Read the header, and tell by it whether commas, semicolons or tabs part the cells.
 
-        Raises `NotCsv` where one of the `needed` columns is missing, or a column is there twice.
+        Raises `NotCsv` where one of the `needed` columns is missing, or is there twice.
         """
         # The module's own bound, for all that this process reads with it.
         csv.field_size_limit(LONGEST_CELL)
@@ -85,7 +85,7 @@ class CsvFile:
             raise NotCsv(
                 above + 1, f"there is no column {', '.join(map(repr, missing))}; its columns are: {there[:1000]}"
             )
-        if twice := sorted({name for name in self.header if name and self.header.count(name) > 1}):
+        if twice := sorted({name for name in needed if self.header.count(name) > 1}):
             raise NotCsv(
                 above + 1, f"there are several columns {', '.join(map(repr, twice))}: which is meant cannot be told"
             )
