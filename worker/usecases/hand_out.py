@@ -93,11 +93,10 @@ def _name(location: str) -> Path:
 
 
 def _is_there(path: Path, sha256: str) -> bool:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    except FileNotFoundError:
+    if not path.is_file():  # a pipe in its place is replaced, as a file that was cut off is
         return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _write(path: Path, content: bytes) -> None:
