@@ -72,12 +72,15 @@ def test_the_example_of_the_page_comes_in_as_it_says(folder: Path, rows: Rows) -
         (";", "utf-8-sig", []),
         ("\t", "utf-16", ["--encoding", "utf-16"]),
         (";", "cp1252", ["--encoding", "cp1252"]),
+        ("|", "utf-8-sig", []),
     ],
 )
 def test_the_header_says_the_delimiter_and_letters_are_what_they_were(
     folder: Path, rows: Rows, delimiter: str, encoding: str, words: list[str]
 ) -> None:
     text = f"{HEAD}01,,Zoë,7,\r\n;;;;\r\n".replace(",", delimiter).replace(";", delimiter)
+    if delimiter in ";|":
+        text = f"sep={delimiter}\r\n{text}"  # as Excel is told
     assert added(folder, text.encode(encoding), *words).exit_code == 0
     assert rows() == [
         {
@@ -99,6 +102,7 @@ R-7,,x,,
  R-8,,,,
 R-6,,z,,
 R-9,,M\udcfcller,,
+"1,23E+11",,x,,
 """.encode(errors="surrogateescape")
 PROBLEMS = [
     "in.csv:2: customer.name: must be one line, without line breaks",
@@ -110,6 +114,7 @@ PROBLEMS = [
     "in.csv:10: reference: must not begin or end with white space",
     "in.csv:11: reference: R-6 is given 2 times, first in in.csv:8",
     "in.csv:12: column 'name' holds bytes that are not in the file's encoding: --encoding names it, such as cp1252",
+    "in.csv:13: column 'ref': 1,23E+11 is a number that a spreadsheet has shortened; make the column text there",
 ]
 
 
@@ -128,7 +133,7 @@ def test_in_part_the_good_lines_go_in_and_the_bad_ones_come_back_byte_for_byte_w
     assert first.exit_code == 0
     done = added(folder, BAD + b"R-10,,x,,\nR-11,pilot,x,,\n", "--partial", "--errors", "bad.csv")
     assert (done.exit_code, done.stdout) == (1, "2 returns inserted\n")
-    assert done.stderr.splitlines()[-1] == "10 bad lines were left out; bad.csv has every bad line"
+    assert done.stderr.splitlines()[-1] == "11 bad lines were left out; bad.csv has every bad line"
     assert [(row["account"], row["reference"]) for row in rows()] == [
         ("default", "R-10"),
         ("default", "R-7"),
@@ -160,16 +165,19 @@ def test_in_part_the_good_lines_go_in_and_the_bad_ones_come_back_byte_for_byte_w
         (HEAD, 'reference = "ref"\npayload.packages.weight = "weight"', "map.toml: payload.packages: must be a list"),
         (HEAD, 'reference = "ref"\naccount = { value = "nobody" }', "account 'nobody', to which the map sends"),
         (HEAD, "reference = ref", "map.toml is not TOML"),
+        ("x" * 200_000, MAP, "in.csv:1: a quote in the header is never closed, or a name has more than 131,072"),
+        (HEAD.encode("utf-16"), MAP, "in.csv:1: the header is not text in this encoding"),
+        (f"sep=;\n{HEAD}", MAP, "in.csv:2: there is no column 'ref', 'account', 'note', 'name', 'weight'"),
     ],
 )
 def test_what_the_map_and_the_file_do_not_share_is_said_before_any_line_is_read(
-    folder: Path, rows: Rows, head: str, told: str, said: str
+    folder: Path, rows: Rows, head: str | bytes, told: str, said: str
 ) -> None:
     (folder / "map.toml").write_text(told)
-    done = added(folder, head + "a,b\n" * 3)
+    done = added(folder, (head if isinstance(head, bytes) else head.encode()) + b"a,b\n" * 3)
     assert done.exit_code in (1, 2)
     assert said in done.stderr
-    assert ":2: " not in done.stderr
+    assert "cells" not in done.stderr
     assert rows() == []
 
 
@@ -218,6 +226,38 @@ def test_a_bad_line_of_json_lines_can_be_left_out_too(folder: Path, rows: Rows) 
     assert done.stderr.startswith("in.jsonl:2: it is not JSON")
     done = called("add", "in.jsonl", "--partial")
     assert (done.exit_code, [row["reference"] for row in rows()]) == (1, ["R-1", "R-2"])
+
+
+@on_sqlite
+def test_a_file_of_bad_lines_is_said_to_be_there_only_where_it_is(folder: Path, rows: Rows) -> None:
+    for content in ("ref\n", f'{HEAD}R-1,nobody,x,,\n"R-2,,x,,\n'):
+        done = added(folder, content, "--errors", "bad.csv")
+        assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "nothing was inserted")
+        assert not (folder / "bad.csv").exists()
+    done = added(folder, f"{HEAD}R-1,,x,,\nR-2,nobody,x,,\n", "--partial", "--errors", "nowhere/bad.csv")
+    assert (done.exit_code, rows()) == (2, [])
+    assert done.stderr.startswith("error: --errors: no file can be made at nowhere/bad.csv")
+
+
+@on_sqlite
+def test_bad_lines_come_back_though_the_name_of_their_file_is_beyond_its_encoding(folder: Path, rows: Rows) -> None:
+    name = "\u65e5\u672c.csv"
+    (folder / name).write_bytes(f"{HEAD}R-1,,M\xfcller,,\nR-1,,x,,\n".encode("cp1252"))
+    done = called("add", name, "--map", "map.toml", "--encoding", "cp1252", "--partial", "--errors", "bad.csv")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "nothing was inserted; bad.csv has every bad line")
+    head, first, _ = csv.reader((folder / "bad.csv").read_text("cp1252").splitlines())
+    assert (len(head), first[2]) == (6, "M\xfcller")
+    assert first[5] == r"reference: R-1 is given 2 times, first in \u65e5\u672c.csv:2"
+
+
+@on_sqlite
+@pytest.mark.parametrize("told", ["[" * 5000, "a." * 5000 + "a = 1"])
+def test_a_map_that_is_nested_without_end_is_said(folder: Path, rows: Rows, told: str) -> None:
+    (folder / "map.toml").write_text(
+        f"reference = 'ref'\npayload.carrier_fields.{'x = ' if told[0] == '[' else ''}{told}"
+    )
+    done = added(folder, HEAD)
+    assert (done.exit_code, done.stderr) == (2, "error: --map: map.toml is nested too deeply\n")
 
 
 def test_csv_without_a_map_and_errors_without_one_are_wrong_usage(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """What the command `label` takes and refuses: for labels that were refused, and for all that are stored."""
 
 import hashlib
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -104,8 +105,10 @@ def test_every_label_is_written_whole_and_once_for_its_owner_alone(folder: Path,
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert f"R-0: {files[0].relative_to(folder)}\n" in done.stdout
     files[1].write_bytes(b"cut o")
+    files[2].unlink()
+    os.mkfifo(files[2])  # reading it would wait for ever
     done = called("label", "--all", "--into", "out/today")
-    assert (done.exit_code, done.stderr) == (0, "labels written: 1, there already: 2, failed: 0\n")
+    assert (done.exit_code, done.stderr) == (0, "labels written: 2, there already: 1, failed: 0\n")
     assert [file.read_bytes() for file in files] == list(LABELS.values())
     for words, count in ((["--account", "pilot"], 1), (["--state", "tracking"], 2), (["--since", "1d"], 2)):
         assert called("label", "--all", "--into", str(words), *words).stderr.startswith(f"labels written: {count}, ")
@@ -123,6 +126,26 @@ def test_one_label_that_fails_keeps_no_other_back_and_is_named(folder: Path, han
     assert other == "left: label 1 of R-1: the file in the label store is not what was stored: its checksum differs"
     assert total == "labels written: 1, there already: 0, failed: 2"
     assert [file.read_bytes() for file in (folder / "out").rglob("*.pdf")] == [LABELS["R-2"]]
+
+
+@on_sqlite
+def test_labels_that_are_lost_keep_none_behind_them_back(folder: Path, handed_out: str) -> None:
+    first, *_ = sorted(file for file in (folder / "labels").rglob("*") if file.is_file())
+    first.unlink()
+    elsewhere(Shop(handed_out).execute("UPDATE label SET id = id + 1000 WHERE id > 1"))
+    elsewhere(
+        Shop(handed_out).execute(
+            "WITH RECURSIVE n(i) AS (SELECT 4 UNION ALL SELECT i + 1 FROM n WHERE i < 14)"
+            " INSERT INTO label (id, return_order_id, position, location, media_type, byte_count, sha256, fetched_at)"
+            " SELECT i, return_order_id, i, location, media_type, byte_count, sha256, fetched_at FROM label, n"
+            " WHERE id = 1"
+        )
+    )
+    done = called("label", "--all", "--into", "out")
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (1, "labels written: 2, there already: 0, failed: 12")
+    (folder / "file").touch()
+    done = called("label", "--all", "--into", "file")
+    assert done.exit_code == 1
 
 
 @on_sqlite

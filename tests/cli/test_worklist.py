@@ -93,6 +93,7 @@ def test_what_makes_no_sense_is_said_by_line_and_nothing_is_done(folder: Path, s
         "'=HYPERLINK(1),default,,,9RET5",
         "''R-3,default,,,,../x",
         "R-1,,,,,9RET6",
+        "R-1,default,,,,geen",
     ]
     done = resolved(folder, HEAD + "\n".join(lines))
     assert (done.exit_code, done.stdout, states()) == (1, "", before)
@@ -106,12 +107,25 @@ def test_what_makes_no_sense_is_said_by_line_and_nothing_is_done(folder: Path, s
         "line 9: has 5 cells, and the header 6: quote a cell that has a delimiter in it",
         "line 10: carrier_ref: ../x is no number of this carrier's",
         "line 11: account: is empty",
+        "line 12: carrier_ref: geen has no digit; write none where the carrier has none",
         "nothing was changed",
     ]
     done = resolved(folder, f"{HEAD}R-1,default,,,,9RET1\n''R-3,default,,,,9RET1\n")
     assert done.stderr.splitlines()[:2] == [f"line {number}: 9RET1 is on another line too" for number in (2, 3)]
     assert resolved(folder, "PK\x03\x04").stderr.startswith("line 1: there is no column 'reference', 'account'")
     assert states() == before
+
+
+@on_sqlite
+def test_an_old_list_changes_no_number_that_was_given_since(folder: Path, states: States) -> None:
+    assert called("resolve", "R-1", "--account", "default", "--carrier-ref", "9RET1").exit_code == 0
+    before = states()
+    for words in ([], ["--dry-run"]):
+        done = resolved(folder, f"{HEAD}R-1,default,,,,9RET2\n", *words)
+        assert (done.exit_code, states()) == (1, before)
+        assert "it is at the carrier by now, as 9RET1: correct that by resolving it by itself" in done.output
+    done = resolved(folder, f"{HEAD}R-1,default,,,,9RET2\n''R-3,default,,,,9RET3\n")
+    assert (done.exit_code, states()) == (1, before | {("default", "'R-3"): ("tracking", "9RET3")})
 
 
 @on_sqlite

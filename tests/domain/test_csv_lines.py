@@ -53,3 +53,8 @@ def _written(row: tuple[str, str], delimiter: str) -> str:
 def test_no_guarded_cell_is_a_formula_and_each_comes_back(text: str) -> None:
     assert unguarded(guarded(text)) == text
     assert not guarded(text).lstrip().startswith(("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"))
+
+
+def test_a_column_that_is_not_needed_may_be_there_twice() -> None:
+    file = CsvFile(iter(["ref,Notes,Notes\n", "R-1,a,b\n"]), ["ref"])
+    assert [line.cells for line in file] == [["R-1", "a", "b"]]

@@ -60,6 +60,8 @@ def add(
         fail("error: stdin can be read once", Exit.USAGE)
     if errors is not None and os.path.lexists(errors):
         fail(shown(f"error: --errors: {errors} is there already"), Exit.USAGE)
+    if errors is not None and not os.access(errors.parent, os.W_OK | os.X_OK):  # seen before anything is inserted
+        fail(shown(f"error: --errors: no file can be made at {errors}; look at the folder"), Exit.USAGE)
     told = None if column_map is None else _read_map(column_map)
     longest = LONGEST_LINE if told is None else LONGEST_CSV_LINE
     sources = [Source(name, lines_of(name, _checked(encoding), longest)) for name in files]
@@ -80,7 +82,7 @@ def add(
     if not added.bad:
         answer(f"{counted(added.inserted)} inserted")
         return
-    where = "" if errors is None else f"; {errors} has every bad line"
+    where = "" if errors is None or not errors.exists() else f"; {errors} has every bad line"
     if in_part and added.inserted:
         answer(f"{counted(added.inserted)} inserted")
         fail(shown(f"{added.bad} bad {'line was' if added.bad == 1 else 'lines were'} left out{where}"))
@@ -113,6 +115,8 @@ def _read_map(file: Path) -> ColumnMap:
         fail(shown(f"error: --map: {file} cannot be read: {error.strerror}"), Exit.USAGE)
     except BadMap as error:
         fail(shown_lines("\n".join(f"{file}: {line}" for line in str(error).split("\n"))), Exit.USAGE)
+    except RecursionError:
+        fail(shown(f"error: --map: {file} is nested too deeply"), Exit.USAGE)
     except ValueError as error:  # no TOML, or no UTF-8
         fail(shown(f"error: --map: {file} is not TOML: {error}"), Exit.USAGE)
 
@@ -124,7 +128,11 @@ def _giving_back(file: Path, encoding: str) -> Callable[[str, Iterator[Sequence[
         opener = partial(os.open, mode=0o600)
         try:
             with open(file, "x", encoding=encoding, errors="surrogateescape", newline="", opener=opener) as stream:
-                csv.writer(stream, delimiter=delimiter).writerows(lines)
+                # The cells came of this encoding; a problem may name what it has not, such as the file.
+                written = (
+                    [*cells, said.encode(encoding, "backslashreplace").decode(encoding)] for *cells, said in lines
+                )
+                csv.writer(stream, delimiter=delimiter).writerows(written)
         except OSError as error:
             fail(
                 shown(

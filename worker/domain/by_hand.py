@@ -98,6 +98,18 @@ def brought_in(
     return decision._replace(transitions=(replace(line, reason=person.signed(line.reason or "")), *news))
 
 
+def unless_numbered(way_out: WayOut) -> WayOut:
+    """Leave alone what has a number by now, though it may be a person's, which `found` corrects."""
+
+    def resolve(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
+        if order.carrier_ref is not None:
+            said = f"it is at the carrier by now, as {order.carrier_ref}"
+            return Refusal(f"{said}: correct that by resolving it by itself")
+        return way_out(order, person, now, policy)
+
+    return resolve
+
+
 def not_created(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> Decision | Refusal:
     """A person looked and nothing is there: it may be sent again, once the lost creation cannot be sent any more."""
     if order.carrier_ref is not None:

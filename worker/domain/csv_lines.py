@@ -1,6 +1,7 @@
 """Reads CSV as shops and spreadsheets write it, line by line and within bounds, and says where it cannot be read."""
 
 import csv
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,11 @@ _LONGEST_RECORD: Final = (
     4_000_000  # characters of a line of cells, on however many physical lines: quotes may be shifted
 )
 _DELIMITERS: Final = (",", ";", "\t")
+_NAMED_DELIMITER: Final = re.compile(
+    r'"?sep=([^"\w\r\n])"?[\r\n]*', re.IGNORECASE
+)  # a line for Excel, above the header
+_SHORTENED: Final = re.compile(r"-?\d(?:[.,]\d+)?E\+\d{2,}")
+_ENDLESS_HEADER: Final = f"a quote in the header is never closed, or a name has more than {LONGEST_CELL:,} characters"
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # the last four are full-width
 _GUARD: Final = "'"
 
@@ -52,20 +58,37 @@ class CsvFile:
     def __init__(self, lines: Iterator[str], needed: Collection[str]) -> None:
         """Read the header, and tell by it whether commas, semicolons or tabs part the cells.
 
-        Raises `NotCsv` where one of the `needed` columns is missing, or a column is there twice.
+        Raises `NotCsv` where one of the `needed` columns is missing, or is there twice.
         """
         # The module's own bound, for all that this process reads with it.
         csv.field_size_limit(LONGEST_CELL)
         head = _whole_head(lines)
-        read = {each: [cell.strip() for cell in next(csv.reader(head, delimiter=each), [])] for each in _DELIMITERS}
-        self.delimiter = max(_DELIMITERS, key=lambda each: (len(set(needed) & set(read[each])), len(read[each])))
+        named = _NAMED_DELIMITER.fullmatch(head[0])
+        above = 0 if named is None else len(head)
+        head = head if named is None else _whole_head(lines)
+        possible = _DELIMITERS if named is None else (named[1],)
+        try:
+            read = {each: [cell.strip() for cell in next(csv.reader(head, delimiter=each), [])] for each in possible}
+        except csv.Error:
+            raise NotCsv(above + 1, _ENDLESS_HEADER) from None
+        self.delimiter = max(possible, key=lambda each: (len(set(needed) & set(read[each])), len(read[each])))
         self.header = read[self.delimiter]
-        self._lines, self._before = lines, len(head)
+        self._lines, self._before = lines, above + len(head)
         if missing := [name for name in needed if name not in self.header]:
+            if any("\ud800" <= char <= "\udfff" or char == "\0" for line in head for char in line):
+                raise NotCsv(
+                    above + 1,
+                    "the header is not text in this encoding: save the file as CSV in UTF-8, or name its encoding to a"
+                    " command that has --encoding",
+                )
             there = ", ".join(filter(None, self.header)) or "none"
-            raise NotCsv(1, f"there is no column {', '.join(map(repr, missing))}; its columns are: {there[:1000]}")
-        if twice := sorted({name for name in self.header if name and self.header.count(name) > 1}):
-            raise NotCsv(1, f"there are several columns {', '.join(map(repr, twice))}: which is meant cannot be told")
+            raise NotCsv(
+                above + 1, f"there is no column {', '.join(map(repr, missing))}; its columns are: {there[:1000]}"
+            )
+        if twice := sorted({name for name in needed if self.header.count(name) > 1}):
+            raise NotCsv(
+                above + 1, f"there are several columns {', '.join(map(repr, twice))}: which is meant cannot be told"
+            )
 
     def __iter__(self) -> Iterator[CsvLine]:
         size = number = 0
@@ -119,6 +142,11 @@ def unguarded(cell: str) -> str:
     return cell.removeprefix(_GUARD)
 
 
+def is_shortened(cell: str) -> bool:
+    """Whether a spreadsheet wrote a number of more than 11 digits as `1.23E+11`: the others are lost."""
+    return _SHORTENED.fullmatch(cell.strip()) is not None
+
+
 def _whole_head(lines: Iterator[str]) -> list[str]:
     """The physical lines of the header: a name in quotes may have line breaks in it."""
     head: list[str] = []
@@ -130,5 +158,5 @@ def _whole_head(lines: Iterator[str]) -> list[str]:
         if size > LONGEST_CELL:
             break
     if head:
-        raise NotCsv(1, "a quote in the header is never closed")
+        raise NotCsv(1, _ENDLESS_HEADER)
     raise NotCsv(1, "the file is empty")

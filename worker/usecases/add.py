@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from worker.domain.column_map import ColumnMap
-from worker.domain.csv_lines import CsvFile, CsvLine, NotCsv
+from worker.domain.csv_lines import CsvFile, CsvLine, NotCsv, is_shortened
 from worker.domain.documents import read_json
 from worker.settings import Settings
 from worker.store.columns import why_unreadable
@@ -38,7 +38,8 @@ class Source:
 class Intake:
     """How files are brought in; `column_map`: they are CSV. `partial`: a bad line keeps no other from being inserted.
 
-    `give_back` is called where there are bad lines, with the delimiter of the last file, its header and those lines.
+    `give_back` is called where there are bad lines, and each file was read to its end, with the delimiter of the last
+    file, its header and those lines.
     """
 
     column_map: ColumnMap | None = None
@@ -89,7 +90,8 @@ async def add_returns(settings: Settings, database: Database, sources: Sequence[
                 count = await _insert_good(database, spool, intake)
             elif not spool.bad:
                 count = await _insert_all(database, spool, intake)
-            if intake.give_back is not None and spool.bad and read.file is not None:
+            # Of a file that could not be read to its end they would not be all.
+            if intake.give_back is not None and spool.bad and read.file is not None and not read.broken:
                 intake.give_back(read.file.delimiter, _bad_lines(spool, read.file.header))
             return Added(count, spool.bad, spool.problems(NAMED), strangers)
     except sqlite3.Error as error:
@@ -176,6 +178,11 @@ def _mapped(settings: Settings, header: Sequence[str], line: CsvLine, column_map
         column = next(column for column in column_map.columns if not is_utf8(cells[column]))
         return f"column {column!r} {_NOT_UTF8}"
     account, reference, payload, problems = column_map.read(cells)
+    problems += [
+        f"column {column!r}: {cells[column]} is a number that a spreadsheet has shortened; make the column text there"
+        for column in column_map.columns
+        if is_shortened(cells[column])
+    ]
     if _is_stranger(settings, account):
         problems.append(f"account: {account[:60]} is not configured here")
     return "; ".join(problems) if problems else NewReturn(account, reference, payload)

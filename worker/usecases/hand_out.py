@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from worker.domain.file_names import check_plain_name
 from worker.domain.lifecycle import State
-from worker.labels import LabelStore, LabelStoreError, open_label_store
+from worker.labels import LabelMissing, LabelStore, LabelStoreError, open_label_store
 from worker.labels.files import write_whole
 from worker.settings import Settings
 from worker.store.accounts import database_now
@@ -26,12 +26,16 @@ _FOLDER_MODE: Final = 0o700  # a label is a customer's name and address
 
 @dataclass(frozen=True, slots=True)
 class HandedOut:
-    """What became of one label: it was written to `path`, or was there (`was_there`), or `failure` says why not."""
+    """What became of one label: it was written to `path`, or was there (`was_there`), or `failure` says why not.
+
+    `is_its_own`: the failure says nothing about other labels, since store and folder work.
+    """
 
     label: LabelOfReturn
     path: Path | None = None
     was_there: bool = False
     failure: str | None = None
+    is_its_own: bool = False
 
 
 async def hand_out(
@@ -46,7 +50,7 @@ async def hand_out(
     """Write the labels of returns that are not archived, each as `ACCOUNT/NAME` as in the label store.
 
     `since`: only those that were stored within that time. One that fails keeps no other back; raises `NotDone` where
-    ten in a row fail, since then it is the store or the folder.
+    ten in a row fail by the store or the folder.
     """
     require_utf8(account or "")
     store = open_label_store(settings.labels.store)
@@ -56,7 +60,7 @@ async def hand_out(
         for label in page:
             done = await _hand_out(store, folder, label)
             yield done
-            in_a_row = 0 if done.failure is None else in_a_row + 1
+            in_a_row = 0 if done.failure is None or done.is_its_own else in_a_row + 1
             if in_a_row == _IN_A_ROW:
                 raise NotDone(f"{_IN_A_ROW} labels in a row failed, the last since {done.failure}; no more are tried")
         last = page[-1].id
@@ -69,14 +73,16 @@ async def _hand_out(store: LabelStore, folder: Path, label: LabelOfReturn) -> Ha
             return HandedOut(label, path, was_there=True)
         content = await store.get(label.location)
         if hashlib.sha256(content).hexdigest() != label.sha256:
-            return HandedOut(label, failure="the file in the label store is not what was stored: its checksum differs")
+            differs = "the file in the label store is not what was stored: its checksum differs"
+            return HandedOut(label, failure=differs, is_its_own=True)
         await asyncio.to_thread(_write, path, content)
     except LabelStoreError as error:
-        return HandedOut(label, failure=str(error))
+        return HandedOut(label, failure=str(error), is_its_own=isinstance(error, LabelMissing))
     except OSError as error:
         return HandedOut(label, failure=f"it cannot be written into {folder}: {error.strerror}")
     except ValueError as error:
-        return HandedOut(label, failure=f"its location {label.location[:300]!r} names no file: {error}")
+        said = f"its location {label.location[:300]!r} names no file: {error}"
+        return HandedOut(label, failure=said, is_its_own=True)
     return HandedOut(label, path)
 
 
@@ -87,11 +93,10 @@ def _name(location: str) -> Path:
 
 
 def _is_there(path: Path, sha256: str) -> bool:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    except FileNotFoundError:
+    if not path.is_file():  # a pipe in its place is replaced, as a file that was cut off is
         return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
 
 def _write(path: Path, content: bytes) -> None:

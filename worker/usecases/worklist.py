@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from worker.domain.by_hand import Person, WayOut, found, not_created
+from worker.domain.by_hand import Person, WayOut, found, not_created, unless_numbered
 from worker.domain.csv_lines import CsvFile, CsvLine, NotCsv, guarded, unguarded
 from worker.domain.lifecycle import State
 from worker.domain.payload import read_parties
@@ -68,7 +68,8 @@ class _Answer:
 
     @property
     def way_out(self) -> WayOut:
-        return not_created if self.number is None else found(self.number)
+        # A list may be old, or a second person has one with other numbers.
+        return unless_numbered(not_created if self.number is None else found(self.number))
 
 
 async def held_creations(database: Database, account: str | None, limit: int) -> tuple[list[HeldCreation], bool]:
@@ -153,6 +154,8 @@ async def _read(settings: Settings, database: Database, header: Sequence[str], l
     try:
         if number is not None:
             require_number(settings, account, number, "carrier_ref")
+            if not any(map(str.isdigit, number)):  # "geen", "keine", "unknown"
+                raise NotDone(f"carrier_ref: {number} has no digit; write none where the carrier has none")
         order = await find_return(database, reference, account)
     except NotDone as error:
         return f"{error}; has a spreadsheet changed it?" if _NUMERIC.fullmatch(reference) else str(error)
