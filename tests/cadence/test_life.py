@@ -22,7 +22,7 @@ SEED = int(os.environ.get("RETURNS_WORKER_TEST_CADENCE_SEED", "20260215"))
 
 
 def test_weeks_of_a_few_returns_keep_every_promise(capsys: pytest.CaptureFixture[str]) -> None:
-    _live(capsys, returns=800, days=6, until=25, slower=6)
+    _live(capsys, returns=400, days=6, until=25, slower=12)
 
 
 @pytest.mark.long

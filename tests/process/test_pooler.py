@@ -66,6 +66,7 @@ async def test_a_return_of_each_carrier_is_completed_behind_a_pooler(
     assert await worker.stopped() == 0
 
 
+@pytest.mark.long  # without a pooler tests/store/test_search_path.py holds it each time
 async def test_a_schema_of_its_own_holds_behind_a_pooler_that_keeps_other_programs_search_paths(
     start: Start, told: dict[str, str], postgres_url: str, holders: Holders
 ) -> None:

@@ -340,7 +340,7 @@ class Life(Machine):
 @pytest.mark.parametrize(
     ("examples", "steps"),
     [
-        pytest.param(40, 50, marks=pytest.mark.timeout(600)),  # a failure is shrunk before it is told
+        pytest.param(20, 50, marks=pytest.mark.timeout(600)),  # a failure is shrunk before it is told
         pytest.param(3000, 80, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
     ],
 )
