@@ -137,7 +137,11 @@ RULES: list[tuple[str, Any, str]] = [
     ("items", [{"product_id": 1, "product": PRODUCT}], "items[0]: must have exactly one of product_id and product"),
     ("items", [3], "items[0]: must be an object"),
     ("items", [{"product_id": "x"}], "items[0].product_id: must be a whole number above 0"),
-    ("items", [{"product_id": "1.000"}], "items[0].product_id: may mean thousands or decimals; send a JSON number"),
+    (
+        "items",
+        [{"product_id": "1.000"}],
+        "items[0].product_id: may mean thousands or decimals; write a number such as 5000 or 5.5",
+    ),
     ("items", [{"product_id": "1e3"}], "items[0].product_id: must be a whole number above 0"),
     ("items", [{"product_id": True}], "items[0].product_id: must be a whole number above 0"),
     ("items", [{"product_id": 1, "quantity": 2}], "items[0].quantity: is not known here"),
@@ -162,7 +166,7 @@ PRODUCT_RULES: list[tuple[str, Any, str]] = [
     ("price", 1.005, "must be 1.00 to 999999999.99, with at most two decimals"),
     ("price", "NaN", "must be 1.00 to 999999999.99, with at most two decimals"),
     *(
-        (name, text, "may mean thousands or decimals; send a JSON number, such as 5000 or 5.5")
+        (name, text, "may mean thousands or decimals; write a number such as 5000 or 5.5")
         for name, text in (("price", "19,99"), ("price", "1.500"), ("weight", "5,5"), ("length", "10.000"))
     ),
     ("sku", "a\nb", "must be one line, without line breaks"),

@@ -108,7 +108,7 @@ PROBLEMS = [
     "in.csv:2: customer.name: must be one line, without line breaks",
     "in.csv:4: reference: is empty",
     "in.csv:5: account: nobody is not configured here",
-    "in.csv:6: packages[0].weight: may mean thousands or decimals; send a JSON number, such as 5000 or 5.5",
+    "in.csv:6: packages[0].weight: may mean thousands or decimals; write a number such as 5000 or 5.5",
     "in.csv:7: has 4 cells, and the header 5: quote a cell that has a delimiter in it",
     "in.csv:8: reference: R-6 is given 2 times, first in in.csv:8",
     "in.csv:10: reference: must not begin or end with white space",

@@ -104,7 +104,9 @@ def test_a_reader_of_an_older_state_is_told_and_the_next_try_ends_it(planted: Pa
         reader.execute("SELECT count(*) FROM return_order").fetchone()
         done = called("erase", "M-1")
         assert done.exit_code == 1
-        assert "1 erased in the database, but files are left: the database's journal cannot be cut off" in done.stderr
+        assert (
+            "1 erased in the database, but not yet on the disk: the database's journal cannot be cut off" in done.stderr
+        )
         assert [name for name in with_the_name(folder) if name.startswith("N1-")] == []  # a dashboard may read for days
     assert called("erase", "M-1", "M-0", "M-2").exit_code == 0
     assert with_the_name(folder) == []

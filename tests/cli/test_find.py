@@ -38,7 +38,8 @@ def test_find_says_what_matched_and_ends_with_1_where_nothing_does(shop: Shop) -
     assert (document["is_more"], document["go_on_before"]) == (False, None)
     done = called("find", "nothing\u202eat all")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "\u202e" not in done.output
+    assert "\u202e" not in done.output and "letters" not in done.output
+    assert "nothing is found for 'qx'; of a name at least 3 letters are needed" in called("find", "qx").stderr
     done = called("find", "vries", "--within", "0s")
     assert (done.exit_code, "the time was over: `returns-worker find vries --before 17` goes on" in done.stderr) == (
         1,
@@ -63,6 +64,8 @@ def test_list_is_asked_for_by_what_its_columns_say(shop: Shop) -> None:
     assert listed("--no-label", "--account", "pilot") == ["D-1"]
     assert "T-0" not in listed("--no-label")
     assert listed("--no-label", "--state", "pending") == []
+    done = called("list", "--no-label", "--state", "pending")
+    assert (done.exit_code, done.stderr) == (0, "there is no such return\n")
     assert "no label since" in called("list", "--no-label").stdout
     assert "updated" in called("list", "--older-than", "1s").stdout
     done = called("list", "--error-code", "carrier_eror")

@@ -10,6 +10,7 @@ from rich.console import Console
 from tests.cli.calls import ACCOUNTS, called, configured
 from tests.process.shop import Shop
 from worker.cli.shown_return import print_return
+from worker.domain.waits import WaitsFor
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow
 from worker.store.upkeep.history import History
 from worker.usecases.show import ShownReturn
@@ -90,6 +91,19 @@ def test_nothing_that_is_copied_is_cut_or_folded_on_a_narrow_terminal() -> None:
     print_return(found, Console(file=screen, force_terminal=True, width=40, color_system=None))
     for whole in (WHO, LINK, f"3STRACK {TRACKING}", f"{LOCATION} (image/png, 9 bytes)"):
         assert whole in screen.getvalue()
+
+
+def test_what_an_account_waits_for_is_said_of_a_return_that_waits_for_it() -> None:
+    order = ReturnOrderRow(id=1, account="default", reference="R-1", payload={})
+    label = LabelRow(
+        return_order_id=1, position=1, location=LOCATION, media_type="application/pdf", byte_count=9, page_count=1
+    )
+    for waits_for in (None, WaitsFor.CARRIER_FAILING):
+        screen = io.StringIO()
+        found = ShownReturn(History(order, [], [], [label]), account_waits="left alone", waits_for=waits_for)
+        print_return(found, Console(file=screen, width=200))
+        assert ("left alone" in lines_of(screen.getvalue()).get("until", "")) == (waits_for is not None)
+        assert "(application/pdf, 9 bytes, 1 page)" in screen.getvalue()
 
 
 def test_a_payload_of_any_shape_is_shown_as_far_as_it_names_somebody() -> None:

@@ -51,7 +51,7 @@ def test_a_good_payload_is_read_whole() -> None:
 TEXT, NUMBER, OBJECT = "must be text", "must be a number", "must be an object"
 CONTROL = "must not contain control characters"
 ONE_LINE = "must be one line, without line breaks"
-UNCLEAR = "may mean thousands or decimals; send a JSON number, such as 5000 or 5.5"
+UNCLEAR = "may mean thousands or decimals; write a number such as 5000 or 5.5"
 DAY = "must be a date such as 2026-06-04"
 ISO = "must be an ISO 3166-1 alpha-2 code such as NL"
 PARTY = ("name", "email", "phone")

@@ -45,7 +45,7 @@ async def test_a_missing_label_is_shown_with_what_leads_on(
 
 
 async def test_a_return_that_nobody_can_mean_is_not_guessed(database: Database, shop: Shop) -> None:
-    with pytest.raises(NotDone, match="there is no return with reference 'R-1'"):
+    with pytest.raises(NotDone, match="there is no return with reference 'R-1'; `find` looks for"):
         await show_return(SETTINGS, database, "R-1", None)
     with pytest.raises(WrongRequest, match="is not UTF-8"):
         await show_return(SETTINGS, database, "\udc80", None)
@@ -86,6 +86,13 @@ async def test_what_a_person_is_offered_is_what_no_command_would_refuse(
         request = Request(["R-1"], EVERYTHING, Person("anna"), "test", dry_run=True)
         (would,) = await decide_by_hand(SETTINGS, database, request, by_hand)
         assert (way in found.ways) == (not isinstance(would.outcome, Refusal))
+
+
+async def test_a_poll_is_not_offered_while_the_account_is_held(database: Database, shop: Shop) -> None:
+    await shop.run(TRACKED, "default", "label_not_ready")
+    for creations in (True, False):
+        await hold(SETTINGS, database, "default", Person("anna", "strike"), None, creations=creations)
+        assert (Way.POLL in (await show_to_person(SETTINGS, database, "R-1", None)).ways) == creations
 
 
 async def test_what_a_return_waits_for_is_what_the_view_says(database: Database, shop: Shop) -> None:

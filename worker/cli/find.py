@@ -10,7 +10,7 @@ from worker.cli.output import Exit, answer_json, counted, pasted, say, shown
 from worker.cli.printing import print_table
 from worker.cli.progress import progress
 from worker.cli.session import Session
-from worker.domain.sought import Matched
+from worker.domain.sought import SHORTEST_PART, Matched, is_the_part_of_a_name
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.usecases.search import WITHIN, Findings, Found, Sought, search
@@ -98,7 +98,9 @@ def _tell(findings: Findings, sought: Sought) -> None:
     """How far was looked, and the command that goes on."""
     looked = findings.looked
     if not findings.found:
-        say(shown(f"nothing is found for {sought.text!r}"))
+        is_short = looked is not None and not is_the_part_of_a_name(sought.text)
+        way = f"; of a name at least {SHORTEST_PART} letters are needed" if is_short else ""
+        say(shown(f"nothing is found for {sought.text!r}{way}"))
     if findings.is_more:
         more = pasted("find", sought.text, f"--limit {sought.limit * 5}")
         be_exact = sought.limit * 5 > _MOST

@@ -74,6 +74,8 @@ def list_returns(
         )
         if account is not None and not orders and account not in settings.accounts:
             say(shown(f"account {account} is not configured here, and has no returns"))
+        elif not orders and not as_json:
+            say("there is no such return")
         # What is asked for by a column that is not always there is shown.
         more = {"updated": "updated_at"} if older_than is not None else {}
         more |= {"no label since": "label_sought_since"} if no_label else {}

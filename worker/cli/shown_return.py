@@ -96,7 +96,7 @@ def _conditions(found: ShownReturn, account: str | None) -> Iterator[tuple[str, 
         yield "waits for", f"its account: {order.account} is not configured here"
     elif waits is not None:
         yield "waits for", f"{waits}: {REASON[waits]}"
-    if found.account_waits is not None:
+    if found.account_waits is not None and waits is not None:
         yield "until", found.account_waits
     if (coming := _next(order)) and found.archived_at is None:
         yield "next", coming
@@ -129,7 +129,7 @@ def _package(package: PackageRow) -> str:
 
 
 def _label(row: LabelRow) -> str:
-    pages = "" if row.page_count is None else f", {row.page_count} pages"
+    pages = "" if row.page_count is None else f", {row.page_count} {'page' if row.page_count == 1 else 'pages'}"
     gone = "" if row.removed_at is None else f"; its file was removed at {_utc(row.removed_at)}"
     return f"{row.location} ({row.media_type}, {row.byte_count} bytes{pages}){gone}"
 

@@ -153,7 +153,7 @@ def read_number(value: Any) -> Decimal | None:
         value = value.strip()
         if not _NUMBER.fullmatch(value):
             if _PARTED.fullmatch(value):
-                raise UnclearNumber("may mean thousands or decimals; send a JSON number, such as 5000 or 5.5")
+                raise UnclearNumber("may mean thousands or decimals; write a number such as 5000 or 5.5")
             return None
     elif isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         return None

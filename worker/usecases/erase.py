@@ -23,13 +23,13 @@ _BUSY = "a worker, or another program, holds it at the moment: try again"
 
 
 class ErasedInPart(NotDone):
-    """The database is emptied, and files are left; the message says why, and what ends it."""
+    """The database is emptied, and something is left on the disk; the message says why, and what ends it."""
 
     def __init__(self, count: int, why: str) -> None:
         """`count`: returns that were erased in the database."""
         super().__init__(
-            f"{count} erased in the database, but files are left: {why}; a running worker tries that each minute, and"
-            " so does this command once more"
+            f"{count} erased in the database, but not yet on the disk: {why}; a running worker tries that each minute,"
+            " and so does this command once more"
         )
 
 

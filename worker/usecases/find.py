@@ -11,6 +11,14 @@ class ReturnAmbiguous(WrongRequest):
     """Several accounts have a return of this reference, and it was not said which is meant."""
 
 
+class ReturnUnknown(NotDone):
+    """There is no such return: `what` says so alone, the message says what leads on, too."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; `find` looks for other numbers, and for names")
+        self.what = what
+
+
 async def find_return(database: Database, reference: str, account: str | None) -> ReturnOrderRow:
     """The return with this reference, neither archived nor erased; `account` None: of any account."""
     found = await find_anywhere(database, reference, account)
@@ -33,7 +41,7 @@ async def find_anywhere(database: Database, reference: str, account: str | None)
     found |= {each.account: each for each in archived}  # it may have been archived between the two look-ups
     if not found:
         where = f" in account {account}" if account else ""
-        raise NotDone(f"there is no return with reference {reference!r}{where}")
+        raise ReturnUnknown(f"there is no return with reference {reference!r}{where}")
     if len(found) > 1:
         raise ReturnAmbiguous(f"{reference!r} exists in several accounts ({', '.join(capped(sorted(found)))})")
     return found.popitem()[1]

@@ -49,6 +49,7 @@ class ShownReturn:
     archived_at: datetime | None = None  # None: it is not archived
     is_configured: bool = True  # its account, here
     account_waits: str | None = None  # why its account lets it wait
+    account_held: bool = False  # as a whole: its carrier is asked nothing
     waits_for: WaitsFor | None = None  # this and the ways: `show_to_person` alone reads them
     ways: Sequence[Way] = ()  # what a person can do now
 
@@ -93,6 +94,7 @@ async def show_return(settings: Settings, database: Database, reference: str, ac
         archived_at=found.archived_at if isinstance(found, Archived) else None,
         is_configured=not settings.accounts or order.account in settings.accounts,
         account_waits=explain(state) if waits and state is not None else None,
+        account_held=state is not None and state.hold is not None,
     )
 
 
@@ -102,10 +104,11 @@ async def show_to_person(settings: Settings, database: Database, reference: str,
     order = found.history.order
     if found.archived_at is not None or order.erased_at is not None:
         return found
+    ways = await read_ways(settings, database, order.id)
     return replace(
         found,
         waits_for=await waits_for(database, order.account, order.reference),
-        ways=await read_ways(settings, database, order.id),
+        ways=[way for way in ways if not (found.account_held and way is Way.POLL)],
     )
 
 

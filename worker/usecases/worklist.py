@@ -18,7 +18,7 @@ from worker.store.database import Database
 from worker.store.payloads import read_payload
 from worker.store.upkeep.choice import Choice, choose, holders_of, look_at
 from worker.usecases.desk import Desk, Settled, require_number
-from worker.usecases.find import find_return
+from worker.usecases.find import ReturnUnknown, find_return
 from worker.usecases.not_done import NotDone, is_utf8
 
 COLUMNS: Final = ("reference", "account", "name", "postal_code", "sent_at", "carrier_ref")
@@ -158,7 +158,8 @@ async def _read(settings: Settings, database: Database, header: Sequence[str], l
                 raise NotDone(f"carrier_ref: {number} has no digit; write none where the carrier has none")
         order = await find_return(database, reference, account)
     except NotDone as error:
-        return f"{error}; has a spreadsheet changed it?" if _NUMERIC.fullmatch(reference) else str(error)
+        said = error.what if isinstance(error, ReturnUnknown) else str(error)
+        return f"{said}; has a spreadsheet changed it?" if _NUMERIC.fullmatch(reference) else said
     return _Answer(line.number, order.id, order.account, order.reference, number)
 
 
