@@ -1,6 +1,5 @@
 """Prints one return for a person: what it is, what it waits for, what can be done about it, and its history."""
 
-import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from operator import attrgetter
@@ -9,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.output import pasted, say, shown
+from worker.cli.output import pasted, quoted, say, shown
 from worker.cli.printing import of_stdout, print_facts, print_table, text_of
 from worker.domain.lifecycle import State
 from worker.domain.returns import Party
@@ -145,7 +144,7 @@ def _to_get(reference: str, position: int, account: str | None) -> str:
 
 
 def _of_account(account: str | None) -> list[str]:
-    return [] if account is None else [f"--account {shlex.quote(account)}"]
+    return [] if account is None else [f"--account {quoted(account)}"]
 
 
 def _print_ways(console: Console, found: ShownReturn, account: str | None) -> None:
