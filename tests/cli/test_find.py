@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.cli.calls import ACCOUNTS, called, configured
 from tests.process.shop import Shop
+from worker.cli.output import pasted
 
 CUSTOMER = {"customer": {"name": "Jo de Vries", "address": {"postal_code": "1234 AB"}}}
 
@@ -53,6 +55,18 @@ def test_a_command_that_find_and_show_offer_takes_a_reference_that_begins_with_a
     assert "`returns-worker find --everywhere -- '-R 1'`" in called("find", "--", "-R 1").stderr
     shown = called("show", "--account", "default", "--", "-R 1").stdout
     assert "  returns-worker cancel --account default -- '-R 1'\n" in shown
+
+
+@pytest.mark.parametrize(
+    "reference", ["R\t1", "R\u202e1", "R\x1b[2J'\\", "-R\n1", "it's $HOME `id`", "漢字", "R\u00a01"], ids=ascii
+)
+def test_a_command_that_is_offered_is_for_this_reference_and_for_no_other_whatever_is_in_it(reference: str) -> None:
+    command = pasted("cancel", reference)
+    assert command.isprintable()
+    heard = subprocess.run(
+        ["bash", "-c", f'returns-worker() {{ printf "%s|" "$@"; }}; {command}'], capture_output=True, check=True
+    )
+    assert heard.stdout.decode() == "|".join(["cancel", *(["--"] if reference.startswith("-") else []), reference, ""])
 
 
 def test_list_is_asked_for_by_what_its_columns_say(shop: Shop) -> None:

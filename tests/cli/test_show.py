@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from tests.cli.calls import ACCOUNTS, called, configured
@@ -112,3 +114,23 @@ def test_a_payload_of_any_shape_is_shown_as_far_as_it_names_somebody() -> None:
         screen = io.StringIO()
         print_return(ShownReturn(History(order, [], [], [])), Console(file=screen, width=80))
         assert lines_of(screen.getvalue()).keys() & {"customer", "receiver"} == set()
+
+
+@pytest.mark.parametrize(
+    ("columns", "next_is"),
+    [
+        ({}, "it is created at"),
+        ({"adopt_carrier_ref": "9RET1"}, "the carrier is asked about it, nothing is created, at"),
+        ({"create_started_at": datetime(2026, 6, 1, tzinfo=UTC)}, "what became of its creation is asked at"),
+    ],
+)
+def test_only_what_may_be_created_is_said_to_be_and_the_number_to_adopt_is_shown(
+    columns: dict[str, Any], next_is: str
+) -> None:
+    due = datetime(2026, 6, 1, tzinfo=UTC)
+    order = ReturnOrderRow(id=1, account="default", reference="R-1", payload={}, state="pending", due_at=due, **columns)
+    screen = io.StringIO()
+    print_return(ShownReturn(History(order, [], [], [])), Console(file=screen, width=120))
+    shown = lines_of(screen.getvalue())
+    assert shown["next"].split(maxsplit=1)[1] == f"{next_is} 2026-06-01 00:00:00 UTC"
+    assert ("9RET1" in shown.get("adopt_carrier_ref", "")) is ("adopt_carrier_ref" in columns)

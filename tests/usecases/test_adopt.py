@@ -152,6 +152,7 @@ async def test_what_is_there_already_is_said_with_the_way_out_and_nothing_is_ask
         " VALUES (?1, ?2, '{}', ?3, ?4, ?5, ?6, NULL)"
     )
     await orders.execute(insert, "default", "DOUBT", "needs_attention", "create", None, "create_outcome_unknown")
+    await orders.execute(insert, "default", "-x `id`", "rejected", "create", None, None)
     await orders.execute(insert, "second", "KIN", "completed", "track", "77", None)
     await orders.execute(
         "INSERT INTO return_order (reference, payload, adopt_carrier_ref) VALUES ('SQL', '{}', '9RET5')"
@@ -162,13 +163,15 @@ async def test_what_is_there_already_is_said_with_the_way_out_and_nothing_is_ask
     )
     brought = await bring(
         one("DOUBT", "9RET1"),
+        one("-x `id`", "9RET4"),
         one("SQL", "9RET2"),
         one("GONE", "9RET3"),
         one("NEW-1", "9RET9"),
         one("NEW-2", "77", "pilot"),
         unasked=unasked,
     )
-    doubt, sql, gone, *numbers = brought.problems
+    doubt, hostile, sql, gone, *numbers = brought.problems
+    assert "it is rejected; `returns-worker resolve REFERENCE --carrier-ref 9RET4`" in hostile, "it may be pasted"
     assert "its creation in doubt; `returns-worker resolve DOUBT --carrier-ref 9RET1`" in doubt
     assert "it is pending, to be adopted as 9RET5" in sql
     assert "GONE is there already: it is archived" in gone
@@ -177,7 +180,7 @@ async def test_what_is_there_already_is_said_with_the_way_out_and_nothing_is_ask
         "NEW-2: 77 is KIN of account second already",
     ]
     assert not carrier.ledger
-    assert len(await orders.execute("SELECT 1 FROM return_order")) == 3
+    assert len(await orders.execute("SELECT 1 FROM return_order")) == 4
     again = await bring(one("KIN", "77", "second"), unasked=unasked)
     assert again.problems == ["KIN: KIN is there already: it is completed, as 77"]
 

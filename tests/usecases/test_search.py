@@ -74,6 +74,13 @@ async def test_whatever_a_person_has_of_a_return_finds_it(database: Database, sh
     assert (await search(database, Sought("nobody"))).found == []
 
 
+async def test_a_number_that_is_still_to_be_adopted_finds_its_return(database: Database, shop: Shop) -> None:
+    statement = "INSERT INTO return_order (reference, payload, adopt_carrier_ref) VALUES ($1, $2, $3)"
+    await shop.run(statement, "R-1", "{}", "9RET1")
+    await shop.run(statement, "R-2", "{}", "9RET2")
+    assert told(await search(database, Sought(" 9ret1"))) == [("R-1", [Matched.CARRIER_REF])]
+
+
 async def test_what_is_exact_comes_first_and_each_return_once_with_all_that_it_matched(
     database: Database, shop: Shop
 ) -> None:

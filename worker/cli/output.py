@@ -65,8 +65,22 @@ def pasted(command: str, argument: str, *options: str) -> str:
     """A command of ours as a shell takes it, whatever its argument is; options stand as they are to be pasted."""
     words = ["returns-worker", command]
     if argument.startswith("-"):
-        return " ".join((*words, *options, "--", shlex.quote(argument)))
-    return " ".join((*words, shlex.quote(argument), *options))
+        return " ".join((*words, *options, "--", quoted(argument)))
+    return " ".join((*words, quoted(argument), *options))
+
+
+def quoted(word: str) -> str:
+    """One word for a shell; what a terminal is not shown is written as bytes, as bash, zsh and ksh read them.
+
+    Blanked out, as in other texts, it would be another word: that of another return.
+    """
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(char if char.isprintable() and char not in "'\\" else _octal(char) for char in word) + "'"
+
+
+def _octal(char: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
 class Left:

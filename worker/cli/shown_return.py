@@ -1,6 +1,5 @@
 """Prints one return for a person: what it is, what it waits for, what can be done about it, and its history."""
 
-import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from operator import attrgetter
@@ -9,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from worker.cli.output import pasted, say, shown
+from worker.cli.output import pasted, quoted, say, shown
 from worker.cli.printing import of_stdout, print_facts, print_table, text_of
 from worker.domain.lifecycle import State
 from worker.domain.returns import Party
@@ -61,7 +60,7 @@ def print_return(
     too. What is there to be copied stands on one line, which the terminal may fold.
     """
     console, history, order = console or of_stdout(), found.history, found.history.order
-    facts = _columns(order, _FIRST)
+    facts = _columns(order, _FIRST if order.carrier_ref is not None else (*_FIRST, "adopt_carrier_ref"))
     facts |= {name: _who(party) for name, party in found.parties.items()}
     facts |= {"pick-up day": found.pickup_date or ""}
     for package in history.packages:
@@ -114,7 +113,12 @@ def _next(order: ReturnOrderRow) -> str:
     if order.cancel_requested_at is not None:
         steps.append(f"it is withdrawn at {_utc(order.due_at)}")
     elif order.state == State.PENDING:
-        steps.append(f"it is created at {_utc(order.due_at)}")
+        what = "it is created"
+        if order.adopt_carrier_ref is not None:
+            what = "the carrier is asked about it, nothing is created,"
+        elif order.create_started_at is not None:
+            what = "what became of its creation is asked"
+        steps.append(f"{what} at {_utc(order.due_at)}")
     if order.label_due_at is not None:
         steps.append(f"its label is asked for at {_utc(order.label_due_at)}")
     if order.track_due_at is not None:
@@ -140,7 +144,7 @@ def _to_get(reference: str, position: int, account: str | None) -> str:
 
 
 def _of_account(account: str | None) -> list[str]:
-    return [] if account is None else [f"--account {shlex.quote(account)}"]
+    return [] if account is None else [f"--account {quoted(account)}"]
 
 
 def _print_ways(console: Console, found: ShownReturn, account: str | None) -> None:

@@ -1,5 +1,6 @@
 """What keeps returns from being adopted, before any carrier is asked: each with where it was said, and the way out."""
 
+import shlex
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,7 +94,9 @@ def _standing(each: Existing, order: ReturnOrder | None) -> str:
     if order.to_adopt is not None:
         return f"it is {order.state}, to be adopted as {order.to_adopt}"
     if order.in_doubt or order.state is State.REJECTED:
-        way = f"`returns-worker resolve {each.reference} --carrier-ref {each.carrier_ref}` says that this is it"
+        is_plain = shlex.quote(each.reference) == each.reference and not each.reference.startswith("-")
+        name = each.reference if is_plain else "REFERENCE"  # what is to be pasted is no command of the file's
+        way = f"`returns-worker resolve {name} --carrier-ref {each.carrier_ref}` says that this is it"
         return f"it is {order.state}{', its creation in doubt' if order.in_doubt else ''}; {way}"
     return f"it is {order.state}"
 

@@ -144,6 +144,13 @@ _OF_PACKAGES = {
     for dialect, statement in _NUMBERS_OF_PACKAGES.items()
 }
 
+# Of what is still to be adopted: too few, and for too short a time, to be worth an index that each insert has to fill.
+_TO_ADOPT = {
+    dialect: text(f"""
+SELECT {_SHOWN[dialect, LIVE.table]}, r.adopt_carrier_ref AS value FROM {_IN_WINDOW[dialect, LIVE.table]}
+   AND r.carrier_ref IS NULL AND r.adopt_carrier_ref {among(dialect, "texts", "text")} {_NEWEST_FIRST}""")
+    for dialect in _DIALECTS
+}
 
 _BY_ID = {
     dialect: [text(f"SELECT {_SHOWN[dialect, place.table]} FROM {place.table} r WHERE r.id {ids}") for place in PLACES]
@@ -155,7 +162,8 @@ _BY_ID = {
 def in_window(connection: Connection, sought: str, after: int, upto: int, most: int) -> list[Hit]:
     """Returns with ids beyond `after` and up to `upto` whose customer, or whose archived package, has this text.
 
-    Up to `most` live and archived ones, the newest. No index leads there: each payload in between is read.
+    And those that are still to be adopted under this number. Up to `most` live and archived ones, the newest. No index
+    leads there: each payload in between is read.
     """
     dialect = connection.dialect.name
     if dialect == SQLITE:  # its own `lower` knows ASCII alone
@@ -176,6 +184,7 @@ def in_window(connection: Connection, sought: str, after: int, upto: int, most: 
                 if row[f"has_{matched}"]:
                     hits.append(_hit(row, matched, row[matched]))
     texts = window | {"texts": json.dumps(spellings(sought))}
+    hits += _hits(connection.execute(_TO_ADOPT[dialect], texts), Matched.CARRIER_REF)
     rows = connection.execute(_OF_PACKAGES[dialect], texts).mappings()
     return hits + [_hit(row, Matched(row["matched"]), row["value"]) for row in rows]
 
