@@ -45,11 +45,16 @@ async def migrated(url: str, schema: str | None = None) -> None:
     await database.close()
 
 
+async def need_none(url: str) -> None:
+    """Skip the calling test where the server has the roles: roles are the server's, and theirs would be dropped."""
+    if await Shop(url).execute("SELECT 1 FROM pg_roles WHERE rolname = 'returns_owner'"):
+        pytest.skip("this server has the roles already, for something else")
+
+
 @pytest.fixture
 async def url(postgres_server: PostgresServer, postgres_url: str) -> AsyncIterator[str]:
     """A database whose tables the superuser made, with the roles."""
-    if await Shop(postgres_url).execute("SELECT 1 FROM pg_roles WHERE rolname = 'returns_owner'"):
-        pytest.skip("this server has the roles already, for something else")
+    await need_none(postgres_url)
     await migrated(postgres_url)
     await applied(postgres_url)
     yield postgres_url

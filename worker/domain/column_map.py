@@ -36,8 +36,8 @@ class ColumnMap:
     def read(self, cells: Mapping[str, str]) -> tuple[str, str, dict[str, Any], list[str]]:
         """Account, reference and payload of a line by its columns, and what is wrong with it.
 
-        Every value stays the text that it is. What is empty is left out, and so is a table of the map whose columns
-        are all empty, with its constants: a second package that is not there, or a receiver.
+        Every value stays the text that it is. An empty cell is left out. Where all columns of one table of the map are
+        empty, the whole table is left out, its constants too: the line has no second package, for example.
         """
 
         def filled(column: str) -> Any:

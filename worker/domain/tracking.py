@@ -2,9 +2,9 @@
 
 Two words of a carrier's are one when they are equal to the eye, by Unicode's caseless comparison (toNFKC_Casefold, The
 Unicode Standard, 3.13, R5), for which neither width nor what is not shown counts. Beyond that white space, `_` and
-dashes do not count, and the four letters i that Turkish has are one, since its capitals come back as either. Marks that
-are seen do count: `Livré` is not `Livre`. References are compared otherwise (`worker.domain.sameness`): there the
-question is what a carrier may have made of one.
+dashes do not count, and the four letters i that Turkish has are one, since its capitals come back as either. Accents
+do count: `Livré` and `Livre` are two words. References have a comparison of their own (`worker.domain.sameness`), since
+a carrier may have changed one.
 """
 
 import re

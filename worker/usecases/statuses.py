@@ -71,16 +71,6 @@ def _require_configured(settings: Settings, account: str | None) -> None:
         raise NoSuchAccount(account, settings.accounts)
 
 
-def _added(one: Word, other: Word) -> Word:
-    """Of one word in two combinations; a return that had both is counted twice."""
-    return replace(
-        one,
-        returns=one.returns + other.returns,
-        changes=one.changes + other.changes,
-        last_seen=max(one.last_seen, other.last_seen),
-    )
-
-
 def _meanings_of(settings: Settings, account: str) -> Callable[[str], frozenset[TrackingStatus]]:
     kind, statuses = _kind(settings, account), map_of(settings, account)
     return lambda carrier_status: kind.meanings(carrier_status, statuses)
