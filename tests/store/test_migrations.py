@@ -21,7 +21,7 @@ from worker.store.database import Database
 from worker.store.schema import SchemaMismatch, SchemaState, migrate, require_current, schema_state
 from worker.store.version import VERSION_TABLE
 
-HEAD = "0017"
+HEAD = "0018"
 MIGRATE = """
 import asyncio, sys
 from worker.store.database import Database

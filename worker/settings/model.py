@@ -3,22 +3,21 @@
 import re
 import warnings
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
 from worker.domain.cadence import Ladder
 from worker.domain.circuits import Breaker
-from worker.domain.file_names import check_file_name
 from worker.domain.pacing import RATES
 from worker.domain.policy import Backoff
 from worker.domain.tracking import TrackingStatus, clashes
 from worker.dsn import check_url
 from worker.listening import DEFAULT_LISTEN, check_host, split_listen
 from worker.settings.durations import Age, BoundedDuration, Duration, PositiveDuration
+from worker.settings.news import NewsSettings
 from worker.settings.polling import AccountPolling, Factor, PollingSettings, ladder_of, reject_bool, resolve
-from worker.settings.secrets import check_key
+from worker.settings.secrets import OptionalPath, check_key, none_if_empty
 from worker.settings.table import MayHoldPassword, Table
 from worker.settings.urls import check_base_url, check_label_store, check_proxy
 
@@ -60,14 +59,6 @@ def _check_listen(listen: str) -> str:
     return listen.strip()
 
 
-def _none_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-def _path(value: object) -> object:
-    return _none_if_empty(check_file_name(value) if isinstance(value, str) else value)
-
-
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -81,7 +72,7 @@ def _one_spelling_each(words: dict[str, MappedStatus]) -> dict[str, MappedStatus
 
 Count = Annotated[int, Field(ge=1), BeforeValidator(reject_bool)]
 AccountName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+\z")]
-OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
+SubscriberName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+\z", max_length=63)]
 
 
 # pydantic has a deprecated method of that name, and takes a field in its place
@@ -97,7 +88,7 @@ class DatabaseSettings(Table):
     # A file holding the URL, else the systemd credential `database.url`; None where `url` is given.
     url_file: OptionalPath = None
     # The schema of PostgreSQL that has our tables; None: by the search path of the role.
-    schema: Annotated[Annotated[str, AfterValidator(check_schema)] | None, BeforeValidator(_none_if_empty)] = None  # type: ignore[assignment]
+    schema: Annotated[Annotated[str, AfterValidator(check_schema)] | None, BeforeValidator(none_if_empty)] = None  # type: ignore[assignment]
     auto_migrate: bool | None = None  # whether `run` brings the schema up to date; None: see `migrates_itself`
     # How long to wait for the database at start, and for others' locks where `run` migrates; zero tries once.
     wait: Duration = timedelta(seconds=30)
@@ -134,7 +125,7 @@ class AccountSettings(Table):
 
     carrier: Annotated[str, AfterValidator(_known_carrier), WithJsonSchema(_A_CARRIER)] = "izipack"
     # The API's address without a trailing slash; None: the carrier's own.
-    base_url: Annotated[Annotated[str, AfterValidator(check_base_url)] | None, BeforeValidator(_none_if_empty)] = None
+    base_url: Annotated[Annotated[str, AfterValidator(check_base_url)] | None, BeforeValidator(none_if_empty)] = None
     api_key: Annotated[SecretStr, AfterValidator(_check_secret)] | None = None
     api_key_file: OptionalPath = None  # used when `api_key` is not given; `KeySource` reads it
     # Requests in any 60 seconds over all workers; 0: no limit; None: see `requests_per_minute`.
@@ -256,6 +247,7 @@ class Settings(Table):
     worker: WorkerSettings = WorkerSettings()
     labels: LabelSettings = LabelSettings()
     retention: RetentionSettings = RetentionSettings()
+    news: dict[SubscriberName, NewsSettings] = Field(default_factory=dict)
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
 

@@ -3,8 +3,11 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import BeforeValidator
+
+from worker.domain.file_names import check_file_name
 from worker.dsn import check_url, place_of_url, read_small, unreadable
 
 if TYPE_CHECKING:
@@ -12,6 +15,18 @@ if TYPE_CHECKING:
 
 _LARGEST_SECRET = 16_384  # bytes
 _LOOK_EVERY_SECONDS = 1.0
+
+
+def none_if_empty(value: object) -> object:
+    """Read an empty text as a value that is not given."""
+    return None if value == "" else value
+
+
+def _path(value: object) -> object:
+    return none_if_empty(check_file_name(value) if isinstance(value, str) else value)
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_path)]
 
 
 class KeyUnavailableError(Exception):

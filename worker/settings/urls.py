@@ -65,6 +65,15 @@ def check_proxy(url: str) -> str:
     return url.rstrip("/")
 
 
+def check_endpoint(url: str) -> str:
+    """Accept "" (none) or an http(s) URL without user and fragment, path and query as they are."""
+    if not url:
+        return url
+    if "@" in _split_http(url).netloc or "#" in url:
+        raise ValueError("must hold no user, no password and no fragment")
+    return url
+
+
 def check_label_store(store: str) -> str:
     """Accept what `read_label_store` can read, else raise ValueError."""
     read_label_store(store)

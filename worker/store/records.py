@@ -40,16 +40,16 @@ _VALUES = types_of(
     ReturnOrderRow,
     *WRITTEN_BY_SHOP,
     *("id", "created_at", "updated_at", "lease_owner", "lease_until", "lease_token", "shop_changes", "due_at"),
-    *("erased_at", "files_removed_at"),
+    *("erased_at", "files_removed_at", "event_count"),
 )
 _values_of = attrgetter(*_VALUES)
 _FENCE = {
     **{"id": "bigint", "lease_token": "bigint", "from_state": "text", "shop_changes": "int", "due_at": "timestamptz"},
     "doubtful": "bool",
 }
-_TRANSITION = types_of(StatusTransitionRow, "id", "return_order_id", "observed_at")
+_TRANSITION = types_of(StatusTransitionRow, "id", "return_order_id", "observed_at", "event_position")
 _PACKAGE = types_of(PackageRow, "id", "return_order_id", "position")
-_LABEL = types_of(LabelRow, "id", "return_order_id", "position", "fetched_at")
+_LABEL = types_of(LabelRow, "id", "return_order_id", "position", "fetched_at", "event_position")
 _PARTS = {"transitions": "json", "packages": "json", "labels": "json"}
 
 

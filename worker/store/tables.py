@@ -86,6 +86,7 @@ class ReturnOrderRow(SQLModel, table=True):
     label_sought_since: datetime | None = Field(sa_column=Column(Moment))
     erased_at: datetime | None = Field(sa_column=Column(Moment))
     files_removed_at: datetime | None = Field(sa_column=Column(Moment))
+    event_count: int | None = Field(sa_column=Column(Integer))  # None: not counted yet, see `worker.store.news`
 
 
 WRITTEN_BY_SHOP = (
@@ -110,6 +111,7 @@ class StatusTransitionRow(SQLModel, table=True):
     carrier_time: datetime | None = Field(sa_column=Column(Moment))
     reason: str | None = Field(sa_column=Column(Text))
     raw: Any = Field(sa_column=Column(Document))
+    event_position: int | None = Field(sa_column=Column(Integer))  # None: it was written before schema 0018
 
 
 class PackageRow(SQLModel, table=True):
@@ -150,6 +152,7 @@ class LabelRow(SQLModel, table=True):
     sha256: str = Field(sa_column=Column(Text, nullable=False))
     fetched_at: datetime = Field(sa_column=Column(Moment, nullable=False))
     removed_at: datetime | None = Field(sa_column=Column(Moment))
+    event_position: int | None = Field(sa_column=Column(Integer))  # as in `StatusTransitionRow`
 
 
 class ArchivedReturnRow(SQLModel, table=True):

@@ -3,7 +3,7 @@
 from alembic import context
 from sqlmodel import SQLModel
 
-from worker.store import tables  # noqa: F401  registers the tables for comparison
+from worker.store import news_tables, tables  # noqa: F401  registers the tables for comparison
 from worker.store.version import VERSION_TABLE
 
 context.configure(
