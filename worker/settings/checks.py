@@ -16,7 +16,7 @@ from worker.dsn import BadUrl, PostgresqlUrl, check_files, parse_url
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
 from worker.settings.problems import Keys
-from worker.settings.secrets import KeySource, KeyUnavailableError
+from worker.settings.secrets import KeySource, KeyUnavailableError, SecretSource
 
 Problems = Iterator[tuple[Keys, str]]
 IsBad = Callable[[Keys], bool]
@@ -58,6 +58,24 @@ def key_source(
         account,
         configured.api_key.get_secret_value() if configured.api_key else None,
         configured.api_key_file,
+        Path(directory) if directory else None,
+        clock,
+    )
+
+
+def secret_source(
+    settings: Settings,
+    subscriber: str,
+    environ: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SecretSource:
+    """Make the source of what a configured webhook signs by; otherwise as `key_source`."""
+    configured = settings.news[subscriber]
+    directory = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
+    return SecretSource(
+        subscriber,
+        configured.secret.get_secret_value() if configured.secret else None,
+        configured.secret_file,
         Path(directory) if directory else None,
         clock,
     )
