@@ -111,7 +111,7 @@ async def test_the_shop_cannot_write_a_single_column_of_the_workers_nor_see_or_t
         of("returns_shop", url),
         [
             "SELECT * FROM webhook_event",
-            "SELECT * FROM news_subscriber",
+            "SELECT hold_message FROM news_subscriber",
             "SELECT refused_key FROM carrier_account",
             "SELECT place FROM database_place",
             "ALTER TABLE return_order DISABLE TRIGGER return_order_wake_on_insert",

@@ -258,7 +258,7 @@ RETURNING name""")
 class KindChanged(Exception):
     """A subscriber is registered as another kind; the message says how that can be changed."""
 
-    def __init__(self, name: str, kind: SubscriberKind) -> None:
+    def __init__(self, name: str, kind: str) -> None:
         super().__init__(
             f"news.{name}.kind: it is registered already, and not as a {kind}; what waits for it would never be told:"
             f" give this one another name, or remove the registered one by `returns-worker webhooks retire {name}`"
