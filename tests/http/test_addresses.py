@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.grids import diagonal, first_of_each
-from worker.http.addresses import ForbiddenAddress, PublicResolver, is_numeric, is_public
+from worker.domain.public_addresses import is_numeric, is_public
+from worker.http.addresses import ForbiddenAddress, PublicResolver
 
 PUBLIC = ["1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255"]
 PUBLIC += ["128.0.0.1", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255", "192.169.0.0", "198.17.255.255"]

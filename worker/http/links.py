@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import httpx
 
-from worker.http.addresses import is_numeric
+from worker.domain.public_addresses import is_numeric
 
 MAX_BYTES = 16_384
 """The longest address that is asked for: twice what nginx and Apache take by default."""

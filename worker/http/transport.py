@@ -21,7 +21,8 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from worker.domain.masking import said_by
-from worker.http.addresses import PublicResolver, is_numeric, require_public
+from worker.domain.public_addresses import is_numeric
+from worker.http.addresses import PublicResolver, require_public
 from worker.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
 from worker.http.links import DEFAULT_PORTS, Address
 

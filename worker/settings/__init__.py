@@ -4,9 +4,11 @@ from worker.settings.checks import key_source
 from worker.settings.durations import LONGEST, format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
 from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, Settings, check_schema
+from worker.settings.news import NewsSettings
+from worker.settings.news_checks import secret_source
 from worker.settings.polling import AccountPolling, PollingOverride, PollingSettings
 from worker.settings.problems import ConfigurationError
-from worker.settings.secrets import KeySource, KeyUnavailableError, UrlSource, read_secret
+from worker.settings.secrets import KeySource, KeyUnavailableError, SecretSource, UrlSource, read_secret
 from worker.settings.show import show
 from worker.settings.urls import masked_url
 
@@ -19,8 +21,10 @@ __all__ = [
     "HttpSettings",
     "KeySource",
     "KeyUnavailableError",
+    "NewsSettings",
     "PollingOverride",
     "PollingSettings",
+    "SecretSource",
     "Settings",
     "UrlSource",
     "check_schema",
@@ -31,5 +35,6 @@ __all__ = [
     "parse_duration",
     "parse_positive_duration",
     "read_secret",
+    "secret_source",
     "show",
 ]

@@ -1,5 +1,7 @@
-"""Secrets out of files: an account's API key, and the database's URL; a changed one is taken up without a restart."""
+"""Secrets out of files: API keys, what webhooks sign by, the database's URL; a changed one needs no restart."""
 
+import base64
+import binascii
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 _LARGEST_SECRET = 16_384  # bytes
 _LOOK_EVERY_SECONDS = 1.0
+_SIGNING = "whsec_"
+_SIGNING_BYTES = range(24, 64 + 1)  # Standard Webhooks 1.0.0, "Signature scheme"
+_MAKE_ONE = 'make one by  echo "whsec_$(openssl rand -base64 32)"'
+_MOST_SIGNING = 10  # a rotation takes two, and each body is signed by all of them
 
 
 def none_if_empty(value: object) -> object:
@@ -46,6 +52,29 @@ def check_key(key: str) -> str:
     if any(ord(character) > 255 for character in key):
         raise ValueError("holds a character that an HTTP header cannot carry")
     return key
+
+
+def check_signing_secrets(text: str) -> str:
+    """Return webhooks' secrets, one blank between two, if each is `whsec_` and 24 to 64 bytes in base64.
+
+    Raises ValueError, which says which one is wrong and holds no part of it.
+    """
+    secrets = text.split()
+    if not secrets:
+        raise ValueError("is empty")
+    if len(secrets) > _MOST_SIGNING:
+        raise ValueError(f"holds {len(secrets)} secrets separated by white space; {_MOST_SIGNING} at most")
+    for number, secret in enumerate(secrets, 1):
+        which = f"secret {number} of {len(secrets)} " if len(secrets) > 1 else ""
+        if not secret.startswith(_SIGNING):
+            raise ValueError(f"{which}must be {_SIGNING} and base64 behind it: {_MAKE_ONE}")
+        try:
+            size = len(base64.b64decode(secret.removeprefix(_SIGNING), validate=True))
+        except (binascii.Error, ValueError):
+            raise ValueError(f"{which}is not base64 behind {_SIGNING}: {_MAKE_ONE}") from None
+        if size not in _SIGNING_BYTES:
+            raise ValueError(f"{which}holds {size} bytes; it must be 24 to 64: {_MAKE_ONE}")
+    return " ".join(secrets)
 
 
 def read_secret(file: Path) -> str:
@@ -84,12 +113,64 @@ class SecretFile:
         return self._content
 
 
-class KeySource:
-    """One account's API key: the value, else the file, else the systemd credential `<account>.api_key`.
+class _Source:
+    """One secret: the value, else the file, else a systemd credential.
 
-    A file that is configured is the source even while it is missing: silently using another key would hide the
+    A file that is configured is the source even while it is missing: silently using another secret would hide the
     mistake. Not thread-safe; `clock` gives seconds that never go back.
     """
+
+    def __init__(
+        self,
+        what: str,
+        setting: str,
+        accept: Callable[[str], str],
+        value: str | None,
+        file: Path | None,
+        credential: Path | None,
+        clock: Callable[[], float],
+    ) -> None:
+        """`what` and `setting` are what messages call it; `accept` is as `SecretFile` has it."""
+        self.problem: str | None = None  # why it can't be had at present; never holds a part of it
+        self._what, self._setting, self._accept, self._value = what, setting, accept, value
+        self._hint = ""
+        if file is None and credential is not None:
+            file = credential
+            self._hint = f"; the unit's LoadCredential= names the file that must hold the {what}"
+        self._file = SecretFile(file, accept) if value is None and file is not None else None
+        self._clock = clock
+        self._text: str | None = None
+        self._looked_at: float | None = None
+
+    @property
+    def _origin(self) -> str:
+        return str("value" if self._value is not None else self._file and self._file.path)
+
+    def _current(self) -> str:
+        now = self._clock()
+        if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_SECONDS:
+            self._looked_at = now
+            self._look()
+        if self._text is None:
+            raise KeyUnavailableError(self.problem)
+        return self._text
+
+    def _look(self) -> None:
+        if self._file is not None:
+            self._text, self.problem = self._file.current(), self._file.problem
+            if self.problem is not None:
+                self.problem += self._hint
+        elif self._value is None:
+            self.problem = f"no {self._what}: set {self._setting}, {self._setting}_file or the systemd credential"
+        else:
+            try:
+                self._text = self._accept(self._value)
+            except ValueError as error:
+                self.problem = str(error)
+
+
+class KeySource(_Source):
+    """One account's API key: the value, else the file, else the systemd credential `<account>.api_key`."""
 
     def __init__(
         self,
@@ -100,20 +181,11 @@ class KeySource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.account = account
-        self.problem: str | None = None  # why the key can't be had at present; never holds a part of it
-        self._value = value
-        self._hint = ""
-        if file is None and credentials_directory is not None:
-            file = credentials_directory / f"{account}.api_key"
-            self._hint = "; the unit's LoadCredential= names the file that must hold the key"
-        self._file = SecretFile(file, check_key) if value is None and file is not None else None
-        self._clock = clock
-        self._key: str | None = None
-        self._looked_at: float | None = None
+        credential = credentials_directory / f"{account}.api_key" if credentials_directory is not None else None
+        super().__init__("key", "api_key", check_key, value, file, credential, clock)
 
     def __repr__(self) -> str:
-        source = "value" if self._value is not None else self._file and self._file.path
-        return f"KeySource(account={self.account!r}, source={str(source)!r}, problem={self.problem!r})"
+        return f"KeySource(account={self.account!r}, source={self._origin!r}, problem={self.problem!r})"
 
     def current(self) -> str:
         """Return the key that is in force; looks at the file at most once a second.
@@ -121,26 +193,35 @@ class KeySource:
         When the file vanishes or turns bad, the last good key stays in force and `problem` says so.
         Raises KeyUnavailableError when there never was a good key.
         """
-        now = self._clock()
-        if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_SECONDS:
-            self._looked_at = now
-            self._look()
-        if self._key is None:
-            raise KeyUnavailableError(self.problem)
-        return self._key
+        return self._current()
 
-    def _look(self) -> None:
-        if self._file is not None:
-            self._key, self.problem = self._file.current(), self._file.problem
-            if self.problem is not None:
-                self.problem += self._hint
-        elif self._value is None:
-            self.problem = "no key: set api_key, api_key_file or the systemd credential"
-        else:
-            try:
-                self._key = check_key(self._value)
-            except ValueError as error:
-                self.problem = str(error)
+
+class SecretSource(_Source):
+    """What one webhook signs by: the value, else the file, else the systemd credential `news.<name>.secret`."""
+
+    def __init__(
+        self,
+        subscriber: str,
+        value: str | None,
+        file: Path | None,
+        credentials_directory: Path | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.subscriber = subscriber
+        name = f"news.{subscriber}.secret"
+        credential = credentials_directory / name if credentials_directory is not None else None
+        super().__init__("secret", "secret", check_signing_secrets, value, file, credential, clock)
+
+    def __repr__(self) -> str:
+        return f"SecretSource(subscriber={self.subscriber!r}, source={self._origin!r}, problem={self.problem!r})"
+
+    def text(self) -> str:
+        """Return the secrets that are in force as they are configured, for what must not be seen in a log."""
+        return self._current()
+
+    def current(self) -> tuple[bytes, ...]:
+        """Return the keys that all sign, at least one; otherwise as `KeySource.current`."""
+        return tuple(base64.b64decode(each.removeprefix(_SIGNING)) for each in self._current().split())
 
 
 class UrlSource:
