@@ -1,7 +1,7 @@
 """What the settings of an account come to: its carrier's adapter, its policy, its map of words."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +17,9 @@ from worker.domain.masking import said_by
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import POLLED, StatusMap
-from worker.http.links import origin_of
+from worker.http.links import NotAnAddress, origin_of
+from worker.http.transport import AiohttpTransport
+from worker.news.sender import Sender
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings
 
 _LONG = timedelta(minutes=5)
@@ -60,6 +62,16 @@ def open_account(
         raise ConfigurationError(
             [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {said_by(error)}"]
         ) from error
+
+
+def open_sender(settings: Settings, subscriber: str, keys: Callable[[], Sequence[bytes]]) -> Sender:
+    """What sends to one configured webhook; `keys` as `Sender` has it. Raises `ConfigurationError`."""
+    configured = settings.news[subscriber]
+    transport = AiohttpTransport(timeout=configured.timeout.total_seconds())
+    try:
+        return Sender(configured.url, transport, keys, private=configured.private)
+    except NotAnAddress as error:
+        raise ConfigurationError([f"news.{subscriber}.url: {error}"]) from None
 
 
 def address_of(settings: Settings, account: str) -> str:
