@@ -11,7 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.conftest import Open
-from tests.store.moving import INSERT, PLACE, everything, fill, has_arrived, is_retired, move
+from tests.store.moving import (
+    EVENT,
+    EVENT_VALUES,
+    INSERT,
+    MOMENT,
+    PLACE,
+    everything,
+    fill,
+    has_arrived,
+    is_retired,
+    move,
+)
 from tests.store.shop import Shop
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
@@ -19,7 +30,7 @@ from worker.store.failures import DatabaseUnavailable
 from worker.store.restores import DatabaseMoved, declare_restored, settle_place
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.upkeep.move import CopyRefused, RowsRefused, copy_to
-from worker.store.upkeep.move.rows import ACCOUNTS, Unfit, document
+from worker.store.upkeep.move.rows import SHARED, Unfit, document
 from worker.store.upkeep.move.source import Source
 from worker.store.upkeep.move.target import Target
 
@@ -55,6 +66,8 @@ async def test_everything_arrives_as_it_was_and_new_rows_get_new_ids(
         assert new == 52
         line = "INSERT INTO status_transition (return_order_id, field) VALUES (52, 'state') RETURNING id"
         assert await there.value(line) == 901  # 900 was deleted, and is never given again
+        event = f"INSERT INTO return_event ({EVENT[4:]}) VALUES ('shop', {EVENT_VALUES}) RETURNING id"
+        assert await there.value(event.replace(f"'{MOMENT}'", "now()")) == 71
     assert await shop.value("SELECT moved_to FROM database_place") == PLACE
     assert await settle_place(target) is False
 
@@ -69,6 +82,7 @@ async def test_the_retired_file_refuses_the_shop_a_worker_and_a_command_that_is_
         "UPDATE return_order SET payload = '{}' WHERE state = 'rejected'",
         "UPDATE return_order SET retry_requested_at = datetime('now')",
         "UPDATE return_order SET lease_token = lease_token + 1",
+        "DELETE FROM return_event",  # who reads there would miss what is new
     ):
         with pytest.raises(sqlite3.IntegrityError, match="have moved to another database"):
             await shop.run(statement)
@@ -253,10 +267,10 @@ async def test_what_a_worker_noted_of_an_account_there_gives_way_and_other_accou
 ) -> None:
     await migrate(target)
     await register_accounts(target, ["default", "other"])
-    await shop.run(f"INSERT INTO {ACCOUNTS.name} (name, hold_message) VALUES ('default', 'the moved one')")
+    await shop.run(f"INSERT INTO {SHARED[0].name} (name, hold_message) VALUES ('default', 'the moved one')")
     await move(source, target)
     async with Shop.at(postgres_url) as there:
-        found = {row["name"]: row["hold_message"] for row in await there.fetch(f"SELECT * FROM {ACCOUNTS.name}")}
+        found = {row["name"]: row["hold_message"] for row in await there.fetch(f"SELECT * FROM {SHARED[0].name}")}
     assert found == {"default": "the moved one", "other": None}
 
 

@@ -101,6 +101,17 @@ class Metrics:
         self.database_url_unreadable = self._gauge(
             "database_url_unreadable", "1 while `database.url_file` cannot be used; the last good URL stays in use."
         )
+        self.news_pending = self._read(
+            "news_events_pending",
+            "Events in return_event that the subscriber has not deleted yet; counted to 10,000.",
+            "subscriber",
+        )
+        self.news_oldest = self._read(
+            "news_oldest_pending_timestamp_seconds", "When the oldest of them happened; 0 when none is.", "subscriber"
+        )
+        self.news_served = self._read(
+            "news_subscriber_served", "1 while a living worker has the subscriber in its settings.", "subscriber"
+        )
         self.erasures_due = self._read(
             "erasures_due",
             "Returns whose personal data is to be erased by now, or whose files are; counted to 100,000.",
@@ -162,6 +173,11 @@ class Metrics:
         self.webhook_given_up = self._counter(
             "webhook_given_up_total", "Events that this worker gave up to tell a webhook of.", "subscriber"
         )
+        self.news_dropped = self._counter(
+            "news_events_dropped_total",
+            "Events that this worker dropped since the subscriber had not taken them within `keep`.",
+            "subscriber",
+        )
         self.storage_errors = self._counter(
             "storage_errors_total", "Tries at the database or the label store that failed.", "operation"
         )
@@ -197,6 +213,11 @@ class Metrics:
             _each(metric, names)
         _each(self.webhook_given_up, names)
         _each(self.webhook_deliveries, names, outcomes)
+
+    def forget_subscriber(self, name: str) -> None:
+        """A subscriber that is registered no more has no series."""
+        for gauge in (self.news_served, self.news_pending, self.news_oldest):
+            gauge.remove(name)
 
     def forget_what_the_database_said(self) -> None:
         """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""
