@@ -8,12 +8,13 @@ others recorded. Where something is due it takes the lease of its subscriber, ha
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from math import inf
 
 import structlog
 
 from worker.domain.cadence import grown
-from worker.domain.delivery import Ending
+from worker.domain.delivery import Ending, Endpoint
 from worker.engine.outage import say_back
 from worker.engine.running import Tools
 from worker.engine.sending import DOING, Lease, Sending, say_failed
@@ -28,6 +29,7 @@ _TAKEN_AGAIN = 1.0  # seconds until a lease that another worker has is asked for
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds between tries at a database that is away
 _AFTER_DEFECT = 30.0  # seconds
 _RELEASE = "once its endpoint takes news again: returns-worker webhooks release NAME"
+_RETIRED = EndpointState(Endpoint(), 0, None, datetime.max.replace(tzinfo=UTC))  # nothing waits for it any more
 
 log = structlog.get_logger()
 
@@ -95,8 +97,7 @@ class NewsGauges:
         """Set them; raises `DatabaseUnavailable`."""
         states = await read_endpoints(self._database) if self._names else {}
         for name in self._names:
-            if (state := states.get(name)) is not None:
-                self._set(name, state)
+            self._set(name, states.get(name, _RETIRED))
 
     def _set(self, name: str, state: EndpointState) -> None:
         metrics, hold = self._metrics, state.endpoint.hold

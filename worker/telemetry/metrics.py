@@ -120,7 +120,7 @@ class Metrics:
             "last_backup_timestamp_seconds", "When `returns-worker backup` last succeeded; 0 never, NaN on PostgreSQL."
         )
         self.webhook_pending = self._read(
-            "webhook_events_pending", "Events that a webhook has yet to be told; counted to 100,000.", "subscriber"
+            "webhook_events_pending", "Events that a webhook has yet to be told; counted to 10,000.", "subscriber"
         )
         self.webhook_oldest = self._read(
             "webhook_oldest_pending_timestamp_seconds",
