@@ -218,15 +218,15 @@ def add_remarks(connection: Connection, orders: Iterable[Any], reason: str) -> N
 
 def insert_history(connection: Connection, rows: Sequence[Mapping[str, Any]], counted: Sequence[Any]) -> None:
     """On SQLite, insert what was just counted; `counted` has an `id`, `event_count` and `KINDS` of each return."""
-    counts, kinds = {each.id: each.event_count for each in counted}, counted[0].kinds if counted else None
+    rows = [row for row in rows if row["told"]]
+    if not rows:
+        return
+    counts, kinds = {each.id: each.event_count for each in counted}, counted[0].kinds
     written = [
         {"id": row["id"], "before": counts[row["id"]] - row["told"]}
         | {member: row[member] for member in _SQLITE_INSERTS}
         for row in rows
-        if row["told"]
     ]
-    if not written:
-        return
     values = {"rows": dumped(written, SQLITE)}
     for member, statement in _SQLITE_INSERTS.items():
         if any(row[member] for row in written):

@@ -73,11 +73,11 @@ _SET_ASIDE = (
 )
 
 
-def _set(columns: Iterable[str], now: str) -> str:
+def _set(columns: Iterable[str], now: str, count: str = COUNT) -> str:
     # A request that the shop made while we held the row is not in the decision: it leaves the row due at once. Nor is a
     # restore in it that was noticed meanwhile: the row must not look as if it had been recorded after that.
     return f"""{", ".join(f"{name} = x.{name}" for name in columns)},
-       {COUNT},
+       {count}{"," if count else ""}
        due_at = CASE WHEN o.shop_changes = x.shop_changes THEN x.due_at ELSE {now} END,
        lease_owner = NULL, lease_until = NULL,
        updated_at = CASE WHEN NOT x.doubtful AND o.updated_at < (SELECT p.restored_at FROM database_place p)
@@ -111,19 +111,21 @@ WITH x AS MATERIALIZED (
 SELECT u.id, u.lease_token FROM u{f" WHERE {SAID}" if tells else news}""")
 
 
-def _sqlite_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE) -> Any:
+def _sqlite_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE, *, tells: bool = True) -> Any:
+    """Without `tells`, for rows that have no history: what is read of JSON for them costs time at each poll."""
+    members = _FENCE | _VALUES | ({"told": "int"} if tells else {})
     return text(f"""
-UPDATE return_order AS o SET {_set(columns, NOW[SQLITE])}
-  FROM {json_rows(SQLITE, "rows", _FENCE | _VALUES | {"told": "int"}, "x")}
+UPDATE return_order AS o SET {_set(columns, NOW[SQLITE], COUNT if tells else "")}
+  FROM {json_rows(SQLITE, "rows", members, "x")}
  WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND {unchanged}
-RETURNING id, lease_token, event_count, {KINDS}""")
+RETURNING id, lease_token{f", event_count, {KINDS}" if tells else ""}""")
 
 
 _RECORD = {POSTGRESQL: _postgresql_record(), SQLITE: _sqlite_record()}
 # What is followed is asked for again when its record is lost; of everything else a creation may follow.
 _RECORD_FOLLOWED = {POSTGRESQL: _postgresql_record(durably="true"), SQLITE: _RECORD[SQLITE]}
 _RECORD_SET_ASIDE = {POSTGRESQL: _postgresql_record(_SET_ASIDE, "true"), SQLITE: _sqlite_record(_SET_ASIDE, "true")}
-_UNTOLD = {_RECORD[POSTGRESQL]: _postgresql_record(tells=False)}
+_UNTOLD = {_RECORD[POSTGRESQL]: _postgresql_record(tells=False), _RECORD[SQLITE]: _sqlite_record(tells=False)}
 _UNTOLD[_RECORD_FOLLOWED[POSTGRESQL]] = _postgresql_record(durably="true", tells=False)
 
 
@@ -164,7 +166,7 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
     run = database.transaction if changes else database.statement
     statement = (_RECORD_SET_ASIDE if apart else _how(made))[database.dialect]
     untold = _UNTOLD.get(statement)
-    if database.has_subscribers and any(row["told"] for row in rows):
+    if (database.has_subscribers or database.dialect == SQLITE) and any(row["told"] for row in rows):
         untold = None
     with _number_taken():
         written, database.has_subscribers = await run(_write, statement, rows, changes, untold)
