@@ -1,7 +1,7 @@
 """What the settings of an account come to: its carrier's adapter, its policy, its map of words."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,13 +12,16 @@ from worker.carriers.edge import Observer
 from worker.carriers.port import Carrier, Pacer, utc_now
 from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_searchable, open_carrier, statuses_of
 from worker.domain.circuits import Breaker
+from worker.domain.delivery import DeliveryPolicy
 from worker.domain.kin import Identity, Kin, Shared, common_pace, kin_of, sharing
 from worker.domain.masking import said_by
 from worker.domain.news import Subscriber, SubscriberKind
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import POLLED, StatusMap
-from worker.http.links import origin_of
+from worker.http.links import NotAnAddress, origin_of
+from worker.http.transport import AiohttpTransport
+from worker.news.sender import Sender, Webhook
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings
 
 _LONG = timedelta(minutes=5)
@@ -61,6 +64,32 @@ def open_account(
         raise ConfigurationError(
             [f"accounts.{name}.ca_file: {account.ca_file} holds no certificates: {said_by(error)}"]
         ) from error
+
+
+def open_sender(settings: Settings, subscriber: str, keys: Callable[[], Sequence[bytes]]) -> Sender:
+    """What sends to one configured webhook; `keys` as `Sender` has it. Raises `ConfigurationError`."""
+    configured = settings.news[subscriber]
+    transport = AiohttpTransport(timeout=configured.timeout.total_seconds())
+    try:
+        return Sender(configured.url, transport, keys, private=configured.private)
+    except NotAnAddress as error:
+        raise ConfigurationError([f"news.{subscriber}.url: {error}"]) from None
+
+
+def open_webhook(settings: Settings, subscriber: str, keys: Callable[[], Sequence[bytes]]) -> Webhook:
+    """One configured webhook, as `open_sender` opens it."""
+    configured = settings.news[subscriber]
+    return Webhook(
+        name=subscriber,
+        sender=open_sender(settings, subscriber, keys),
+        timeout=configured.timeout.total_seconds(),
+        policy=DeliveryPolicy(configured.max_in_flight, configured.give_up_after),
+    )
+
+
+def webhooks_of(settings: Settings) -> list[str]:
+    """The names of the subscribers that are told by requests."""
+    return [name for name, each in settings.news.items() if each.kind == "webhook"]
 
 
 def address_of(settings: Settings, account: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import httpx
 
-import worker
 from worker.carriers.endings import (
     check_creation,
     check_deletion,
@@ -27,14 +26,14 @@ from worker.carriers.replies import NoAnswer, Reply, clean_text, without_secret
 from worker.domain.masking import IN_ANSWERS, forms_of_address, forms_of_key
 from worker.http.addresses import ForbiddenAddress
 from worker.http.bodies import narrowed, unpacked
+from worker.http.headers import USER_AGENT, by_name
 from worker.http.links import Address, NotAnAddress, origin_of, resolved
-from worker.http.transport import Answer, AnswerTooLarge, Call, Transport
+from worker.http.transport import AnswerTooLarge, Call, Transport
 
 T = TypeVar("T")
 
 MAX_JSON_BYTES = 1_000_000
 _MAX_REDIRECTS = 3
-_USER_AGENT = f"returns-worker/{worker.__version__}"
 
 Observer = Callable[[str, RequestOutcome, float], None]
 """Told of every request that was made: which operation, how it ended, how many seconds it took."""
@@ -197,7 +196,7 @@ class HttpEdge:
         own, trusted = address.origin == self._origin, address.host in trusted_hosts
         if address.scheme != "https" and not (own or trusted):
             raise _unreachable(RequestOutcome.REFUSED, "its address is not https")
-        headers = self._headers(accept, key) if own else {"Accept": accept, "User-Agent": _USER_AGENT}
+        headers = self._headers(accept, key) if own else {"Accept": accept, "User-Agent": USER_AGENT}
         public_only = not (own or trusted)
         return Call("GET", address, headers, started, max_bytes, fresh=True, public_only=public_only), own
 
@@ -220,7 +219,7 @@ class HttpEdge:
 
     async def _receive(self, call: Call, key: str) -> Reply:
         answer = await self._transport.send(call)
-        headers, content, damage = _read_headers(answer), answer.content, ""
+        headers, content, damage = by_name(answer.headers), answer.content, ""
         if "content-encoding" in headers:  # none was asked for, so this is rare, and it may take as long as a bomb can
             content, damage = await asyncio.to_thread(unpacked, content, headers["content-encoding"], call.max_bytes)
             if len(content) > call.max_bytes:
@@ -237,7 +236,7 @@ class HttpEdge:
         return clean_text(self._masked(str(error).encode("utf-8", "replace"), key).decode())
 
     def _headers(self, accept: str, key: str) -> dict[str, str]:
-        return {"Accept": accept, "User-Agent": _USER_AGENT, **self._authorization(key)}
+        return {"Accept": accept, "User-Agent": USER_AGENT, **self._authorization(key)}
 
     @contextmanager
     def _judged(
@@ -268,15 +267,6 @@ class HttpEdge:
             ended(error.outcome)
             raise
         ended(RequestOutcome.OK)
-
-
-def _read_headers(answer: Answer) -> dict[str, str]:
-    """By their names in lower case; several of one name as one (RFC 9110, 5.3)."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in answer.headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
 
 
 def _unreachable(outcome: RequestOutcome, reason: str) -> LabelUnreachable:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +14,7 @@ from worker.carriers.port import Unintelligible
 from worker.domain.documents import read_json
 from worker.domain.masking import MASK
 from worker.http.bodies import as_text, charset_of
+from worker.http.headers import retry_after, wait_until
 
 EXCERPT = 1024  # bytes of a misshapen answer that are kept for the operator
 MAX_RAW = 8192  # characters of an answer that are kept in the history
@@ -30,7 +30,6 @@ _MAX_ESCAPED = 1_000_000  # bytes of an answer that may be JSON; a label is larg
 _LABEL_LINK = re.compile(r'(label_url"\s*:\s*")(?!")(https?:(?://|\\/\\/)[^/?#"\\\s]+/?)?[^"\\]*(?:\\.[^"\\]*)*', re.S)
 _LINK = re.compile(r':(?://|\\/\\/)[^"\\\s]+(?:\\.[^"\\\s]*)*', re.S)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-_LONGEST = timedelta(days=3650)
 _BEYOND, _LONGEST_NUMBER = 1e19, 40  # ids have 19 digits at most; characters
 EXACT = 2**53
 """Below it a double holds every whole number exactly. A larger whole number is read as an int, up to 19 digits."""
@@ -99,15 +98,8 @@ class Reply:
 
     @property
     def retry_after(self) -> timedelta | None:
-        """The Retry-After header in either of its forms (RFC 9110, 10.2.3); None when absent or nonsense.
-
-        Seconds, or a date that is compared with the carrier's own `Date`, since its clock or ours may be wrong.
-        """
-        value = self.headers.get("retry-after", "").strip()
-        if value.isascii() and value.isdigit():
-            return timedelta(seconds=min(int(value[:12]), _LONGEST.total_seconds()))
-        until = _http_date(value)
-        return None if until is None else self._wait_until(until)
+        """How long the Retry-After header asks to wait; None when absent or nonsense."""
+        return retry_after(self.headers)
 
     @property
     def requests_left(self) -> int | None:
@@ -126,11 +118,7 @@ class Reply:
         reset = self.headers.get("x-ratelimit-reset", "").strip()
         if not (reset.isascii() and reset.isdigit() and 9 <= len(reset) <= 11):
             return None
-        return self._wait_until(datetime.fromtimestamp(int(reset), UTC))
-
-    def _wait_until(self, moment: datetime) -> timedelta:
-        now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
-        return min(max(moment - now, timedelta(0)), _LONGEST)
+        return wait_until(datetime.fromtimestamp(int(reset), UTC), self.headers)
 
 
 def _number(text: str) -> float | int:
@@ -223,14 +211,6 @@ def carrier_moment(value: Any) -> datetime | None:
     except (ValueError, OverflowError):
         return None
     return moment if moment.year >= 1900 else None
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, IndexError, OverflowError):
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _cleaned(value: Any) -> Any:

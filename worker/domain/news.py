@@ -7,7 +7,7 @@ a name, or the beginning of one with `*` at its end.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from worker.domain.error_codes import ErrorCode
@@ -29,6 +29,34 @@ class Source(StrEnum):
 
     TRANSITION = "transition"
     LABEL = "label"
+
+
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """All that a webhook says of one event, as it was written down with what it tells of: each try says the same."""
+
+    type: str
+    account: str
+    reference: str
+    return_order_id: int
+    position: int  # among the events of this return, from 1
+    source: Source
+    source_id: int
+    observed_at: datetime
+    carrier_ref: str | None = None
+    carrier_status: str | None = None
+    carrier_time: datetime | None = None
+    old_value: str | None = None
+    new_value: str | None = None
+    reason: str | None = None  # in our own words only
+
+    @property
+    def id(self) -> str:
+        """By which a receiver knows a repeat: a database that was restored may give `source_id` once more."""
+        return f"{self.source}-{self.source_id}-{(self.observed_at - _EPOCH) // _MICROSECOND}"
 
 
 @dataclass(frozen=True, slots=True)

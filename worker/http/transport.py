@@ -41,10 +41,11 @@ class Call:
     address: Address  # its target is sent as it is, letter for letter
     headers: Mapping[str, str]  # but for Host, which is the address's
     started: float  # when, by `time.monotonic`, its time limit began to run
-    max_bytes: int  # the largest body to accept
+    max_bytes: int  # the largest body to accept, or of a `cut` one the most to read
     content: bytes | None = None  # the body to send
     fresh: bool = False  # on a connection that has answered nothing yet, where no late answer can arrive
     public_only: bool = False  # to public addresses only, since its address is from outside; see `ForbiddenAddress`
+    cut: bool = False  # what of a body is beyond `max_bytes` is left where it is: the status is what was asked for
     last_check: Callable[[], None] | None = None  # called once it is connected, before the first byte; may raise
 
 
@@ -121,7 +122,7 @@ class AiohttpTransport:
                 # One limit for everything; rounded up to whole seconds it could outlive a lease.
                 timeout=aiohttp.ClientTimeout(total=self._left(call.started), ceil_threshold=math.inf),
             ) as answer:
-                return Answer(answer.status, answer.raw_headers, await _body(answer, call.max_bytes))
+                return Answer(answer.status, answer.raw_headers, await _body(answer, call.max_bytes, cut=call.cut))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _translated(error, connected=progress.connected) from error
 
@@ -186,11 +187,14 @@ def _origin(scheme: str, host: str, port: int) -> tuple[URL, str]:
     return URL(f"{scheme}://{authority}"), authority
 
 
-async def _body(answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _body(answer: aiohttp.ClientResponse, max_bytes: int, *, cut: bool) -> bytes:
     chunks, size = [], 0
     async for chunk in answer.content.iter_any():
         size += len(chunk)
         if size > max_bytes:
+            if cut:
+                answer.close()
+                break
             raise AnswerTooLarge(f"the answer is larger than {max_bytes} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
