@@ -4,11 +4,13 @@ An event is `FIELD.NEW_VALUE` of a row of `status_transition`, or `label.stored`
 a name, or the beginning of one with `*` at its end.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.tracking import TrackingStatus
 
@@ -27,6 +29,22 @@ class Source(StrEnum):
 
     TRANSITION = "transition"
     LABEL = "label"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who is told of changes: of the events that `events` names, of returns of these accounts; of neither any: of all.
+
+    What it has not taken by `keep` after it happened is dropped. With `notify` each commit with events for it is said
+    on PostgreSQL's channel `returns_news`.
+    """
+
+    name: str
+    kind: SubscriberKind
+    events: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    keep: timedelta = timedelta(days=14)
+    notify: bool = False
 
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
@@ -75,3 +93,21 @@ def covers(pattern: str, event: str) -> bool:
 def is_pattern(text: str) -> bool:
     """Whether it names at least one event there is."""
     return any(covers(text, event) for event in EVENTS)
+
+
+_CODE = re.compile(rf"({'|'.join(ErrorCode)}): ")
+# What is not in our words stands behind one of these: what is quoted, a number, a carrier's word, who decided and why,
+# what a database said.
+_OTHERS_WORDS = re.compile(r": |; by |,? as |(?<= says) (?!that it is still under way)|; the rest of the answer ")
+
+
+def told_reason(reason: str | None) -> str | None:
+    """What of a transition's reason may be told to others: our own words, without a name, a number or a quotation.
+
+    Where it begins with an error code, that code alone: the message behind it may quote a carrier or a customer.
+    """
+    if reason is None:
+        return None
+    if code := _CODE.match(reason):
+        return code[1]
+    return _OTHERS_WORDS.split(reason, maxsplit=1)[0]

@@ -33,6 +33,13 @@ def json_values(dialect: str, parameter: str) -> str:
     )
 
 
+def json_members(dialect: str, column: str, name: str) -> str:
+    """The members of a JSON list that a column of text holds, as rows `name` with the column `value`."""
+    if dialect == POSTGRESQL:
+        return f"json_array_elements_text(CAST({column} AS json)) AS {name}(value)"
+    return f"json_each({column}) AS {name}"
+
+
 def json_rows(dialect: str, parameter: str, columns: Mapping[str, str], name: str) -> str:
     """The members of a parameter that is a JSON list of objects, as rows; `columns` with their types on PostgreSQL."""
     if dialect == POSTGRESQL:

@@ -17,6 +17,7 @@ from worker.store.columns import bound
 from worker.store.dialect import AMONG_IDS, NOW, POSTGRESQL, SKIP_LOCKED, SQLITE
 from worker.store.durability import DURABLY
 from worker.store.leases import is_free
+from worker.store.news import add_remarks
 from worker.store.transactions import in_transaction, reading
 
 ERASABLE = (State.COMPLETED, State.CANCELLED, State.REJECTED)
@@ -45,16 +46,10 @@ WITH free AS MATERIALIZED (
    ORDER BY r.id{SKIP_LOCKED[POSTGRESQL]}
 )
 UPDATE return_order SET erased_at = {NOW[POSTGRESQL]} WHERE id = ANY (ARRAY(SELECT free.id FROM free)) AND {DURABLY}
-RETURNING id"""),
+RETURNING id, state, carrier_status"""),
     SQLITE: text(f"""
 UPDATE return_order AS r SET erased_at = {NOW[SQLITE]} WHERE r.id {AMONG_IDS[SQLITE]} AND {_OVER[SQLITE]}
-RETURNING id"""),
-}
-_TELL = {
-    dialect: text(f"""
-INSERT INTO status_transition (return_order_id, field, old_value, new_value, carrier_status, reason)
-SELECT r.id, 'state', r.state, r.state, r.carrier_status, :told FROM return_order r WHERE r.id {ids} ORDER BY r.id""")
-    for dialect, ids in AMONG_IDS.items()
+RETURNING id, state, carrier_status"""),
 }
 _ERASE_ARCHIVED = {
     dialect: text(f"""
@@ -72,10 +67,10 @@ def erase(connection: Connection, ids: Sequence[int], told: str) -> set[int]:
     Returns the ids that were erased. Files of theirs are still there: see `unfinished`.
     """
     dialect, values = connection.dialect.name, {"ids": json.dumps(list(ids)), "told": told}
-    erased = {row.id for row in connection.execute(_ERASE[dialect], {"ids": values["ids"]})}
+    erased = connection.execute(_ERASE[dialect], {"ids": values["ids"]}).all()
     if erased:
-        connection.execute(_TELL[dialect], {"ids": json.dumps(sorted(erased)), "told": told})
-    return erased | {row.id for row in connection.execute(_ERASE_ARCHIVED[dialect], values)}
+        add_remarks(connection, erased, told)
+    return {row.id for row in erased} | {row.id for row in connection.execute(_ERASE_ARCHIVED[dialect], values)}
 
 
 @dataclass(frozen=True, slots=True)

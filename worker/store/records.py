@@ -6,11 +6,8 @@ it: it is passed over, so that it does not keep the others of its batch, and tri
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import datetime
 from enum import Enum
 from operator import attrgetter
 from typing import Any
@@ -18,16 +15,30 @@ from typing import Any
 from sqlalchemy import Connection, exc, text
 
 from worker.domain.decision import Decision
-from worker.domain.documents import read_json
 from worker.domain.lifecycle import State
 from worker.domain.outcomes import StoredLabel
 from worker.domain.returns import ReturnOrder
-from worker.store.columns import sqlite_text, types_of
+from worker.store.columns import types_of
 from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, LOCKED, NOW, POSTGRESQL, SQLITE, extracted, json_rows, typed
 from worker.store.durability import DURABLY
 from worker.store.failures import first_line, is_taken
-from worker.store.tables import WRITTEN_BY_SHOP, LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.store.news import (
+    COUNT,
+    HISTORY,
+    KINDS,
+    POSTGRESQL_HISTORY,
+    RETURNED,
+    SAID,
+    add_history,
+    dumped,
+    history_of,
+    insert_history,
+    names,
+    part_of,
+    upsert,
+)
+from worker.store.tables import WRITTEN_BY_SHOP, PackageRow, ReturnOrderRow
 from worker.store.transactions import in_transaction, reading
 
 
@@ -47,21 +58,8 @@ _FENCE = {
     **{"id": "bigint", "lease_token": "bigint", "from_state": "text", "shop_changes": "int", "due_at": "timestamptz"},
     "doubtful": "bool",
 }
-_TRANSITION = types_of(StatusTransitionRow, "id", "return_order_id", "observed_at", "event_position")
 _PACKAGE = types_of(PackageRow, "id", "return_order_id", "position")
-_LABEL = types_of(LabelRow, "id", "return_order_id", "position", "fetched_at", "event_position")
-_PARTS = {"transitions": "json", "packages": "json", "labels": "json"}
-
-
-def _names(columns: Iterable[str], prefix: str = "") -> str:
-    return ", ".join(f"{prefix}{name}" for name in columns)
-
-
-def _upsert(columns: Iterable[str]) -> str:
-    """A refetched label or a re-read shipment replaces the earlier row of its position."""
-    return "ON CONFLICT (return_order_id, position) DO UPDATE SET " + ", ".join(
-        f"{name} = excluded.{name}" for name in columns
-    )
+_PARTS = HISTORY | {"packages": "json"}
 
 
 _SAME_STATE = "o.state = x.from_state"
@@ -77,6 +75,7 @@ def _set(columns: Iterable[str], now: str) -> str:
     # A request that the shop made while we held the row is not in the decision: it leaves the row due at once. Nor is a
     # restore in it that was noticed meanwhile: the row must not look as if it had been recorded after that.
     return f"""{", ".join(f"{name} = x.{name}" for name in columns)},
+       {COUNT},
        due_at = CASE WHEN o.shop_changes = x.shop_changes THEN x.due_at ELSE {now} END,
        lease_owner = NULL, lease_until = NULL,
        updated_at = CASE WHEN NOT x.doubtful AND o.updated_at < (SELECT p.restored_at FROM database_place p)
@@ -93,36 +92,22 @@ WITH x AS MATERIALIZED (
   UPDATE return_order AS o SET {_set(columns, "now()")}
     FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND {unchanged}
      AND x.id IN (SELECT free.id FROM free) AND {durably}
-  RETURNING o.id, o.lease_token, x.transitions, x.packages, x.labels
-), t AS (
-  INSERT INTO status_transition (return_order_id, {_names(_TRANSITION)})
-  SELECT u.id, {_names(_TRANSITION, "t.")}
-    FROM u CROSS JOIN LATERAL ROWS FROM (json_to_recordset(u.transitions) AS ({typed(_TRANSITION)}))
-    WITH ORDINALITY AS t({_names(_TRANSITION)}, n)
-   ORDER BY u.id, t.n
-), p AS (
-  INSERT INTO package (return_order_id, position, {_names(_PACKAGE)})
-  SELECT u.id, p.position, {_names(_PACKAGE, "p.")}
+  RETURNING {RETURNED}, o.lease_token, x.packages
+), {POSTGRESQL_HISTORY}, p AS (
+  INSERT INTO package (return_order_id, position, {names(_PACKAGE)})
+  SELECT u.id, p.position, {names(_PACKAGE, "p.")}
     FROM u CROSS JOIN LATERAL json_to_recordset(u.packages) AS p(position int, {typed(_PACKAGE)})
-  {_upsert(_PACKAGE)}
-), l AS (
-  INSERT INTO label (return_order_id, position, {_names(_LABEL)}, fetched_at)
-  SELECT u.id, l.position, {_names(_LABEL, "l.")}, now()
-    FROM u CROSS JOIN LATERAL json_to_recordset(u.labels) AS l(position int, {typed(_LABEL)})
-  {_upsert([*_LABEL, "fetched_at"])}
+  {upsert(_PACKAGE)}
 )
-SELECT id, lease_token FROM u""")
-
-
-_SQLITE_NOW = NOW[SQLITE]
+SELECT u.id, u.lease_token FROM u WHERE {SAID}""")
 
 
 def _sqlite_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE) -> Any:
     return text(f"""
-UPDATE return_order AS o SET {_set(columns, _SQLITE_NOW)}
-  FROM {json_rows(SQLITE, "rows", _FENCE | _VALUES, "x")}
+UPDATE return_order AS o SET {_set(columns, NOW[SQLITE])}
+  FROM {json_rows(SQLITE, "rows", _FENCE | _VALUES | {"told": "int"}, "x")}
  WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND {unchanged}
-RETURNING id, lease_token""")
+RETURNING id, lease_token, event_count, {KINDS}""")
 
 
 _RECORD = {POSTGRESQL: _postgresql_record(), SQLITE: _sqlite_record()}
@@ -131,28 +116,11 @@ _RECORD_FOLLOWED = {POSTGRESQL: _postgresql_record(durably="true"), SQLITE: _REC
 _RECORD_SET_ASIDE = {POSTGRESQL: _postgresql_record(_SET_ASIDE, "true"), SQLITE: _sqlite_record(_SET_ASIDE, "true")}
 
 
-def _sqlite_insert(table: str, member: str, columns: Sequence[str], conflict: str = "") -> Any:
-    return text(f"""
-INSERT INTO {table} (return_order_id, {_names(columns)})
-SELECT json_extract(row.value, '$.id'), {extracted(columns, "part.value")}
-  FROM json_each(:rows) AS row, json_each(row.value, '$.{member}') AS part WHERE true
-{conflict}""")
-
-
-_SQLITE_INSERTS = {
-    "transitions": _sqlite_insert("status_transition", "transitions", list(_TRANSITION)),
-    "packages": _sqlite_insert("package", "packages", ["position", *_PACKAGE], _upsert(_PACKAGE)),
-    "labels": _sqlite_insert(
-        "label", "labels", ["position", *_LABEL], _upsert(_LABEL) + f", fetched_at = {_SQLITE_NOW}"
-    ),
-}
-
-_POSTGRESQL_LABEL = text(f"""
-INSERT INTO label (return_order_id, position, {_names(_LABEL)}, fetched_at)
-SELECT x.id, l.position, {_names(_LABEL, "l.")}, now()
-  FROM {json_rows(POSTGRESQL, "rows", {"id": "bigint", "labels": "json"}, "x")}
- CROSS JOIN LATERAL json_to_recordset(x.labels) AS l(position int, {typed(_LABEL)})
-{_upsert([*_LABEL, "fetched_at"])}""")
+_SQLITE_PACKAGES = text(f"""
+INSERT INTO package (return_order_id, {names(["position", *_PACKAGE])})
+SELECT json_extract(row.value, '$.id'), {extracted(["position", *_PACKAGE], "part.value")}
+  FROM json_each(:rows) AS row, json_each(row.value, '$.packages') AS part WHERE true
+{upsert(_PACKAGE)}""")
 
 # Apart from the hot statement: naming these columns there would fire the shop's triggers at every poll. A request that
 # the shop made meanwhile is not forgotten; one that a person makes is made in any case, and the trigger makes it due.
@@ -212,10 +180,10 @@ def _rows(made: Sequence[tuple[ReturnOrder, Decision]], dialect: str) -> tuple[l
 
 def _write(connection: Connection, statement: Any, rows: Sequence[_Row], changes: Sequence[_Row]) -> set[int]:
     dialect = connection.dialect.name
-    found = connection.execute(statement, {"rows": _dumped(rows, dialect)})
+    found = connection.execute(statement, {"rows": dumped(rows, dialect)}).all()
     written = {(row.id, row.lease_token) for row in found}
     if dialect == SQLITE:
-        _insert_parts(connection, [row for row in rows if _claim_of(row) in written])
+        _insert_parts(connection, [row for row in rows if _claim_of(row) in written], found)
     requests = [row for row in changes if _claim_of(row) in written]
     if requests:
         connection.execute(_CHANGE_REQUESTS[dialect], {"rows": json.dumps(requests)})
@@ -264,11 +232,7 @@ def replace_label(connection: Connection, order_id: int, label: StoredLabel) -> 
     """Write down a label that was fetched outside of a claim, by a person; False: it was erased, or archived, since."""
     if connection.execute(_KEEPS_LABELS[connection.dialect.name], {"id": order_id}).first() is None:
         return False
-    parts = _dumped([{"id": order_id, "labels": [_part(label, connection.dialect.name)]}], connection.dialect.name)
-    if connection.dialect.name == POSTGRESQL:
-        connection.execute(_POSTGRESQL_LABEL, {"rows": parts})
-    else:
-        connection.execute(_SQLITE_INSERTS["labels"], {"rows": parts})
+    add_history(connection, [{"id": order_id, **history_of(connection.dialect.name, labels=[label])}])
     return True
 
 
@@ -280,11 +244,11 @@ def _how(made: Iterable[tuple[ReturnOrder, Decision]]) -> Mapping[str, Any]:
     return _RECORD_FOLLOWED if all(before.state is State.TRACKING for before, _ in made) else _RECORD
 
 
-def _insert_parts(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    for member, statement in _SQLITE_INSERTS.items():
-        parts = [{"id": row["id"], member: row[member]} for row in rows if row[member]]
-        if parts:
-            connection.execute(statement, {"rows": _dumped(parts, SQLITE)})
+def _insert_parts(connection: Connection, rows: Sequence[Mapping[str, Any]], counted: Sequence[Any]) -> None:
+    insert_history(connection, rows, counted)
+    parts = [{"id": row["id"], "packages": row["packages"]} for row in rows if row["packages"]]
+    if parts:
+        connection.execute(_SQLITE_PACKAGES, {"rows": dumped(parts, SQLITE)})
 
 
 def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any]:
@@ -296,37 +260,9 @@ def _row(before: ReturnOrder, decision: Decision, dialect: str) -> dict[str, Any
         "shop_changes": before.shop_changes,
         "doubtful": before.doubtful and before.unreadable is None,
         "due_at": after.due_at,
-        "transitions": [_part(transition, dialect) for transition in decision.transitions],
-        "packages": [_part(package, dialect) for package in decision.packages],
-        "labels": [_part(label, dialect) for label in decision.labels],
+        **history_of(dialect, decision.transitions, decision.labels),
+        "packages": [part_of(package, dialect) for package in decision.packages],
     }
-
-
-def _part(value: Any, dialect: str) -> dict[str, Any]:
-    part = asdict(value)
-    if part.get("raw") is not None and dialect == POSTGRESQL:
-        part["raw"] = read_json(part["raw"])
-    return part
-
-
-def _dumped(rows: Sequence[Mapping[str, Any]], dialect: str) -> str:
-    """JSON with moments as the database reads them."""
-    moment = datetime.isoformat if dialect == POSTGRESQL else sqlite_text
-    document = json.dumps(rows, default=moment)
-    return json.dumps(_storable(rows), default=moment) if _UNSTORABLE.search(document) else document
-
-
-# Neither database can give these back, and PostgreSQL refuses the whole batch: NUL, and half of a surrogate pair. What
-# is found may be a whole pair, or text that looks so: then nothing is changed.
-_UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])")
-
-
-def _storable(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, Mapping):
-        return {key: _storable(member) for key, member in value.items()}
-    return [_storable(member) for member in value] if isinstance(value, list) else value
 
 
 def _requests(before: ReturnOrder, after: ReturnOrder) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from worker.store.database import Database
 from worker.store.dialect import AMONG_IDS, LOCKED, POSTGRESQL
 from worker.store.failures import first_line, is_taken
 from worker.store.holds import REGISTER
+from worker.store.news import add_remarks, follow_renamed
 from worker.store.refusals import RowsKept, RowsLeft, in_pieces
 from worker.store.transactions import in_transaction, reading
 
@@ -25,10 +26,6 @@ _OURS = re.compile(r"(return_order|archived_return)(_reference_key\b|_carrier_re
 _HELD = ("held_until", "hold_code", "hold_message", "refused_key", "create_hold_message")
 
 _FIND = "SELECT id, reference FROM {} WHERE account = :old AND id > :after ORDER BY id LIMIT :batch"
-_TELL = """
-INSERT INTO status_transition (return_order_id, field, old_value, new_value, carrier_status, reason)
-SELECT id, 'state', state, state, carrier_status, :reason FROM return_order
- WHERE account = :old AND id {among} AND state IN ({live})"""
 _RENAME = "UPDATE {table} SET account = :new WHERE account = :old AND id {among}"
 _KEPT = "SELECT 1 FROM {table} WHERE account = :old AND id {among} LIMIT 1"
 # The triggers look into the archive when a return gets another account, and not the other way round.
@@ -94,11 +91,15 @@ async def rename_returns(database: Database, old: str, new: str, reason: str) ->
     raises `NamesCollide`, and `RowsLeft` where the database refuses some of them and all others are renamed.
     """
     values = {"old": old, "new": new, "reason": reason}
+    await _follow(database, old, new)
     archived, left = await _rename_in(database, "archived_return", values)
     live, also_left = await _rename_in(database, "return_order", values)
     if left or also_left:
         raise RowsLeft(archived + live, left + also_left)
     return archived + live
+
+
+_follow = in_transaction(follow_renamed)
 
 
 async def _rename_in(database: Database, table: str, values: dict[str, str]) -> tuple[int, list[tuple[str, str]]]:
@@ -125,15 +126,14 @@ def _find(connection: Connection, table: str, old: str, after: int) -> Sequence[
 
 @in_transaction
 def _rename(connection: Connection, table: str, batch: dict[str, str]) -> None:
-    def change(statement: str) -> CursorResult[Any]:
+    def change(statement: str, returning: str = "") -> CursorResult[Any]:
         among = AMONG_IDS[connection.dialect.name]
-        return connection.execute(text(statement.format(table=table, among=among, live=_LIVE)), batch)
+        return connection.execute(text(statement.format(table=table, among=among) + returning), batch)
 
     with _renaming(connection, table):
-        if table == "return_order":
-            change(_TELL)
         try:
-            change(_RENAME)
+            renamed = change(_RENAME, " RETURNING id, state, carrier_status" if table == "return_order" else "")
+            live = [row for row in renamed if row.state in LIVE_STATES] if table == "return_order" else ()
         except exc.IntegrityError as error:
             if is_taken(error) and _OURS.search(first_line(error)):
                 raise NamesCollide from error
@@ -142,6 +142,8 @@ def _rename(connection: Connection, table: str, batch: dict[str, str]) -> None:
             raise NamesCollide
         if change(_KEPT).first() is not None:
             raise RowsKept
+        if live:  # under the new name, which those who are told of the account know it by from now on
+            add_remarks(connection, live, batch["reason"])
 
 
 @contextmanager
