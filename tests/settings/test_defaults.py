@@ -16,6 +16,7 @@ from worker.domain.tracking import POLLED
 from worker.settings import (
     AccountPolling,
     AccountSettings,
+    NewsSettings,
     PollingOverride,
     PollingSettings,
     Settings,
@@ -139,12 +140,14 @@ def test_the_reference_file_gives_exactly_the_defaults() -> None:
 
 
 def leaves(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk every setting with its place, an account's under the name `default`."""
+    """Walk every setting with its place, an account's under the name `default`, a subscriber's under `shop`."""
     for name in model.model_fields:
         place = (*at, name)
         inner = annotation_at(model, (name,))
         if place == ("accounts",):
             yield from leaves(AccountSettings, ("accounts", "default"))
+        elif place == ("news",):
+            yield from leaves(NewsSettings, ("news", "shop"))
         elif isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from leaves(inner, place)
         else:

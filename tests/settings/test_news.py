@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from worker.settings import KeyUnavailableError, NewsSettings, SecretSource, Settings, secret_source
+from worker.settings import (
+    ConfigurationError,
+    KeyUnavailableError,
+    NewsSettings,
+    SecretSource,
+    Settings,
+    load,
+    secret_source,
+    show,
+)
 
 ONE, OTHER = bytes(range(24)), bytes(range(64))
 
@@ -36,3 +45,63 @@ def test_the_systemd_credential_of_a_webhook_is_found_by_its_name(tmp_path: Path
         secret_source(settings, "shop", environ).current()
     (tmp_path / "news.shop.secret").write_text(written(ONE))
     assert secret_source(settings, "shop", environ).current() == (ONE,)
+
+
+ACCOUNT = "[accounts.default]\napi_key = 'x'\n"
+WEBHOOK = "kind = 'webhook'\nurl = 'https://shop.example/hook'\n"
+
+
+def problems(news: str, rest: str = "") -> list[str]:
+    """What is said of `[news.shop]`, each line without where it is from."""
+    Path("given.toml").write_text(f"{rest}{ACCOUNT}[news.shop]\n{news}")
+    try:
+        load(Path("given.toml"), {}, need_keys=True)
+    except ConfigurationError as error:
+        return [problem.partition(" [")[0] for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("news", "said"),
+    [
+        ("events = ['state.done']", "news.shop.events.0: names no event"),
+        ("events = ['*state']", "news.shop.events.0: names no event"),
+        ("accounts = ['defaul']", "news.shop.accounts: no account is configured by that name: defaul"),
+        ("keep = '0s'", "news.shop.keep: "),
+        ("notify = true", "news.shop.notify: only PostgreSQL has NOTIFY"),
+        ("url = 'https://shop.example'", "news.shop.url: has an effect on webhooks only"),
+        ("timeout = '3s'", "news.shop.timeout: has an effect on webhooks only"),
+        ("kind = 'webhook'\nsecret = 'SECRET'", "news.shop.url: a webhook needs one"),
+        (f"{WEBHOOK}", "news.shop.secret: no secret: set secret, secret_file or the systemd credential"),
+        (f"{WEBHOOK}secret_file = 'not-there'", "news.shop.secret_file: "),
+        (f"{WEBHOOK}secret = 'SECRET'\nnotify = true", "news.shop.notify: has an effect on tables only"),
+        (f"{WEBHOOK}secret = 'SECRET'\ntimeout = '25s'", "news.shop.timeout: 25s is too long: less than worker.grace"),
+        (f"{WEBHOOK}secret = 'whsec_c2hvcnQ='", "news.shop.secret: holds 5 bytes; it must be 24 to 64"),
+        (f"{WEBHOOK}secret = 'SECRET whsec_!'", "news.shop.secret: secret 2 of 2 is not base64"),
+        (f"{WEBHOOK}secret = 'c2hvcnQ='", "news.shop.secret: must be whsec_ and base64 behind it"),
+        ("kind = 'webhook'\nsecret = 'SECRET'\nurl = 'http://shop.example'", "news.shop.url: must be https"),
+        ("kind = 'webhook'\nsecret = 'SECRET'\nurl = 'https://10.0.0.1/x'", "news.shop.url: 10.0.0.1 is not a public"),
+        ("kind = 'webhook'\nsecret = 'SECRET'\nurl = 'https://2130706433/'", "news.shop.url: 2130706433 is not a"),
+        ("kind = 'webhook'\nsecret = 'SECRET'\nurl = 'https://u:p@shop.example'", "news.shop.url: must hold no user"),
+        ("kind = 'queue'", "news.shop.kind: "),
+    ],
+)
+def test_a_subscriber_that_would_not_work_is_refused_with_what_to_do(news: str, said: str) -> None:
+    (problem,) = problems(news.replace("SECRET", written(ONE)))
+    assert problem.startswith(said)
+
+
+def test_what_works_is_taken_and_no_secret_is_shown() -> None:
+    private = f"kind = 'webhook'\nurl = 'http://10.0.0.1/x'\nprivate = true\nsecret = '{written(ONE)} {written(OTHER)}'"
+    assert problems(private) == []
+    shown = show(load(Path("given.toml"), {}))
+    assert written(ONE) not in shown and written(OTHER) not in shown
+    assert problems("events = ['state.*', 'label.stored']\naccounts = ['default']\nkeep = '3d'") == []
+    assert problems("notify = true", "database.url = 'postgresql://h/d'\n") == []
+
+
+def test_all_that_is_wrong_with_all_subscribers_is_said_at_once() -> None:
+    found = problems("notify = true\naccounts = ['x']\n[news.hook]\nkind = 'webhook'\n[news.'Bad-Name']\n")
+    assert sorted(problem.partition(":")[0] for problem in found) == [
+        *("news.Bad-Name", "news.hook.secret", "news.hook.url", "news.shop.accounts", "news.shop.notify")
+    ]

@@ -19,7 +19,7 @@ from worker.store.failures import DatabaseUnavailable
 from worker.store.restores import DatabaseMoved, declare_restored, settle_place
 from worker.store.schema import SchemaState, migrate, schema_state
 from worker.store.upkeep.move import CopyRefused, RowsRefused, copy_to
-from worker.store.upkeep.move.rows import ACCOUNTS, Unfit, document
+from worker.store.upkeep.move.rows import SHARED, Unfit, document
 from worker.store.upkeep.move.source import Source
 from worker.store.upkeep.move.target import Target
 
@@ -253,10 +253,10 @@ async def test_what_a_worker_noted_of_an_account_there_gives_way_and_other_accou
 ) -> None:
     await migrate(target)
     await register_accounts(target, ["default", "other"])
-    await shop.run(f"INSERT INTO {ACCOUNTS.name} (name, hold_message) VALUES ('default', 'the moved one')")
+    await shop.run(f"INSERT INTO {SHARED[0].name} (name, hold_message) VALUES ('default', 'the moved one')")
     await move(source, target)
     async with Shop.at(postgres_url) as there:
-        found = {row["name"]: row["hold_message"] for row in await there.fetch(f"SELECT * FROM {ACCOUNTS.name}")}
+        found = {row["name"]: row["hold_message"] for row in await there.fetch(f"SELECT * FROM {SHARED[0].name}")}
     assert found == {"default": "the moved one", "other": None}
 
 

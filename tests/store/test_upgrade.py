@@ -78,6 +78,16 @@ MIGRATIONS: Mapping[str, Migration] = {
     ),
     "0016": Migration(tables={"worker_presence": [], "worker_serves": []}),
     "0017": Migration(columns={"return_order": {"adopt_carrier_ref": nothing}}),
+    "0018": Migration(
+        columns={
+            "return_order": {"event_count": nothing},
+            "status_transition": {"event_position": nothing},
+            "label": {"event_position": nothing},
+        },
+        tables=dict[str, list[dict[str, Any]]](
+            news_subscriber=[], return_event=[], webhook_event=[], webhook_missed=[]
+        ),
+    ),
 }
 HEAD = max(MIGRATIONS)
 

@@ -1,10 +1,11 @@
 """Settings: TOML and environment to frozen, validated `Settings`; all problems at once; secrets masked."""
 
-from worker.settings.checks import key_source, secret_source
+from worker.settings.checks import key_source
 from worker.settings.durations import LONGEST, format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
 from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, Settings, check_schema
 from worker.settings.news import NewsSettings
+from worker.settings.news_checks import secret_source
 from worker.settings.polling import AccountPolling, PollingOverride, PollingSettings
 from worker.settings.problems import ConfigurationError
 from worker.settings.secrets import KeySource, KeyUnavailableError, SecretSource, UrlSource, read_secret

@@ -15,12 +15,9 @@ from worker.domain.tracking import POLLED
 from worker.dsn import BadUrl, PostgresqlUrl, check_files, parse_url
 from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
-from worker.settings.problems import Keys
-from worker.settings.secrets import KeySource, KeyUnavailableError, SecretSource
-
-Problems = Iterator[tuple[Keys, str]]
-IsBad = Callable[[Keys], bool]
-"""Whether something at or inside this place was bad already, so that only a default stands for it."""
+from worker.settings.news_checks import missing_secrets, news_problems
+from worker.settings.problems import IsBad, Keys, Problems
+from worker.settings.secrets import KeySource, KeyUnavailableError
 
 _OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING: https://sqlite.org/releaselog/3_35_0.html
 
@@ -63,24 +60,6 @@ def key_source(
     )
 
 
-def secret_source(
-    settings: Settings,
-    subscriber: str,
-    environ: Mapping[str, str] | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> SecretSource:
-    """Make the source of what a configured webhook signs by; otherwise as `key_source`."""
-    configured = settings.news[subscriber]
-    directory = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
-    return SecretSource(
-        subscriber,
-        configured.secret.get_secret_value() if configured.secret else None,
-        configured.secret_file,
-        Path(directory) if directory else None,
-        clock,
-    )
-
-
 def cross_problems(
     settings: Settings, environ: Mapping[str, str], is_bad: IsBad, carriers: Mapping[str, AtCarrier]
 ) -> Problems:
@@ -113,6 +92,7 @@ def cross_problems(
         yield from ((("accounts", name, *place.split(".")), text) for place, text in problems)
     if settings.database.schema is not None and settings.database.kind == "sqlite" and not is_bad(("database", "url")):
         yield ("database", "schema"), "only PostgreSQL has schemas, and database.url is a SQLite file: remove it"
+    yield from news_problems(settings, is_bad)
     for name, table in (("retry", settings.retry), ("circuit", settings.circuit)):
         if table.cap < table.first and not _cadence_is_bad((name,), is_bad):
             yield (name, "cap"), _cap_below_first(table.cap, table.first)
@@ -135,6 +115,8 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             key_source(settings, name, environ).current()
         except KeyUnavailableError as error:
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
+    if keys:
+        yield from missing_secrets(settings, environ, is_bad)
 
 
 def _times(settings: Settings, is_bad: IsBad) -> Problems:

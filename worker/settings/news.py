@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from worker.domain.news import EVENTS, is_pattern
 from worker.settings.durations import PositiveDuration
 from worker.settings.polling import reject_bool
-from worker.settings.secrets import OptionalPath
+from worker.settings.secrets import OptionalPath, check_signing_secrets, none_if_empty
 from worker.settings.table import MayHoldPassword, Table
 from worker.settings.urls import check_endpoint
 
@@ -17,6 +17,10 @@ def _known_event(text: str) -> str:
     if not is_pattern(text):
         raise ValueError(f"names no event: it is one of {', '.join(EVENTS)}, or the beginning of some with a * behind")
     return text
+
+
+def _check_secret(secret: SecretStr) -> SecretStr:
+    return SecretStr(check_signing_secrets(secret.get_secret_value()))
 
 
 class NewsSettings(Table):
@@ -31,7 +35,7 @@ class NewsSettings(Table):
     # Of a webhook: where to, https alone unless `private`.
     url: Annotated[str, AfterValidator(check_endpoint), MayHoldPassword()] = ""
     # Its secrets, "whsec_..." each, separated by white space: all of them sign, the first alone outside a rotation.
-    secret: SecretStr | None = None
+    secret: Annotated[Annotated[SecretStr, AfterValidator(_check_secret)] | None, BeforeValidator(none_if_empty)] = None
     secret_file: OptionalPath = None  # used when `secret` is not given
     private: bool = False  # whether it may be http, and at an address that is not public
     timeout: PositiveDuration = timedelta(seconds=15)  # for one request, all in all

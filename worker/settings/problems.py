@@ -3,7 +3,7 @@
 import json
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -11,6 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 Keys = tuple[str, ...]
 """A setting's place: ("accounts", "default", "timeout")."""
+Problems = Iterator[tuple[Keys, str]]
+IsBad = Callable[[Keys], bool]
+"""Whether something at or inside this place was bad already, so that only a default stands for it."""
 
 
 class ConfigurationError(Exception):

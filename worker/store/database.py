@@ -60,6 +60,7 @@ class Database:
         self.engine = self._sqlite.engine if self._sqlite is not None else self._pool.sync_engine
         self.file: SqliteFile | None = None
         self.outage = Outage()
+        self.has_subscribers = False  # as far as is known: which statement is tried first, see `worker.store.records`
 
     def connecting(self, name_ends: str) -> dict[str, Any]:
         """What PostgreSQL's driver is told for a connection beside the pool; its name in the server ends so."""

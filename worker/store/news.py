@@ -98,8 +98,11 @@ def _is_any(kind: SubscriberKind) -> str:
 
 _LINES = TRANSITION | _TOLD
 RETURNED = "o.id, o.account, o.reference, o.carrier_ref, o.event_count - x.told AS counted, x.transitions, x.labels"
-"""What the CTE `u`, the UPDATE that counted, returns for `POSTGRESQL_HISTORY`."""
-POSTGRESQL_HISTORY = f"""d AS (
+"""What the CTE `u`, the UPDATE that counted, returns for the history."""
+
+
+def _postgresql_history(returning_line: str = "", returning_label: str = "") -> str:
+    return f"""d AS (
   SELECT u.id AS return_order_id, u.counted + d.n AS event_position, {names(_LINES, "d.")}
     FROM u CROSS JOIN LATERAL ROWS FROM (json_to_recordset(u.transitions) AS ({typed(_LINES)}))
     WITH ORDINALITY AS d({names(_LINES)}, n)
@@ -107,15 +110,28 @@ POSTGRESQL_HISTORY = f"""d AS (
   INSERT INTO status_transition (return_order_id, event_position, {names(TRANSITION)})
   SELECT d.return_order_id, d.event_position, {names(TRANSITION, "d.")} FROM d
    ORDER BY d.return_order_id, d.event_position
-  RETURNING id, return_order_id, event_position, observed_at, field, old_value, new_value, carrier_status, carrier_time
+  {returning_line}
 ), l AS (
   INSERT INTO label (return_order_id, event_position, position, {names(LABEL)}, fetched_at)
   SELECT u.id, u.counted + json_array_length(u.transitions) + l.n, l.position, {names(LABEL, "l.")}, now()
     FROM u CROSS JOIN LATERAL ROWS FROM (json_to_recordset(u.labels) AS (position int, {typed(LABEL)}))
     WITH ORDINALITY AS l(position, {names(LABEL)}, n)
   {upsert([*LABEL, "fetched_at", "event_position"])}
-  RETURNING id, return_order_id, event_position, fetched_at
-), e AS ({
+  {returning_label}
+)"""
+
+
+UNTOLD_HISTORY = _postgresql_history()
+"""CTEs that write the history of the returns that the CTE `u` updated, where nobody is to be told of it."""
+IS_UNTOLD = "(x.told = 0 OR NOT EXISTS (SELECT 1 FROM news_subscriber))"
+"""Whether that is so, of a row `x`."""
+TOLD_HISTORY = f"""{
+    _postgresql_history(
+        "RETURNING id, return_order_id, event_position, observed_at, field, old_value, new_value, carrier_status,"
+        " carrier_time",
+        "RETURNING id, return_order_id, event_position, fetched_at",
+    )
+}, e AS ({
     _events(
         "t JOIN d ON d.return_order_id = t.return_order_id AND d.event_position = t.event_position"
         " JOIN u o ON o.id = t.return_order_id",
@@ -131,36 +147,43 @@ POSTGRESQL_HISTORY = f"""d AS (
   SELECT pg_notify('returns_news', CAST(json_build_object('subscriber', r.subscriber, 'events', count(*)) AS text))
     FROM r JOIN news_subscriber s ON s.name = r.subscriber AND s.notify GROUP BY r.subscriber
 )"""
-"""CTEs that write the history of the returns that the CTE `u` updated, and tell of it."""
+"""The same, and tell of it."""
 SAID = "(SELECT count(*) FROM n) IS NOT NULL"
-"""True; a query that asks it has the notifications sent."""
+"""True; a query that asks it has the notifications of `TOLD_HISTORY` sent."""
 
 KINDS = "(SELECT group_concat(DISTINCT s.kind) FROM news_subscriber s) AS kinds"
 """On SQLite the kinds of the subscribers that there are, for `insert_history`; NULL: none."""
 
+
+def _sqlite_part(member: str, before: str) -> tuple[str, str]:
+    """Where the parts of rows are, and where each stands among the events of its return."""
+    rows = f"json_each(:rows) AS row CROSS JOIN json_each(row.value, '$.{member}') AS part"
+    return rows, f"json_extract(row.value, '$.{before}') + part.key + 1"
+
+
+_LINES_OF, _PLACE_OF_LINE = _sqlite_part("transitions", "before")
+_LABELS_OF, _PLACE_OF_LABEL = _sqlite_part("labels", "before_labels")
 _SQLITE_INSERTS = {
     "transitions": text(f"""
-INSERT INTO status_transition (return_order_id, {names(TRANSITION)}, event_position)
-SELECT json_extract(row.value, '$.id'), {extracted([*TRANSITION, "event_position"], "part.value")}
-  FROM json_each(:rows) AS row, json_each(row.value, '$.transitions') AS part"""),
+INSERT INTO status_transition (return_order_id, event_position, {names(TRANSITION)})
+SELECT json_extract(row.value, '$.id'), {_PLACE_OF_LINE}, {extracted(TRANSITION, "part.value")} FROM {_LINES_OF}"""),
     "labels": text(f"""
-INSERT INTO label (return_order_id, {names(["position", *LABEL, "event_position"])})
-SELECT json_extract(row.value, '$.id'), {extracted(["position", *LABEL, "event_position"], "part.value")}
-  FROM json_each(:rows) AS row, json_each(row.value, '$.labels') AS part WHERE true
+INSERT INTO label (return_order_id, event_position, {names(["position", *LABEL])})
+SELECT json_extract(row.value, '$.id'), {_PLACE_OF_LABEL}, {extracted(["position", *LABEL], "part.value")}
+  FROM {_LABELS_OF} WHERE true
 {upsert([*LABEL, "event_position"])}, fetched_at = {NOW[SQLITE]}"""),
 }
 
 
-def _sqlite_rows(member: str, table: str, name: str) -> str:
-    return f"""json_each(:rows) AS row, json_each(row.value, '$.{member}') AS part
-    JOIN return_order o ON o.id = json_extract(row.value, '$.id')
-    JOIN {table} {name} ON {name}.return_order_id = o.id
-     AND {name}.event_position = json_extract(part.value, '$.event_position')"""
+def _sqlite_written(rows: str, place: str, table: str, name: str) -> str:
+    """What was just inserted; by CROSS JOIN it is looked up, and never walked through (sqlite.org/optoverview.html)."""
+    return f"""{rows} CROSS JOIN return_order o ON o.id = json_extract(row.value, '$.id')
+    CROSS JOIN {table} {name} ON {name}.return_order_id = o.id AND {name}.event_position = {place}"""
 
 
 _SQLITE_EVENTS = _events(
-    _sqlite_rows("transitions", "status_transition", "t"),
-    _sqlite_rows("labels", "label", "l"),
+    _sqlite_written(_LINES_OF, _PLACE_OF_LINE, "status_transition", "t"),
+    _sqlite_written(_LABELS_OF, _PLACE_OF_LABEL, "label", "l"),
     "json_extract(part.value, '$.told_reason')",
 )
 _SQLITE_TELL = {kind: text(_tell(SQLITE, kind, f"({_SQLITE_EVENTS})")) for kind in SubscriberKind}
@@ -171,7 +194,7 @@ WITH x AS MATERIALIZED (
   SELECT * FROM {json_rows(POSTGRESQL, "rows", {"id": "bigint"} | HISTORY, "x")}
 ), u AS (
   UPDATE return_order AS o SET {COUNT} FROM x WHERE o.id = x.id RETURNING {RETURNED}
-), {POSTGRESQL_HISTORY}
+), {TOLD_HISTORY}
 SELECT u.id FROM u WHERE {SAID}"""),
     SQLITE: text(f"""
 UPDATE return_order AS o SET {COUNT}
@@ -199,7 +222,7 @@ def add_remarks(connection: Connection, orders: Iterable[Any], reason: str) -> N
 def insert_history(connection: Connection, rows: Sequence[Mapping[str, Any]], counted: Sequence[Any]) -> None:
     """On SQLite, insert what was just counted; `counted` has an `id`, `event_count` and `KINDS` of each return."""
     counts, kinds = {each.id: each.event_count for each in counted}, counted[0].kinds if counted else None
-    written = [_positioned(row, counts[row["id"]] - row["told"]) for row in rows if row["told"]]
+    written = [_numbered(row, counts[row["id"]]) for row in rows if row["told"]]
     if not written:
         return
     values = {"rows": dumped(written, SQLITE)}
@@ -210,13 +233,12 @@ def insert_history(connection: Connection, rows: Sequence[Mapping[str, Any]], co
         connection.execute(_SQLITE_TELL[SubscriberKind(kind)], values)
 
 
-def _positioned(row: Mapping[str, Any], before: int) -> dict[str, Any]:
-    """A row whose parts say where they stand among the events of its return."""
-    lines, labels = row["transitions"], row["labels"]
+def _numbered(row: Mapping[str, Any], event_count: int) -> dict[str, Any]:
+    """A row that says how many events of its return came before its lines, and before its labels."""
+    before, labels = event_count - row["told"], row["labels"]
     return {
-        "id": row["id"],
-        "transitions": [line | {"event_position": before + place} for place, line in enumerate(lines, 1)],
-        "labels": [label | {"event_position": before + len(lines) + place} for place, label in enumerate(labels, 1)],
+        **{"id": row["id"], "transitions": row["transitions"], "labels": labels},
+        **{"before": before, "before_labels": event_count - len(labels)},
     }
 
 

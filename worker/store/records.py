@@ -26,10 +26,12 @@ from worker.store.failures import first_line, is_taken
 from worker.store.news import (
     COUNT,
     HISTORY,
+    IS_UNTOLD,
     KINDS,
-    POSTGRESQL_HISTORY,
     RETURNED,
     SAID,
+    TOLD_HISTORY,
+    UNTOLD_HISTORY,
     add_history,
     dumped,
     history_of,
@@ -82,7 +84,14 @@ def _set(columns: Iterable[str], now: str) -> str:
                          THEN o.updated_at ELSE {now} END"""
 
 
-def _postgresql_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE, durably: str = DURABLY) -> Any:
+def _postgresql_record(
+    columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE, durably: str = DURABLY, *, tells: bool = True
+) -> Any:
+    """Without `tells`, what somebody is to be told of is left out, and a row of NULLs says that there is somebody.
+
+    To make ready for events takes PostgreSQL a tenth of a small record's time, also where there are none.
+    """
+    news = " UNION ALL (SELECT NULL, NULL FROM news_subscriber LIMIT 1)"
     return text(f"""
 WITH x AS MATERIALIZED (
   SELECT * FROM {json_rows(POSTGRESQL, "rows", _FENCE | _VALUES | _PARTS, "x")}
@@ -91,15 +100,15 @@ WITH x AS MATERIALIZED (
 ), u AS (
   UPDATE return_order AS o SET {_set(columns, "now()")}
     FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND {unchanged}
-     AND x.id IN (SELECT free.id FROM free) AND {durably}
+     AND x.id IN (SELECT free.id FROM free) AND {durably} AND {"true" if tells else IS_UNTOLD}
   RETURNING {RETURNED}, o.lease_token, x.packages
-), {POSTGRESQL_HISTORY}, p AS (
+), {TOLD_HISTORY if tells else UNTOLD_HISTORY}, p AS (
   INSERT INTO package (return_order_id, position, {names(_PACKAGE)})
   SELECT u.id, p.position, {names(_PACKAGE, "p.")}
     FROM u CROSS JOIN LATERAL json_to_recordset(u.packages) AS p(position int, {typed(_PACKAGE)})
   {upsert(_PACKAGE)}
 )
-SELECT u.id, u.lease_token FROM u WHERE {SAID}""")
+SELECT u.id, u.lease_token FROM u{f" WHERE {SAID}" if tells else news}""")
 
 
 def _sqlite_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE) -> Any:
@@ -114,6 +123,8 @@ _RECORD = {POSTGRESQL: _postgresql_record(), SQLITE: _sqlite_record()}
 # What is followed is asked for again when its record is lost; of everything else a creation may follow.
 _RECORD_FOLLOWED = {POSTGRESQL: _postgresql_record(durably="true"), SQLITE: _RECORD[SQLITE]}
 _RECORD_SET_ASIDE = {POSTGRESQL: _postgresql_record(_SET_ASIDE, "true"), SQLITE: _sqlite_record(_SET_ASIDE, "true")}
+_UNTOLD = {_RECORD[POSTGRESQL]: _postgresql_record(tells=False)}
+_UNTOLD[_RECORD_FOLLOWED[POSTGRESQL]] = _postgresql_record(durably="true", tells=False)
 
 
 _SQLITE_PACKAGES = text(f"""
@@ -151,15 +162,20 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
         return await record(database, [pair for pair in made if pair not in apart]) | await record(database, apart)
     rows, changes = _rows(made, database.dialect)
     run = database.transaction if changes else database.statement
+    statement = (_RECORD_SET_ASIDE if apart else _how(made))[database.dialect]
+    untold = _UNTOLD.get(statement)
+    if database.has_subscribers and any(row["told"] for row in rows):
+        untold = None
     with _number_taken():
-        return await run(_write, (_RECORD_SET_ASIDE if apart else _how(made))[database.dialect], rows, changes)
+        written, database.has_subscribers = await run(_write, statement, rows, changes, untold)
+    return written
 
 
 def record_within(connection: Connection, made: Sequence[tuple[ReturnOrder, Decision]]) -> set[int]:
     """The same of rows that can be read, as a part of a transaction."""
     dialect = connection.dialect.name
     with _number_taken():
-        return _write(connection, _how(made)[dialect], *_rows(made, dialect))
+        return _write(connection, _how(made)[dialect], *_rows(made, dialect))[0]
 
 
 @contextmanager
@@ -178,16 +194,28 @@ def _rows(made: Sequence[tuple[ReturnOrder, Decision]], dialect: str) -> tuple[l
     return [_row(before, decision, dialect) for before, decision in in_order], changes
 
 
-def _write(connection: Connection, statement: Any, rows: Sequence[_Row], changes: Sequence[_Row]) -> set[int]:
+def _write(
+    connection: Connection,
+    statement: Any,
+    rows: Sequence[_Row],
+    changes: Sequence[_Row],
+    untold: Any = None,
+) -> tuple[set[int], bool]:
+    """The ids that were written, and whether somebody may be to be told; `untold` is tried first."""
     dialect = connection.dialect.name
-    found = connection.execute(statement, {"rows": dumped(rows, dialect)}).all()
+    found = connection.execute(statement if untold is None else untold, {"rows": dumped(rows, dialect)}).all()
     written = {(row.id, row.lease_token) for row in found}
+    if has_subscribers := untold is None or (None, None) in written:
+        written.discard((None, None))
+        if untold is not None and (rest := [row for row in rows if row["told"] and _claim_of(row) not in written]):
+            found = connection.execute(statement, {"rows": dumped(rest, dialect)}).all()
+            written |= {(row.id, row.lease_token) for row in found}
     if dialect == SQLITE:
         _insert_parts(connection, [row for row in rows if _claim_of(row) in written], found)
     requests = [row for row in changes if _claim_of(row) in written]
     if requests:
         connection.execute(_CHANGE_REQUESTS[dialect], {"rows": json.dumps(requests)})
-    return {order_id for order_id, _ in written}
+    return {order_id for order_id, _ in written}, has_subscribers
 
 
 class Standing(Enum):

@@ -33,7 +33,7 @@ from worker.store.database import Database
 from worker.store.database_clock import require_same_time
 from worker.store.failures import translated
 from worker.store.restores import DatabaseMoved, retired, settle_place
-from worker.store.upkeep.move.rows import ACCOUNTS, BELONGINGS, ORDERS, TABLES, as_deep_as_sqlite
+from worker.store.upkeep.move.rows import BELONGINGS, NEWS, ORDERS, SHARED, TABLES, as_deep_as_sqlite
 from worker.store.upkeep.move.source import Source
 from worker.store.upkeep.move.target import Target, entered
 
@@ -178,10 +178,10 @@ async def _copy(source: Source, target: Target, progress: Progress) -> Copied:
     _refuse(problems)
     for table in TABLES:
         here, there = copied.counts[table.name], await target.count(table)
-        if here != there and table is not ACCOUNTS:
+        if here != there and table not in SHARED:
             raise CopyRefused(f"{table.name} has {here} rows here and {there} there: try again")
     restored_at = read_moment(source.value("SELECT restored_at FROM database_place"))
-    await target.settle({table.name: source.highest_id(table) for table in (ORDERS, *BELONGINGS)}, restored_at)
+    await target.settle({table.name: source.highest_id(table) for table in (ORDERS, *BELONGINGS, *NEWS)}, restored_at)
     source.end()
     return copied
 

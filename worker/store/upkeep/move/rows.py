@@ -17,12 +17,13 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer
+from sqlalchemy import BigInteger, Boolean, Integer
 from sqlmodel import SQLModel
 
 from worker.domain.documents import NestedTooDeeply, read_json
 from worker.store import tables
 from worker.store.columns import Document, Moment, columns_of, read_moment
+from worker.store.news_tables import NewsSubscriberRow, ReturnEventRow, WebhookEventRow, WebhookMissedRow
 
 _UNDECODABLE = re.compile("[\udc80-\udcff]")  # bytes as `surrogateescape` reads them
 # What jsonb takes, a whole pair or any other escape, is group 1: it hides what comes after an escaped backslash.
@@ -176,12 +177,20 @@ def _whole(bits: int, value: Any) -> int:
     return value
 
 
+def _yes_or_no(value: Any) -> bool:
+    if value not in (0, 1):
+        raise Unfit("is neither true nor false")
+    return bool(value)
+
+
 def _reader(column: Any) -> Callable[[Any], Any]:
     match column.type:
         case Document():
             return _answer if column.nullable else document
         case Moment():
             return _moment
+        case Boolean():
+            return _yes_or_no
         case Integer():
             return partial(_whole, 64 if isinstance(column.type, BigInteger) else 32)
     return _text
@@ -189,6 +198,8 @@ def _reader(column: Any) -> Callable[[Any], Any]:
 
 ORDERS = Table(tables.ReturnOrderRow)
 BELONGINGS = tuple(Table(row) for row in (tables.StatusTransitionRow, tables.PackageRow, tables.LabelRow))
-ACCOUNTS = Table(tables.CarrierAccountRow)
-TABLES = (ORDERS, *BELONGINGS, Table(tables.ArchivedReturnRow), ACCOUNTS)
+NEWS = tuple(Table(row) for row in (ReturnEventRow, WebhookEventRow, WebhookMissedRow))
+SHARED = (Table(tables.CarrierAccountRow), Table(NewsSubscriberRow))
+"""What a worker that was started there has made rows of, by their names; what is copied takes their place."""
+TABLES = (ORDERS, *BELONGINGS, Table(tables.ArchivedReturnRow), *SHARED, *NEWS)
 """In an order in which a row comes after the one it refers to."""

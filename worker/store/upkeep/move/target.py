@@ -18,7 +18,7 @@ from worker.store.database import Database
 from worker.store.durability import DURABLE
 from worker.store.failures import refusal_of
 from worker.store.schema import prepare_schema
-from worker.store.upkeep.move.rows import ACCOUNTS, TABLES, Row, Table
+from worker.store.upkeep.move.rows import SHARED, TABLES, Row, Table
 
 _LOCK_TIMEOUT = "3s"  # how long somebody else's transaction there is waited for
 _BOUND = "return_order_payload_size_insert"
@@ -74,7 +74,7 @@ class Target:
         """Take in all of them; if PostgreSQL takes none, why."""
         try:
             async with self._driver.transaction():
-                if table is ACCOUNTS:  # a worker that was started there has made rows of its own
+                if table in SHARED:  # a worker that was started there has made rows of its own
                     await self._driver.execute(f"DELETE FROM {table.name} WHERE name = ANY($1)", [r[0] for r in rows])
                 await self._driver.copy_records_to_table(table.name, records=rows, columns=table.columns)
                 # What is asked only at a commit is asked now: by then the file would be retired for good.
