@@ -126,9 +126,8 @@ def replay(
             return await usecase.replay_missed(settings, database, name, account, tell)
 
     done = Session(context).call(work)
-    left = f"; {usecase.count_of(done.waiting)} had not been sent yet, and wait as before" if done.waiting else ""
-    returns = f"{done.returns} {'return' if done.returns == 1 else 'returns'}"
-    say(shown(f"{done.events} events of {returns} wait for {name} once more{left}"))
+    left = f"; {done.waiting} had not been sent yet, and wait as before" if done.waiting else ""
+    say(shown(f"{done.events} events wait for {name} once more{left}"))
     _log("replayed", name, person, events=done.events)
 
 

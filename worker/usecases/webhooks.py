@@ -182,7 +182,7 @@ async def replay_since(
     while some := await archived_since(database, now - age, last, _DOCUMENTS):
         done += await repeat_archived(database, subscriber, _readable(some), span)
         last = some[-1].id
-        tell(done.returns, None)
+        tell(done.events, None)
     return done
 
 

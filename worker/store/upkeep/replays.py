@@ -90,15 +90,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """So many events wait once more, of so many returns; `waiting` of them had not been sent yet, and were left."""
+    """So many events wait once more; so many others, `waiting`, had not been sent yet, and were left."""
 
     events: int = 0
-    returns: int = 0
     waiting: int = 0
 
     def __add__(self, more: "Repeated") -> "Repeated":
-        """Both together, of other returns each."""
-        return Repeated(self.events + more.events, self.returns + more.returns, self.waiting + more.waiting)
+        """Both together."""
+        return Repeated(self.events + more.events, self.waiting + more.waiting)
 
 
 def events_of(order: Any, transitions: Iterable[Any], labels: Iterable[Any]) -> list[Message]:
@@ -172,7 +171,7 @@ def repeat_missed(
     waiting = _waiting(connection, subscriber, {key[0] for key in missed})
     _put_back(connection, missed, waiting)
     back = missed.keys() - waiting
-    return Repeated(len(back), len({key[0] for key in back}), len(missed) - len(back))
+    return Repeated(len(back), len(missed) - len(back))
 
 
 def _repeat(
@@ -191,8 +190,7 @@ def _repeat(
         moment = datetime.isoformat if dialect == POSTGRESQL else sqlite_text
         rows = json.dumps([asdict(event) for event in new], default=moment)
         connection.execute(_INSERT[dialect, kind], {"name": subscriber.name, "events": rows})
-    back = {*(_key_of(event) for event in new), *(missed.keys() - waiting)}
-    return Repeated(len(back), len({key[0] for key in back}), len(waiting & (events.keys() | missed.keys())))
+    return Repeated(len(new) + len(missed.keys() - waiting), len(waiting & (events.keys() | missed.keys())))
 
 
 def _wants(subscriber: SubscriberState, event: Message) -> bool:
