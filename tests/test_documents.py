@@ -98,7 +98,9 @@ def _settings(model: type[Table], path: str) -> Iterator[tuple[str, str]]:
             yield (f"{path}.{name}", "*") if name in {"receiver", "status_map"} else (path, name)
             continue
         place = f"{path}.{name}".lstrip(".")
-        yield from _settings(inner, {"accounts": "accounts.default", "by_status": f"{place}.*"}.get(name, place))
+        yield from _settings(
+            inner, {"accounts": "accounts.default", "news": "news.shop", "by_status": f"{place}.*"}.get(name, place)
+        )
 
 
 def _parts(annotation: object) -> Iterator[object]:

@@ -29,7 +29,17 @@ from worker.engine.report import Report, expect_series
 from worker.engine.retention import Ages, Retention
 from worker.engine.running import Timing, Tools
 from worker.engine.starting import take_over, wait_for_database, warn_of_risks
-from worker.from_settings import Kinship, address_of, fingerprint_of, meeting_of, open_account, pace_of, policy_of
+from worker.engine.subscribers import Subscribers
+from worker.from_settings import (
+    Kinship,
+    address_of,
+    fingerprint_of,
+    meeting_of,
+    open_account,
+    pace_of,
+    policy_of,
+    subscribers_of,
+)
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
 from worker.renewed import renewed_key, renewed_url
 from worker.runtime.clock import lease_clock
@@ -92,7 +102,7 @@ class Application:
         self._report = report = Report(self.metrics)
         self._recorder = Recorder(self.database, self._recorded, report.lost, report.storage_failed)
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-        self._presence = Presence(self.database, owner, self._accounts)
+        self._presence = Presence(self.database, owner, self._accounts, settings.news)
         tools = Tools(
             database=self.database,
             accounts=self._accounts,
@@ -108,6 +118,7 @@ class Application:
         self.engine = Engine(tools)
         self._running = self.engine.running
         self._gauges = Gauges(tools, self._key_problems)
+        self._subscribers = Subscribers(tools, subscribers_of(settings))
         self._housekeeping = Housekeeping(tools, self._key_problems)
         ages = Ages(settings.retention.erase_after, settings.retention.labels_after)
         self._retention = Retention(self.database, self._labels, self.metrics, ages, self._timewatch, lease_clock)
@@ -143,7 +154,7 @@ class Application:
         """Wait for the database, bring its schema up to date or check it, and begin to listen.
 
         Raises `DatabaseUnavailable`, `DatabaseUnusable`, `ClockDiffers`, `AlreadyRunning`, `SchemaMismatch`,
-        `DatabaseMoved`, `ConfigurationError`, `LabelStoreAway` and `ListenError`.
+        `DatabaseMoved`, `KindChanged`, `ConfigurationError`, `LabelStoreAway` and `ListenError`.
         """
         self._pulse.start(_WAITING)
         await wait_for_database(self.database, self._prepare_database, self.settings.database.wait, lease_clock)
@@ -163,6 +174,7 @@ class Application:
         self._ticks.every(_TIDY_EVERY, "housekeeping", self._housekeeping.tidy)
         self._ticks.every(self._presence.renewed_every, "presence", self._presence.renew)
         self._ticks.every(_TIDY_EVERY, "retention", self._retention.keep)
+        self._ticks.every(_TIDY_EVERY, "subscribers", self._subscribers.tidy)
         self._ticks.start()
         for name, account in self._accounts.items():
             for warning in account.carrier.warnings:
@@ -288,7 +300,9 @@ class Application:
         await take_over(self.database, self._timewatch)
         await register_accounts(self.database, list(self._accounts))
         await begin_with_one(self.database, list(self._accounts))
+        await self._subscribers.register()
         await self._presence.begin()
+        await self._subscribers.read()
         await self._gauges.read()  # else what is first scraped would say 0, and end alerts that last
         await self._retention.read_gauge()
         await warn_of_risks(self.database)

@@ -14,6 +14,7 @@ from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_sea
 from worker.domain.circuits import Breaker
 from worker.domain.kin import Identity, Kin, Shared, common_pace, kin_of, sharing
 from worker.domain.masking import said_by
+from worker.domain.news import Subscriber, SubscriberKind
 from worker.domain.pacing import Pace
 from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import POLLED, StatusMap
@@ -171,3 +172,11 @@ def map_of(settings: Settings, account: str) -> StatusMap:
 def fingerprint_of(key: str) -> str:
     """Tells a changed key from the refused one, and no more: 32 bits of a keyed hash."""
     return hashlib.blake2b(key.encode(), key=b"returns-worker", digest_size=4).hexdigest()
+
+
+def subscribers_of(settings: Settings) -> list[Subscriber]:
+    """Who is told of news, as the settings say it."""
+    return [
+        Subscriber(name, SubscriberKind(each.kind), each.events, each.accounts, each.keep, each.notify)
+        for name, each in settings.news.items()
+    ]

@@ -71,7 +71,8 @@ BEGIN
                  current_database());
   FOREACH thing IN ARRAY ARRAY['return_order', 'status_transition', 'package', 'label', 'archived_return',
                                'carrier_account', 'database_place', 'worker_presence', 'worker_serves',
-                               'returns_worker_schema', 'return_overview'] LOOP
+                               'returns_worker_schema', 'return_overview', 'news_subscriber', 'return_event',
+                               'webhook_event', 'webhook_missed'] LOOP
     EXECUTE format('ALTER TABLE %I.%I OWNER TO returns_owner', home, thing);
     EXECUTE format('REVOKE ALL ON TABLE %I.%I FROM PUBLIC, returns_worker, returns_shop, returns_reader', home, thing);
   END LOOP;
@@ -120,6 +121,7 @@ GRANT UPDATE ON package, label, carrier_account, worker_presence TO returns_work
 GRANT UPDATE (account, erased_at, erased_by, files_removed_at) ON archived_return TO returns_worker;
 GRANT DELETE ON carrier_account TO returns_worker;  -- `accounts rename`, `accounts retire`
 GRANT DELETE ON worker_presence TO returns_worker;  -- at its start and its end
+GRANT SELECT, INSERT, UPDATE, DELETE ON news_subscriber, return_event, webhook_event, webhook_missed TO returns_worker;
 GRANT UPDATE (place, creations, restored_at, clock_seen_at, clock_doubted_since) ON database_place TO returns_worker;
 GRANT EXECUTE ON FUNCTION returns_worker_place() TO returns_worker;
 
@@ -130,11 +132,14 @@ GRANT SELECT ON return_order, status_transition, package, label, archived_return
 GRANT INSERT (account, reference, payload, due_at, adopt_carrier_ref) ON return_order TO returns_shop;
 GRANT UPDATE (payload, cancel_requested_at, retry_requested_at) ON return_order TO returns_shop;
 GRANT SELECT (moved_to, move_completed_at) ON database_place TO returns_shop;
+GRANT SELECT, DELETE ON return_event TO returns_shop;  -- its news, which it deletes as it reads it
+GRANT SELECT (name, kind) ON news_subscriber TO returns_shop;  -- `check`
 
 GRANT SELECT ON returns_worker_schema TO returns_shop;
 
 -- Dashboards, and what the shop runs but `add`. Of an account all but the fingerprint of a key.
 GRANT SELECT ON return_order, status_transition, package, label, archived_return, database_place, worker_presence,
-  worker_serves, return_overview, returns_worker_schema TO returns_reader;
+  worker_serves, return_overview, returns_worker_schema, news_subscriber, return_event, webhook_event, webhook_missed
+  TO returns_reader;
 
 COMMIT;

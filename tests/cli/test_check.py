@@ -1,5 +1,6 @@
 """`check` looks and makes nothing; where there is no database it says so by its whole path, and makes no second one."""
 
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -42,6 +43,22 @@ def test_check_says_where_no_folder_for_labels_can_be_made(folder: Path) -> None
     result = called("check")
     assert result.exit_code == 1
     assert f"error    labels: cannot write to the label store {folder}/file/labels" in result.output
+
+
+def test_check_names_subscribers_that_are_gone_and_one_that_a_start_would_refuse(folder: Path) -> None:
+    configured(folder, ACCOUNTS + "[news.shop]\nkind = 'table'\n")
+    assert called("migrate").exit_code == 0
+    with sqlite3.connect(folder / "returns.db") as connection:
+        connection.execute("INSERT INTO news_subscriber (name, kind) VALUES ('old', 'table'), ('shop', 'table')")
+    said = called("check")
+    assert said.exit_code == 0, said.output
+    assert "warning  subscriber old: registered, but neither configured here nor served" in said.output
+    assert "returns-worker webhooks retire old" in said.output and "subscriber shop" not in said.output
+    with sqlite3.connect(folder / "returns.db") as connection:
+        connection.execute("UPDATE news_subscriber SET kind = 'webhook' WHERE name = 'shop'")
+    said = called("check")
+    assert said.exit_code == 78
+    assert "error    news.shop.kind: it is registered already, and not as a table" in said.output
 
 
 @pytest.mark.parametrize("words", [("check",), ("list",), ("show", "R-1")], ids=" ".join)

@@ -15,6 +15,8 @@ from worker.store.upkeep.move.rows import TABLES
 PLACE = "postgresql://db.example/shop"
 MOMENT = "2026-01-02 03:04:05.678"
 RETIRE = f"UPDATE database_place SET moved_to = '{PLACE}'"  # what a copy that was killed leaves of itself
+EVENT = "id, subscriber, type, account, reference, return_order_id, position, source, source_id, observed_at"
+EVENT_VALUES = f"'state.tracking', 'default', 'R-tracking', 11, 1, 'transition', 5, '{MOMENT}'"
 INSERT = "INSERT INTO return_order (reference, payload) VALUES ('LATER', '{}')"
 
 
@@ -82,6 +84,12 @@ def fill(file: Path) -> None:
                 '{{"order": {{"id": 7, "price": 1.10}}, "transitions": []}}');
       INSERT INTO carrier_account (name, spent_until, held_until, hold_code, hold_message, refused_key, failures)
         VALUES ('default', '{MOMENT}', '9999-12-31 23:59:59.000', 'carrier_key_refused', 'said no', 'abc', 3);
+      INSERT INTO news_subscriber (name, kind, events) VALUES ('shop', 'table', '["state.*"]');
+      INSERT INTO news_subscriber (name, kind, events) VALUES ('hook', 'webhook', '[]');
+      INSERT INTO return_event ({EVENT}) VALUES (8, 'shop', {EVENT_VALUES}), (70, 'shop', {EVENT_VALUES});
+      DELETE FROM return_event WHERE id = 70;
+      INSERT INTO webhook_event ({EVENT}, old_value) VALUES (9, 'hook', {EVENT_VALUES}, 'Zoë 🎁');
+      INSERT INTO webhook_missed ({EVENT}, reason) VALUES (4, 'hook', {EVENT_VALUES}, 'created');
     """)
     connection.commit()
     connection.close()

@@ -11,7 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.conftest import Open
-from tests.store.moving import INSERT, PLACE, everything, fill, has_arrived, is_retired, move
+from tests.store.moving import (
+    EVENT,
+    EVENT_VALUES,
+    INSERT,
+    MOMENT,
+    PLACE,
+    everything,
+    fill,
+    has_arrived,
+    is_retired,
+    move,
+)
 from tests.store.shop import Shop
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
@@ -55,6 +66,8 @@ async def test_everything_arrives_as_it_was_and_new_rows_get_new_ids(
         assert new == 52
         line = "INSERT INTO status_transition (return_order_id, field) VALUES (52, 'state') RETURNING id"
         assert await there.value(line) == 901  # 900 was deleted, and is never given again
+        event = f"INSERT INTO return_event ({EVENT[4:]}) VALUES ('shop', {EVENT_VALUES}) RETURNING id"
+        assert await there.value(event.replace(f"'{MOMENT}'", "now()")) == 71
     assert await shop.value("SELECT moved_to FROM database_place") == PLACE
     assert await settle_place(target) is False
 
@@ -69,6 +82,7 @@ async def test_the_retired_file_refuses_the_shop_a_worker_and_a_command_that_is_
         "UPDATE return_order SET payload = '{}' WHERE state = 'rejected'",
         "UPDATE return_order SET retry_requested_at = datetime('now')",
         "UPDATE return_order SET lease_token = lease_token + 1",
+        "DELETE FROM return_event",  # who reads there would miss what is new
     ):
         with pytest.raises(sqlite3.IntegrityError, match="have moved to another database"):
             await shop.run(statement)

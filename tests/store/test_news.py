@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from worker.store.database import Database
 from worker.store.erasure import erase
 from worker.store.news import KindChanged, register_subscribers
 from worker.store.records import record, replace_label
+from worker.store.upkeep.archive import archive_batch
 from worker.store.upkeep.renames import rename_returns
 
 LABEL = StoredLabel(1, "file:labels/a.pdf", "application/pdf", 1, 1, "ab" * 32)
@@ -110,6 +111,18 @@ async def test_a_message_holds_what_was_so_then_and_no_word_of_a_customer_a_carr
     assert {each["carrier_ref"] for each in told[:5]} == {"NR-1"}
     assert [each["carrier_status"] for each in told[:3]] == [None, None, "Onderweg"]
     assert [(each["old_value"], each["new_value"]) for each in told[:2]] == [("pending", "tracking"), ("tracking",) * 2]
+
+
+async def test_what_waits_is_told_after_its_return_was_archived(database: Database, shop: Shop) -> None:
+    await subscribe(database)
+    order_id = await insert(shop, "R-1")
+    order = await take_one(database)
+    await record(database, [(order, settled(order, State.CANCELLED))])
+    before = [await events(shop, table) for table in ("return_event", "webhook_event")]
+    assert (await archive_batch(database, datetime.now(UTC) + timedelta(days=1), None, 0, 10)).count == 1
+    assert [await events(shop, table) for table in ("return_event", "webhook_event")] == before
+    assert not await replace_label(database, order_id, LABEL)
+    assert await events(shop) == before[0]
 
 
 async def test_who_is_told_of_what_is_the_same_in_sql_as_in_the_domain(database: Database, shop: Shop) -> None:

@@ -9,6 +9,7 @@ from worker.settings import ConfigurationError
 from worker.store.database_clock import ClockDiffers
 from worker.store.failures import DatabaseRefused, DatabaseReplaced, DatabaseUnavailable, refusal_of
 from worker.store.migrating import SchemaLocked
+from worker.store.news import KindChanged
 from worker.store.restores import DatabaseMoved
 from worker.store.schema import SchemaMismatch
 from worker.store.sqlite_file import AlreadyRunning
@@ -21,7 +22,7 @@ _START_AGAIN = "start it again: what may be missing in the new file is then look
 _TOLD: tuple[tuple[tuple[type[Exception], ...], Exit, str], ...] = (
     ((ReturnAmbiguous,), Exit.USAGE, "error: {}: say which with --account"),
     ((WrongRequest,), Exit.USAGE, "error: {}"),
-    ((NotConfigured, SchemaMismatch, DatabaseMoved), Exit.BAD_CONFIGURATION, "error: {}"),
+    ((NotConfigured, SchemaMismatch, DatabaseMoved, KindChanged), Exit.BAD_CONFIGURATION, "error: {}"),
     ((ConfigurationError,), Exit.BAD_CONFIGURATION, "{}"),
     ((LabelStoreUnusable,), Exit.BAD_CONFIGURATION, "error: labels.store: {}"),
     ((DatabaseReplaced,), Exit.FAILED, f"error: {{}}; {_START_AGAIN}"),

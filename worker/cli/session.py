@@ -90,6 +90,9 @@ def logs_for(settings: Settings) -> Redactor:
     for account in settings.accounts.values():
         key = account.api_key.get_secret_value() if account.api_key is not None else ""
         redactor.add(*forms_of_key(key), *forms_of_address(account.proxy))
+    for news in settings.news.values():
+        if news.secret is not None:
+            redactor.add(*forms_of_key(news.secret.get_secret_value()))
     redactor.add(*secrets_of_url(settings.database.url))
     configure_logs(settings.log.format, settings.log.level, redactor)
     return redactor

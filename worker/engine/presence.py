@@ -1,4 +1,4 @@
-"""Says in the database which accounts this worker serves, as long as it lives."""
+"""Says in the database which accounts and subscribers this worker serves, as long as it lives."""
 
 from collections.abc import Collection
 
@@ -6,7 +6,7 @@ import structlog
 
 from worker.store.database import Database
 from worker.store.failures import DatabaseUnavailable
-from worker.store.presence import ACCOUNT, RENEWED_EVERY, begin_presence, end_presence, renew_presence
+from worker.store.presence import ACCOUNT, NEWS, RENEWED_EVERY, begin_presence, end_presence, renew_presence
 
 _HINT = (
     "nothing is kept waiting by it; after a while return_overview says worker_absent, or account_not_configured, of"
@@ -22,10 +22,12 @@ class Presence:
     renewed_every = RENEWED_EVERY.total_seconds()
     """Seconds between two calls of `renew`."""
 
-    def __init__(self, database: Database, worker: str, accounts: Collection[str]) -> None:
-        """`worker` tells this process from all others; `accounts` are the configured ones."""
+    def __init__(
+        self, database: Database, worker: str, accounts: Collection[str], subscribers: Collection[str] = ()
+    ) -> None:
+        """`worker` tells this process from all others; `accounts` and `subscribers` are the configured ones."""
         self._database, self._worker = database, worker
-        self._served = {ACCOUNT: accounts}
+        self._served = {ACCOUNT: accounts, NEWS: subscribers}
         self._is_said = self._fails = False
 
     async def begin(self) -> None:

@@ -63,11 +63,12 @@ def _covered(dialect: str) -> str:
 
 
 _EVENT = (*("type", "account", "reference", "return_order_id", "position", "source", "source_id", "observed_at"),)
-_MESSAGE = (
+MESSAGE = (
     *_EVENT,
     *("carrier_ref", "carrier_status", "carrier_time", "old_value", "new_value", "reason"),
 )
-_OUTBOXES = {SubscriberKind.TABLE: ("return_event", _EVENT), SubscriberKind.WEBHOOK: ("webhook_event", _MESSAGE)}
+"""What an event says to a webhook, but for its subscriber."""
+_OUTBOXES = {SubscriberKind.TABLE: ("return_event", _EVENT), SubscriberKind.WEBHOOK: ("webhook_event", MESSAGE)}
 
 
 def _tell(dialect: str, kind: SubscriberKind, events: str, only_if: str = "") -> str:
@@ -257,12 +258,11 @@ RETURNING name""")
 class KindChanged(Exception):
     """A subscriber is registered as another kind; the message says how that can be changed."""
 
-    def __init__(self, name: str, kind: SubscriberKind) -> None:
+    def __init__(self, name: str, kind: str) -> None:
         super().__init__(
-            f"{name} is registered already, and not as a {kind}; what waits for it would never be told: give this one"
-            f" another name, or first remove the registered one by `returns-worker webhooks retire {name}`"
+            f"news.{name}.kind: it is registered already, and not as a {kind}; what waits for it would never be told:"
+            f" give this one another name, or remove the registered one by `returns-worker webhooks retire {name}`"
         )
-        self.name = name
 
 
 @in_transaction

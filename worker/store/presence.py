@@ -1,8 +1,7 @@
 """Which workers live, and what each of them serves: so that the database alone can say why a return waits.
 
 A worker says that it lives, with a time that runs out, and says it again long before: one that is killed is missed
-soon. That is one row, however much it serves. The clock is the database's. What is served has a kind and a name; so far
-the kind is always `ACCOUNT`.
+soon. That is one row, however much it serves. The clock is the database's. What is served has a kind and a name.
 """
 
 import json
@@ -18,6 +17,8 @@ from worker.store.transactions import in_statement, in_transaction, reading
 
 ACCOUNT = "account"
 """The kind of what is served by which an account is meant."""
+NEWS = "news"
+"""The same for a subscriber."""
 
 Served = Mapping[str, Collection[str]]
 """The names of what a worker serves, by kind."""

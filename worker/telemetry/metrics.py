@@ -98,6 +98,17 @@ class Metrics:
         self.database_url_unreadable = self._gauge(
             "database_url_unreadable", "1 while `database.url_file` cannot be used; the last good URL stays in use."
         )
+        self.news_pending = self._read(
+            "news_events_pending",
+            "Events in return_event that the subscriber has not deleted yet; counted to 10,000.",
+            "subscriber",
+        )
+        self.news_oldest = self._read(
+            "news_oldest_pending_timestamp_seconds", "When the oldest of them happened; 0 when none is.", "subscriber"
+        )
+        self.news_served = self._read(
+            "news_subscriber_served", "1 while a living worker has the subscriber in its settings.", "subscriber"
+        )
         self.erasures_due = self._read(
             "erasures_due",
             "Returns whose personal data is to be erased by now, or whose files are; counted to 100,000.",
@@ -137,6 +148,11 @@ class Metrics:
         self.returns_erased = self._counter(
             "returns_erased_total", "Returns whose personal data this worker erased; not those of commands."
         )
+        self.news_dropped = self._counter(
+            "news_events_dropped_total",
+            "Events that this worker dropped since the subscriber had not taken them within `keep`.",
+            "subscriber",
+        )
         self.storage_errors = self._counter(
             "storage_errors_total", "Tries at the database or the label store that failed.", "operation"
         )
@@ -164,6 +180,11 @@ class Metrics:
         for account, operations in accounts.items():
             _each(self.carrier_request_duration, (account,), operations)
             _each(self.carrier_requests, (account,), operations, request_outcomes)
+
+    def forget_subscriber(self, name: str) -> None:
+        """A subscriber that is registered no more has no series."""
+        for gauge in (self.news_served, self.news_pending, self.news_oldest):
+            gauge.remove(name)
 
     def forget_what_the_database_said(self) -> None:
         """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""

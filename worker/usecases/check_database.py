@@ -10,6 +10,8 @@ from worker.store.durability import risks
 from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.fitness import hidden_rows, open_to_all, require_utf8
 from worker.store.holds import NOTHING, describe, explain, read_accounts
+from worker.store.news import KindChanged
+from worker.store.outbox import read_standings
 from worker.store.queries import Backlog, read_backlog
 from worker.store.restores import retirement
 from worker.store.schema import UNKNOWN_VERSION, SchemaState, schema_state
@@ -65,6 +67,7 @@ async def check_database(settings: Settings, findings: Findings) -> list[Backlog
             backlog = await read_backlog(database)
             _check_accounts_of_rows(settings, backlog, findings)
             await _check_holds(settings, database, findings)
+            await _check_subscribers(settings, database, findings)
             return backlog
     except DatabaseRefused as error:
         findings.bad(f"database: refuses to be used: {error}", Verdict.BAD_CONFIGURATION)
@@ -94,3 +97,15 @@ async def _check_holds(settings: Settings, database: Database, findings: Finding
             findings.warn(f"account {name}: not configured any more; to forget it: accounts retire {name}")
         elif describe(state) != NOTHING:
             findings.warn(f"account {name}: {explain(state)}")
+
+
+async def _check_subscribers(settings: Settings, database: Database, findings: Findings) -> None:
+    for each in await read_standings(database):
+        configured = settings.news.get(each.name)
+        if configured is None and not each.is_served:
+            findings.warn(
+                f"subscriber {each.name}: registered, but neither configured here nor served by a worker that lives;"
+                f" its news waits until it is dropped: configure it, or returns-worker webhooks retire {each.name}"
+            )
+        elif configured is not None and configured.kind != each.kind:
+            findings.bad(str(KindChanged(each.name, configured.kind)), Verdict.BAD_CONFIGURATION)

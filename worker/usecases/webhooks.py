@@ -175,13 +175,16 @@ async def replay_since(
     subscriber, now = await _told_of(settings, database, name, account), await database_now(database)
     span, done, last, newest = Span(now - age, now), Repeated(), 0, 1
     while last < newest:
-        ids, last, newest = await changed_since(database, now - age, last, _RETURNS)
-        done += await repeat_live(database, subscriber, ids, span)
-        tell(min(last, newest), newest)
+        ids, upto, newest = await changed_since(database, now - age, last)
+        for start in range(0, len(ids), _RETURNS):
+            some = ids[start : start + _RETURNS]
+            done += await repeat_live(database, subscriber, some, span)
+            tell(some[-1], newest)
+        last = upto
     last = 0
-    while some := await archived_since(database, now - age, last, _DOCUMENTS):
-        done += await repeat_archived(database, subscriber, _readable(some), span)
-        last = some[-1].id
+    while archived := await archived_since(database, now - age, last, _DOCUMENTS):
+        done += await repeat_archived(database, subscriber, _readable(archived), span)
+        last = archived[-1].id
         tell(done.events, None)
     return done
 

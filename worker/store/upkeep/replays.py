@@ -16,7 +16,7 @@ from sqlmodel import col
 
 from worker.domain.news import LABEL_STORED, Message, Source, SubscriberKind, covers, told_reason
 from worker.store.columns import bound, columns_of, read_moment, sqlite_text, types_of
-from worker.store.dialect import AMONG_IDS, LOCKED, POSTGRESQL, json_rows
+from worker.store.dialect import AMONG_IDS, LOCKED, POSTGRESQL, json_rows, json_values
 from worker.store.news_tables import ReturnEventRow, WebhookMissedRow
 from worker.store.tables import LabelRow, ReturnOrderRow, StatusTransitionRow
 from worker.store.transactions import in_transaction, reading
@@ -38,12 +38,17 @@ _NEWEST = text("SELECT coalesce(max(id), 0) FROM return_order")
 _CHANGED = text("""SELECT r.id FROM return_order r WHERE r.id > :after AND r.id <= :upto
    AND (EXISTS (SELECT 1 FROM status_transition t WHERE t.return_order_id = r.id AND t.observed_at >= :since)
      OR EXISTS (SELECT 1 FROM label l WHERE l.return_order_id = r.id AND l.fetched_at >= :since))
- ORDER BY r.id LIMIT :most""")
+ ORDER BY r.id""")
 _WAITING = {
     (dialect, kind): text(f"SELECT {_KEY} FROM {table} WHERE subscriber = :name AND return_order_id {ids}")
     for dialect, ids in AMONG_IDS.items()
     for kind, (table, _) in _PLACES.items()
 }
+# Return by return (OFFSET 0 keeps it so): much is inserted as this goes on, and PostgreSQL, which does not know how large
+# the table has become, would read all of it each time.
+_WAITING[POSTGRESQL, SubscriberKind.WEBHOOK] = text(f"""SELECT e.* FROM {json_values(POSTGRESQL, "ids")} value
+ CROSS JOIN LATERAL (SELECT {_KEY} FROM webhook_event w
+                      WHERE w.subscriber = :name AND w.return_order_id = CAST(value.value AS bigint) OFFSET 0) e""")
 _INSERT = {
     (dialect, kind): text(f"""INSERT INTO {table} (subscriber, {", ".join(told)})
     SELECT :name, {", ".join(f"x.{name}" for name in told)} FROM {json_rows(dialect, "events", told, "x")}
@@ -126,16 +131,15 @@ def events_of(order: Any, transitions: Iterable[Any], labels: Iterable[Any]) -> 
 
 
 @reading
-def changed_since(connection: Connection, since: datetime, after: int, most: int) -> tuple[list[int], int, int]:
-    """Live returns that something happened to since then, beyond the id `after` and up to `most`.
+def changed_since(connection: Connection, since: datetime, after: int) -> tuple[list[int], int, int]:
+    """The ids of live returns that something happened to since then, of some beyond the id `after`.
 
     With the id up to which they were looked for, and the newest one.
     """
     newest = connection.execute(_NEWEST).scalar_one()
     upto = after + _WINDOW
-    values = {"since": bound(connection.dialect.name, since), "after": after, "upto": upto, "most": most}
-    ids = list(connection.execute(_CHANGED, values).scalars())
-    return ids, ids[-1] if len(ids) == most else upto, newest
+    values = {"since": bound(connection.dialect.name, since), "after": after, "upto": upto}
+    return list(connection.execute(_CHANGED, values).scalars()), upto, newest
 
 
 @in_transaction

@@ -25,7 +25,7 @@ _SOURCES = "source IN ('transition', 'label')"
 
 
 def _key() -> sa.Column[int]:
-    return sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True)
+    return sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), sa.Identity(), primary_key=True)
 
 
 def _told() -> list[sa.Column[Any]]:
