@@ -6,13 +6,11 @@ import random
 import socket
 import uuid
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 
 import structlog
 
 import worker
-from worker.carriers.edge import Observer
-from worker.carriers.port import RequestOutcome
 from worker.carriers.registry import CARRIERS
 from worker.domain.decision import Decision
 from worker.domain.returns import ReturnOrder
@@ -22,10 +20,11 @@ from worker.engine.gauges import Gauges
 from worker.engine.housekeeping import Housekeeping
 from worker.engine.loop import Engine
 from worker.engine.meter import Meter
-from worker.engine.outage import notice_restore
+from worker.engine.news import News
+from worker.engine.outage import notice_restore, say_listening_failed
 from worker.engine.presence import Presence
 from worker.engine.recorder import Recorder
-from worker.engine.report import Report, expect_series
+from worker.engine.report import Report, expect_series, observer_of
 from worker.engine.retention import Ages, Retention
 from worker.engine.running import Timing, Tools
 from worker.engine.starting import take_over, wait_for_database, warn_of_risks
@@ -36,16 +35,18 @@ from worker.from_settings import (
     fingerprint_of,
     meeting_of,
     open_account,
+    open_webhook,
     pace_of,
     policy_of,
     subscribers_of,
+    webhooks_of,
 )
 from worker.labels import LabelStoreAway, LabelStoreError, open_label_store
-from worker.renewed import renewed_key, renewed_url
+from worker.renewed import renewed_key, renewed_secrets, renewed_url
 from worker.runtime.clock import lease_clock
 from worker.runtime.scheduler import Ticks
 from worker.runtime.systemd import Pulse, ServiceManager
-from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source
+from worker.settings import ConfigurationError, KeyUnavailableError, Settings, key_source, secret_source
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
 from worker.store.database_clock import require_same_time
@@ -64,7 +65,6 @@ _TIDY_EVERY = 60.0  # seconds
 _CONNECTIONS = 5  # to the database, the one on which it listens among them
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
 _ENDED = 8.0  # seconds beyond the grace time after which the process has ended, if need be by its last resort
-_LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
 _REFUSES = (
     "refuses to be used: a right or a password is missing, or the file is not whole; see database_refuses in the log"
 )
@@ -117,8 +117,11 @@ class Application:
         )
         self.engine = Engine(tools)
         self._running = self.engine.running
-        self._gauges = Gauges(tools, self._key_problems)
         self._subscribers = Subscribers(tools, subscribers_of(settings))
+        webhooks = webhooks_of(settings)
+        secrets = {name: renewed_secrets(secret_source(settings, name), redactor) for name in webhooks}
+        self._news = News(tools, [open_webhook(settings, name, secrets[name]) for name in webhooks])
+        self._gauges = Gauges(tools, self._key_problems, webhooks)
         self._housekeeping = Housekeeping(tools, self._key_problems)
         ages = Ages(settings.retention.erase_after, settings.retention.labels_after)
         self._retention = Retention(self.database, self._labels, self.metrics, ages, self._timewatch, lease_clock)
@@ -144,6 +147,8 @@ class Application:
     def _recorded(self, before: ReturnOrder, decision: Decision) -> None:
         self._report.recorded(before, decision)
         self._running.wake_if_soon(decision.order.due_at)
+        if decision.transitions or decision.labels:
+            self._news.wake()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -176,6 +181,7 @@ class Application:
         self._ticks.every(_TIDY_EVERY, "retention", self._retention.keep)
         self._ticks.every(_TIDY_EVERY, "subscribers", self._subscribers.tidy)
         self._ticks.start()
+        self._news.start()
         for name, account in self._accounts.items():
             for warning in account.carrier.warnings:
                 log.warning("account_warning", account=name, warning=warning)
@@ -194,6 +200,7 @@ class Application:
         await asyncio.wait((self._working, stopping, self._writing), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         self._running.begin_to_drain()
+        self._news.begin_to_drain()
         for task in (self._working, self._writing):
             if task.done():
                 await task  # a defect ended it; without it nothing would be done, or recorded, any more
@@ -208,6 +215,7 @@ class Application:
                 if self._working is not None:
                     await asyncio.wait({self._working})  # `run` has raised what there was to raise
                 await self.engine.drain()
+                await self._news.drain()
         except TimeoutError:
             self._say_unfinished()
         try:
@@ -220,6 +228,7 @@ class Application:
 
     async def _close(self) -> None:
         await _end(self._listening)
+        await self._news.close()
         if self._writing is not None:
             await self._ticks.stop()
         await _end(self._writing)
@@ -232,7 +241,7 @@ class Application:
     async def _watch(self) -> None:
         """Be woken by what others commit; when that goes wrong, the tick goes on."""
         try:
-            await watch(self.database, self._running.wake, lambda: self.engine.claimed, _say_lost)
+            await watch(self.database, self._running.wake, lambda: self.engine.claimed, say_listening_failed)
         except Exception:
             log.exception("listening_crashed", hint="new returns are found by the tick")
 
@@ -251,7 +260,9 @@ class Application:
         current = renewed_key(key, redactor)
         pace, shared = pace_of(self.settings, name), partial(self._kinship.shared, name)
         meter = Meter(self.database, name, pace, lease_clock, shared)
-        carrier = open_account(self.settings, name, current, self._observer(name), meter, self._timewatch.now)
+        carrier = open_account(
+            self.settings, name, current, observer_of(self.metrics, name), meter, self._timewatch.now
+        )
         return Account(
             name=name,
             carrier=carrier,
@@ -267,16 +278,6 @@ class Application:
             is_number=CARRIERS[settings.carrier].is_number,
             beside=partial(self._kinship.kin, name),
         )
-
-    def _observer(self, name: str) -> Observer:
-        requests = cache(self.metrics.carrier_requests.labels)
-        durations = cache(self.metrics.carrier_request_duration.labels)
-
-        def observe(operation: str, outcome: RequestOutcome, seconds: float) -> None:
-            requests(name, operation, outcome).inc()
-            durations(name, operation).observe(seconds)
-
-        return observe
 
     def _seconds_since_turn(self) -> float:
         return lease_clock() - self._running.turned_at
@@ -332,6 +333,7 @@ class Application:
             with suppress(DatabaseUnavailable):
                 states = await read_accounts(self.database)
                 checks |= {f"account {name}": describe(states[name]) for name in self._accounts if name in states}
+                checks |= await self._news.checks()
         return Readiness(state is SchemaState.CURRENT, checks)
 
     def _key_problems(self) -> dict[str, str]:
@@ -346,9 +348,3 @@ async def _end(task: asyncio.Task[None] | None) -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def _say_lost(error: str, tries: int, retry_in: float) -> None:
-    """Said once when it lasts; that the database is away is said where it is needed."""
-    say = log.warning if tries == _LOST_FOR_LONGER else log.debug
-    say("listening_failed", error=error, retry_in=round(retry_in, 1), hint="new returns are found by the tick")

@@ -12,6 +12,7 @@ from worker.carriers.edge import Observer
 from worker.carriers.port import Carrier, Pacer, utc_now
 from worker.carriers.registry import CARRIERS, AccountConfig, is_listing, is_searchable, open_carrier, statuses_of
 from worker.domain.circuits import Breaker
+from worker.domain.delivery import DeliveryPolicy
 from worker.domain.kin import Identity, Kin, Shared, common_pace, kin_of, sharing
 from worker.domain.masking import said_by
 from worker.domain.news import Subscriber, SubscriberKind
@@ -20,7 +21,7 @@ from worker.domain.policy import Backoff, Policy
 from worker.domain.tracking import POLLED, StatusMap
 from worker.http.links import NotAnAddress, origin_of
 from worker.http.transport import AiohttpTransport
-from worker.news.sender import Sender
+from worker.news.sender import Sender, Webhook
 from worker.settings import ConfigurationError, KeySource, KeyUnavailableError, Settings
 
 _LONG = timedelta(minutes=5)
@@ -73,6 +74,22 @@ def open_sender(settings: Settings, subscriber: str, keys: Callable[[], Sequence
         return Sender(configured.url, transport, keys, private=configured.private)
     except NotAnAddress as error:
         raise ConfigurationError([f"news.{subscriber}.url: {error}"]) from None
+
+
+def open_webhook(settings: Settings, subscriber: str, keys: Callable[[], Sequence[bytes]]) -> Webhook:
+    """One configured webhook, as `open_sender` opens it."""
+    configured = settings.news[subscriber]
+    return Webhook(
+        name=subscriber,
+        sender=open_sender(settings, subscriber, keys),
+        timeout=configured.timeout.total_seconds(),
+        policy=DeliveryPolicy(configured.max_in_flight, configured.give_up_after),
+    )
+
+
+def webhooks_of(settings: Settings) -> list[str]:
+    """The names of the subscribers that are told by requests."""
+    return [name for name, each in settings.news.items() if each.kind == "webhook"]
 
 
 def address_of(settings: Settings, account: str) -> str:

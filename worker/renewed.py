@@ -1,13 +1,14 @@
 """Secrets that may be replaced while a worker runs; the log learns each new one before it is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import structlog
 
 from worker.carriers.port import NotSent
 from worker.domain.masking import forms_of_key
 from worker.dsn import secrets_of_url
-from worker.settings import DatabaseSettings, KeySource, KeyUnavailableError, UrlSource
+from worker.settings import DatabaseSettings, KeySource, KeyUnavailableError, SecretSource, UrlSource
 from worker.telemetry.logs import Redactor
 
 log = structlog.get_logger()
@@ -27,6 +28,27 @@ def renewed_key(key: KeySource, redactor: Redactor) -> Callable[[], str]:
             redactor.add(*forms_of_key(value))
             known = value
         return value
+
+    return current
+
+
+def renewed_secrets(source: SecretSource, redactor: Redactor) -> Callable[[], Sequence[bytes]]:
+    """Give the keys that a webhook's requests are signed by, as they are now; none where they cannot be read."""
+    known, problem = "", None
+
+    def current() -> Sequence[bytes]:
+        nonlocal known, problem
+        keys: Sequence[bytes] = ()
+        with suppress(KeyUnavailableError):  # its problem says so
+            text, keys = source.text(), source.current()
+            if text != known:
+                redactor.add(*forms_of_key(text))
+                known = text
+        if source.problem not in (problem, None):
+            hint = "the last good one stays in use" if keys else "nothing is sent before it can be read"
+            log.warning("webhook_secret_unreadable", subscriber=source.subscriber, problem=source.problem, hint=hint)
+        problem = source.problem
+        return keys
 
     return current
 

@@ -77,6 +77,7 @@ def test_what_a_payload_breaks_is_not_told_since_it_may_quote_a_customer() -> No
 def test_every_metric_has_its_series_from_the_start() -> None:
     metrics = Metrics("1")
     expect_series(metrics, {"default": ["create"]})
+    metrics.expect_webhooks(["shop"], ["delivered"])
     families = list(metrics.registry.collect())
     assert len(families) > 30
     assert [family.name for family in families if not family.samples] == []

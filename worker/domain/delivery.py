@@ -111,6 +111,11 @@ class Endpoint:
             return 1
         return most if self.in_flight_most is None else min(self.in_flight_most, most)
 
+    @property
+    def rests_until(self) -> datetime | None:
+        """When its hold ends by itself."""
+        return self.hold.until if self.hold is not None else None
+
     def is_held(self, now: datetime) -> bool:
         """Whether it is to be left alone, however well it is."""
         return self.hold is not None and (self.hold.until is None or self.hold.until > now)

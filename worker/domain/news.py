@@ -31,22 +31,6 @@ class Source(StrEnum):
     LABEL = "label"
 
 
-@dataclass(frozen=True, slots=True)
-class Subscriber:
-    """Who is told of changes: of the events that `events` names, of returns of these accounts; of neither any: of all.
-
-    What it has not taken by `keep` after it happened is dropped. With `notify` each commit with events for it is said
-    on PostgreSQL's channel `returns_news`.
-    """
-
-    name: str
-    kind: SubscriberKind
-    events: tuple[str, ...] = ()
-    accounts: tuple[str, ...] = ()
-    keep: timedelta = timedelta(days=14)
-    notify: bool = False
-
-
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
@@ -73,6 +57,22 @@ class Message:
     def id(self) -> str:
         """By which a receiver knows a repeat: a database that was restored may give `source_id` once more."""
         return f"{self.source}-{self.source_id}-{(self.observed_at - _EPOCH) // _MICROSECOND}"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who is told of changes: of the events that `events` names, of returns of these accounts; of neither any: of all.
+
+    What it has not taken by `keep` after it happened is dropped. With `notify` each commit with events for it is said
+    on PostgreSQL's channel `returns_news`.
+    """
+
+    name: str
+    kind: SubscriberKind
+    events: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    keep: timedelta = timedelta(days=14)
+    notify: bool = False
 
 
 LABEL_STORED = "label.stored"

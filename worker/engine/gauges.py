@@ -1,13 +1,14 @@
 """Sets the gauges that are read from the database, and says in the log what an operator should not miss in them."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import timedelta
 from math import inf, nan
 
 import structlog
 
 from worker.engine.account_gauges import AccountGauges
+from worker.engine.news import NewsGauges
 from worker.engine.outage import notice_restore, say_away, say_back
 from worker.engine.running import Tools
 from worker.store.database_clock import clock_offset, differing
@@ -27,12 +28,15 @@ log = structlog.get_logger()
 class Gauges:
     """What one worker knows of the whole database; the gauges are the same in every worker."""
 
-    def __init__(self, tools: Tools, key_problems: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, tools: Tools, key_problems: Callable[[], Mapping[str, str]], webhooks: Collection[str] = ()
+    ) -> None:
         """`key_problems` says of which account the key cannot be read any more, and why."""
         self._database, self._metrics, self._accounts = tools.database, tools.metrics, tools.accounts
         self._clock, self._watch, self._looked_at = tools.clock, tools.watch, tools.clock()
         self._key_problems = key_problems
         self._of_account = AccountGauges(tools.metrics)
+        self._news = NewsGauges(tools.database, tools.metrics, webhooks)
         self._backlog: list[Backlog] = []
         self._counted_at = -inf
         self._due = 0  # returns of the configured accounts
@@ -84,6 +88,7 @@ class Gauges:
         states = await read_accounts(self._database)
         offset = await clock_offset(self._database)
         backup = await backed_up_at(self._database)
+        await self._news.read()
         self._looked_at = self._clock()
         self._note_clock(offset)
         if self._database.dialect == SQLITE:

@@ -11,6 +11,8 @@ _HINT = (
     " that is not whole is restored from a backup"
 )
 
+_LOST_FOR_LONGER = 3  # tries in a row after which a warning says that hints do not come
+
 log = structlog.get_logger()
 
 
@@ -39,3 +41,9 @@ async def notice_restore(database: Database) -> None:
             "database_restored",
             hint="it was restored, copied or failed over: what may have been created since is looked up, or held",
         )
+
+
+def say_listening_failed(error: str, tries: int, retry_in: float) -> None:
+    """Said once when it lasts; that the database is away is said where it is needed."""
+    say = log.warning if tries == _LOST_FOR_LONGER else log.debug
+    say("listening_failed", error=error, retry_in=round(retry_in, 1), hint="new returns are found by the tick")

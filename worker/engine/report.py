@@ -5,6 +5,7 @@ from functools import cache
 
 import structlog
 
+from worker.carriers.edge import Observer
 from worker.carriers.port import RequestOutcome
 from worker.domain.decision import Decision, StepOutcome
 from worker.domain.error_codes import ErrorCode
@@ -44,6 +45,17 @@ def expect_series(metrics: Metrics, operations: Mapping[str, Collection[str]]) -
         request_outcomes=tuple(RequestOutcome),
         transitions=[("state", state) for state in State] + [("tracking_status", status) for status in TrackingStatus],
     )
+
+
+def observer_of(metrics: Metrics, account: str) -> Observer:
+    """Counts the requests of one account."""
+    requests, durations = cache(metrics.carrier_requests.labels), cache(metrics.carrier_request_duration.labels)
+
+    def observe(operation: str, outcome: RequestOutcome, seconds: float) -> None:
+        requests(account, operation, outcome).inc()
+        durations(account, operation).observe(seconds)
+
+    return observe
 
 
 class Report:

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
 
-from worker.domain.delivery import Answered, AskedToWait, Delivered, Ending, Gone, Undelivered
+from worker.domain.delivery import Answered, AskedToWait, Delivered, DeliveryPolicy, Ending, Gone, Undelivered
 from worker.domain.news import Message
 from worker.http.addresses import ForbiddenAddress
 from worker.http.headers import USER_AGENT, by_name, retry_after
@@ -64,6 +65,16 @@ class Sender:
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """One configured webhook."""
+
+    name: str
+    sender: Sender
+    timeout: float  # seconds for one request, all in all
+    policy: DeliveryPolicy
 
 
 def _answered(status: int, wait: timedelta | None) -> Answered:

@@ -36,9 +36,13 @@ REGISTER = text("INSERT INTO carrier_account (name) VALUES (:name) ON CONFLICT (
 
 _MOST = 500  # characters of a message
 
-# A lock on one account's row, such as an operator's transaction left open, must not stop the other accounts: it is not
-# waited for longer than workers need among themselves. MATERIALIZED: it is set before the row is reached.
-_BRIEFLY = "WITH briefly AS MATERIALIZED (SELECT set_config('lock_timeout', '250ms', true))"
+BRIEFLY = "WITH briefly AS MATERIALIZED (SELECT set_config('lock_timeout', '250ms', true))"
+"""Begins a statement of PostgreSQL that joins `briefly`, and does not wait long for a lock.
+
+One on one account's row, such as an operator's transaction left open, must not stop the other accounts: it is not
+waited for longer than workers need among themselves. MATERIALIZED: it is set before the row is reached.
+"""
+
 _NO_HOLD = "held_until = NULL, hold_code = NULL, hold_message = NULL"
 _FROM_ONE_ON = {
     dialect: f"create_window = 1, create_window_since = {now}, created_lately_at = NULL" for dialect, now in NOW.items()
@@ -134,7 +138,7 @@ def lock_account(connection: Connection, account: str, columns: str) -> tuple[Ro
     if connection.dialect.name == SQLITE:  # its transaction is the only one that writes
         locking = text(f"{select} WHERE name = :name")
     else:
-        locking = text(f"{_BRIEFLY} {select} CROSS JOIN briefly WHERE name = :name FOR UPDATE OF a")
+        locking = text(f"{BRIEFLY} {select} CROSS JOIN briefly WHERE name = :name FOR UPDATE OF a")
     row = connection.execute(locking, {"name": account}).mappings().one_or_none()
     if row is None:
         connection.execute(REGISTER, {"name": account})
@@ -280,7 +284,7 @@ def _change(
 ) -> None:
     """Change the account's row; `briefly`: a lock that somebody has on it is not waited for long."""
     dialect = connection.dialect.name
-    begin, joined = (f"{_BRIEFLY} ", " FROM briefly") if briefly and dialect == POSTGRESQL else ("", "")
+    begin, joined = (f"{BRIEFLY} ", " FROM briefly") if briefly and dialect == POSTGRESQL else ("", "")
     statement = text(f"""{begin}UPDATE carrier_account SET {changes}, updated_at = {NOW[dialect]}{joined}
              WHERE name = :name{where}""")
     moments = {name: bound(dialect, value) for name, value in values.items() if isinstance(value, datetime)}

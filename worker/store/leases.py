@@ -47,13 +47,15 @@ def taking_free(dialect: str, chosen: str, *, counted: bool = True) -> str:
 async def end_leases(database: Database) -> int:
     """On SQLite, whose file only one worker has open, end what workers before this one held; returns how many rows.
 
-    `claims` stays: what killed them is tried alone. A command may be at work beside us, and keeps what it holds.
+    `claims` stays: what killed them is tried alone. A command may be at work beside us, and keeps what it holds. Of
+    webhooks only workers hold any.
     """
     return 0 if database.file is None else await _end_leases(database)
 
 
 @in_transaction
 def _end_leases(connection: Connection) -> int:
+    connection.execute(text("UPDATE news_subscriber SET lease_owner = NULL, lease_until = NULL"))
     ended = connection.execute(
         text(f"""UPDATE return_order SET lease_owner = NULL, lease_until = NULL
          WHERE due_at IS NOT NULL AND lease_owner NOT LIKE '{COMMAND}%'""")

@@ -21,6 +21,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0)
 _DELAYS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
+_NEWS_DELAYS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 36_000.0, 259_200.0)
+_OF_WEBHOOK = ("subscriber", "outcome")
+
 CIRCUITS = ("account", "creations")
 """The values of the label `circuit`."""
 
@@ -116,6 +119,19 @@ class Metrics:
         self.last_backup = self._read(
             "last_backup_timestamp_seconds", "When `returns-worker backup` last succeeded; 0 never, NaN on PostgreSQL."
         )
+        self.webhook_pending = self._read(
+            "webhook_events_pending", "Events that a webhook has yet to be told; counted to 100,000.", "subscriber"
+        )
+        self.webhook_oldest = self._read(
+            "webhook_oldest_pending_timestamp_seconds",
+            "When the oldest event happened that a webhook has yet to be told; 0 when none waits.",
+            "subscriber",
+        )
+        self.webhook_held_until = self._read(
+            "webhook_held_until_timestamp_seconds",
+            "Until when nothing is sent to the webhook; 0 not held, +Inf until a person acts.",
+            "subscriber",
+        )
         self.gauges_read = self._gauge(
             "gauges_read_timestamp_seconds", "When what the gauges tell was read from the database; 0 never."
         )
@@ -148,6 +164,15 @@ class Metrics:
         self.returns_erased = self._counter(
             "returns_erased_total", "Returns whose personal data this worker erased; not those of commands."
         )
+        self.webhook_deliveries = self._counter(
+            "webhook_deliveries_total", "Tries to tell a webhook of an event, by how they ended.", *_OF_WEBHOOK
+        )
+        self.webhook_delay = self._histogram(
+            "webhook_delay_seconds", "From what happened to its event's 2xx.", _NEWS_DELAYS, "subscriber"
+        )
+        self.webhook_given_up = self._counter(
+            "webhook_given_up_total", "Events that this worker gave up to tell a webhook of.", "subscriber"
+        )
         self.news_dropped = self._counter(
             "news_events_dropped_total",
             "Events that this worker dropped since the subscriber had not taken them within `keep`.",
@@ -168,7 +193,7 @@ class Metrics:
     ) -> None:
         """Create every series at 0, for each account those of its operations: an absent one makes alerts silent."""
         _each(self.schedule_delay, steps)
-        _each(self.storage_errors, ("claim", "record", "gauges", "labels"))
+        _each(self.storage_errors, ("claim", "record", "gauges", "labels", "webhooks"))
         for metric in (*self._of_accounts, self.unknown_carrier_status, self.unknown_label_codes):
             _each(metric, accounts)
         _each(self.circuit_open_until, accounts, CIRCUITS)
@@ -180,6 +205,14 @@ class Metrics:
         for account, operations in accounts.items():
             _each(self.carrier_request_duration, (account,), operations)
             _each(self.carrier_requests, (account,), operations, request_outcomes)
+
+    def expect_webhooks(self, subscribers: Iterable[str], outcomes: Iterable[str]) -> None:
+        """The same for each webhook that is configured."""
+        names = tuple(subscribers)
+        for metric in (self.webhook_pending, self.webhook_oldest, self.webhook_held_until, self.webhook_delay):
+            _each(metric, names)
+        _each(self.webhook_given_up, names)
+        _each(self.webhook_deliveries, names, outcomes)
 
     def forget_subscriber(self, name: str) -> None:
         """A subscriber that is registered no more has no series."""
