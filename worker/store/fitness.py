@@ -4,6 +4,7 @@ from sqlalchemy import Connection, text
 
 from worker.store.dialect import POSTGRESQL, SQLITE
 from worker.store.failures import DatabaseUnusable
+from worker.store.news_tables import NewsSubscriberRow
 from worker.store.tables import ReturnOrderRow
 from worker.store.transactions import reading
 from worker.store.version import VERSION_TABLE
@@ -69,7 +70,8 @@ SELECT c.relname, string_agg(a.name, ', ' ORDER BY a.name) AS actions, current_u
            AND EXISTS (SELECT FROM unnest(p.polroles) AS r WHERE r = 0 OR pg_has_role(r, 'USAGE'))) IS NOT TRUE
  GROUP BY c.relname ORDER BY c.relname""")
 
-_TABLES = [*ReturnOrderRow.metadata.tables, VERSION_TABLE]
+_ROWS = (ReturnOrderRow, NewsSubscriberRow)  # one of each file of tables, so that both are read
+_TABLES = [*{name for row in _ROWS for name in row.metadata.tables}, VERSION_TABLE]
 
 
 @reading

@@ -31,7 +31,7 @@ LABEL = types_of(LabelRow, "id", "return_order_id", "position", "fetched_at", "e
 HISTORY = {"told": "int", "transitions": "json", "labels": "json"}
 """What a row says of its history, with PostgreSQL's types: the lines, the labels, and how many both are together."""
 
-_TOLD = {"told_reason": "text"}
+_PLACE = {"place": "int"}  # among the events that are about to be written of this return, from 1
 
 
 def names(columns: Iterable[str], prefix: str = "") -> str:
@@ -97,26 +97,25 @@ def _is_any(kind: SubscriberKind) -> str:
     return f" AND EXISTS (SELECT 1 FROM news_subscriber WHERE kind = '{kind}')"
 
 
-_LINES = TRANSITION | _TOLD
+_LINE = TRANSITION | _PLACE | {"told_reason": "text"}
+_STORED = {"position": "int"} | LABEL | _PLACE
 RETURNED = "o.id, o.account, o.reference, o.carrier_ref, o.event_count - x.told AS counted, x.transitions, x.labels"
 """What the CTE `u`, the UPDATE that counted, returns for the history."""
 
 
 def _postgresql_history(returning_line: str = "", returning_label: str = "") -> str:
     return f"""d AS (
-  SELECT u.id AS return_order_id, u.counted + d.n AS event_position, {names(_LINES, "d.")}
-    FROM u CROSS JOIN LATERAL ROWS FROM (json_to_recordset(u.transitions) AS ({typed(_LINES)}))
-    WITH ORDINALITY AS d({names(_LINES)}, n)
+  SELECT u.id AS return_order_id, u.counted + d.place AS event_position, {names(_LINE, "d.")}
+    FROM u CROSS JOIN LATERAL json_to_recordset(u.transitions) AS d({typed(_LINE)})
 ), t AS (
   INSERT INTO status_transition (return_order_id, event_position, {names(TRANSITION)})
   SELECT d.return_order_id, d.event_position, {names(TRANSITION, "d.")} FROM d
    ORDER BY d.return_order_id, d.event_position
   {returning_line}
 ), l AS (
-  INSERT INTO label (return_order_id, event_position, position, {names(LABEL)}, fetched_at)
-  SELECT u.id, u.counted + json_array_length(u.transitions) + l.n, l.position, {names(LABEL, "l.")}, now()
-    FROM u CROSS JOIN LATERAL ROWS FROM (json_to_recordset(u.labels) AS (position int, {typed(LABEL)}))
-    WITH ORDINALITY AS l(position, {names(LABEL)}, n)
+  INSERT INTO label (return_order_id, event_position, {names(["position", *LABEL])}, fetched_at)
+  SELECT u.id, u.counted + l.place, {names(["position", *LABEL], "l.")}, now()
+    FROM u CROSS JOIN LATERAL json_to_recordset(u.labels) AS l({typed(_STORED)})
   {upsert([*LABEL, "fetched_at", "event_position"])}
   {returning_label}
 )"""
@@ -156,35 +155,32 @@ KINDS = "(SELECT group_concat(DISTINCT s.kind) FROM news_subscriber s) AS kinds"
 """On SQLite the kinds of the subscribers that there are, for `insert_history`; NULL: none."""
 
 
-def _sqlite_part(member: str, before: str) -> tuple[str, str]:
-    """Where the parts of rows are, and where each stands among the events of its return."""
-    rows = f"json_each(:rows) AS row CROSS JOIN json_each(row.value, '$.{member}') AS part"
-    return rows, f"json_extract(row.value, '$.{before}') + part.key + 1"
-
-
-_LINES_OF, _PLACE_OF_LINE = _sqlite_part("transitions", "before")
-_LABELS_OF, _PLACE_OF_LABEL = _sqlite_part("labels", "before_labels")
+_LINES_OF, _LABELS_OF = (
+    f"json_each(:rows) AS row CROSS JOIN json_each(row.value, '$.{member}') AS part"
+    for member in ("transitions", "labels")
+)
+_SQLITE_PLACE = "json_extract(row.value, '$.before') + json_extract(part.value, '$.place')"
 _SQLITE_INSERTS = {
     "transitions": text(f"""
 INSERT INTO status_transition (return_order_id, event_position, {names(TRANSITION)})
-SELECT json_extract(row.value, '$.id'), {_PLACE_OF_LINE}, {extracted(TRANSITION, "part.value")} FROM {_LINES_OF}"""),
+SELECT json_extract(row.value, '$.id'), {_SQLITE_PLACE}, {extracted(TRANSITION, "part.value")} FROM {_LINES_OF}"""),
     "labels": text(f"""
 INSERT INTO label (return_order_id, event_position, {names(["position", *LABEL])})
-SELECT json_extract(row.value, '$.id'), {_PLACE_OF_LABEL}, {extracted(["position", *LABEL], "part.value")}
+SELECT json_extract(row.value, '$.id'), {_SQLITE_PLACE}, {extracted(["position", *LABEL], "part.value")}
   FROM {_LABELS_OF} WHERE true
 {upsert([*LABEL, "event_position"])}, fetched_at = {NOW[SQLITE]}"""),
 }
 
 
-def _sqlite_written(rows: str, place: str, table: str, name: str) -> str:
+def _sqlite_written(rows: str, table: str, name: str) -> str:
     """What was just inserted; by CROSS JOIN it is looked up, and never walked through (sqlite.org/optoverview.html)."""
     return f"""{rows} CROSS JOIN return_order o ON o.id = json_extract(row.value, '$.id')
-    CROSS JOIN {table} {name} ON {name}.return_order_id = o.id AND {name}.event_position = {place}"""
+    CROSS JOIN {table} {name} ON {name}.return_order_id = o.id AND {name}.event_position = {_SQLITE_PLACE}"""
 
 
 _SQLITE_EVENTS = _events(
-    _sqlite_written(_LINES_OF, _PLACE_OF_LINE, "status_transition", "t"),
-    _sqlite_written(_LABELS_OF, _PLACE_OF_LABEL, "label", "l"),
+    _sqlite_written(_LINES_OF, "status_transition", "t"),
+    _sqlite_written(_LABELS_OF, "label", "l"),
     "json_extract(part.value, '$.told_reason')",
 )
 _SQLITE_TELL = {kind: text(_tell(SQLITE, kind, f"({_SQLITE_EVENTS})")) for kind in SubscriberKind}
@@ -223,7 +219,12 @@ def add_remarks(connection: Connection, orders: Iterable[Any], reason: str) -> N
 def insert_history(connection: Connection, rows: Sequence[Mapping[str, Any]], counted: Sequence[Any]) -> None:
     """On SQLite, insert what was just counted; `counted` has an `id`, `event_count` and `KINDS` of each return."""
     counts, kinds = {each.id: each.event_count for each in counted}, counted[0].kinds if counted else None
-    written = [_numbered(row, counts[row["id"]]) for row in rows if row["told"]]
+    written = [
+        {"id": row["id"], "before": counts[row["id"]] - row["told"]}
+        | {member: row[member] for member in _SQLITE_INSERTS}
+        for row in rows
+        if row["told"]
+    ]
     if not written:
         return
     values = {"rows": dumped(written, SQLITE)}
@@ -232,15 +233,6 @@ def insert_history(connection: Connection, rows: Sequence[Mapping[str, Any]], co
             connection.execute(statement, values)
     for kind in kinds.split(",") if kinds else ():
         connection.execute(_SQLITE_TELL[SubscriberKind(kind)], values)
-
-
-def _numbered(row: Mapping[str, Any], event_count: int) -> dict[str, Any]:
-    """A row that says how many events of its return came before its lines, and before its labels."""
-    before, labels = event_count - row["told"], row["labels"]
-    return {
-        **{"id": row["id"], "transitions": row["transitions"], "labels": labels},
-        **{"before": before, "before_labels": event_count - len(labels)},
-    }
 
 
 _REGISTER = {
@@ -297,8 +289,11 @@ def follow_renamed(connection: Connection, old: str, new: str) -> None:
 
 def history_of(dialect: str, transitions: Iterable[Transition] = (), labels: Iterable[Any] = ()) -> dict[str, Any]:
     """What a row says of its history: `HISTORY`, with labels as `StoredLabel` has them."""
-    lines = [part_of(line, dialect) | {"told_reason": told_reason(line.reason)} for line in transitions]
-    stored = [part_of(label, dialect) for label in labels]
+    lines = [
+        part_of(line, dialect) | {"place": place, "told_reason": told_reason(line.reason)}
+        for place, line in enumerate(transitions, 1)
+    ]
+    stored = [part_of(label, dialect) | {"place": place} for place, label in enumerate(labels, len(lines) + 1)]
     return {"told": len(lines) + len(stored), "transitions": lines, "labels": stored}
 
 
