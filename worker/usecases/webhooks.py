@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.by_hand import Person
-from worker.domain.delivery import HoldCode
 from worker.domain.news import SubscriberKind
 from worker.settings import Settings
 from worker.store.accounts import database_now
-from worker.store.columns import FOREVER
 from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.archive import Archived, archived_since
@@ -82,7 +80,7 @@ def _standing(subscriber: SubscriberState) -> Standing:
         workers=subscriber.workers,
         waits_for=explain(subscriber),
         last_error=subscriber.last_error,
-        held_until=hold.until if hold is not None and hold.until < FOREVER else None,
+        held_until=hold.until if hold is not None else None,
         hold_code=hold.code if hold is not None else None,
         circuit_open_until=circuit.open_until,
         failures=circuit.failures,
@@ -100,7 +98,7 @@ def _waits(subscriber: SubscriberState) -> Iterator[str]:
         yield (
             f"no worker serves it: start one with [news.{name}], or `returns-worker webhooks retire {name}` removes it"
         )
-    if hold is not None and hold.code == HoldCode.ASKED_TO_WAIT:
+    if hold is not None and hold.until is not None:
         yield f"rests until {hold.until:%Y-%m-%d %H:%M:%S} UTC, as it asked for ({hold.message})"
     elif hold is not None:
         yield f"held ({hold.code}: {hold.message}) until `returns-worker webhooks release {name}`"

@@ -44,8 +44,8 @@ _WAITING = {
     for dialect, ids in AMONG_IDS.items()
     for kind, (table, _) in _PLACES.items()
 }
-# Return by return (OFFSET 0 keeps it so): much is inserted as this goes on, and PostgreSQL, which does not know how large
-# the table has become, would read all of it each time.
+# Return by return (OFFSET 0 keeps it so): much is inserted as this goes on, and PostgreSQL, which does not know how
+# large the table has become, would read all of it each time.
 _WAITING[POSTGRESQL, SubscriberKind.WEBHOOK] = text(f"""SELECT e.* FROM {json_values(POSTGRESQL, "ids")} value
  CROSS JOIN LATERAL (SELECT {_KEY} FROM webhook_event w
                       WHERE w.subscriber = :name AND w.return_order_id = CAST(value.value AS bigint) OFFSET 0) e""")

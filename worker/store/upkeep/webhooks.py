@@ -8,11 +8,14 @@ from sqlalchemy import Connection, text
 from sqlalchemy.engine import RowMapping
 
 from worker.domain.circuits import Circuit
+from worker.domain.delivery import EndpointHold
 from worker.domain.news import SubscriberKind
 from worker.store.columns import FOREVER, bound, read_moment
 from worker.store.dialect import NOW
 from worker.store.holds import HELD_BY_PERSON, hold_lasts
 from worker.store.leases import LATEST_END
+from worker.store.outbox import MISSED, OUTBOX, UNSENT
+from worker.store.presence import NEWS
 from worker.store.transactions import in_statement, in_transaction, reading
 
 MOST_COUNTED = 10_000
@@ -20,15 +23,6 @@ MOST_COUNTED = 10_000
 
 _MOST_OF_A_MESSAGE = 500  # characters, as of an account's
 _REMOVED = 5000  # rows in a transaction
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Nothing is sent to a webhook: `until` then, or, when that is `FOREVER`, until a person releases it."""
-
-    until: datetime
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +44,7 @@ class SubscriberState:
     missed: int
     missed_since: datetime | None
     last_error: str | None
-    hold: Hold | None
+    hold: EndpointHold | None
     circuit: Circuit
     sender: str | None
     workers: int
@@ -82,7 +76,8 @@ SELECT s.name, s.kind, s.events, s.accounts, s.keep_seconds, s.held_until, s.hol
          ({_of("e.error_message", "webhook_missed", " ORDER BY e.given_up_at DESC, e.id DESC LIMIT 1")})
        ) AS last_error,
        (SELECT count(*) FROM worker_serves v JOIN worker_presence p ON p.worker = v.worker
-         WHERE v.kind = 'news' AND v.name = s.name AND p.until > {now} AND p.until <= {LATEST_END[dialect]}) AS workers
+         WHERE v.kind = '{NEWS}' AND v.name = s.name AND p.until > {now} AND p.until <= {LATEST_END[dialect]})
+         AS workers
   FROM news_subscriber s ORDER BY s.name""")
     for dialect, now in NOW.items()
 }
@@ -102,7 +97,7 @@ _DUE_NOW = {
     for dialect, now in NOW.items()
 }
 _FORGET = text("DELETE FROM news_subscriber WHERE name = :name")
-TABLES = ("return_event", "webhook_event", "webhook_missed")
+TABLES = (OUTBOX, UNSENT, MISSED)
 """Where something may wait for a subscriber."""
 _REMOVE = {
     table: text(f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE subscriber = :name LIMIT {_REMOVED})")
@@ -161,7 +156,7 @@ def _subscriber(row: RowMapping) -> SubscriberState:
     until, code = read_moment(row["held_until"]), row["hold_code"] or ""
     hold = None
     if until is not None and hold_lasts(until, code, now):
-        hold = Hold(until, code, row["hold_message"] or "")
+        hold = EndpointHold(until if until < FOREVER else None, code, row["hold_message"] or "")
     return SubscriberState(
         row["name"],
         SubscriberKind(row["kind"]),
