@@ -195,7 +195,7 @@ class Application:
     async def run(self, stop: asyncio.Event, *, until_idle: bool = False) -> None:
         """Work until `stop` is set, or until nothing is left to do now."""
         assert self._writing is not None
-        self._working = asyncio.create_task(self.engine.run(until_idle=until_idle))
+        self._working = asyncio.create_task(self._work(until_idle=until_idle))
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait((self._working, stopping, self._writing), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -204,6 +204,11 @@ class Application:
         for task in (self._working, self._writing):
             if task.done():
                 await task  # a defect ended it; without it nothing would be done, or recorded, any more
+
+    async def _work(self, *, until_idle: bool) -> None:
+        await self.engine.run(until_idle=until_idle)
+        if until_idle:
+            await self._news.settle()
 
     async def stop(self) -> None:
         """Finish or hand back what is leased, then close everything: one budget, the grace time, for all of it."""

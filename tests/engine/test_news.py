@@ -255,6 +255,21 @@ async def test_a_killed_worker_is_followed_when_its_lease_ends_and_is_fenced_out
         assert late is None
 
 
+async def test_a_worker_that_ends_when_it_is_idle_has_sent_what_can_be_sent(
+    database: Database, shop: Shop, tmp_path: Path
+) -> None:
+    await subscribe(shop)
+    async with receiving() as receiver:
+        receiver.answer = lambda data, repeat: web.Response(status=500 if data["reference"] == "R-1" else 200)
+        async with told(await made(database, tmp_path), webhook(receiver.url)) as news:
+            await news.settle()
+            await happen(shop, returns=2, events=2)
+            await asyncio.wait_for(news.settle(), 5)
+            assert (receiver.of("R-2"), await waiting(shop)) == ([1, 2], 2)
+            await news.drain()
+            await asyncio.wait_for(news.settle(), 5)  # it has ended, and nobody waits for it
+
+
 def _believes_it_was_delivered(endpoint: Endpoint, now: datetime) -> Verdict:
     return Verdict(endpoint, delivered=[1])
 

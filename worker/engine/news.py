@@ -56,6 +56,11 @@ class News:
         states = await read_endpoints(self._database) if names else {}
         return {f"webhook {name}": describe(states[name]) for name in names if name in states}
 
+    async def settle(self) -> None:
+        """Return once all is sent that can be sent now, for a worker that is to end when it has nothing left to do."""
+        for each in self._dispatchers:
+            await each.settle()
+
     def begin_to_drain(self) -> None:
         """Begin no request any more."""
         for each in self._dispatchers:
@@ -113,7 +118,7 @@ class Dispatcher:
         """`turn` is taken for each use of the database."""
         self.name = webhook.name
         self._tools, self._webhook, self._turn = tools, webhook, turn
-        self._wake = asyncio.Event()
+        self._wake, self._idle = asyncio.Event(), asyncio.Event()
         self._sending: Sending | None = None
         self._draining = False
 
@@ -127,6 +132,14 @@ class Dispatcher:
         """Begin no request any more, and end after those in flight."""
         self._draining = True
         self.wake()
+
+    async def settle(self) -> None:
+        """Return once all is sent that can be sent now, or when it is to end."""
+        if self._draining:
+            return
+        self._idle.clear()
+        self.wake()
+        await self._idle.wait()
 
     async def close(self) -> None:
         """Close the connections to the endpoint."""
@@ -151,8 +164,13 @@ class Dispatcher:
             except Exception:
                 log.exception("webhook_crashed", subscriber=self._webhook.name, hint="it goes on, and nothing is lost")
                 pause = _AFTER_DEFECT
+            if not self._wake.is_set():
+                self._idle.set()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            self._idle.clear()
+        self._idle.set()
 
     async def _send_what_is_due(self) -> float:
         """Send what can be sent now; how many seconds there is nothing to do, unless something is recorded."""

@@ -131,7 +131,8 @@ class Sending:
                 if not self._in_flight and not self._tries:
                     return
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stirred.wait(), _LINGER if self._tries else _LOOK_EVERY)
+                    async with asyncio.timeout(_LINGER if self._tries else _LOOK_EVERY):
+                        await self._stirred.wait()
         finally:
             left = list(self._in_flight)
             for task in left:
