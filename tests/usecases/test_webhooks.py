@@ -148,7 +148,10 @@ async def test_what_happened_is_repeated_once_with_its_positions_from_live_and_a
         "observed_at": first["observed_at"],
     }
 
+    before = (await standing(settings, database)).oldest_at
     again = await webhooks.replay_returns(settings, database, HOOK, ["R-1", "R-2"], None)
+    oldest = (await standing(settings, database)).oldest_at
+    assert before is not None and oldest is not None and oldest < before - 4 * DAY
     assert (again.events, again.waiting) == (4, 4)
     assert await waiting(shop) == [(reference, *each) for reference in ("R-1", "R-2") for each in ALL]
     assert await shop.value("SELECT count(*) FROM webhook_event WHERE carrier_ref = 'N-R-2'") == 4

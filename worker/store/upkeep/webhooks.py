@@ -59,21 +59,27 @@ def _counted(table: str) -> str:
     return f"(SELECT count(*) FROM ({_of('1', table, ' LIMIT :most')}) AS few)"
 
 
-def _either(told: str) -> str:
-    return f"CASE s.kind WHEN 'table' THEN {told.format('return_event')} ELSE {told.format('webhook_event')} END"
+def _oldest(table: str, order: str) -> str:
+    # A replay makes what is old wait behind what is newer.
+    few = _of("e.observed_at", table, f" ORDER BY e.{order} LIMIT :most")
+    return f"(SELECT min(few.observed_at) FROM ({few}) AS few)"
 
 
-_OLDEST = "(" + _of("e.observed_at", "{}", " ORDER BY e.id LIMIT 1") + ")"
+def _either(table: str, webhook: str) -> str:
+    return f"CASE s.kind WHEN '{SubscriberKind.TABLE}' THEN {table} ELSE {webhook} END"
+
+
 _READ = {
     dialect: text(f"""
 SELECT s.name, s.kind, s.events, s.accounts, s.keep_seconds, s.held_until, s.hold_code, s.hold_message, s.failures,
        s.open_until, CASE WHEN s.lease_until > {now} THEN s.lease_owner END AS sender, {now} AS now,
-       {_either(_counted("{}"))} AS waiting, {_either(_OLDEST)} AS oldest_at,
-       {_counted("webhook_missed")} AS missed,
-       ({_of("min(e.given_up_at)", "webhook_missed")}) AS missed_since,
+       {_either(_counted(OUTBOX), _counted(UNSENT))} AS waiting,
+       {_either(_oldest(OUTBOX, "id"), _oldest(UNSENT, "due_at"))} AS oldest_at,
+       {_counted(MISSED)} AS missed,
+       ({_of("min(e.given_up_at)", MISSED)}) AS missed_since,
        coalesce(
-         ({_of("e.error_message", "webhook_event", " AND e.error_message IS NOT NULL ORDER BY e.id LIMIT 1")}),
-         ({_of("e.error_message", "webhook_missed", " ORDER BY e.given_up_at DESC, e.id DESC LIMIT 1")})
+         ({_of("e.error_message", UNSENT, " AND e.error_message IS NOT NULL ORDER BY e.id LIMIT 1")}),
+         ({_of("e.error_message", MISSED, " ORDER BY e.given_up_at DESC, e.id DESC LIMIT 1")})
        ) AS last_error,
        (SELECT count(*) FROM worker_serves v JOIN worker_presence p ON p.worker = v.worker
          WHERE v.kind = '{NEWS}' AND v.name = s.name AND p.until > {now} AND p.until <= {LATEST_END[dialect]})
