@@ -38,6 +38,7 @@ class Receiver:
     before: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)  # is awaited before each answer
     at_once: int = 0
     most_at_once: int = 0
+    _ids: set[str] = field(default_factory=set)
 
     @property
     def accepted(self) -> list[Got]:
@@ -76,7 +77,8 @@ class Receiver:
             Webhook(SECRET).verify(body, dict(request.headers))
             got_id, data = request.headers["webhook-id"], json.loads(body)["data"]
             await self.before()
-            answer = self.answer(data, any(each.id == got_id for each in self.got))
+            answer = self.answer(data, got_id in self._ids)
+            self._ids.add(got_id)
             self.got.append(Got(got_id, body, data, answer.status))
             return answer
         finally:
@@ -107,8 +109,8 @@ async def subscribe(shop: Shop, name: str = "shop") -> None:
 
 async def happen(shop: Shop, returns: int, events: int, name: str = "shop") -> None:
     """So many events of so many returns, R-1 and so on, as they are written down for a webhook."""
-    for position in range(1, events + 1):
-        for number in range(1, returns + 1):
+    for number in range(1, returns + 1):
+        for position in range(1, events + 1):
             await shop.run(
                 f"""INSERT INTO webhook_event (subscriber, type, account, reference, return_order_id, position, source,
                       source_id, observed_at, old_value, new_value)
