@@ -58,6 +58,7 @@ def dashboard() -> Model:
         ("Health of accounts", rows_of_service.health()),
         ("Labels and the carrier's words", rows_of_returns.labels()),
         ("Where returns went", rows_of_returns.flow()),
+        ("News", rows_of_service.news()),
         ("The process", rows_of_service.process()),
         ("Database, backup, clock", rows_of_service.storage()),
     ):

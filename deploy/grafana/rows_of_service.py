@@ -1,4 +1,4 @@
-"""The rows about what the work stands on: carrier, accounts, processes, database."""
+"""The rows about what the work stands on: carrier, accounts, who is told, processes, database."""
 
 from typing import Any
 
@@ -88,6 +88,70 @@ def health() -> list[Any]:
             "serves many returns at once. Without a limit there is no line.",
             alerts=["ReturnsPollDemandAboveLimit"],
             span=24,
+        ),
+    ]
+
+
+def news() -> list[Any]:
+    """Who is told of changes, and how that goes."""
+    held = largest("webhook_held_until_timestamp_seconds", "subscriber", where=JOB)
+    oldest, unread = "webhook_oldest_pending_timestamp_seconds", "news_oldest_pending_timestamp_seconds"
+    return [
+        states(
+            "Webhooks held",
+            {"{{subscriber}}": f"({held} > bool time()) + ({held} == bool Inf)"},
+            values={0: ("no", "green"), 1: ("rests", "yellow"), 2: ("for a person", "red")},
+            says="rests: the endpoint asked for it. for a person: somebody holds it, or the endpoint answered 410; a "
+            "release ends it.",
+            alerts=["ReturnsWebhookHeld"],
+        ),
+        lines(
+            "Age of the oldest event that waits",
+            {
+                "{{subscriber}}": f"time() - ({largest(oldest, 'subscriber', where=JOB)} > 0)"
+                f" or 0 * {largest(oldest, 'subscriber', where=JOB)}",
+                "{{subscriber}} unread": f"time() - ({largest(unread, 'subscriber', where=JOB)} > 0)"
+                f" or 0 * {largest(unread, 'subscriber', where=JOB)}",
+            },
+            unit="s",
+            says="Over a quarter of an hour at a webhook: its endpoint fails, or is slow. unread is a table: after its "
+            "keep events are dropped.",
+            alerts=["ReturnsWebhookBehind", "ReturnsNewsUnread", "ReturnsSubscriberUnserved"],
+        ),
+        lines(
+            "Events that wait",
+            {
+                "{{subscriber}}": largest("webhook_events_pending", "subscriber", where=JOB),
+                "{{subscriber}} unread": largest("news_events_pending", "subscriber", where=JOB),
+            },
+            unit="none",
+            says="Rising without an end: nothing is delivered, or a table is not read.",
+            alerts=["ReturnsWebhookBehind", "ReturnsNewsUnread"],
+        ),
+        lines(
+            "Tries by outcome",
+            {"{{outcome}}": per_minute("webhook_deliveries_total", "outcome", where=JOB)},
+            unit="cpm",
+            says="delivered is well. Anything else is sent again, and holds up its subscriber alone.",
+            alerts=["ReturnsWebhookBehind"],
+            stacked=True,
+        ),
+        lines(
+            "From what happened to its delivery",
+            {f"p{share * 100:g}": quantile(share, "webhook_delay_seconds", where=JOB) for share in (0.5, 0.95)},
+            unit="s",
+            says="A second or two where the endpoint is well; minutes after it failed.",
+            alerts=["ReturnsWebhookBehind"],
+        ),
+        lines(
+            "Given up, or dropped unread",
+            {
+                "{{subscriber}}": per_minute("webhook_given_up_total", "subscriber", where=JOB),
+                "{{subscriber}} dropped": per_minute("news_events_dropped_total", "subscriber", where=JOB),
+            },
+            unit="cpm",
+            says="Any at all: the subscriber was not told of something, and hears of it only by a replay.",
+            alerts=["ReturnsWebhookGivenUp", "ReturnsNewsUnread"],
         ),
     ]
 

@@ -133,7 +133,7 @@ GRANT INSERT (account, reference, payload, due_at, adopt_carrier_ref) ON return_
 GRANT UPDATE (payload, cancel_requested_at, retry_requested_at) ON return_order TO returns_shop;
 GRANT SELECT (moved_to, move_completed_at) ON database_place TO returns_shop;
 GRANT SELECT, DELETE ON return_event TO returns_shop;  -- its news, which it deletes as it reads it
-GRANT SELECT (name, kind) ON news_subscriber TO returns_shop;  -- `check`
+GRANT SELECT (name, kind, keep_seconds) ON news_subscriber TO returns_shop;  -- `check`
 
 GRANT SELECT ON returns_worker_schema TO returns_shop;
 

@@ -53,11 +53,13 @@ def checks() -> list[dict[str, Any]]:
 
 
 def shown_by_a_worker(folder: Path) -> Series:
-    """Every series that a worker with an account at either carrier has from its start."""
+    """Every series that a worker with an account at either carrier, a table and a webhook has from its start."""
     file = folder / "worker.toml"
     file.write_text(
         f'[database]\nurl = "sqlite:///{folder}/returns.db"\n[labels]\nstore = "file:{folder}/labels"\n'
         '[accounts.default]\napi_key = "IZI-a-key"\n[accounts.pilot]\ncarrier = "returnpilot"\napi_key = "RP-a-key"\n'
+        '[news.outbox]\n[news.shop]\nkind = "webhook"\nurl = "https://shop.example/news"\n'
+        f'secret = "whsec_{"A" * 32}"\n'
     )
     application = Application(load(file, {}, need_accounts=True), Redactor())
     series: Series = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.carriers.wire import http, raw_server, sends
 from tests.databases import on_sqlite
 from tests.deploy.prometheus import DASHBOARD, Query, RunningPrometheus, panels, queries
 from tests.deploy.rules import ROOT, Series, problems, rules, shown_by_a_worker
@@ -83,15 +84,19 @@ async def watched(
 ) -> AsyncIterator[tuple[RunningWorker, RunningPrometheus]]:
     text = config.read_text()
     before, pilot = text.split("[accounts.pilot]")
-    config.write_text(before + "[accounts.pilot]" + pilot.replace("rate_per_minute = 0", "rate_per_minute = 6000"))
-    worker = await start().ready()
-    listening = worker.saw("listening")
-    assert listening is not None
-    folder = tmp_path / "prometheus"
-    folder.mkdir()
-    prometheus = RunningPrometheus(folder, listening["address"].removeprefix("http://"), "1s")
-    yield worker, prometheus
-    prometheus.stop()
+    pilot = pilot.replace("rate_per_minute = 0", "rate_per_minute = 6000")
+    async with raw_server(sends(http(b""))) as endpoint:
+        news = f'url = "{endpoint.url}"\nprivate = true\ntimeout = "2s"\nsecret = "whsec_{"A" * 32}"\n'
+        news = f'\n[news.outbox]\n[news.shop]\nkind = "webhook"\n{news}'
+        config.write_text(f"{before}[accounts.pilot]{pilot}{news}")
+        worker = await start().ready()
+        listening = worker.saw("listening")
+        assert listening is not None
+        folder = tmp_path / "prometheus"
+        folder.mkdir()
+        prometheus = RunningPrometheus(folder, listening["address"].removeprefix("http://"), "1s")
+        yield worker, prometheus
+        prometheus.stop()
 
 
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus (Debian: prometheus)")

@@ -11,7 +11,7 @@ import yaml
 from tests.deploy.rules import PROMETHEUS, Rule, rules
 
 # What was done stays done, a batch of a minute too: they fire at once, and end when nothing more of it was seen.
-DONE = {"ReturnsRejectedRising", "ReturnsExpiredRising"}
+DONE = {"ReturnsRejectedRising", "ReturnsExpiredRising", "ReturnsWebhookGivenUp"}
 # Takes six hours to fire: its life is in labels.yml.
 ELSEWHERE = {"ReturnsLabelMissing"}
 

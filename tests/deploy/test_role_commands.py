@@ -42,6 +42,10 @@ COMMANDS = {
     "accounts release": "accounts release default",
     "accounts rename": "accounts rename old default",
     "accounts retire": "accounts retire pilot",
+    "webhooks hold": "webhooks hold hook",
+    "webhooks release": "webhooks release hook",
+    "webhooks replay": "webhooks replay hook R-1",
+    "webhooks retire": "webhooks retire hook --yes",
     "erase": "erase R-7",
     "restored": "restored",
     "add": "add {role}.json",
@@ -52,6 +56,7 @@ COMMANDS = {
     "label": "label R-1 -o -",
     "statuses": "statuses",
     "accounts": "accounts",
+    "webhooks": "webhooks",
     "check": "check",
 }
 WITHOUT_A_ROLE = {"schedule", "health", "demo", "simulate", "backup", "config"}
@@ -117,6 +122,7 @@ async def _fill(url: str, label: str) -> None:
         await shop.execute(f"INSERT INTO return_order {columns}, create_started_at) VALUES {row}")
     await shop.execute("UPDATE return_order SET error_code = 'create_outcome_unknown' WHERE reference = 'R-4'")
     await shop.execute("INSERT INTO return_order (account, reference, payload) VALUES ('old', 'R-6', '{}')")
+    await shop.execute("INSERT INTO news_subscriber (name, kind) VALUES ('hook', 'webhook')")
     await shop.execute(
         "INSERT INTO label (return_order_id, position, location, media_type, byte_count, sha256)"
         " SELECT id, 1, ?1, 'application/pdf', 8, 'x' FROM return_order WHERE reference = 'R-1'",
@@ -150,7 +156,7 @@ def test_the_shop_s_role_adds_and_looks(filled: Call, url: str) -> None:
         assert_may(done, "returns_shop", command)
         assert done.exit_code == (1 if command == "check" else 0), done.stderr  # an account is not configured
     assert elsewhere(Shop(url).execute("SELECT 1 FROM return_order WHERE reference = 'ADDED-returns_shop'"))
-    for command in ("cancel", "archive", "erase"):
+    for command in ("cancel", "archive", "erase", "webhooks"):
         assert_may_not(filled("returns_shop", command), "returns_shop", command)
 
 

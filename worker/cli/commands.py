@@ -40,6 +40,7 @@ class Commands(LazyGroup):
         "copy-to": Entry("copy_to:copy_to_postgresql"),
         "simulate": Entry("simulate:simulate"),
         "accounts": Entry("accounts:accounts"),
+        "webhooks": Entry("webhooks:webhooks"),
     }
 
 

@@ -26,8 +26,8 @@ class Subscribers:
         self._configured = configured
         self._known: set[str] = set()
         self._after = dict.fromkeys((OUTBOX, UNSENT, MISSED), 0)
-        for each in configured:
-            tools.metrics.news_dropped.labels(each.name)
+        tables = [each.name for each in configured if each.kind is SubscriberKind.TABLE]
+        tools.metrics.expect_subscribers([each.name for each in configured], tables)
 
     async def register(self) -> None:
         """Have those of the settings told from now on; raises `KindChanged`, and `DatabaseUnavailable`."""
@@ -47,6 +47,7 @@ class Subscribers:
                 self._metrics.news_pending.labels(each.name).set(each.pending)
                 oldest = each.oldest.timestamp() if each.oldest is not None else 0
                 self._metrics.news_oldest.labels(each.name).set(oldest)
+                self._metrics.news_keep.labels(each.name).set(each.keep.total_seconds())
         names = {each.name for each in standings}
         for name in self._known - names:
             self._metrics.forget_subscriber(name)

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -33,11 +33,12 @@ class Standing:
     is_served: bool
     pending: int
     oldest: datetime | None
+    keep: timedelta
 
 
 _STANDINGS = {
     dialect: text(f"""
-SELECT s.name, s.kind,
+SELECT s.name, s.kind, s.keep_seconds,
        EXISTS (SELECT 1 FROM worker_serves v JOIN worker_presence p ON p.worker = v.worker
                 WHERE v.kind = '{NEWS}' AND v.name = s.name AND p.until > {now} AND p.until <= {LATEST_END[dialect]})
          AS is_served,
@@ -53,7 +54,10 @@ SELECT s.name, s.kind,
 def read_standings(connection: Connection) -> list[Standing]:
     """How each registered subscriber stands."""
     return [
-        Standing(row.name, SubscriberKind(row.kind), bool(row.is_served), row.pending, read_moment(row.oldest))
+        Standing(
+            *(row.name, SubscriberKind(row.kind), bool(row.is_served), row.pending, read_moment(row.oldest)),
+            timedelta(seconds=row.keep_seconds),
+        )
         for row in connection.execute(_STANDINGS[connection.dialect.name])
     ]
 

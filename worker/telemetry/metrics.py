@@ -109,6 +109,11 @@ class Metrics:
         self.news_oldest = self._read(
             "news_oldest_pending_timestamp_seconds", "When the oldest of them happened; 0 when none is.", "subscriber"
         )
+        self.news_keep = self._read(
+            "news_keep_seconds",
+            "After so long the subscriber's events are dropped, unless it deletes them.",
+            "subscriber",
+        )
         self.news_served = self._read(
             "news_subscriber_served", "1 while a living worker has the subscriber in its settings.", "subscriber"
         )
@@ -214,9 +219,16 @@ class Metrics:
         _each(self.webhook_given_up, names)
         _each(self.webhook_deliveries, names, outcomes)
 
+    def expect_subscribers(self, names: Iterable[str], tables: Iterable[str]) -> None:
+        """The same for each subscriber that is configured; `tables` are those of that kind."""
+        for metric in (self.news_served, self.news_dropped):
+            _each(metric, names)
+        for metric in (self.news_pending, self.news_oldest, self.news_keep):
+            _each(metric, tables)
+
     def forget_subscriber(self, name: str) -> None:
         """A subscriber that is registered no more has no series."""
-        for gauge in (self.news_served, self.news_pending, self.news_oldest):
+        for gauge in (self.news_served, self.news_pending, self.news_oldest, self.news_keep):
             gauge.remove(name)
 
     def forget_what_the_database_said(self) -> None:

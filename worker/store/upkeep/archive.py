@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, Select, select, text
 from sqlmodel import SQLModel, col
 
 from worker.domain.lifecycle import State
@@ -218,6 +218,18 @@ def find_archived(connection: Connection, reference: str, account: str | None) -
         if account is not None
         else col(ArchivedReturnRow.account).in_(accounts_in("archived_return"))
     )
+    return _archived(connection, statement)
+
+
+@reading
+def archived_since(connection: Connection, since: datetime, after: int, most: int) -> list[Archived]:
+    """The first `most` archived returns beyond the id `after` that something happened to `since` then, by id."""
+    statement = select(*columns_of(ArchivedReturnRow)).order_by(col(ArchivedReturnRow.id)).limit(most)
+    statement = statement.where(col(ArchivedReturnRow.id) > after, col(ArchivedReturnRow.ended_at) >= since)
+    return _archived(connection, statement)
+
+
+def _archived(connection: Connection, statement: Select[Any]) -> list[Archived]:
     rows = [ArchivedReturnRow(**row) for row in connection.execute(statement).mappings()]
     return [
         Archived(
