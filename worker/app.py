@@ -49,6 +49,7 @@ from worker.store.schema import SchemaState, migrate, require_current, schema_st
 from worker.telemetry.http import Readiness, TelemetryServer
 from worker.telemetry.logs import Redactor
 from worker.telemetry.metrics import Metrics
+from worker.web import open_pages
 
 _TIDY_EVERY = 60.0  # seconds
 _CONNECTIONS = 5  # to the database, the one on which it listens among them
@@ -118,6 +119,7 @@ class Application:
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
             status=lambda: self._gauges.status(is_draining=self._running.is_draining),
         )
+        self._pages = open_pages(settings, self.metrics, self._current_url, redactor.add)
         self._server = TelemetryServer(
             settings.http.host,
             settings.http.port,
@@ -125,6 +127,7 @@ class Application:
             seconds_since_turn=self._seconds_since_turn,
             turn_limit=self._turn_limit,
             readiness=self._readiness,
+            serve_pages=self._pages.serve_on if self._pages is not None else None,
         )
         self._writing: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
@@ -212,6 +215,8 @@ class Application:
             await self._ticks.stop()
         await _end(self._writing)
         await self._server.stop()
+        if self._pages is not None:
+            await self._pages.close()
         for account in self._accounts.values():
             await account.carrier.close()
         await self._presence.end()

@@ -23,6 +23,7 @@ from worker.settings import (
     load,
     show,
 )
+from worker.settings.model import TokenSettings
 from worker.settings.problems import annotation_at, is_container
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -139,12 +140,14 @@ def test_the_reference_file_gives_exactly_the_defaults() -> None:
 
 
 def leaves(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk every setting with its place, an account's under the name `default`."""
+    """Walk every setting with its place, an account's under the name `default`, a token's under `support`."""
     for name in model.model_fields:
         place = (*at, name)
         inner = annotation_at(model, (name,))
         if place == ("accounts",):
             yield from leaves(AccountSettings, ("accounts", "default"))
+        elif place == ("http", "tokens"):
+            yield from leaves(TokenSettings, (*place, "support"))
         elif isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from leaves(inner, place)
         else:

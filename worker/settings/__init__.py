@@ -1,12 +1,12 @@
 """Settings: TOML and environment to frozen, validated `Settings`; all problems at once; secrets masked."""
 
-from worker.settings.checks import key_source
+from worker.settings.checks import key_source, token_file
 from worker.settings.durations import LONGEST, format_duration, parse_duration, parse_positive_duration
 from worker.settings.load import load
 from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, Settings, check_schema
 from worker.settings.polling import AccountPolling, PollingOverride, PollingSettings
 from worker.settings.problems import ConfigurationError
-from worker.settings.secrets import KeySource, KeyUnavailableError, UrlSource, read_secret
+from worker.settings.secrets import KeySource, KeyUnavailableError, SecretFile, UrlSource, read_secret
 from worker.settings.show import show
 from worker.settings.urls import masked_url
 
@@ -21,6 +21,7 @@ __all__ = [
     "KeyUnavailableError",
     "PollingOverride",
     "PollingSettings",
+    "SecretFile",
     "Settings",
     "UrlSource",
     "check_schema",
@@ -32,4 +33,5 @@ __all__ = [
     "parse_positive_duration",
     "read_secret",
     "show",
+    "token_file",
 ]

@@ -23,6 +23,7 @@ Place = tuple[str, ...]
 """Where a setting is: ("accounts", "*", "timeout"), with `*` for a name."""
 
 _ANY_NAME = "*"
+_NAMES_GIVEN = frozenset({"default", "support"})  # by the operator, in the start file
 _CLOSED: Mapping[str, Any] = {"additionalProperties": False}
 _LIMITS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}  # what these are flags of in draft 4
 _NOT_FOR_EDITORS = frozenset({"$ref", "$defs", "title", "writeOnly"})
@@ -111,7 +112,7 @@ def _comments(text: str) -> Iterator[tuple[Place, str]]:
     for line in text.splitlines():
         header, key = _TABLE.fullmatch(line), _SET.match(line)
         if header:
-            table = tuple(_ANY_NAME if name == "default" else name for name in header[1].split("."))
+            table = tuple(_ANY_NAME if name in _NAMES_GIVEN else name for name in header[1].split("."))
             yield table[:-1] if "by_status" in table else table, " ".join(comment)
             comment = []
         elif key:

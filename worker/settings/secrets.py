@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from worker.settings.model import DatabaseSettings
 
 _LARGEST_SECRET = 16_384  # bytes
+_SHORTEST_TOKEN = 32
 _LOOK_EVERY_SECONDS = 1.0
 
 
@@ -31,6 +32,19 @@ def check_key(key: str) -> str:
     if any(ord(character) > 255 for character in key):
         raise ValueError("holds a character that an HTTP header cannot carry")
     return key
+
+
+def check_token(token: str) -> str:
+    """Return the token of somebody who may see the pages, without surrounding white space.
+
+    Raises ValueError where it is too short to be beyond guessing, or could not be sent as a header.
+    """
+    token = token.strip()
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError("holds a blank, a line break or a character outside ASCII; a token is one word")
+    if len(token) < _SHORTEST_TOKEN:
+        raise ValueError(f"is shorter than {_SHORTEST_TOKEN} characters; `openssl rand -hex 32` makes a good one")
+    return token
 
 
 def read_secret(file: Path) -> str:

@@ -137,6 +137,7 @@ class Metrics:
         self.returns_erased = self._counter(
             "returns_erased_total", "Returns whose personal data this worker erased; not those of commands."
         )
+        self.page_requests = self._counter("page_requests_total", "Requests for pages, by answer.", "page", "status")
         self.storage_errors = self._counter(
             "storage_errors_total", "Tries at the database or the label store that failed.", "operation"
         )
@@ -164,6 +165,10 @@ class Metrics:
         for account, operations in accounts.items():
             _each(self.carrier_request_duration, (account,), operations)
             _each(self.carrier_requests, (account,), operations, request_outcomes)
+
+    def expect_pages(self, pages: Iterable[str], statuses: Iterable[str]) -> None:
+        """Create the series of each page and answer at 0, where pages are served."""
+        _each(self.page_requests, pages, statuses)
 
     def forget_what_the_database_said(self) -> None:
         """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""

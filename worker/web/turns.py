@@ -1,0 +1,57 @@
+"""One connection to the database for all pages together, so that no reader of them costs the loop anything."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from worker.settings import Settings
+from worker.store.database import Database
+
+P = ParamSpec("P")
+T = TypeVar("T")
+UseCase = Callable[Concatenate[Settings, Database, P], Awaitable[T]]
+
+PATIENCE = 2.0
+"""Seconds for which a page waits for its turn, and then for the database."""
+
+
+class Busy(Exception):
+    """The pages before this one, or what it asks for itself, take longer than a page may."""
+
+
+class Turns:
+    """Lets one page at a time ask the database."""
+
+    def __init__(self, settings: Settings, current: Callable[[], str], patience: float = PATIENCE) -> None:
+        """Open nothing yet; `current` gives the database's URL, `patience` is in seconds."""
+        told = settings.database
+        self._settings, self._patience = settings, patience
+        self._turn = asyncio.Lock()
+        self._database = Database(
+            told.url,
+            current=current,
+            pool_size=1,
+            busy_timeout=patience,
+            pooler=told.pooler,
+            schema=told.schema,
+            longest=patience,
+        )
+
+    async def ask(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Have a use case's answer; raises `Busy`, `DatabaseUnavailable`, and what the use case does."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Busy from None
+        try:
+            async with asyncio.timeout(self._patience):
+                return await use_case(self._settings, self._database, *args, **named)
+        except TimeoutError:
+            raise Busy from None
+        finally:
+            self._turn.release()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._database.close()
