@@ -119,7 +119,7 @@ class Application:
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
             status=lambda: self._gauges.status(is_draining=self._running.is_draining),
         )
-        self._pages = open_pages(settings, self.metrics, self._current_url, redactor.add)
+        self._pages = open_pages(settings, self.metrics, self._current_url, redactor.add, self.database.check_file)
         self._server = TelemetryServer(
             settings.http.host,
             settings.http.port,

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 from prometheus_client import CollectorRegistry
+from yarl import URL
 
 from tests.telemetry.test_http import all_is_well
 from worker.settings import Settings
@@ -47,7 +48,7 @@ class Browser:
         if self.cookie:
             named = {"Cookie": self.cookie, **named}
         asking = self.client.request(
-            method, f"http://{self.address}{path}", headers=named, data=data, allow_redirects=False
+            method, URL(f"http://{self.address}{path}", encoded=True), headers=named, data=data, allow_redirects=False
         )
         async with asking as answer:
             if given := answer.headers.get("Set-Cookie"):

@@ -1,18 +1,21 @@
 """The pages as a browser, a program and a stranger find them: real requests at a real listener."""
 
 import asyncio
+import json
 import logging
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.web.served import ACTOR, LOOKER, SAME_ORIGIN, links, listening, served
 from worker.settings import DatabaseSettings, HttpSettings, Settings
 from worker.telemetry.metrics import Metrics
 from worker.web import open_pages
 from worker.web.guard import May
-from worker.web.page import Answer, Page, Route
+from worker.web.page import Answer, Page, Route, place
 from worker.web.routes import ROUTES
 
 TOKENS = {"support": LOOKER, "anna": ACTOR}
@@ -36,6 +39,10 @@ async def api(page: Page) -> Answer:
     return Answer(b'{"who": "%s"}' % str(page.who.name).encode(), "application/json")
 
 
+async def echo(page: Page) -> Answer:
+    return page.json({"places": dict(page.places), "query": dict(page.query)})
+
+
 async def slow(page: Page) -> Answer:
     async def use_case(*_: object) -> None:
         await asyncio.Event().wait()
@@ -50,6 +57,7 @@ ACTIONS = (
     Route("api", "/api/thing", api),
     Route("api", "/api/act", api, needs=May.ACT, method="POST"),
     Route("slow", "/slow", slow),
+    Route("echo", "/echo/{account}/{reference}", echo),
 )
 
 
@@ -203,6 +211,30 @@ async def test_what_is_sent_has_bounds(url: str, tmp_path: Path) -> None:
         assert (await browser.get("/login", "POST", b"%ff=%ff", Content_Type="text/plain", **SAME_ORIGIN)).status == 415
         assert (await browser.get("/login?q=" + "x" * 10_000)).status == 400
         assert (await browser.get("/login?to=" + "x" * 5_000)).status == 200
+
+
+REFERENCES = (
+    *("A/B", ".", "..", "~..", "~~.", "...", "%2F", "a b+c&d=e?f#g", "\U0001f4e6 \u00e9", "<script>", "'\"", "x" * 300),
+)
+
+
+async def test_any_reference_is_a_part_of_an_address_and_of_a_query(url: str, tmp_path: Path) -> None:
+    async with served(url, tmp_path, routes=ACTIONS) as browser:
+        for reference in REFERENCES:
+            address = URL(f"http://localhost/echo/default/{place(reference)}?q={quote(reference)}&q=2")
+            answer = await browser.get(address.raw_path_qs)  # as a browser has it, `..` taken out
+            assert json.loads(answer.text) == {
+                "places": {"account": "default", "reference": reference},
+                "query": {"q": reference},
+            }
+
+
+@pytest.mark.parametrize(
+    "path", ["/echo/a/b?q=%00", "/echo/a/b?q=%ff", "/echo/a/b%00", "/echo/a/b?" + "x&" * 51 + "y=1"]
+)
+async def test_what_no_database_can_hold_is_refused_before_it_is_asked(url: str, tmp_path: Path, path: str) -> None:
+    async with served(url, tmp_path, routes=ACTIONS) as browser:
+        assert (await browser.get(path)).status == 400
 
 
 async def test_of_two_hundred_connections_that_ask_and_read_nothing_none_keeps_a_reader_out(

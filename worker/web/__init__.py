@@ -15,7 +15,11 @@ log = structlog.get_logger()
 
 
 def open_pages(
-    settings: Settings, metrics: Metrics, current_url: Callable[[], str], hide: Callable[..., None]
+    settings: Settings,
+    metrics: Metrics,
+    current_url: Callable[[], str],
+    hide: Callable[..., None],
+    check_file: Callable[[], None] = lambda: None,
 ) -> "Pages | None":
     """The pages of a worker, as `Pages` is told; None where none is shown, which the log says."""
     if not settings.http.has_pages:
@@ -23,4 +27,4 @@ def open_pages(
         return None
     from worker.web.pages import Pages  # noqa: PLC0415 - jinja2 is loaded only where pages are shown
 
-    return Pages(settings, metrics, current_url, hide)
+    return Pages(settings, metrics, current_url, hide, check_file)

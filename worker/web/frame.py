@@ -8,6 +8,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from worker.telemetry.terminal import shown, shown_lines
+from worker.web.page import place
 
 _UNITS = (
     ("d", timedelta(days=1)),
@@ -32,7 +33,7 @@ def frame() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"word": word, "text": lines, "moment": moment}
+    environment.filters |= {"word": word, "text": lines, "moment": moment, "place": place}
     return environment
 
 

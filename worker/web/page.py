@@ -1,9 +1,12 @@
 """What a page is given, what it gives back, and what it says of itself in the table of routes."""
 
+import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote
 
 from worker.domain.by_hand import Person
 from worker.web.guard import Face, May, Rules, Token, Who, cookie_for
@@ -11,9 +14,10 @@ from worker.web.turns import Turns, UseCase
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_LONGEST_REASON = 500  # characters, as the command line has it
 
 HTML = "text/html; charset=utf-8"
+
+_UP_OR_HERE = re.compile(r"~*\.{1,2}")
 
 
 class Problem(Exception):
@@ -47,8 +51,8 @@ class Page:
     route: "Route"
     who: Who
     path: str  # as it was asked for, with its query
-    places: Mapping[str, str]  # what stands for each {name} of the route's path, decoded
-    query: Mapping[str, str]  # of a name that is given twice, the last
+    places: Mapping[str, str]  # what stands for each {name} of the route's path, as `place` has written it
+    query: Mapping[str, str]  # of a name that is given twice, the first
     form: Mapping[str, str]  # of a POST by a browser
     body: bytes  # of a POST
     now: datetime
@@ -57,13 +61,25 @@ class Page:
     templates: Callable[..., str]  # a template's name and its values, to text
 
     async def ask(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """What a use case says, on the pages' own connection; in a turn of its own, so better once than often."""
+        """What a use case says that only looks, on the pages' own connection: `use_case(settings, database, *args)`.
+
+        Each time it waits for its turn, so a page asks once; all of it has two seconds.
+        """
         return await self.turns.ask(use_case, *args, **named)
+
+    async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """What a use case comes to that changes something; it is not given up in the midst of it."""
+        return await self.turns.act(use_case, *args, **named)
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> Answer:
         """A template with these values; every one of them also has `page`, `who` and `now`."""
         text = self.templates(template, page=self, who=self.who, now=self.now, **values)
         return Answer(text.encode("utf-8", "replace"), status=status)
+
+    def json(self, value: Any, status: int = 200) -> Answer:
+        """A value for a program; times as the commands' JSON has them."""
+        text = json.dumps(value, default=datetime.isoformat, ensure_ascii=False)
+        return Answer(text.encode("utf-8", "replace"), "application/json", status)
 
     def redirect(self, to: str, cookie: str | None = None) -> Answer:
         """Have the browser GET another page of ours."""
@@ -73,7 +89,7 @@ class Page:
         """Who decides, as the history has it: the token's name."""
         if self.who.name is None:
             raise RuntimeError("only who has a token acts")
-        return Person(self.who.name[:100], " ".join(reason.split())[:_LONGEST_REASON])
+        return Person.of(self.who.name, reason)
 
     def cookie(self, name: str) -> str:
         """What who has just shown this token is known by from now on."""
@@ -103,3 +119,14 @@ class Route:
 def face_of(path: str) -> Face:
     """For whom what is at this path would be."""
     return Face.API if path == "/api" or path.startswith("/api/") else Face.PAGE
+
+
+def place(text: object) -> str:
+    """A text as one part of a path, whatever is in it; `.` and `..`, which browsers take out of a path, as `~.`."""
+    text = str(text)
+    return quote(f"~{text}" if _UP_OR_HERE.fullmatch(text) else text, safe="")
+
+
+def text_of(place: str) -> str:
+    """The text that a part of a path, percent-decoded, stands for."""
+    return place[1:] if place[:1] == "~" and _UP_OR_HERE.fullmatch(place) else place

@@ -16,10 +16,10 @@ from aiohttp import web
 from worker.settings import Settings
 from worker.store.failures import DatabaseUnavailable
 from worker.telemetry.metrics import Metrics
-from worker.usecases.not_done import NoSuchAccount, NotDone
+from worker.usecases.not_done import NoSuchAccount, NotDone, is_utf8
 from worker.web.frame import frame
 from worker.web.guard import LASTS, Denied, Face, Facts, May, Rules, Who, admit
-from worker.web.page import Answer, Page, Problem, Route, face_of
+from worker.web.page import Answer, Page, Problem, Route, face_of, text_of
 from worker.web.routes import ROUTES
 from worker.web.tokens import Tokens
 from worker.web.turns import PATIENCE, Busy, Turns
@@ -71,6 +71,7 @@ class Pages:
         metrics: Metrics,
         current_url: Callable[[], str],
         hide: Callable[..., None],
+        check_file: Callable[[], None] = lambda: None,
         *,
         routes: tuple[Route, ...] = ROUTES,
         patience: float = PATIENCE,
@@ -79,10 +80,10 @@ class Pages:
     ) -> None:
         """Open nothing yet.
 
-        `current_url` gives the database's URL, `hide` is told what no log may show, `patience` is in seconds, as is the
-        pause after which a wrong token is answered. `clock` gives seconds since 1970.
+        `current_url` and `check_file` are what `Turns` asks, `hide` is told what no log may show, `patience` is in
+        seconds, as is the pause after which a wrong token is answered. `clock` gives seconds since 1970.
         """
-        self.turns = Turns(settings, current_url, patience)
+        self.turns = Turns(settings, current_url, check_file, patience)
         self._http, self._tokens = settings.http, Tokens(settings, hide)
         self._metrics, self._pause, self._clock = metrics, wrong_token_pause, clock
         self._render = _renderer()
@@ -133,9 +134,11 @@ class Pages:
                 return self._denied(request, page, verdict)
             if request.match_info.http_exception is not None:
                 raise _missing(request.match_info.http_exception)
+            page = replace(page, query=_fields(request.rel_url.raw_query_string))
             if request.method == "POST":
                 body = await _body(request)
                 page = replace(page, body=body, form=_form(request, body) if face is Face.PAGE else {})
+            _require_texts(page)
             return await page.route.handler(page)
         except Problem as problem:
             return _said(page, problem.status, problem.detail)
@@ -165,8 +168,8 @@ class Pages:
             route=route,
             who=who,
             path=request.raw_path,
-            places=dict(request.match_info),
-            query=dict(request.query),
+            places={name: text_of(part) for name, part in request.match_info.items()},
+            query={},
             form={},
             body=b"",
             now=datetime.fromtimestamp(self._clock(), UTC),
@@ -234,13 +237,25 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _form(request: web.Request, body: bytes) -> Mapping[str, str]:
-    """The fields of a form; of a name that is given twice, the last."""
     if request.content_type != _FORM:
         raise Problem(415, f"A form is sent as {_FORM}.")
+    return _fields(body.decode("utf-8", "surrogateescape"))
+
+
+def _fields(text: str) -> Mapping[str, str]:
+    """What a form or a query has; of a name that is given twice, the first."""
     try:
-        return dict(parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS))
+        pairs = parse_qsl(text, keep_blank_values=True, errors="surrogateescape", max_num_fields=_MOST_FIELDS)
     except ValueError:
-        raise Problem(400, "The form cannot be read: it is not UTF-8, or has too many fields.") from None
+        raise Problem(400, f"A form, and a query, has at most {_MOST_FIELDS} fields.") from None
+    return dict(reversed(pairs))
+
+
+def _require_texts(page: Page) -> None:
+    """Refuse what no database can hold, before anything asks for it."""
+    for given in (page.places, page.query, page.form):
+        if not all(is_utf8(text) and "\0" not in text for text in given.values()):
+            raise Problem(400, "What was sent is no text: it has a NUL, or is not UTF-8.")
 
 
 def _missing(error: web.HTTPException) -> Problem:

@@ -1,7 +1,8 @@
 """One connection to the database for all pages together, so that no reader of them costs the loop anything."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Concatenate, ParamSpec, TypeVar
 
 from worker.settings import Settings
@@ -22,10 +23,20 @@ class Busy(Exception):
 class Turns:
     """Lets one page at a time ask the database."""
 
-    def __init__(self, settings: Settings, current: Callable[[], str], patience: float = PATIENCE) -> None:
-        """Open nothing yet; `current` gives the database's URL, `patience` is in seconds."""
+    def __init__(
+        self,
+        settings: Settings,
+        current: Callable[[], str],
+        check_file: Callable[[], None] = lambda: None,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Open nothing yet.
+
+        `current` gives the database's URL, `patience` is in seconds. `check_file` raises where another file has taken
+        the place of SQLite's, which only the worker can tell, as it holds it.
+        """
         told = settings.database
-        self._settings, self._patience = settings, patience
+        self._settings, self._check_file, self._patience = settings, check_file, patience
         self._turn = asyncio.Lock()
         self._database = Database(
             told.url,
@@ -38,17 +49,29 @@ class Turns:
         )
 
     async def ask(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """Have a use case's answer; raises `Busy`, `DatabaseUnavailable`, and what the use case does."""
+        """Have the answer of a use case that only looks; raises `Busy`, `DatabaseUnavailable`, and what that does."""
+        async with self._turn_taken():
+            try:
+                async with asyncio.timeout(self._patience):
+                    return await use_case(self._settings, self._database, *args, **named)
+            except TimeoutError:
+                raise Busy from None
+
+    async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """The same of one that changes something: it comes to its end, though each statement is as short as ever."""
+        async with self._turn_taken():
+            return await use_case(self._settings, self._database, *args, **named)
+
+    @asynccontextmanager
+    async def _turn_taken(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._patience):
                 await self._turn.acquire()
         except TimeoutError:
             raise Busy from None
         try:
-            async with asyncio.timeout(self._patience):
-                return await use_case(self._settings, self._database, *args, **named)
-        except TimeoutError:
-            raise Busy from None
+            self._check_file()
+            yield
         finally:
             self._turn.release()
 

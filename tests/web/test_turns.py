@@ -1,0 +1,78 @@
+"""All pages together have one connection and a short time: on each database what takes longer is ended there."""
+
+import asyncio
+import time
+
+import pytest
+from sqlalchemy import Connection, text
+
+from worker.settings import Settings
+from worker.settings.model import DatabaseSettings
+from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
+from worker.store.transactions import in_transaction, reading
+from worker.web.turns import Busy, Turns
+
+PATIENCE = 0.3
+LONG = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 1000000000) SELECT max(i) FROM n",
+    "postgresql": "SELECT pg_sleep(60)",
+}
+
+
+@reading
+def look(connection: Connection, statement: str) -> None:
+    connection.execute(text(statement)).all()
+
+
+@in_transaction
+def change(connection: Connection, statement: str) -> None:
+    connection.execute(text("INSERT INTO return_order (reference, payload) VALUES ('R-1', '{}')"))
+    connection.execute(text(statement)).all()
+
+
+async def looking(_: Settings, database: Database, statement: str) -> None:
+    await look(database, statement)
+
+
+async def changing(_: Settings, database: Database, statement: str) -> None:
+    await change(database, statement)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_what_a_page_asks_for_too_long_is_ended_in_the_database_and_the_next_one_is_answered(
+    migrated_url: str, kind: str
+) -> None:
+    turns = Turns(Settings(database=DatabaseSettings(url=migrated_url)), lambda: migrated_url, patience=PATIENCE)
+    beside = Database(migrated_url, pool_size=1)
+    try:
+        await turns.ask(looking, "SELECT 1")  # a connection is there
+        began = time.monotonic()
+        with pytest.raises((Busy, DatabaseUnavailable)):
+            await turns.ask(looking, LONG[kind])
+        with pytest.raises(DatabaseUnavailable):
+            await turns.act(changing, LONG[kind])
+        await turns.ask(looking, "SELECT 1")
+        assert time.monotonic() - began < 4 * PATIENCE
+        await change(beside, "SELECT 1")  # what was cut left neither a row nor a lock
+    finally:
+        await turns.close()
+        await beside.close()
+
+
+async def test_one_page_is_at_the_database_at_a_time_and_who_waits_too_long_is_told(migrated_file: str) -> None:
+    url, at_it, most = f"sqlite:///{migrated_file}", 0, 0
+
+    async def counted(*_: object) -> None:
+        nonlocal at_it, most
+        at_it += 1
+        most = max(most, at_it)
+        await asyncio.sleep(0.02)
+        at_it -= 1
+
+    turns = Turns(Settings(database=DatabaseSettings(url=url)), lambda: url, patience=0.1)
+    came = await asyncio.gather(*(turns.ask(counted) for _ in range(20)), return_exceptions=True)
+    assert most == 1
+    assert 2 <= came.count(None) <= 6
+    assert all(each is None or isinstance(each, Busy) for each in came)
+    await turns.close()
