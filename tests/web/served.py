@@ -82,7 +82,8 @@ async def served(
         http=HttpSettings(tokens=configured, public_url=public_url),
     )
     metrics, hidden = Metrics("1"), list[str]()
-    pages = Pages(settings, metrics, lambda: url, lambda *texts: hidden.extend(texts), **options)
+    shared = {"share": 1e9, **options}  # no test waits for its share of the time
+    pages = Pages(settings, metrics, lambda: url, lambda *texts: hidden.extend(texts), **shared)
     async with (
         listening("127.0.0.1", pages) as address,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as client,

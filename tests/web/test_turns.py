@@ -60,19 +60,52 @@ async def test_what_a_page_asks_for_too_long_is_ended_in_the_database_and_the_ne
         await beside.close()
 
 
-async def test_one_page_is_at_the_database_at_a_time_and_who_waits_too_long_is_told(migrated_file: str) -> None:
-    url, at_it, most = f"sqlite:///{migrated_file}", 0, 0
+def some_turns(**options: float) -> Turns:
+    return Turns(Settings(), lambda: "sqlite:///returns.db", **options)
 
-    async def counted(*_: object) -> None:
+
+async def test_one_page_is_answered_at_a_time_and_who_waits_too_long_is_told() -> None:
+    at_it, most = 0, 0
+
+    async def page() -> None:
         nonlocal at_it, most
-        at_it += 1
-        most = max(most, at_it)
-        await asyncio.sleep(0.02)
-        at_it -= 1
+        async with turns.taken():
+            at_it += 1
+            most = max(most, at_it)
+            await asyncio.sleep(0.02)
+            at_it -= 1
 
-    turns = Turns(Settings(database=DatabaseSettings(url=url)), lambda: url, patience=0.1)
-    came = await asyncio.gather(*(turns.ask(counted) for _ in range(20)), return_exceptions=True)
+    turns = some_turns(patience=0.1, share=1e9)
+    came = await asyncio.gather(*(page() for _ in range(20)), return_exceptions=True)
     assert most == 1
     assert 2 <= came.count(None) <= 6
     assert all(each is None or isinstance(each, Busy) for each in came)
-    await turns.close()
+
+
+async def test_readers_who_reload_without_a_pause_have_their_share_of_the_time_and_no_more() -> None:
+    turns, busy, over_at = some_turns(share=0.5), 0.0, time.monotonic() + 1.0
+
+    async def reader() -> None:
+        nonlocal busy
+        while time.monotonic() < over_at:
+            async with turns.taken():
+                began = time.monotonic()
+                await asyncio.sleep(0.02)
+                busy += min(time.monotonic(), over_at) - min(began, over_at)
+
+    await asyncio.gather(*(reader() for _ in range(10)))
+    assert 0.4 <= busy <= 0.2 + 0.5 + 0.05  # what was saved up, and half of the time
+
+
+async def test_what_counts_rows_is_asked_once_for_all_who_reload_and_again_after_an_act() -> None:
+    asked = 0
+
+    async def count(*_: object) -> int:
+        nonlocal asked
+        asked += 1
+        return asked
+
+    turns = some_turns()
+    assert [(await turns.ask_lately(count))[0] for _ in range(10)] == [1] * 10
+    await turns.act(count)
+    assert (await turns.ask_lately(count))[0] == 3

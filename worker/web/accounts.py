@@ -6,4 +6,5 @@ from worker.web.page import Answer, Page
 
 async def show_accounts(page: Page) -> Answer:
     """What `returns-worker accounts` says."""
-    return page.render("accounts.html", standings=await page.ask(read_standings))
+    standings, read_at = await page.ask_lately(read_standings)
+    return page.render("accounts.html", standings=standings, now=read_at)

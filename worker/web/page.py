@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
@@ -63,17 +63,22 @@ class Page:
     async def ask(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
         """What a use case says that only looks, on the pages' own connection: `use_case(settings, database, *args)`.
 
-        Each time it waits for its turn, so a page asks once; all of it has two seconds.
+        It has two seconds.
         """
         return await self.turns.ask(use_case, *args, **named)
+
+    async def ask_lately(self, use_case: UseCase[[], T]) -> tuple[T, datetime]:
+        """The same of one that counts rows, where what it said some seconds ago will do; and when it said so."""
+        answer, ago = await self.turns.ask_lately(use_case)
+        return answer, self.now - timedelta(seconds=ago)
 
     async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
         """What a use case comes to that changes something; it is not given up in the midst of it."""
         return await self.turns.act(use_case, *args, **named)
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> Answer:
-        """A template with these values; every one of them also has `page`, `who` and `now`."""
-        text = self.templates(template, page=self, who=self.who, now=self.now, **values)
+        """A template with these values; it also has `page`, `who`, and unless it is told otherwise `now`."""
+        text = self.templates(template, **{"page": self, "who": self.who, "now": self.now, **values})
         return Answer(text.encode("utf-8", "replace"), status=status)
 
     def json(self, value: Any, status: int = 200) -> Answer:

@@ -22,7 +22,7 @@ from worker.web.guard import LASTS, Denied, Face, Facts, May, Rules, Who, admit
 from worker.web.page import Answer, Page, Problem, Route, face_of, text_of
 from worker.web.routes import ROUTES
 from worker.web.tokens import Tokens
-from worker.web.turns import PATIENCE, Busy, Turns
+from worker.web.turns import PATIENCE, SHARE, Busy, Turns
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ class Pages:
         *,
         routes: tuple[Route, ...] = ROUTES,
         patience: float = PATIENCE,
+        share: float = SHARE,
         wrong_token_pause: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -83,7 +84,7 @@ class Pages:
         `current_url` and `check_file` are what `Turns` asks, `hide` is told what no log may show, `patience` is in
         seconds, as is the pause after which a wrong token is answered. `clock` gives seconds since 1970.
         """
-        self.turns = Turns(settings, current_url, check_file, patience)
+        self.turns = Turns(settings, current_url, check_file, patience, share)
         self._http, self._tokens = settings.http, Tokens(settings, hide)
         self._metrics, self._pause, self._clock = metrics, wrong_token_pause, clock
         self._render = _renderer()
@@ -139,7 +140,10 @@ class Pages:
                 body = await _body(request)
                 page = replace(page, body=body, form=_form(request, body) if face is Face.PAGE else {})
             _require_texts(page)
-            return await page.route.handler(page)
+            if page.route.needs is None:
+                return await page.route.handler(page)
+            async with self.turns.taken():
+                return await page.route.handler(page)
         except Problem as problem:
             return _said(page, problem.status, problem.detail)
         except NotDone as error:

@@ -1,9 +1,11 @@
-"""One connection to the database for all pages together, so that no reader of them costs the loop anything."""
+"""One connection to the database for all pages together, and a share of the time: no reader costs the loop anything."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Concatenate, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from worker.settings import Settings
 from worker.store.database import Database
@@ -15,13 +17,28 @@ UseCase = Callable[Concatenate[Settings, Database, P], Awaitable[T]]
 PATIENCE = 2.0
 """Seconds for which a page waits for its turn, and then for the database."""
 
+SHARE = 0.03
+"""Of each second, what all pages together may be at the database or be rendered: some ten small pages."""
+
+_SAVED = 0.2  # seconds of that which they may have saved up, so that a person who looks now and then never waits
+_BESIDE = 0.002  # seconds that reading a request and sending its answer cost beside
+_LONGEST_REST = 1.0  # seconds after a page that took long
+_SHORTEST, _LONGEST = 1.0, 15.0  # seconds for which an answer that counts rows is shown again, by how long it took
+
 
 class Busy(Exception):
     """The pages before this one, or what it asks for itself, take longer than a page may."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    answer: Any
+    since: float
+    until: float
+
+
 class Turns:
-    """Lets one page at a time ask the database."""
+    """Lets one page at a time be answered, by the one connection, and all together for their share of the time."""
 
     def __init__(
         self,
@@ -29,15 +46,18 @@ class Turns:
         current: Callable[[], str],
         check_file: Callable[[], None] = lambda: None,
         patience: float = PATIENCE,
+        share: float = SHARE,
     ) -> None:
         """Open nothing yet.
 
-        `current` gives the database's URL, `patience` is in seconds. `check_file` raises where another file has taken
-        the place of SQLite's, which only the worker can tell, as it holds it.
+        `current` gives the database's URL, `patience` is in seconds, `share` in seconds a second. `check_file` raises
+        where another file has taken the place of SQLite's, which only the worker can tell, as it holds it.
         """
         told = settings.database
-        self._settings, self._check_file, self._patience = settings, check_file, patience
+        self._settings, self._check_file, self._patience, self._share = settings, check_file, patience, share
         self._turn = asyncio.Lock()
+        self._left, self._reckoned_at = _SAVED, time.monotonic()  # seconds; less than none is owed
+        self._kept: dict[object, _Kept] = {}
         self._database = Database(
             told.url,
             current=current,
@@ -48,33 +68,59 @@ class Turns:
             longest=patience,
         )
 
-    async def ask(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """Have the answer of a use case that only looks; raises `Busy`, `DatabaseUnavailable`, and what that does."""
-        async with self._turn_taken():
-            try:
-                async with asyncio.timeout(self._patience):
-                    return await use_case(self._settings, self._database, *args, **named)
-            except TimeoutError:
-                raise Busy from None
-
-    async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """The same of one that changes something: it comes to its end, though each statement is as short as ever."""
-        async with self._turn_taken():
-            return await use_case(self._settings, self._database, *args, **named)
-
     @asynccontextmanager
-    async def _turn_taken(self) -> AsyncIterator[None]:
+    async def taken(self) -> AsyncIterator[None]:
+        """The turn of one page, which may ask meanwhile; raises `Busy` where it does not come in time."""
         try:
             async with asyncio.timeout(self._patience):
                 await self._turn.acquire()
         except TimeoutError:
             raise Busy from None
         try:
-            self._check_file()
-            yield
+            await asyncio.sleep(self._owed())
+            began = time.monotonic()
+            try:
+                yield
+            finally:
+                took = time.monotonic() - began + _BESIDE
+                self._left = max(self._left - took, -_LONGEST_REST * self._share)
         finally:
             self._turn.release()
+
+    async def ask(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Have the answer of a use case that only looks; raises `Busy`, `DatabaseUnavailable`, and what that does."""
+        self._check_file()
+        try:
+            async with asyncio.timeout(self._patience):
+                return await use_case(self._settings, self._database, *args, **named)
+        except TimeoutError:
+            raise Busy from None
+
+    async def ask_lately(self, use_case: UseCase[[], T]) -> tuple[T, float]:
+        """The same, or what another reader was told some seconds ago; and how many seconds ago that was."""
+        kept, now = self._kept.get(use_case), time.monotonic()
+        if kept is None or now >= kept.until:
+            answer = await self.ask(use_case)
+            ended = time.monotonic()
+            kept = _Kept(answer, ended, ended + min(max((ended - now) / self._share, _SHORTEST), _LONGEST))
+            self._kept[use_case] = kept
+        return kept.answer, time.monotonic() - kept.since
+
+    async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """The same of one that changes something: it comes to its end, though each statement is as short as ever."""
+        self._check_file()
+        try:
+            return await use_case(self._settings, self._database, *args, **named)
+        finally:
+            self._kept.clear()  # who has changed something sees it
 
     async def close(self) -> None:
         """Close the connection."""
         await self._database.close()
+
+    def _owed(self) -> float:
+        """Seconds until the share is enough for a page to begin."""
+        now = time.monotonic()
+        self._left = min(self._left + (now - self._reckoned_at) * self._share, _SAVED)
+        self._reckoned_at = now
+        return max(-self._left / self._share, 0.0)
