@@ -33,7 +33,14 @@ def frame() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"word": word, "text": lines, "moment": moment, "place": place}
+    environment.filters |= {
+        "word": word,
+        "text": lines,
+        "moment": moment,
+        "utc": utc,
+        "far": far,
+        "place": place,
+    }
     return environment
 
 
@@ -52,10 +59,20 @@ def moment(context: Context, value: datetime | None) -> Markup:
     """A time in UTC, with how far it is from `now`; None is empty."""
     if value is None:
         return Markup("")
+    return Markup('{} <span class="far">{}</span>').format(utc(value), far(context, value))
+
+
+def utc(value: datetime) -> Markup:
+    """A time in UTC alone."""
     value = value.astimezone(UTC)
-    return Markup('<time datetime="{}">{} UTC</time> <span class="far">{}</span>').format(
-        f"{value:%Y-%m-%dT%H:%M:%SZ}", f"{value:%Y-%m-%d %H:%M:%S}", distance(value, context["now"])
-    )
+    written = f"{value:%Y-%m-%d %H:%M:%S}"
+    return Markup('<time datetime="{}">{} UTC</time>').format(f"{value:%Y-%m-%dT%H:%M:%SZ}", written)
+
+
+@pass_context
+def far(context: Context, value: datetime) -> str:
+    """How far a time is from `now`, alone."""
+    return distance(value, context["now"])
 
 
 def distance(value: datetime, now: datetime) -> str:
