@@ -155,7 +155,11 @@ class Application:
         self._running.turned_at = lease_clock()  # waiting for the database was no hang
         await self._server.start()
         host, port = self._server.address
-        log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
+        log.info(
+            "listening",
+            address=f"http://{host}:{port}",
+            paths="/metrics /livez /readyz" + (" /" if self._pages else ""),
+        )
         self._writing = asyncio.create_task(self._recorder.run())
         if self.settings.database.can_wake:
             self._listening = asyncio.create_task(self._watch())

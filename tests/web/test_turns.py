@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from worker.settings import Settings
 from worker.settings.model import DatabaseSettings
 from worker.store.database import Database
-from worker.store.failures import DatabaseUnavailable
+from worker.store.failures import DatabaseReplaced, DatabaseUnavailable
 from worker.store.transactions import in_transaction, reading
 from worker.web.turns import Busy, Turns
 
@@ -109,3 +109,16 @@ async def test_what_counts_rows_is_asked_once_for_all_who_reload_and_again_after
     assert [(await turns.ask_lately(count))[0] for _ in range(10)] == [1] * 10
     await turns.act(count)
     assert (await turns.ask_lately(count))[0] == 3
+
+
+async def test_a_file_that_was_replaced_while_the_worker_has_it_open_is_asked_nothing() -> None:
+    def replaced() -> None:
+        raise DatabaseReplaced("it was replaced")
+
+    async def never(*_: object) -> None:
+        raise AssertionError
+
+    turns = Turns(Settings(), lambda: "sqlite:///returns.db", replaced)
+    for asking in (turns.ask, turns.act):
+        with pytest.raises(DatabaseReplaced):
+            await asking(never)

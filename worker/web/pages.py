@@ -241,7 +241,7 @@ async def _body(request: web.Request) -> bytes:
 
 
 def _form(request: web.Request, body: bytes) -> Mapping[str, str]:
-    if request.content_type != _FORM:
+    if body and request.content_type != _FORM:
         raise Problem(415, f"A form is sent as {_FORM}.")
     return _fields(body.decode("utf-8", "surrogateescape"))
 
