@@ -43,9 +43,18 @@ async def echo(page: Page) -> Answer:
     return page.json({"places": dict(page.places), "query": dict(page.query)})
 
 
+at_the_database: list[Page] = []
+most: list[int] = []
+
+
 async def slow(page: Page) -> Answer:
     async def use_case(*_: object) -> None:
-        await asyncio.Event().wait()
+        at_the_database.append(page)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            most.append(len(at_the_database))
+            at_the_database.remove(page)
 
     await page.ask(use_case)
     raise AssertionError
@@ -109,6 +118,26 @@ async def test_where_the_address_is_https_so_is_the_cookie_and_no_forwarded_head
         forwarded = {"Host": "evil.example", "X_Forwarded_Host": "returns.example.com", "X_Forwarded_For": "127.0.0.1"}
         assert (await browser.get("/accounts", **forwarded)).status == 421
         assert (await browser.get("/accounts", Host="returns.example.com")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ("Host: localhost\r\nOrigin: http://localhost", "401"),  # it is the token that is wrong
+        ("Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example", "403"),
+        ("Host: localhost\r\nHost: evil.example", "400"),
+    ],
+    ids=["once", "Origin", "Host"],
+)
+async def test_a_header_that_is_there_twice_is_not_believed(
+    url: str, tmp_path: Path, headers: str, status: str
+) -> None:
+    async with served(url, tmp_path, TOKENS, wrong_token_pause=0) as browser:
+        host, _, port = browser.address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST /login HTTP/1.1\r\n{headers}\r\nContent-Length: 0\r\n\r\n".encode())
+        assert (await reader.readline()).split()[1].decode() == status
+        writer.transport.abort()
 
 
 async def test_a_login_leads_on_to_a_page_of_ours_only(url: str, tmp_path: Path) -> None:
@@ -191,6 +220,7 @@ async def test_a_page_that_takes_too_long_is_given_up_and_the_next_one_waits_no_
         answers = await asyncio.gather(*(browser.get("/slow") for _ in range(4)), browser.get("/login"))
         assert [each.status for each in answers] == [503] * 4 + [200]
         assert answers[0].headers["Retry-After"] == "2"
+        assert set(most) == {1}
         assert (await browser.get("/accounts")).status == 200
 
 
