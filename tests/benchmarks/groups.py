@@ -6,10 +6,9 @@ from tests.benchmarks.databases import POSTGRESQL, SQLITE
 from tests.benchmarks.figure import Group
 from tests.benchmarks.idle import idle
 from tests.benchmarks.memory import memory
-from tests.benchmarks.pages import pages
 from tests.benchmarks.polls import cpu_per_poll
 from tests.benchmarks.start import start
-from tests.benchmarks.throughput import delay, processes
+from tests.benchmarks.throughput import delay, pages, processes
 
 GROUPS: tuple[Group, ...] = (
     cpu_per_poll(POSTGRESQL),

@@ -90,6 +90,8 @@ async def test_with_a_token_every_path_but_the_probes_asks_for_it_and_it_is_in_n
         assert (await browser.get("/accounts")).headers["Location"] == "/login?to=/accounts"
         for path in OUTSIDE:
             assert (await browser.get(path, Host="evil.example")).status == 200
+        assert 'href="/accounts?a=b"' in (await browser.get("/login?to=/accounts%3Fa=b")).text  # the cookie is SameSite
+        assert (await browser.get("/accounts?" + "x" * 2_000)).headers["Location"] == "/login"
         assert (await browser.log_in("w" * 40)).status == 401
         gone = await browser.log_in(ACTOR)
         assert (gone.status, gone.headers["Location"]) == (303, "/")
@@ -118,6 +120,15 @@ async def test_where_the_address_is_https_so_is_the_cookie_and_no_forwarded_head
         forwarded = {"Host": "evil.example", "X_Forwarded_Host": "returns.example.com", "X_Forwarded_For": "127.0.0.1"}
         assert (await browser.get("/accounts", **forwarded)).status == 421
         assert (await browser.get("/accounts", Host="returns.example.com")).status == 200
+
+
+async def test_a_wrong_token_is_answered_late_and_keeps_nobody_with_a_good_one_out(url: str, tmp_path: Path) -> None:
+    async with served(url, tmp_path, TOKENS, wrong_token_pause=0.3) as browser:
+        guesses = [asyncio.create_task(browser.log_in("w" * 40)) for _ in range(20)]
+        await asyncio.sleep(0)
+        assert (await browser.log_in(ACTOR)).status == 303
+        assert not any(guess.done() for guess in guesses)
+        assert {(await guess).status for guess in guesses} == {401}
 
 
 @pytest.mark.parametrize(
@@ -241,6 +252,29 @@ async def test_what_is_sent_has_bounds(url: str, tmp_path: Path) -> None:
         assert (await browser.get("/login", "POST", b"%ff=%ff", Content_Type="text/plain", **SAME_ORIGIN)).status == 415
         assert (await browser.get("/login?q=" + "x" * 10_000)).status == 400
         assert (await browser.get("/login?to=" + "x" * 5_000)).status == 200
+
+
+@pytest.mark.parametrize("rest", [None, b"zz\r\n\r\n"], ids=["cut", "no chunk"])
+async def test_a_body_that_does_not_come_as_it_was_announced_is_no_line_in_the_log(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, rest: bytes | None
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with served(url, tmp_path, TOKENS) as browser:
+        host, _, port = browser.address.partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        head = b"POST /login HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: same-origin\r\n"
+        writer.write(head + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await asyncio.sleep(0.05)
+        if rest is not None:
+            writer.write(rest)
+            await asyncio.sleep(0.05)
+        writer.transport.abort()
+        for _ in range(100):
+            if browser.counted("login", 400):
+                break
+            await asyncio.sleep(0.01)
+        assert browser.counted("login", 400) == 1
+    assert caplog.text == ""
 
 
 REFERENCES = (

@@ -30,6 +30,7 @@ _NO_SUCH_PAGE = "other"  # what the metric calls all that are none
 _STATUSES = (200, 303, 400, 401, 403, 404, 405, 409, 413, 415, 421, 500, 503)
 _LONGEST_BODY = 65_536  # bytes
 _MOST_FIELDS = 50
+_LONGEST_WAY_BACK = 1_000  # characters of an address that who logs in is led to
 _FORM = "application/x-www-form-urlencoded"
 
 _HEADERS = {
@@ -158,7 +159,7 @@ class Pages:
 
     def _denied(self, request: web.Request, page: Page, denied: Denied) -> Answer:
         if denied is Denied.UNKNOWN and page.route.face is Face.PAGE:
-            to = page.path if request.method in {"GET", "HEAD"} else "/"
+            to = page.path if request.method in {"GET", "HEAD"} and len(page.path) <= _LONGEST_WAY_BACK else "/"
             return page.redirect(f"/login?to={quote(to)}" if to != "/" else "/login")
         status, detail = _DENIED[denied]
         answer = replace(_said(page, status, detail), is_slow=denied is Denied.WRONG_TOKEN)
@@ -233,8 +234,11 @@ def _one(request: web.Request, name: str) -> str | None:
 
 async def _body(request: web.Request) -> bytes:
     body = b""
-    while len(body) <= _LONGEST_BODY and not request.content.at_eof():
-        body += await request.content.read(_LONGEST_BODY + 1 - len(body))
+    try:
+        while len(body) <= _LONGEST_BODY and not request.content.at_eof():
+            body += await request.content.read(_LONGEST_BODY + 1 - len(body))
+    except (OSError, web.RequestPayloadError):  # it was cut, or is no HTTP
+        raise Problem(400, "What was sent did not come to its end.") from None
     if len(body) > _LONGEST_BODY:
         raise Problem(413, f"What is sent here has at most {_LONGEST_BODY} bytes.")
     return body

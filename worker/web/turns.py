@@ -23,7 +23,8 @@ SHARE = 0.03
 _SAVED = 0.2  # seconds of that which they may have saved up, so that a person who looks now and then never waits
 _BESIDE = 0.002  # seconds that reading a request and sending its answer cost beside
 _LONGEST_REST = 1.0  # seconds after a page that took long
-_SHORTEST, _LONGEST = 1.0, 15.0  # seconds for which an answer that counts rows is shown again, by how long it took
+_COUNTING = 0.01  # of each second, what may be spent on counting rows: it is the database that pays for it
+_SHORTEST, _LONGEST = 1.0, 15.0  # seconds for which such an answer is shown again; the longest is that of gauges
 
 
 class Busy(Exception):
@@ -102,7 +103,7 @@ class Turns:
         if kept is None or now >= kept.until:
             answer = await self.ask(use_case)
             ended = time.monotonic()
-            kept = _Kept(answer, ended, ended + min(max((ended - now) / self._share, _SHORTEST), _LONGEST))
+            kept = _Kept(answer, ended, ended + min(max((ended - now) / _COUNTING, _SHORTEST), _LONGEST))
             self._kept[use_case] = kept
         return kept.answer, time.monotonic() - kept.since
 
