@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, text
@@ -109,6 +110,31 @@ async def test_what_counts_rows_is_asked_once_for_all_who_reload_and_again_after
     assert [(await turns.ask_lately(count))[0] for _ in range(10)] == [1] * 10
     await turns.act(count)
     assert (await turns.ask_lately(count))[0] == 3
+
+
+async def test_what_takes_too_long_to_count_is_not_asked_again_at_once_and_an_older_answer_is_shown() -> None:
+    asked, is_slow = 0, True
+
+    async def count(*_: object) -> int:
+        nonlocal asked
+        asked += 1
+        if is_slow:
+            await asyncio.Event().wait()
+        return asked
+
+    turns = some_turns(patience=0.05)
+    for _ in range(3):
+        with pytest.raises(Busy):
+            await turns.ask_lately(count)
+    assert asked == 1
+    turns, is_slow = some_turns(patience=0.05), False
+    assert (await turns.ask_lately(count))[0] == 2
+    is_slow = True
+    turns._kept = {name: replace(kept, until=0.0) for name, kept in turns._kept.items()}
+    for _ in range(3):
+        answer, ago = await turns.ask_lately(count)
+        assert answer == 2 and ago > 0
+    assert asked == 3
 
 
 async def test_a_file_that_was_replaced_while_the_worker_has_it_open_is_asked_nothing() -> None:

@@ -4,11 +4,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from worker.settings import Settings
 from worker.store.database import Database
+from worker.store.failures import DatabaseUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,7 +25,7 @@ _SAVED = 0.2  # seconds of that which they may have saved up, so that a person w
 _BESIDE = 0.002  # seconds that reading a request and sending its answer cost beside
 _LONGEST_REST = 1.0  # seconds after a page that took long
 _COUNTING = 0.01  # of each second, what may be spent on counting rows: it is the database that pays for it
-_SHORTEST, _LONGEST = 1.0, 15.0  # seconds for which such an answer is shown again; the longest is that of gauges
+_SHORTEST, _LONGEST = 1.0, 90.0  # seconds for which such an answer is shown again; the longest is that of gauges
 
 
 class Busy(Exception):
@@ -35,7 +36,10 @@ class Busy(Exception):
 class _Kept:
     answer: Any
     since: float
-    until: float
+    until: float = 0.0
+
+
+_TOO_LONG = object()  # in the place of an answer
 
 
 class Turns:
@@ -98,13 +102,23 @@ class Turns:
             raise Busy from None
 
     async def ask_lately(self, use_case: UseCase[[], T]) -> tuple[T, float]:
-        """The same, or what another reader was told some seconds ago; and how many seconds ago that was."""
+        """The same, or what another reader was told some seconds ago; and how many seconds ago that was.
+
+        Where the database could not say it in time it is not asked again at once, and an older answer is shown.
+        """
         kept, now = self._kept.get(use_case), time.monotonic()
         if kept is None or now >= kept.until:
-            answer = await self.ask(use_case)
+            try:
+                kept = _Kept(await self.ask(use_case), time.monotonic())
+            except (Busy, DatabaseUnavailable):
+                if time.monotonic() - now < self._patience / 2:  # it is away, which it says at once
+                    raise
+                kept = kept or _Kept(_TOO_LONG, now)
             ended = time.monotonic()
-            kept = _Kept(answer, ended, ended + min(max((ended - now) / _COUNTING, _SHORTEST), _LONGEST))
-            self._kept[use_case] = kept
+            rests = min(max((ended - now) / _COUNTING, _SHORTEST), _LONGEST)
+            self._kept[use_case] = kept = replace(kept, until=ended + rests)
+        if kept.answer is _TOO_LONG:
+            raise Busy
         return kept.answer, time.monotonic() - kept.since
 
     async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
