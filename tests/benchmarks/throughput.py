@@ -97,7 +97,7 @@ def pages() -> Group:
         return [Samples(measured, baselines, details, f"{shown:.0f} pages/s; polls a second {median(rates):.2f}")]
 
     meaning = f"polls for a second of CPU with {_READERS} readers who reload a page over without, on postgresql"
-    return Group("pages", [Subject("pages", meaning, Reach(0.97, at_least=True), measured_in="polls/s")], measure)
+    return Group("pages", [Subject("pages", meaning, Reach(0.97, at_least=True), measured_in="polls/CPU-s")], measure)
 
 
 @contextmanager

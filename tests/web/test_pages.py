@@ -123,7 +123,7 @@ async def test_where_the_address_is_https_so_is_the_cookie_and_no_forwarded_head
 
 
 async def test_a_wrong_token_is_answered_late_and_keeps_nobody_with_a_good_one_out(url: str, tmp_path: Path) -> None:
-    async with served(url, tmp_path, TOKENS, wrong_token_pause=0.3) as browser:
+    async with served(url, tmp_path, TOKENS, wrong_token_pause=1.0) as browser:
         guesses = [asyncio.create_task(browser.log_in("w" * 40)) for _ in range(20)]
         await asyncio.sleep(0)
         assert (await browser.log_in(ACTOR)).status == 303
@@ -227,7 +227,7 @@ async def test_the_images_defaults_show_a_stranger_the_three_and_nothing_else(ur
 async def test_a_page_that_takes_too_long_is_given_up_and_the_next_one_waits_no_longer_either(
     url: str, tmp_path: Path
 ) -> None:
-    async with served(url, tmp_path, routes=ACTIONS, patience=0.2) as browser:
+    async with served(url, tmp_path, routes=ACTIONS, patience=0.5) as browser:
         answers = await asyncio.gather(*(browser.get("/slow") for _ in range(4)), browser.get("/login"))
         assert [each.status for each in answers] == [503] * 4 + [200]
         assert answers[0].headers["Retry-After"] == "2"

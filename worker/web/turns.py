@@ -19,10 +19,10 @@ PATIENCE = 2.0
 """Seconds for which a page waits for its turn, and then for the database."""
 
 SHARE = 0.03
-"""Of each second, what all pages together may be at the database or be rendered: some ten small pages."""
+"""Of each second, what all pages together may be at the database or be rendered: some six small pages."""
 
 _SAVED = 0.2  # seconds of that which they may have saved up, so that a person who looks now and then never waits
-_BESIDE = 0.002  # seconds that reading a request and sending its answer cost beside
+_BESIDE = 0.004  # seconds that reading a request and sending its answer cost beside: twice what was measured
 _LONGEST_REST = 1.0  # seconds after a page that took long
 _COUNTING = 0.01  # of each second, what may be spent on counting rows: it is the database that pays for it
 _SHORTEST, _LONGEST = 1.0, 90.0  # seconds for which such an answer is shown again; the longest is that of gauges
