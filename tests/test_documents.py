@@ -90,7 +90,7 @@ def test_every_setting_is_in_the_reference_and_nothing_else_is() -> None:
 
 
 def _settings(model: type[Table], path: str) -> Iterator[tuple[str, str]]:
-    """Each setting as its table and its key; `*` stands for a tracking status, `default` for an account."""
+    """Each setting as its table and its key, by the names of the start file; `*` stands for a tracking status."""
     for name, field in model.model_fields.items():
         parts = (part for part in _parts(field.annotation) if isinstance(part, type))
         inner = next((part for part in parts if issubclass(part, Table)), None)
@@ -98,9 +98,13 @@ def _settings(model: type[Table], path: str) -> Iterator[tuple[str, str]]:
             yield (f"{path}.{name}", "*") if name in {"receiver", "status_map"} else (path, name)
             continue
         place = f"{path}.{name}".lstrip(".")
-        yield from _settings(
-            inner, {"accounts": "accounts.default", "news": "news.shop", "by_status": f"{place}.*"}.get(name, place)
-        )
+        named = {
+            "accounts": "accounts.default",
+            "news": "news.shop",
+            "tokens": "http.tokens.support",
+            "by_status": f"{place}.*",
+        }
+        yield from _settings(inner, named.get(name, place))
 
 
 def _parts(annotation: object) -> Iterator[object]:

@@ -23,6 +23,7 @@ from worker.engine.meter import Meter
 from worker.engine.news import News
 from worker.engine.outage import notice_restore, say_listening_failed
 from worker.engine.presence import Presence
+from worker.engine.readiness import read_readiness
 from worker.engine.recorder import Recorder
 from worker.engine.report import Report, expect_series, observer_of
 from worker.engine.retention import Ages, Retention
@@ -50,24 +51,21 @@ from worker.settings import ConfigurationError, KeyUnavailableError, Settings, k
 from worker.store.accounts import register_accounts
 from worker.store.database import Database
 from worker.store.database_clock import require_same_time
-from worker.store.failures import DatabaseRefused, DatabaseUnavailable
 from worker.store.fitness import require_utf8
 from worker.store.hints import watch
-from worker.store.holds import begin_with_one, describe, read_accounts
+from worker.store.holds import begin_with_one
 from worker.store.migrating import Waiting
 from worker.store.restores import require_not_moved
 from worker.store.schema import SchemaState, migrate, require_current, schema_state
-from worker.telemetry.http import Readiness, TelemetryServer
+from worker.telemetry.http import TelemetryServer
 from worker.telemetry.logs import Redactor
 from worker.telemetry.metrics import Metrics
+from worker.web import open_pages
 
 _TIDY_EVERY = 60.0  # seconds
 _CONNECTIONS = 5  # to the database, the one on which it listens among them
 _CLOSING = 2.0  # seconds beyond the grace time that closing connections may take
 _ENDED = 8.0  # seconds beyond the grace time after which the process has ended, if need be by its last resort
-_REFUSES = (
-    "refuses to be used: a right or a password is missing, or the file is not whole; see database_refuses in the log"
-)
 _WAITING = "waiting for the database"
 _SLOW_STATEMENTS = 3  # at most between two signs of the loop's progress; the first one that fails ends the turn
 
@@ -132,13 +130,15 @@ class Application:
             goes_on=lambda: self._seconds_since_turn() <= self._turn_limit,
             status=lambda: self._gauges.status(is_draining=self._running.is_draining),
         )
+        self._pages = open_pages(settings, self.metrics, self._current_url, redactor.add, self.database.check_file)
         self._server = TelemetryServer(
             settings.http.host,
             settings.http.port,
             registry=self.metrics.registry,
             seconds_since_turn=self._seconds_since_turn,
             turn_limit=self._turn_limit,
-            readiness=self._readiness,
+            readiness=partial(read_readiness, self.database, self._accounts, self._news.checks),
+            serve_pages=self._pages.serve_on if self._pages is not None else None,
         )
         self._writing: asyncio.Task[None] | None = None
         self._working: asyncio.Task[None] | None = None
@@ -168,7 +168,11 @@ class Application:
         self._running.turned_at = lease_clock()  # waiting for the database was no hang
         await self._server.start()
         host, port = self._server.address
-        log.info("listening", address=f"http://{host}:{port}", paths="/metrics /livez /readyz")
+        log.info(
+            "listening",
+            address=f"http://{host}:{port}",
+            paths="/metrics /livez /readyz" + (" /" if self._pages else ""),
+        )
         self._writing = asyncio.create_task(self._recorder.run())
         if self.settings.database.can_wake:
             self._listening = asyncio.create_task(self._watch())
@@ -238,6 +242,8 @@ class Application:
             await self._ticks.stop()
         await _end(self._writing)
         await self._server.stop()
+        if self._pages is not None:
+            await self._pages.close()
         for account in self._accounts.values():
             await account.carrier.close()
         await self._presence.end()
@@ -324,22 +330,6 @@ class Application:
             raise  # it may be back at the next start
         except LabelStoreError as error:
             raise ConfigurationError([f"labels.store: {error}"]) from error
-
-    async def _readiness(self) -> Readiness:
-        try:
-            state = await schema_state(self.database)
-        except DatabaseUnavailable as error:
-            why = _REFUSES if isinstance(error, DatabaseRefused) else "cannot be reached"
-            return Readiness(False, {"database": why, "schema": "not known"})
-        if self.database.outage.refuses:  # it may answer these questions all the same
-            return Readiness(False, {"database": _REFUSES, "schema": state.value})
-        checks = {"database": "reachable", "schema": state.value}
-        if state is SchemaState.CURRENT:  # a worker is ready even where an account waits
-            with suppress(DatabaseUnavailable):
-                states = await read_accounts(self.database)
-                checks |= {f"account {name}": describe(states[name]) for name in self._accounts if name in states}
-                checks |= await self._news.checks()
-        return Readiness(state is SchemaState.CURRENT, checks)
 
     def _key_problems(self) -> dict[str, str]:
         for key in self._keys.values():

@@ -16,8 +16,8 @@
 -- From then on `migrate`, `copy-to` and `archive` connect as returns_owner, `run` and all other commands as returns_worker
 -- (with database.auto_migrate = false, which is the default), the shop as returns_shop, dashboards as returns_reader. As
 -- these two run what adds, or only looks: docs/operate/database.md has which.
--- A worker opens up to five connections, a command one: ALTER ROLE returns_worker CONNECTION LIMIT needs 5 for each
--- worker and a few more.
+-- A worker opens up to five connections, its pages and a command one each: ALTER ROLE returns_worker CONNECTION LIMIT
+-- needs 6 for each worker and a few more.
 
 BEGIN;
 

@@ -8,7 +8,7 @@ from tests.benchmarks.idle import idle
 from tests.benchmarks.memory import memory
 from tests.benchmarks.polls import cpu_per_poll
 from tests.benchmarks.start import start
-from tests.benchmarks.throughput import delay, processes
+from tests.benchmarks.throughput import delay, pages, processes
 
 GROUPS: tuple[Group, ...] = (
     cpu_per_poll(POSTGRESQL),
@@ -20,5 +20,6 @@ GROUPS: tuple[Group, ...] = (
     idle(),
     delay(),
     processes(),
+    pages(),
     start(),
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from tests.benchmarks.worker import Worker
 from tests.store.shop import Shop
 
 _IN_FLIGHT = 64
+_READERS = 10
 _WARM_UP = 4.0  # seconds
 _LATER = 86_400.0  # seconds; nothing is due before the worker is ready
 _SOON = 5.0  # seconds from then on
@@ -59,6 +61,64 @@ def processes() -> Group:
     meaning = "polls a second of 2 processes over 1, on postgresql"
     subject = Subject("processes", meaning, Reach(1.6, at_least=True), measured_in="polls/s")
     return Group("processes", [subject], measure)
+
+
+def pages() -> Group:
+    """Windows with readers of the pages and without, in turn, of one worker with always more to do."""
+
+    def measure(databases: Databases, quick: bool) -> list[Samples]:
+        seconds, rounds = (6.0, 4) if quick else (20.0, 8)
+        rows = Rows(due=int((2 * seconds * rounds + _WARM_UP + 10) * 2_500), belongings=False)
+        measured, baselines, rates, answers = [], [], [], dict[int, int]()
+        with (
+            databases.copy(POSTGRESQL, rows) as url,
+            StandIn.serving(latency=latency(_IN_FLIGHT)) as carrier,
+            Worker.running(url, carrier.url, _IN_FLIGHT) as worker,
+        ):
+            server = asyncio.run(_postmaster(url))
+            time.sleep(_WARM_UP)
+
+            def window() -> tuple[float, float]:
+                """Polls for each second of CPU, and polls a second."""
+                cpu, polls, began = worker.usage.cpu + family_usage(server), carrier.served().status, time.monotonic()
+                time.sleep(seconds)
+                more, used = carrier.served().status - polls, worker.usage.cpu + family_usage(server) - cpu
+                return more / used, more / (time.monotonic() - began)
+
+            for _ in range(rounds):
+                alone, without = window()
+                with _readers(worker, answers):
+                    read, beside = window()
+                baselines.append(alone)
+                measured.append(read)
+                rates.append(beside / without)
+        details = {"seconds": seconds, "answers": answers, "polls_a_second_with_over_without": rates}
+        shown = sum(answers.values()) / (seconds * rounds)
+        return [Samples(measured, baselines, details, f"{shown:.0f} pages/s; polls a second {median(rates):.2f}")]
+
+    meaning = f"polls for a second of CPU with {_READERS} readers who reload a page over without, on postgresql"
+    return Group("pages", [Subject("pages", meaning, Reach(0.97, at_least=True), measured_in="polls/CPU-s")], measure)
+
+
+@contextmanager
+def _readers(worker: Worker, answers: dict[int, int]) -> Iterator[None]:
+    """Each asks for the page of accounts again as soon as he has it."""
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.is_set():
+            status, _ = worker.get("/accounts")
+            answers[status] = answers.get(status, 0) + 1
+
+    threads = [threading.Thread(target=read) for _ in range(_READERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 @contextmanager

@@ -11,11 +11,8 @@ from typing import Any
 from worker.settings.schema import schema
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
-_NAMES = {
-    "accounts": "NAME",
-    "news": "NAME",
-    "by_status": "STATUS",
-}  # what stands for a name that is given by the operator
+# What stands for a name that the operator gives.
+_NAMES = {"accounts": "NAME", "news": "NAME", "tokens": "NAME", "by_status": "STATUS"}
 _FREE = frozenset({"receiver", "status_map"})  # tables whose keys are the payload's, or the carrier's words
 
 _COLUMNS = "| setting | kind | default | meaning |\n|---|---|---|---|"

@@ -24,6 +24,7 @@ from worker.settings import (
     load,
     show,
 )
+from worker.settings.model import TokenSettings
 from worker.settings.problems import annotation_at, is_container
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -140,7 +141,7 @@ def test_the_reference_file_gives_exactly_the_defaults() -> None:
 
 
 def leaves(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk every setting with its place, an account's under the name `default`, a subscriber's under `shop`."""
+    """Walk every setting with its place, an account's named `default`, a subscriber's `shop`, a token's `support`."""
     for name in model.model_fields:
         place = (*at, name)
         inner = annotation_at(model, (name,))
@@ -148,6 +149,8 @@ def leaves(model: type[BaseModel], at: tuple[str, ...] = ()) -> Iterator[tuple[t
             yield from leaves(AccountSettings, ("accounts", "default"))
         elif place == ("news",):
             yield from leaves(NewsSettings, ("news", "shop"))
+        elif place == ("http", "tokens"):
+            yield from leaves(TokenSettings, (*place, "support"))
         elif isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from leaves(inner, place)
         else:

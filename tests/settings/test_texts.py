@@ -23,7 +23,7 @@ def texts(model: type[BaseModel], place: Keys = ()) -> Iterator[tuple[Keys, type
             if kind in {str, SecretStr, Path}:
                 yield (*place, name), kind
             elif isinstance(kind, type) and issubclass(kind, BaseModel):
-                named = {"accounts": ("default",), "by_status": ("in_transit",)}.get(name, ())
+                named = {"accounts": ("default",), "tokens": ("support",), "by_status": ("in_transit",)}.get(name, ())
                 yield from texts(kind, (*place, name, *named))
 
 

@@ -3,7 +3,6 @@
 import getpass
 import os
 import socket
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
@@ -17,7 +16,7 @@ from worker.cli.output import Exit, fail
 from worker.domain.by_hand import Person
 from worker.domain.lifecycle import State
 from worker.settings import parse_duration
-from worker.store.leases import COMMAND
+from worker.store import leases
 from worker.usecases.not_done import is_utf8
 
 ReferenceArgument = Annotated[str, typer.Argument(help="The shop's reference.")]
@@ -78,16 +77,15 @@ def duration_of(option: str, text: str | None) -> timedelta | None:
         fail(f"error: {option}: {error}", Exit.USAGE)
 
 
+owner_of_command = leases.owner_of_command
+"""What a lease that a command takes is signed with."""
+
+
 def person_of(by: str | None, reason: str) -> Person:
-    """The person, in the length and on the one line that a history takes."""
+    """The person who decides."""
     if not is_utf8((by or "") + reason):
         fail("error: an argument is not UTF-8", Exit.USAGE)
-    return Person((by or _user())[:100], " ".join(reason.split())[:500])
-
-
-def owner_of_command() -> str:
-    """What a lease that a command takes is signed with."""
-    return f"{COMMAND}{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return Person.of(by or _user(), reason)
 
 
 def _user() -> str:

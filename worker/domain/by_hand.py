@@ -25,6 +25,11 @@ class Person:
     name: str
     reason: str = ""
 
+    @classmethod
+    def of(cls, name: str, reason: str) -> "Person":
+        """The same, in the length and on the one line that a history takes."""
+        return cls(name[:100], " ".join(reason.split())[:500])
+
     def signed(self, what: str) -> str:
         """What was decided, by whom, and why."""
         return f"{what}; by {self.name}" + (f": {self.reason}" if self.reason else "")

@@ -17,7 +17,7 @@ from worker.settings.durations import format_duration
 from worker.settings.model import AccountSettings, Settings
 from worker.settings.news_checks import missing_secrets, news_problems
 from worker.settings.problems import IsBad, Keys, Problems
-from worker.settings.secrets import KeySource, KeyUnavailableError
+from worker.settings.secrets import KeySource, KeyUnavailableError, SecretFile, check_token
 
 _OLDEST_SQLITE = (3, 35, 0)  # the first with RETURNING: https://sqlite.org/releaselog/3_35_0.html
 
@@ -60,6 +60,13 @@ def key_source(
     )
 
 
+def token_file(settings: Settings, name: str, environ: Mapping[str, str] | None = None) -> SecretFile | None:
+    """What holds a configured token: its file, else the systemd credential `http.tokens.<name>`; None: nothing does."""
+    directory = (os.environ if environ is None else environ).get("CREDENTIALS_DIRECTORY")
+    file = settings.http.tokens[name].file or (Path(directory, f"http.tokens.{name}") if directory else None)
+    return SecretFile(file, check_token) if file is not None else None
+
+
 def cross_problems(
     settings: Settings, environ: Mapping[str, str], is_bad: IsBad, carriers: Mapping[str, AtCarrier]
 ) -> Problems:
@@ -93,13 +100,18 @@ def cross_problems(
     if settings.database.schema is not None and settings.database.kind == "sqlite" and not is_bad(("database", "url")):
         yield ("database", "schema"), "only PostgreSQL has schemas, and database.url is a SQLite file: remove it"
     yield from news_problems(settings, is_bad)
+    if settings.http.public_url is not None and not settings.http.tokens and not is_bad(("http",)):
+        yield (
+            ("http", "public_url"),
+            "whoever reaches that address would see the pages: configure a token, [http.tokens.NAME], or remove it",
+        )
     for name, table in (("retry", settings.retry), ("circuit", settings.circuit)):
         if table.cap < table.first and not _cadence_is_bad((name,), is_bad):
             yield (name, "cap"), _cap_below_first(table.cap, table.first)
 
 
 def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad, *, keys: bool) -> Problems:
-    """Check that there is an account, that its files can be read, and with `keys` that each has its key."""
+    """Check that there is an account, that its files can be read, and with `keys` each key and each token of a page."""
     if not settings.accounts and not is_bad(("accounts",)):
         yield ("accounts",), _NO_ACCOUNT
     for name, account in settings.accounts.items():
@@ -117,6 +129,26 @@ def missing_parts(settings: Settings, environ: Mapping[str, str], is_bad: IsBad,
             yield places[1] if account.api_key_file and not account.api_key else places[0], str(error)
     if keys:
         yield from missing_secrets(settings, environ, is_bad)
+        yield from _tokens(settings, environ, is_bad)
+
+
+def _tokens(settings: Settings, environ: Mapping[str, str], is_bad: IsBad) -> Problems:
+    """Report each token that cannot be used; of two that are the same, nothing would tell who came."""
+    owners: dict[str, str] = {}
+    for name in settings.http.tokens:
+        place = ("http", "tokens", name, "file")
+        if is_bad(place):
+            continue
+        file = token_file(settings, name, environ)
+        token = file.current() if file is not None else None
+        if file is None:
+            yield place, f"no token: set it, or the systemd credential http.tokens.{name}"
+        elif token is None:
+            yield place, str(file.problem)
+        elif token in owners:
+            yield place, f"{file.path}: is the token of {owners[token]} too; each needs its own"
+        else:
+            owners[token] = name
 
 
 def _times(settings: Settings, is_bad: IsBad) -> Problems:

@@ -1,7 +1,9 @@
 """Every setting with its type, its default and its meaning; `config/worker.toml` gives the reasons."""
 
+import ipaddress
 import re
 import warnings
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,7 +21,7 @@ from worker.settings.news import NewsSettings
 from worker.settings.polling import AccountPolling, Factor, PollingSettings, ladder_of, reject_bool, resolve
 from worker.settings.secrets import OptionalPath, check_key, none_if_empty
 from worker.settings.table import MayHoldPassword, Table
-from worker.settings.urls import check_base_url, check_label_store, check_proxy
+from worker.settings.urls import check_base_url, check_label_store, check_origin, check_proxy
 
 _SCHEMA = re.compile(r"[^\W\d][\w .-]*(?<! )")
 _LONGEST_NAME = 63  # bytes: PostgreSQL cuts off the rest (https://www.postgresql.org/docs/current/limits.html)
@@ -212,10 +214,31 @@ class RetentionSettings(Table):
     """Its label files alone; None: as long as its personal data."""
 
 
+class TokenSettings(Table):
+    """`[http.tokens.<name>]`: somebody who may see the pages."""
+
+    file: OptionalPath = None  # holds the token; None: the systemd credential `http.tokens.<name>` does
+    may: Annotated[Literal["look", "act"], BeforeValidator(_lower)] = "look"  # act: also what the pages' buttons do
+
+
 class HttpSettings(Table):
-    """`[http]`: the metrics and health endpoints."""
+    """`[http]`: the metrics and health endpoints, and the pages."""
 
     listen: Annotated[str, AfterValidator(_check_listen)] = DEFAULT_LISTEN  # HOST:PORT, an IPv6 address in brackets
+    # The origin at which browsers reach the pages through a proxy; None: there is none.
+    public_url: Annotated[Annotated[str, AfterValidator(check_origin)] | None, BeforeValidator(none_if_empty)] = None
+    tokens: dict[AccountName, TokenSettings] = Field(default_factory=dict)
+
+    @property
+    def has_pages(self) -> bool:
+        """Whether pages are shown at all: to those who have a token; without any, on loopback alone."""
+        return bool(self.tokens) or self._is_loopback
+
+    @property
+    def _is_loopback(self) -> bool:
+        with suppress(ValueError):  # a name, of which only one is loopback wherever it is looked up
+            return ipaddress.ip_address(self.host).is_loopback
+        return self.host == "localhost"
 
     @property
     def host(self) -> str:

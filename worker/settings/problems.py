@@ -15,6 +15,8 @@ Problems = Iterator[tuple[Keys, str]]
 IsBad = Callable[[Keys], bool]
 """Whether something at or inside this place was bad already, so that only a default stands for it."""
 
+_NAMED = {("accounts",): "an account's", ("http", "tokens"): "a token's"}
+
 
 class ConfigurationError(Exception):
     """The configuration is bad; `problems` holds every problem found, and `str` lists them all."""
@@ -83,8 +85,8 @@ def field_problems(model: type[BaseModel], error: ValidationError) -> list[tuple
 
 def _bad_key(model: type[BaseModel], keys: Keys) -> str:
     parent = annotation_at(model, keys[:-1])
-    if keys[:-1] == ("accounts",):
-        return "an account's name is made of a-z, 0-9 and _ only"
+    if keys[:-1] in _NAMED:
+        return f"{_NAMED[keys[:-1]]} name is made of a-z, 0-9 and _ only"
     allowed: list[str] = []
     if isinstance(parent, type) and issubclass(parent, BaseModel):
         allowed = list(parent.model_fields)

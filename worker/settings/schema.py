@@ -23,7 +23,7 @@ Place = tuple[str, ...]
 """Where a setting is: ("accounts", "*", "timeout"), with `*` for a name."""
 
 _ANY_NAME = "*"
-_EXAMPLES = frozenset({"default", "shop"})  # names that the start file gives to an account and to a subscriber
+_EXAMPLES = frozenset({"default", "shop", "support"})  # names of an account, a subscriber and a token in the start file
 _CLOSED: Mapping[str, Any] = {"additionalProperties": False}
 _LIMITS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}  # what these are flags of in draft 4
 _NOT_FOR_EDITORS = frozenset({"$ref", "$defs", "title", "writeOnly"})

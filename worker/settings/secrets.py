@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from worker.settings.model import DatabaseSettings
 
 _LARGEST_SECRET = 16_384  # bytes
+_SHORTEST_TOKEN = 32
 _LOOK_EVERY_SECONDS = 1.0
 _SIGNING = "whsec_"
 _SIGNING_BYTES = range(24, 64 + 1)  # Standard Webhooks 1.0.0, "Signature scheme"
@@ -75,6 +76,19 @@ def check_signing_secrets(text: str) -> str:
         if size not in _SIGNING_BYTES:
             raise ValueError(f"{which}holds {size} bytes; it must be 24 to 64: {_MAKE_ONE}")
     return " ".join(secrets)
+
+
+def check_token(token: str) -> str:
+    """Return the token of somebody who may see the pages, without surrounding white space.
+
+    Raises ValueError where it is too short to be beyond guessing, or could not be sent as a header.
+    """
+    token = token.strip()
+    if not all("!" <= character <= "~" for character in token):
+        raise ValueError("holds a blank, a line break or a character outside ASCII; a token is one word")
+    if len(token) < _SHORTEST_TOKEN:
+        raise ValueError(f"is shorter than {_SHORTEST_TOKEN} characters; `openssl rand -hex 32` makes a good one")
+    return token
 
 
 def read_secret(file: Path) -> str:

@@ -40,6 +40,9 @@ def show(
         shown |= {key: _plain(value) for key, value in by_carrier.get(name, {}).items()}
         shown |= _key_notes(name, account, environ)
         shown |= _cadence(settings, name)
+    for name, token in settings.http.tokens.items():
+        if token.file is None and environ.get("CREDENTIALS_DIRECTORY"):
+            values["http"]["tokens"][name]["file"] = _Note(f"the systemd credential http.tokens.{name}")
     if settings.database.wake and not settings.database.can_wake:
         values["database"]["wake"] = _Note("without effect behind a transaction-mode pooler")
     return "\n".join(_table("", values)).strip() + "\n"

@@ -5,6 +5,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from worker.domain.file_names import read_label_store
 from worker.domain.masking import MASK
+from worker.listening import check_host
 
 _SECRET_PARAMETER = re.compile(
     r"\w*(?:pass|password|passwd|passphrase|secret|token|api_?key|access_?key|account_?key|signature)|sig",
@@ -72,6 +73,17 @@ def check_endpoint(url: str) -> str:
     if "@" in _split_http(url).netloc or "#" in url:
         raise ValueError("must hold no user, no password and no fragment")
     return url
+
+
+def check_origin(url: str) -> str:
+    """Accept http(s)://HOST[:PORT] alone; return it as browsers write an origin: lower case, no usual port."""
+    parts = _split_http(url)
+    if parts.path.strip("/") or "?" in url or "#" in url or "@" in parts.netloc:
+        raise ValueError("must be https://HOST or http://HOST, with a port where it is not the usual one, and no more")
+    host = check_host(parts.hostname or "")
+    usual = {"http": 80, "https": 443}[parts.scheme]
+    port = "" if parts.port in (None, usual) else f":{parts.port}"
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
 
 
 def check_label_store(store: str) -> str:

@@ -37,12 +37,14 @@ class Database:
         busy_timeout: float = BUSY_TIMEOUT,
         pooler: bool = False,
         schema: str | None = None,
+        longest: float | None = None,
     ) -> None:
         """Open nothing yet; `url` is one that `parse_url` reads, with what the environment adds. Raises `BadUrl`.
 
         `current` is asked for the URL of each new connection to PostgreSQL: the same database, with the password as it
         is then. With `pooler`, PostgreSQL is used so that each transaction may reach another server connection.
-        `schema` is where in PostgreSQL our tables are; None: by the role's search path.
+        `schema` is where in PostgreSQL our tables are; None: by the role's search path. After `longest` seconds the
+        database ends what it does by itself: on PostgreSQL a statement, on SQLite a transaction; None: see `patience`.
         """
         self.schema, self._pooler = schema, pooler
         parsed = parse_url(url)
@@ -51,9 +53,10 @@ class Database:
         self._current = partial(_parsed, current or (lambda: url))
         self._sqlite: SqliteConnections | None = None
         if isinstance(parsed, Path):
-            self._sqlite = SqliteConnections(parsed, pool_size, busy_timeout)
+            self._sqlite = SqliteConnections(parsed, pool_size, busy_timeout, longest)
         else:
-            self._pool = postgresql_engine(self._current, pool_size, pooler, schema)
+            limit = COMMAND_TIMEOUT if longest is None else longest
+            self._pool = postgresql_engine(self._current, pool_size, pooler, schema, limit)
             # The driver asks for a statement's types, and then sends its values: a pooler has promised to keep both on
             # one server connection only in a transaction.
             self._single = self._pool if pooler else self._pool.execution_options(isolation_level="AUTOCOMMIT")

@@ -8,9 +8,9 @@ from sqlalchemy import exc
 from worker.domain.masking import said_by
 from worker.dsn import BadUrl
 
-# https://sqlite.org/rescode.html: another process writes, the disk fails or is full, the file is not there
+# https://sqlite.org/rescode.html: another process writes, the disk fails or is full, the file is not there, time is up
 _SQLITE_OUTAGES = tuple(
-    f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "IOERR", "FULL", "CANTOPEN", "READONLY", "PROTOCOL")
+    f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "IOERR", "FULL", "CANTOPEN", "READONLY", "PROTOCOL", "INTERRUPT")
 )
 
 

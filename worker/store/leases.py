@@ -1,5 +1,9 @@
 """Whether somebody holds a row, and how it is taken, as SQL; and the end of leases whose holder is surely gone."""
 
+import os
+import socket
+import uuid
+
 from sqlalchemy import Connection, text
 
 from worker.domain.clocks import LATEST
@@ -13,6 +17,11 @@ COMMAND = "command:"
 
 LATEST_END = {dialect: later(dialect, f"{LATEST.total_seconds():.0f}") for dialect in NOW}
 """The latest moment at which a lease, or a hold of a carrier's, can end: `worker.domain.clocks.lasts` as SQL."""
+
+
+def owner_of_command() -> str:
+    """What a lease that a person's command, or a page's button, takes is signed with: another one each time."""
+    return f"{COMMAND}{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def is_free(dialect: str, row: str = "return_order") -> str:

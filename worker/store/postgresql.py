@@ -94,6 +94,10 @@ def postgresql_engine(
     @event.listens_for(engine.sync_engine, "do_connect")
     def _tell(_dialect: object, _record: object, _words: object, told: dict[str, Any]) -> None:
         told |= connecting(current()) | {"command_timeout": command_timeout}
+        if command_timeout is not None and command_timeout < COMMAND_TIMEOUT and not pooler:
+            # The driver has a statement called off; the server ends it where that does not reach it. A pooler refuses
+            # this setting (https://www.pgbouncer.org/config.html, ignore_startup_parameters).
+            told["server_settings"] |= {"statement_timeout": f"{command_timeout * 1000:.0f}"}
 
     return engine
 

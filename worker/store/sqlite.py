@@ -18,16 +18,22 @@ from worker.store.threads import Threads, Wanted
 T = TypeVar("T")
 
 BUSY_TIMEOUT = 10.0  # seconds SQLite waits for another process' write to end
+_LOOK_EVERY = 10_000  # of SQLite's own instructions: some 0.1 ms
 _CLOSING = 2.0  # seconds for which a statement that is not over is waited for
 
 
 class SqliteConnections:
     """The connections to one file: one that writes, and others that read meanwhile; each transaction in a thread."""
 
-    def __init__(self, path: Path, pool_size: int, busy_timeout: float) -> None:
-        """Open nothing yet: up to `pool_size` connections, and two at least; the file is made where there is none."""
+    def __init__(self, path: Path, pool_size: int, busy_timeout: float, longest: float | None = None) -> None:
+        """Open nothing yet: up to `pool_size` connections, and two at least; the file is made where there is none.
+
+        After `longest` seconds a transaction is interrupted; None: it takes its time.
+        """
         readers = max(pool_size - 1, 1)
         self.engine = _engine(path, readers + 1, busy_timeout)
+        if longest is not None:
+            _interrupt_after(self.engine, longest)
         self._writer, self._readers = Threads("sqlite-writer", 1), Threads("sqlite-reader", readers)
         # SQLite has one writer at a time; queueing here is fair, its own busy wait is not.
         self._turn, self._longest_turn = asyncio.Lock(), max(busy_timeout, BUSY_TIMEOUT)
@@ -115,6 +121,15 @@ def _engine(path: Path, pool_size: int, busy_timeout: float) -> Engine:
             connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _interrupt_after(engine: Engine, longest: float) -> None:
+    """Have SQLite look at the time while it works, and end what has had a connection for so many seconds."""
+
+    @event.listens_for(engine, "checkout")
+    def _begin(connection: Any, _record: object, _proxy: object) -> None:
+        over_at = time.monotonic() + longest
+        connection.set_progress_handler(lambda: time.monotonic() > over_at, _LOOK_EVERY)
 
 
 def _use_wal(cursor: Any, busy_timeout: float) -> None:

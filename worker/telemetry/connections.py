@@ -49,7 +49,7 @@ class Connection(web.RequestHandler):
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]  # as AppRunner's own argument, it may be None
             keepalive_timeout=limits.head,  # it runs from the start, and bytes that are no whole head do not renew it
-            auto_decompress=False,  # no body is read
+            auto_decompress=False,  # a body is a short form, and whatever else it inflates to is not read
         )
         self._limits = limits
         self._wire: asyncio.Transport | None = None

@@ -53,6 +53,8 @@ class TelemetryServer:
     readiness: Callable[[], Awaitable[Readiness]]  # is asked for each /readyz
     readiness_timeout: float = 2.0  # seconds it has for that
     limits: Limits = field(default_factory=Limits)  # what all who ask may take together
+    # Serves what else there is beside these three; None: an index of them at /, and nothing more.
+    serve_pages: Callable[[web.Application], None] | None = None
 
     _runner: web.AppRunner | None = field(default=None, init=False)
     _listening: asyncio.Server | None = field(default=None, init=False)
@@ -68,10 +70,13 @@ class TelemetryServer:
     async def start(self) -> None:
         """Begin to listen; ListenError when the address is taken, forbidden or not of this machine."""
         app = web.Application(middlewares=[_without_traces])
-        app.router.add_get("/", self._index)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
+        if self.serve_pages is not None:
+            self.serve_pages(app)
+        else:
+            app.router.add_get("/", self._index)
         app.on_response_prepare.append(_finish_headers)
         runner = web.AppRunner(app, shutdown_timeout=1.0)
         await runner.setup()

@@ -183,6 +183,7 @@ class Metrics:
             "Events that this worker dropped since the subscriber had not taken them within `keep`.",
             "subscriber",
         )
+        self.page_requests = self._counter("page_requests_total", "Requests for pages, by answer.", "page", "status")
         self.storage_errors = self._counter(
             "storage_errors_total", "Tries at the database or the label store that failed.", "operation"
         )
@@ -230,6 +231,10 @@ class Metrics:
         """A subscriber that is registered no more has no series."""
         for gauge in (self.news_served, self.news_pending, self.news_oldest, self.news_keep):
             gauge.remove(name)
+
+    def expect_pages(self, pages: Iterable[str], statuses: Iterable[str]) -> None:
+        """Create the series of each page and answer at 0, where pages are served."""
+        _each(self.page_requests, pages, statuses)
 
     def forget_what_the_database_said(self) -> None:
         """Gauges that are read from the database are NaN while it cannot be read, which no comparison finds true."""

@@ -17,12 +17,22 @@ async def find_faults(settings: Settings, *, online: bool) -> list[Finding]:
     await _check_label_store(settings, findings)
     for name in settings.accounts:
         await _check_account(settings, name, online, findings)
+    findings.good(_who_may_see_pages(settings))
     keys = {name: key_source(settings, name) for name in settings.accounts}
     for line in Kinship(settings, keys, lease_clock).warnings():
         findings.warn(f"accounts {line}")
     for line in overloads(settings, backlog):
         findings.warn(line)
     return findings
+
+
+def _who_may_see_pages(settings: Settings) -> str:
+    http = settings.http
+    if http.tokens:
+        said = ", ".join(f"{name} ({token.may})" for name, token in http.tokens.items())
+        at = f", at {http.public_url} too" if http.public_url else ""
+        return f"pages: for {said}{at}"
+    return f"pages: {'whoever is on this machine may look' if http.has_pages else 'none is shown without a token'}"
 
 
 async def _check_label_store(settings: Settings, findings: Findings) -> None:

@@ -1,0 +1,91 @@
+"""Renders the templates: everything escaped, what others wrote cleaned, times with their distance from now."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+from markupsafe import Markup
+
+from worker.telemetry.terminal import shown, shown_lines
+from worker.web.page import place
+
+_UNITS = (
+    ("d", timedelta(days=1)),
+    ("h", timedelta(hours=1)),
+    ("min", timedelta(minutes=1)),
+    ("s", timedelta(seconds=1)),
+)
+_TWO_OF_THEM = 2  # of a larger unit, from which on it is used: 90 min rather than 1 h
+
+
+def frame() -> Environment:
+    """The templates of this package, with the filters that they know.
+
+    Where a value is put into a page it is cleaned like a line on a terminal; None is empty.
+    """
+    environment = Environment(
+        loader=PackageLoader("worker.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_cleaned,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "word": word,
+        "text": lines,
+        "moment": moment,
+        "utc": utc,
+        "far": far,
+        "place": place,
+    }
+    return environment
+
+
+def word(value: object) -> Markup:
+    """A carrier's or a shop's word, on one line and in a direction of its own; None is empty."""
+    return Markup("") if value is None else Markup("<bdi>{}</bdi>").format(shown(str(value)))
+
+
+def lines(value: object) -> Markup:
+    """A text of theirs that keeps its lines."""
+    return Markup("") if value is None else Markup('<bdi class="lines">{}</bdi>').format(shown_lines(str(value)))
+
+
+@pass_context
+def moment(context: Context, value: datetime | None) -> Markup:
+    """A time in UTC, with how far it is from `now`; None is empty."""
+    if value is None:
+        return Markup("")
+    return Markup('{} <span class="far">{}</span>').format(utc(value), far(context, value))
+
+
+def utc(value: datetime) -> Markup:
+    """A time in UTC alone."""
+    value = value.astimezone(UTC)
+    written = f"{value:%Y-%m-%d %H:%M:%S}"
+    return Markup('<time datetime="{}">{} UTC</time>').format(f"{value:%Y-%m-%dT%H:%M:%SZ}", written)
+
+
+@pass_context
+def far(context: Context, value: datetime) -> str:
+    """How far a time is from `now`, alone."""
+    return distance(value, context["now"])
+
+
+def distance(value: datetime, now: datetime) -> str:
+    """How far a time is from now: `in 5 min`, `3 d ago`, `now`."""
+    far = abs(value - now)
+    for name, unit in _UNITS:
+        if far >= unit * _TWO_OF_THEM or (name == "s" and far >= unit):
+            count = far // unit
+            return f"in {count} {name}" if value > now else f"{count} {name} ago"
+    return "now"
+
+
+def _cleaned(value: Any) -> Any:
+    if value is None:
+        return ""
+    return shown(value) if type(value) is str else value

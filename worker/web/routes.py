@@ -1,0 +1,26 @@
+"""Every page: where it is, who may see it, and what answers."""
+
+from importlib import resources
+
+from worker.web.accounts import show_accounts
+from worker.web.login import log_in, log_out, show_login
+from worker.web.overview import show_overview
+from worker.web.page import Answer, Page, Route
+
+_STYLE = resources.files("worker.web").joinpath("style.css").read_bytes()
+
+
+async def style(_: Page) -> Answer:
+    """The stylesheet."""
+    return Answer(_STYLE, "text/css; charset=utf-8")
+
+
+ROUTES = (
+    Route("overview", "/", show_overview),
+    Route("accounts", "/accounts", show_accounts),
+    Route("login", "/login", show_login, needs=None),
+    Route("login", "/login", log_in, needs=None, method="POST"),
+    Route("logout", "/logout", log_out, needs=None, method="POST"),
+    Route("style", "/style.css", style, needs=None),
+)
+"""The first whose path and method fit answers."""
