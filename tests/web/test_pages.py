@@ -216,10 +216,10 @@ async def test_the_images_defaults_show_a_stranger_the_three_and_nothing_else(ur
     settings = Settings(database=DatabaseSettings(url=url), http=HttpSettings(listen="0.0.0.0:0"))
     assert open_pages(settings, Metrics("1"), lambda: url, print) is None
     async with listening("0.0.0.0", None) as address, aiohttp.ClientSession() as client:
-        for path in {*OUTSIDE, *(each.path for each in ROUTES), "/returns", "/news", "/api/openapi.json", "/api/"}:
+        for path in {"/", *OUTSIDE, *(each.path for each in ROUTES), "/returns", "/news", "/api/openapi.json", "/api/"}:
             async with client.get(f"http://{address}{path}", allow_redirects=False) as answer:
                 text = await answer.text()
-                known = path in {*OUTSIDE, "/"}  # there is the index of the three
+                known = path in OUTSIDE
                 assert (answer.status, answer.content_type) == (200 if known else 404, answer.content_type), path
                 assert known or text == "404: Not Found"
 

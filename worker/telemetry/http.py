@@ -18,12 +18,6 @@ _BACKLOG = 32  # connections that the event loop accepts in one go, and so may h
 _log = logging.getLogger(__name__)
 
 _LARGE = 100_000  # bytes; more is compressed in a thread
-_INDEX = """returns-worker
-
-/metrics  for Prometheus
-/livez    does the loop still turn?
-/readyz   is the database reachable and its schema current?
-"""
 
 
 class ListenError(Exception):
@@ -53,7 +47,7 @@ class TelemetryServer:
     readiness: Callable[[], Awaitable[Readiness]]  # is asked for each /readyz
     readiness_timeout: float = 2.0  # seconds it has for that
     limits: Limits = field(default_factory=Limits)  # what all who ask may take together
-    # Serves what else there is beside these three; None: an index of them at /, and nothing more.
+    # Serves what else there is beside these three; None: nothing.
     serve_pages: Callable[[web.Application], None] | None = None
 
     _runner: web.AppRunner | None = field(default=None, init=False)
@@ -75,8 +69,6 @@ class TelemetryServer:
         app.router.add_get("/readyz", self._readyz)
         if self.serve_pages is not None:
             self.serve_pages(app)
-        else:
-            app.router.add_get("/", self._index)
         app.on_response_prepare.append(_finish_headers)
         runner = web.AppRunner(app, shutdown_timeout=1.0)
         await runner.setup()
@@ -106,9 +98,6 @@ class TelemetryServer:
         named = error.errno is not None and not isinstance(error, socket.gaierror)
         reason = os.strerror(error.errno or 0) if named else error.strerror or str(error)
         return f"cannot listen on {host}:{self.port} (setting http.listen): {reason}"
-
-    async def _index(self, _: web.Request) -> web.Response:
-        return web.Response(text=_INDEX)
 
     async def _metrics(self, request: web.Request) -> web.Response:
         accept = ",".join(request.headers.getall("Accept", []))
