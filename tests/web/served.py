@@ -14,7 +14,7 @@ from yarl import URL
 
 from tests.telemetry.test_http import all_is_well
 from worker.settings import Settings
-from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, TokenSettings
+from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, LabelSettings, TokenSettings
 from worker.telemetry.http import TelemetryServer
 from worker.telemetry.metrics import Metrics
 from worker.web import open_pages
@@ -69,9 +69,18 @@ class Browser:
 
 @asynccontextmanager
 async def served(
-    url: str, folder: Path, tokens: Mapping[str, str] | None = None, public_url: str | None = None, **options: Any
+    url: str,
+    folder: Path,
+    tokens: Mapping[str, str] | None = None,
+    public_url: str | None = None,
+    *,
+    labels: Path | None = None,
+    **options: Any,
 ) -> AsyncIterator[Browser]:
-    """`tokens`: whether `support` looks and `anna` acts, by these tokens; `options` are those of `Pages`."""
+    """`tokens`: whether `support` looks and `anna` acts, by these tokens; `options` are those of `Pages`.
+
+    `labels`: the folder that is the label store.
+    """
     configured = {}
     for name, token in (tokens or {}).items():
         (folder / f"{name}.token").write_text(token)
@@ -80,6 +89,7 @@ async def served(
         database=DatabaseSettings(url=url),
         accounts={"default": AccountSettings()},
         http=HttpSettings(tokens=configured, public_url=public_url),
+        labels=LabelSettings(store=f"file:{labels or folder / 'labels'}"),
     )
     metrics, hidden = Metrics("1"), list[str]()
     pages = Pages(settings, metrics, lambda: url, lambda *texts: hidden.extend(texts), **options)

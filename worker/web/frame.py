@@ -8,7 +8,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from worker.telemetry.terminal import shown, shown_lines
-from worker.web.page import place
+from worker.web.page import address_of, place
 
 _UNITS = (
     ("d", timedelta(days=1)),
@@ -33,7 +33,8 @@ def frame() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"word": word, "text": lines, "moment": moment, "place": place}
+    environment.filters |= {"word": word, "text": lines, "moment": moment, "place": place, "span": span}
+    environment.globals["address_of"] = address_of
     return environment
 
 
@@ -60,12 +61,18 @@ def moment(context: Context, value: datetime | None) -> Markup:
 
 def distance(value: datetime, now: datetime) -> str:
     """How far a time is from now: `in 5 min`, `3 d ago`, `now`."""
-    far = abs(value - now)
+    far = span(abs(value - now))
+    if not far:
+        return "now"
+    return f"in {far}" if value > now else f"{far} ago"
+
+
+def span(time: timedelta) -> str:
+    """How long that is, in one unit: `5 min`; nothing where it is less than a second."""
     for name, unit in _UNITS:
-        if far >= unit * _TWO_OF_THEM or (name == "s" and far >= unit):
-            count = far // unit
-            return f"in {count} {name}" if value > now else f"{count} {name} ago"
-    return "now"
+        if time >= unit * _TWO_OF_THEM or (name == "s" and time >= unit):
+            return f"{time // unit} {name}"
+    return ""
 
 
 def _cleaned(value: Any) -> Any:
