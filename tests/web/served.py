@@ -74,6 +74,7 @@ async def served(
     tokens: Mapping[str, str] | None = None,
     public_url: str | None = None,
     *,
+    account: AccountSettings | None = None,
     labels: Path | None = None,
     **options: Any,
 ) -> AsyncIterator[Browser]:
@@ -87,7 +88,7 @@ async def served(
         configured[name] = TokenSettings(file=folder / f"{name}.token", may="act" if name == "anna" else "look")
     settings = Settings(
         database=DatabaseSettings(url=url),
-        accounts={"default": AccountSettings()},
+        accounts={"default": account or AccountSettings()},
         http=HttpSettings(tokens=configured, public_url=public_url),
         labels=LabelSettings(store=f"file:{labels or folder / 'labels'}"),
     )

@@ -174,10 +174,8 @@ class Pages:
             return await page.route.handler(page)
         except Problem as problem:
             return _said(page, problem.status, problem.detail)
-        except ReturnUnknown as error:
-            return _said(page, 404, f"{error.what}.")
         except NotDone as error:
-            return _said(page, 404 if isinstance(error, NoSuchAccount) else 409, str(error))
+            return _said(page, 404 if isinstance(error, NoSuchAccount | ReturnUnknown) else 409, str(error))
         except Busy:
             return replace(_said(page, 503, _BUSY), headers={"Retry-After": "2"})
         except DatabaseUnavailable:

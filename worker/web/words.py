@@ -26,11 +26,24 @@ WAYS: Mapping[Way, Offer] = {
     Way.CANCEL: Offer("cancel", "Withdraw it"),
 }
 
-LABEL_WAYS: Mapping[LabelWay, str] = {
-    LabelWay.ACCEPT: "Look at what came: returns-worker label REFERENCE --refetch --unchecked -o FILE writes it to a"
-    " file, and returns-worker label REFERENCE --accept takes it as it is.",
-    LabelWay.RETRY: "It is sought no longer: a retry of the return has it sought again.",
-    LabelWay.REFETCH: "It is sought again by itself; returns-worker label REFERENCE --refetch asks for it now.",
+
+class Remedy(NamedTuple):
+    """What leads on where a label is missing; `command`: what it takes on the worker's machine, if anything."""
+
+    text: str
+    command: str = ""
+
+
+LABEL_WAYS: Mapping[LabelWay, tuple[Remedy, ...]] = {
+    LabelWay.ACCEPT: (
+        Remedy("Look at what came", "returns-worker label REFERENCE --refetch --unchecked -o FILE"),
+        Remedy("Take it as it is", "returns-worker label REFERENCE --accept"),
+    ),
+    LabelWay.RETRY: (Remedy("It is sought no longer: do again what failed, and it is sought again"),),
+    LabelWay.REFETCH: (
+        Remedy("It is sought again by itself"),
+        Remedy("Ask for it now", "returns-worker label REFERENCE --refetch"),
+    ),
 }
 
 ENDS: Mapping[WaitsFor, str] = {
