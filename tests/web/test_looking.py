@@ -15,7 +15,7 @@ import pytest
 from tests.databases import on_sqlite
 from tests.store.rows import insert
 from tests.store.shop import Shop
-from tests.web.served import Browser, served
+from tests.web.served import ACTOR, Browser, served
 from worker.domain.error_codes import ErrorCode
 from worker.domain.waits import WaitsFor
 from worker.labels import FileLabelStore, LabelName, VerifiedLabel
@@ -25,7 +25,7 @@ from worker.store.presence import ACCOUNT, begin_presence
 from worker.store.upkeep.archive import archive_batch
 from worker.usecases.show import LabelWay
 from worker.usecases.ways import Way
-from worker.web import words
+from worker.web import one_return, words
 from worker.web.page import Answer, Page, Route, address_of
 from worker.web.routes import ROUTES
 
@@ -281,9 +281,28 @@ async def test_a_label_is_handed_out_as_what_it_is_and_what_cannot_be_had_is_sai
         ):
             answer = await browser.get(f"/returns/default/{path}")
             assert (answer.status, said in read(answer.text)) == (status, True), (path, read(answer.text))
+        async with served(migrated_url, tmp_path, {"anna": ACTOR}, labels=folder) as stranger:
+            assert (await stranger.get("/returns/default/R-1/labels/1")).status == 303
         await shop.run(f"UPDATE label SET removed_at = {shop.moment()}")
         gone = await browser.get("/returns/default/R-1/labels/1")
         assert (gone.status, "was removed at" in gone.text) == (409, True)
+
+
+@on_sqlite
+async def test_a_long_history_and_a_large_payload_are_cut_and_it_is_said_what_has_the_rest(
+    shop: Shop, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order_id = await insert(
+        shop, "R-1", due=None, state="cancelled", payload=json.dumps({"description": "y" * 200_000})
+    )
+    monkeypatch.setattr(one_return, "_MOST_LINES", 2)
+    for reason in ("first", "second", "third"):
+        await line(shop, order_id, 0, "state", "pending", "pending", reason=reason)
+    shown = read((await browser.get("/returns/default/R-1")).text)
+    assert "Earlier lines that are not shown here: 1; returns-worker show REFERENCE has them." in shown
+    assert "first" not in shown and "second" in shown and "third" in shown
+    assert 99_000 < shown.count("y") < 101_000
+    assert "returns-worker show REFERENCE --json has them." in shown
 
 
 @on_sqlite
