@@ -21,7 +21,7 @@ from tests.web.served import served
 from worker.store.database import Database
 from worker.store.transactions import in_transaction
 
-HEADER = "page                                                            median ms        ms of each"
+_HEADER = "page                                                            median ms        ms of each"
 _ROUNDS = 7
 _TODAY = """
 INSERT INTO status_transition (return_order_id, observed_at, field, old_value, new_value, carrier_status)
@@ -47,7 +47,7 @@ async def _measure(url: str, returns: int, folder: Path) -> None:
     await _prepare(database)
     await database.close()
     number = returns // 2
-    print(HEADER)
+    print(_HEADER)
     async with served(url, folder) as browser:
         for path in (
             "/",
