@@ -23,9 +23,12 @@ from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.presence import ACCOUNT, begin_presence
 from worker.store.upkeep.archive import archive_batch
+from worker.usecases.accounts import Standing
 from worker.usecases.show import LabelWay
+from worker.usecases.today import AccountToday
 from worker.usecases.ways import Way
 from worker.web import one_return, words
+from worker.web.overview import first_of
 from worker.web.page import Answer, Page, Route, address_of
 from worker.web.routes import ROUTES
 
@@ -332,6 +335,22 @@ async def test_of_large_answers_two_are_in_memory_and_who_comes_then_is_told_to_
             assert (each.status, len(each.text), each.headers["Content-Length"]) == (200, 300_000, "300000")
         assert (await browser.get("/large")).status == 200
     assert caplog.text == ""
+
+
+def test_of_too_many_accounts_those_are_shown_that_wait_need_a_person_or_run_behind() -> None:
+    def account(name: str, waits_for: str = "ok", needs_attention: int = 0, behind: int = 0) -> AccountToday:
+        standing = Standing(name, "izipack", 60, 0, 0, 0, waits_for)
+        return AccountToday(standing, needs_attention, 0, None, None, timedelta(seconds=behind))
+
+    accounts = [
+        account("a"),
+        account("b", behind=9),
+        account("c", needs_attention=1),
+        account("d", "held"),
+        account("e"),
+    ]
+    assert [each.standing.account for each in first_of(accounts, 3)] == ["d", "c", "b"]
+    assert first_of(accounts, 5) is accounts
 
 
 def test_every_way_wait_and_code_has_its_words_and_only_an_address_of_the_web_is_a_link() -> None:
