@@ -32,8 +32,6 @@ _NO_SUCH_PAGE = "other"  # what the metric calls all that are none
 _STATUSES = (200, 303, 400, 401, 403, 404, 405, 409, 413, 415, 421, 500, 503)
 _LONGEST_BODY = 65_536  # bytes
 _MOST_FIELDS = 50
-_LARGE_AT_ONCE = 2  # answers of the size of a label, each in memory until it was taken
-_PIECE = 65_536  # bytes
 _FORM = "application/x-www-form-urlencoded"
 
 _HEADERS = {
@@ -64,6 +62,9 @@ _AWAY = (
     "The database cannot be reached, or refuses to be used; the worker's log says why. This page is back when it is."
 )
 _BUSY = "The pages are asked for more than they may take from the work, or this one takes too long. Try again."
+
+_LARGE_AT_ONCE = 2  # answers of the size of a label, each in memory until it was taken
+_PIECE = 65_536  # bytes
 
 
 class Pages:
