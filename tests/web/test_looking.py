@@ -76,12 +76,16 @@ def read(page: str) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
 
 
+@on_sqlite
+async def test_of_an_empty_database_today_says_that_nothing_is_to_be_done(browser: Browser) -> None:
+    shown = read((await browser.get("/")).text)
+    assert "No return needs a person." in shown
+    assert "No worker lives" in shown
+
+
 async def test_today_says_what_there_is_to_do_what_needs_a_person_and_who_is_at_it(
     database: Database, shop: Shop, browser: Browser
 ) -> None:
-    empty = read((await browser.get("/")).text)
-    assert "No return needs a person." in empty
-    assert "No worker lives" in empty
     await insert(shop, "P-1", due=-7200)
     doubt = {"state": "needs_attention", "error_code": "create_outcome_unknown", "create_started_at": None}
     for number, code in enumerate(("create_outcome_unknown", "create_outcome_unknown", HOSTILE)):
@@ -321,7 +325,10 @@ async def test_of_large_answers_two_are_in_memory_and_who_comes_then_is_told_to_
         return Answer(b"x" * 300_000, "application/pdf")
 
     async with served(
-        migrated_url, tmp_path, routes=(*ROUTES, Route("large", "/large", large, is_large=True)), patience=0.1
+        migrated_url,
+        tmp_path,
+        routes=(*ROUTES, Route("large", "/large", large, needs=None, is_large=True)),
+        patience=0.1,
     ) as browser:
         two = [asyncio.create_task(browser.get("/large")) for _ in range(2)]
         while waiting < 2:  # noqa: ASYNC110
