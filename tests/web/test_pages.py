@@ -242,7 +242,7 @@ async def test_a_database_that_is_away_is_a_page_that_says_so(tmp_path: Path) ->
         assert (answer.status, answer.headers["Retry-After"]) == (503, "10")
         assert "cannot be reached" in answer.text
         assert str(tmp_path) not in answer.text
-        assert (await browser.get("/")).status == 200
+        assert (await browser.get("/login")).status == 200
 
 
 async def test_what_is_sent_has_bounds(url: str, tmp_path: Path) -> None:

@@ -10,9 +10,7 @@ from rich.text import Text
 
 from worker.cli.output import pasted, quoted, say, shown
 from worker.cli.printing import of_stdout, print_facts, print_table, text_of
-from worker.domain.lifecycle import State
-from worker.domain.returns import Party
-from worker.domain.waits import REASON, WaitsFor
+from worker.domain.waits import REASON
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 from worker.usecases.show import LabelWay, ShownReturn
 from worker.usecases.ways import Way
@@ -61,7 +59,7 @@ def print_return(
     """
     console, history, order = console or of_stdout(), found.history, found.history.order
     facts = _columns(order, _FIRST if order.carrier_ref is not None else (*_FIRST, "adopt_carrier_ref"))
-    facts |= {name: _who(party) for name, party in found.parties.items()}
+    facts |= {name: party.line for name, party in found.parties.items()}
     facts |= {"pick-up day": found.pickup_date or ""}
     for package in history.packages:
         facts[f"package {package.position}"] = _package(package)
@@ -91,39 +89,19 @@ def _conditions(found: ShownReturn, account: str | None) -> Iterator[tuple[str, 
         way = way_on(order.reference, missing.position, missing.way, account)
         yield "label missing", f"{since}{missing.code}: {missing.message}; {way}"
     waits = found.waits_for
-    if not found.is_configured and waits in (None, WaitsFor.WORKER_ABSENT):
+    if found.lacks_account:
         yield "waits for", f"its account: {order.account} is not configured here"
     elif waits is not None:
         yield "waits for", f"{waits}: {REASON[waits]}"
     if found.account_waits is not None and waits is not None:
         yield "until", found.account_waits
-    if (coming := _next(order)) and found.archived_at is None:
+    if coming := ", ".join(f"{each.what} at {_utc(each.due_at)}" for each in found.coming):
         yield "next", coming
     if found.archived_at is not None:
         yield "archived", f"at {_utc(found.archived_at)}: nothing more is done about it"
     if order.erased_at is not None:
         kept = "reference, numbers, states and times are kept, and nothing more is done about it"
         yield "erased", f"its personal data was erased at {_utc(order.erased_at)}; {kept}"
-
-
-def _next(order: ReturnOrderRow) -> str:
-    if order.due_at is None:
-        return ""
-    steps = []
-    if order.cancel_requested_at is not None:
-        steps.append(f"it is withdrawn at {_utc(order.due_at)}")
-    elif order.state == State.PENDING:
-        what = "it is created"
-        if order.adopt_carrier_ref is not None:
-            what = "the carrier is asked about it, nothing is created,"
-        elif order.create_started_at is not None:
-            what = "what became of its creation is asked"
-        steps.append(f"{what} at {_utc(order.due_at)}")
-    if order.label_due_at is not None:
-        steps.append(f"its label is asked for at {_utc(order.label_due_at)}")
-    if order.track_due_at is not None:
-        steps.append(f"its status is asked for at {_utc(order.track_due_at)}")
-    return ", ".join(steps)
 
 
 def _package(package: PackageRow) -> str:
@@ -180,18 +158,3 @@ _ROOM_FOR_A_TABLE = 120  # characters: with the columns of a change they leave a
 
 def _utc(moment: datetime) -> str:
     return f"{text_of(moment)} UTC"
-
-
-def _who(party: Party) -> str:
-    address = party.address
-    parts = (
-        party.name,
-        f"{address.street} {address.house_number}".strip(),
-        address.line_2,
-        f"{address.postal_code} {address.city}".strip(),
-        address.region,
-        address.country,
-        party.email,
-        party.phone,
-    )
-    return ", ".join(filter(None, parts))

@@ -116,6 +116,22 @@ class Party:
     phone: str = ""
     address: Address = field(default_factory=Address)
 
+    @property
+    def line(self) -> str:
+        """All of it on one line, as a person reads it."""
+        at = self.address
+        parts = (
+            self.name,
+            f"{at.street} {at.house_number}".strip(),
+            at.line_2,
+            f"{at.postal_code} {at.city}".strip(),
+            at.region,
+            at.country,
+            self.email,
+            self.phone,
+        )
+        return ", ".join(filter(None, parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:

@@ -9,7 +9,7 @@ import structlog
 from worker.domain.demand import demand_of
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import LIVE_STATES, State
-from worker.domain.pacing import shortfall
+from worker.domain.pacing import Pace, shortfall
 from worker.domain.tracking import TrackingStatus
 from worker.engine.account import Account
 from worker.store.holds import AccountState
@@ -25,6 +25,16 @@ _POLLS_ARE_MANY = (
 )
 
 log = structlog.get_logger()
+
+
+def running_behind(
+    pace: Pace | None, rows: Sequence[Backlog], now: datetime, *, creates: bool
+) -> tuple[timedelta, int]:
+    """How far an account runs behind with what it may do now, and how much of that is due."""
+    served = [row for row in rows if creates or row.state != State.PENDING]
+    due = sum(row.due for row in served)
+    oldest = min((row.oldest_due_at for row in served if row.oldest_due_at is not None), default=None)
+    return shortfall(pace, due, oldest, now), due
 
 
 class AccountGauges:
@@ -76,10 +86,7 @@ class AccountGauges:
         metrics, name = self._metrics, account.name
         pace = account.meter.pace
         limit = pace.rate_per_minute if pace is not None else 0
-        served = [row for row in rows if state.creates or row.state != State.PENDING]
-        due = sum(row.due for row in served)
-        oldest = min((row.oldest_due_at for row in served if row.oldest_due_at is not None), default=None)
-        behind = shortfall(pace, due, oldest, state.now)
+        behind, due = running_behind(pace, rows, state.now, creates=state.creates)
         demand = demand_of(account.policy, tracked_by_status(rows, name))
         metrics.shortfall.labels(name).set(behind.total_seconds())
         metrics.poll_demand.labels(name).set(demand.per_minute)

@@ -6,11 +6,13 @@ soon. That is one row, however much it serves. The clock is the database's. What
 
 import json
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
 from worker.domain.waits import WaitsFor
+from worker.store.columns import read_moment
 from worker.store.dialect import NOW, json_rows, later
 from worker.store.leases import LATEST_END
 from worker.store.transactions import in_statement, in_transaction, reading
@@ -52,7 +54,32 @@ _FORGET = {
     for dialect, now in NOW.items()
 }
 _END = text("DELETE FROM worker_presence WHERE worker = :worker")
+# Of a thousand accounts that each of many workers serves only the first are named.
+_LIVING = {
+    dialect: text(f"""
+SELECT worker, until, kind, name, found
+  FROM (SELECT p.worker, p.until, s.kind, s.name, count(*) OVER same AS found,
+               row_number() OVER (PARTITION BY p.worker, s.kind ORDER BY s.name) AS place
+          FROM worker_presence p LEFT JOIN worker_serves s ON s.worker = p.worker
+         WHERE p.until > {now} AND p.until <= {LATEST_END[dialect]}
+        WINDOW same AS (PARTITION BY p.worker, s.kind)) AS served
+ WHERE place <= :most ORDER BY worker, kind, name""")
+    for dialect, now in NOW.items()
+}
 _WAITS_FOR = text("SELECT waits_for FROM return_overview WHERE account = :account AND reference = :reference")
+
+
+@dataclass(frozen=True, slots=True)
+class Living:
+    """A worker that lives, until when that is so if it does not say it again, and what it serves.
+
+    `served` has the first names of each kind, `counts` how many there are.
+    """
+
+    worker: str
+    until: datetime
+    served: Mapping[str, Collection[str]]
+    counts: Mapping[str, int]
 
 
 @in_transaction
@@ -83,3 +110,17 @@ def waits_for(connection: Connection, account: str, reference: str) -> WaitsFor 
     """What this return waits for; None: nothing, it needs a person, it is over or archived, or there is none."""
     found = connection.execute(_WAITS_FOR, {"account": account, "reference": reference}).scalar_one_or_none()
     return WaitsFor(found) if found is not None else None
+
+
+@reading
+def read_living(connection: Connection, most: int = 20) -> list[Living]:
+    """The workers that live, by name; of what each serves up to `most` names of each kind."""
+    untils: dict[str, datetime] = {}
+    served: dict[str, dict[str, list[str]]] = {}
+    counts: dict[str, dict[str, int]] = {}
+    for row in connection.execute(_LIVING[connection.dialect.name], {"most": most}):
+        untils[row.worker] = read_moment(row.until)
+        if row.kind is not None:
+            served.setdefault(row.worker, {}).setdefault(row.kind, []).append(row.name)
+            counts.setdefault(row.worker, {})[row.kind] = row.found
+    return [Living(worker, until, served.get(worker, {}), counts.get(worker, {})) for worker, until in untils.items()]

@@ -1,6 +1,6 @@
 """How each account stands; and what a person does to one: hold, release, rename, retire."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -55,13 +55,26 @@ class Standing:
 
 async def read_standings(settings: Settings, database: Database) -> list[Standing]:
     """Each account that is configured here, that workers know, or that has live returns."""
-    states, backlog = await read_accounts(database), await read_backlog(database)
-    names = dict.fromkeys((*settings.accounts, *states, *sorted({row.account for row in backlog})))
-    return [_standing(settings, name, states.get(name), backlog) for name in names]
+    return standings_of(settings, await read_accounts(database), await read_backlog(database))
 
 
-def _standing(settings: Settings, name: str, state: AccountState | None, backlog: Sequence[Backlog]) -> Standing:
-    configured, rows = settings.accounts.get(name), [row for row in backlog if row.account == name]
+def standings_of(settings: Settings, states: Mapping[str, AccountState], backlog: Sequence[Backlog]) -> list[Standing]:
+    """The same, of what was read already."""
+    rows = by_account(backlog)
+    names = dict.fromkeys((*settings.accounts, *states, *sorted(rows)))
+    return [_standing(settings, name, states.get(name), rows.get(name, [])) for name in names]
+
+
+def by_account(backlog: Sequence[Backlog]) -> Mapping[str, Sequence[Backlog]]:
+    """What there is to do, of each account by itself."""
+    rows: dict[str, list[Backlog]] = {}
+    for row in backlog:
+        rows.setdefault(row.account, []).append(row)
+    return rows
+
+
+def _standing(settings: Settings, name: str, state: AccountState | None, rows: Sequence[Backlog]) -> Standing:
+    configured = settings.accounts.get(name)
     return Standing(
         account=name,
         carrier=configured.carrier if configured else None,

@@ -115,13 +115,13 @@ async def _read(
             unreadable += 1
         upto, now = after, clock()
         tell(begun_at - upto, begun_at)
-        window = _next_window(window, now - since)
+        window = next_window(window, now - since)
     return hits, Looked(newest, begun_at, upto + 1, unreadable)
 
 
-def _next_window(window: int, took: float) -> int:
-    """As many ids as are read in a moment, and not more than four times as many as before."""
-    return max(1, min(window * 4, int(window * _A_WINDOW_TAKES / max(took, 0.001)), _LARGEST_WINDOW))
+def next_window(window: int, took: float, takes: float = _A_WINDOW_TAKES, largest: int = _LARGEST_WINDOW) -> int:
+    """As many ids as are read in what it `takes`, and not more than four times as many as before."""
+    return max(1, min(window * 4, int(window * takes / max(took, 0.001)), largest))
 
 
 def _ranked(text: str, hits: Sequence[Hit]) -> list[Found]:

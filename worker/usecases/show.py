@@ -42,6 +42,14 @@ class MissingLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class Coming:
+    """What is done next, as half a sentence, and when it is due."""
+
+    what: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ShownReturn:
     """One return, with everything that belongs to it."""
 
@@ -64,6 +72,30 @@ class ShownReturn:
         """Who sends it and who gets it, as far as its payload says."""
         read = zip(("customer", "receiver"), read_parties(self.history.order.payload or {}), strict=True)
         return {name: party for name, party in read if party is not None}
+
+    @property
+    def lacks_account(self) -> bool:
+        """Whether it waits for its account to be configured here, as far as can be told."""
+        return not self.is_configured and self.waits_for in (None, WaitsFor.WORKER_ABSENT)
+
+    @property
+    def coming(self) -> Sequence[Coming]:
+        """What is done next, each with its moment."""
+        order = self.history.order
+        if order.due_at is None or self.archived_at is not None:
+            return ()
+        coming = []
+        if order.cancel_requested_at is not None:
+            coming.append(Coming("it is withdrawn", order.due_at))
+        elif order.state == State.PENDING:
+            what = "it is created"
+            if order.adopt_carrier_ref is not None:
+                what = "the carrier is asked about it, nothing is created,"
+            elif order.create_started_at is not None:
+                what = "what became of its creation is asked"
+            coming.append(Coming(what, order.due_at))
+        clocks = (("its label is asked for", order.label_due_at), ("its status is asked for", order.track_due_at))
+        return coming + [Coming(what, due_at) for what, due_at in clocks if due_at is not None]
 
     @property
     def missing_label(self) -> MissingLabel | None:
@@ -104,7 +136,7 @@ async def show_to_person(settings: Settings, database: Database, reference: str,
     order = found.history.order
     if found.archived_at is not None or order.erased_at is not None:
         return found
-    ways = await read_ways(settings, database, order.id)
+    ways = (await read_ways(settings, database, [order.id])).get(order.id, [])
     return replace(
         found,
         waits_for=await waits_for(database, order.account, order.reference),

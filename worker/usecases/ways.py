@@ -1,5 +1,6 @@
 """Which ways out of where it is a return has now: each is asked of the function that would decide it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, auto
 
@@ -42,18 +43,18 @@ def ways_of(order: ReturnOrder, now: datetime, policy: Policy) -> list[Way]:
     return [way for way in Way if way in ways]
 
 
-async def read_ways(settings: Settings, database: Database, order_id: int) -> list[Way]:
-    """The same of a return by its id, as it is in the database now.
+async def read_ways(settings: Settings, database: Database, ids: Sequence[int]) -> dict[int, list[Way]]:
+    """The same of returns by their ids, as they are in the database now.
 
-    None where it is gone, and for a role that may not read what decides it, such as a shop's: it may do none of it.
+    Nothing of one that is gone, nor for a role that may not read what decides it, such as a shop's: it may do none of
+    it.
     """
     policy_of = policies_of(settings)
     try:
-        looked_at = await look_at(database, [order_id])
+        looked_at = await look_at(database, ids)
     except DatabaseRefused:
-        return []
-    return [
-        way
+        return {}
+    return {
+        claimed.order.id: ways_of(claimed.order, claimed.claimed_at, policy_of(claimed.order.account))
         for claimed in looked_at
-        for way in ways_of(claimed.order, claimed.claimed_at, policy_of(claimed.order.account))
-    ]
+    }

@@ -8,7 +8,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from worker.telemetry.terminal import shown, shown_lines
-from worker.web.page import place
+from worker.web.page import address_of, place
 
 _UNITS = (
     ("d", timedelta(days=1)),
@@ -16,6 +16,9 @@ _UNITS = (
     ("min", timedelta(minutes=1)),
     ("s", timedelta(seconds=1)),
 )
+_WORD, _LONG, _WHOLE = Markup("<bdi>"), Markup('<bdi class="long">'), Markup('<bdi class="whole">')
+_END = Markup("</bdi>")
+_LONGEST_WORD = 32  # characters, that a line of a telephone has room for
 _TWO_OF_THEM = 2  # of a larger unit, from which on it is used: 90 min rather than 1 h
 
 
@@ -40,13 +43,27 @@ def frame() -> Environment:
         "utc": utc,
         "far": far,
         "place": place,
+        "span": span,
     }
+    environment.globals["address_of"] = address_of
     return environment
 
 
 def word(value: object) -> Markup:
-    """A carrier's or a shop's word, on one line and in a direction of its own; None is empty."""
-    return Markup("") if value is None else Markup("<bdi>{}</bdi>").format(shown(str(value)))
+    """A carrier's or a shop's word, on one line and in a direction of its own; None is empty.
+
+    One that a line has room for is not broken at its hyphens; one that no line has room for may be broken anywhere.
+    """
+    if value is None:
+        return Markup("")
+    text = shown(str(value))
+    longest = max(map(len, text.split()), default=0)
+    begin = _WORD
+    if longest > _LONGEST_WORD:
+        begin = _LONG
+    elif longest == len(text) and not text.isalnum():
+        begin = _WHOLE
+    return begin + text + _END  # what is added is escaped; `format` takes four times as long, fifty rows tell
 
 
 def lines(value: object) -> Markup:
@@ -77,12 +94,18 @@ def far(context: Context, value: datetime) -> str:
 
 def distance(value: datetime, now: datetime) -> str:
     """How far a time is from now: `in 5 min`, `3 d ago`, `now`."""
-    far = abs(value - now)
+    far = span(abs(value - now))
+    if not far:
+        return "now"
+    return f"in {far}" if value > now else f"{far} ago"
+
+
+def span(time: timedelta) -> str:
+    """How long that is, in one unit: `5 min`; nothing where it is less than a second."""
     for name, unit in _UNITS:
-        if far >= unit * _TWO_OF_THEM or (name == "s" and far >= unit):
-            count = far // unit
-            return f"in {count} {name}" if value > now else f"{count} {name} ago"
-    return "now"
+        if time >= unit * _TWO_OF_THEM or (name == "s" and time >= unit):
+            return f"{time // unit} {name}"
+    return ""
 
 
 def _cleaned(value: Any) -> Any:

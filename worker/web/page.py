@@ -114,6 +114,7 @@ class Route:
     handler: Handler
     needs: May | None = May.LOOK  # None: it is for everybody
     method: str = "GET"  # GET answers HEAD, too
+    is_large: bool = False  # its answers are as large as a label may be: few are in memory at a time
 
     @property
     def face(self) -> Face:
@@ -135,3 +136,8 @@ def place(text: object) -> str:
 def text_of(place: str) -> str:
     """The text that a part of a path, percent-decoded, stands for."""
     return place[1:] if place[:1] == "~" and _UP_OR_HERE.fullmatch(place) else place
+
+
+def address_of(account: str, reference: str) -> str:
+    """Where the page of a return is; what it leads to is below it."""
+    return f"/returns/{place(account)}/{place(reference)}"

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from aiohttp import web
 from worker.settings import Settings
 from worker.store.failures import DatabaseUnavailable
 from worker.telemetry.metrics import Metrics
+from worker.usecases.find import ReturnUnknown
 from worker.usecases.not_done import NoSuchAccount, NotDone, is_utf8
 from worker.web.frame import frame
 from worker.web.guard import LASTS, Denied, Face, Facts, May, Rules, Who, admit
@@ -62,6 +64,9 @@ _AWAY = (
 )
 _BUSY = "The pages are asked for more than they may take from the work, or this one takes too long. Try again."
 
+_LARGE_AT_ONCE = 2  # answers of the size of a label, each in memory until it was taken
+_PIECE = 65_536  # bytes
+
 
 class Pages:
     """Answers for every path that the listener has not got already."""
@@ -88,6 +93,7 @@ class Pages:
         self.turns = Turns(settings, current_url, check_file, patience, share)
         self._http, self._tokens = settings.http, Tokens(settings, hide)
         self._metrics, self._pause, self._clock = metrics, wrong_token_pause, clock
+        self._large, self._patience = asyncio.Semaphore(_LARGE_AT_ONCE), patience
         self._render = _renderer()
         self._table = routes
         self._routes: dict[Any, Route] = {}
@@ -116,13 +122,40 @@ class Pages:
             if request.path in self._others:
                 return await handler(request)
             route = self._routes.get(request.match_info.route)
-            found = await self._answer(request, route)
-            self._metrics.page_requests.labels(route.name if route else _NO_SUCH_PAGE, str(found.status)).inc()
-            if found.is_slow:
-                await asyncio.sleep(self._pause)
-            return self._response(found)
+            if route is not None and route.is_large:
+                return await self._answer_large(request, route)
+            return self._response(await self._counted(request, route))
 
         return answer
+
+    async def _answer_large(self, request: web.Request, route: Route) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._large.acquire()
+        except TimeoutError:
+            self._metrics.page_requests.labels(route.name, "503").inc()
+            raise web.HTTPServiceUnavailable(text=_BUSY, headers={**_HEADERS, "Retry-After": "2"}) from None
+        try:
+            found = await self._counted(request, route)
+            if request.method == "HEAD" or found.status != 200:
+                return self._response(found)
+            response = web.StreamResponse(headers={"Content-Type": found.content_type, **_HEADERS, **found.headers})
+            response.content_length = len(found.body)
+            with suppress(ConnectionResetError):  # who asked has gone
+                await response.prepare(request)
+                for begin in range(0, len(found.body), _PIECE):
+                    await response.write(found.body[begin : begin + _PIECE])
+                await response.write_eof()
+            return response
+        finally:
+            self._large.release()
+
+    async def _counted(self, request: web.Request, route: Route | None) -> Answer:
+        found = await self._answer(request, route)
+        self._metrics.page_requests.labels(route.name if route else _NO_SUCH_PAGE, str(found.status)).inc()
+        if found.is_slow:
+            await asyncio.sleep(self._pause)
+        return found
 
     async def _answer(self, request: web.Request, route: Route | None) -> Answer:
         face = route.face if route else face_of(request.path)
@@ -148,7 +181,7 @@ class Pages:
         except Problem as problem:
             return _said(page, problem.status, problem.detail)
         except NotDone as error:
-            return _said(page, 404 if isinstance(error, NoSuchAccount) else 409, str(error))
+            return _said(page, 404 if isinstance(error, NoSuchAccount | ReturnUnknown) else 409, str(error))
         except Busy:
             return replace(_said(page, 503, _BUSY), headers={"Retry-After": "2"})
         except DatabaseUnavailable:

@@ -4,10 +4,13 @@ from importlib import resources
 
 from worker.web.accounts import show_accounts
 from worker.web.login import log_in, log_out, show_login
+from worker.web.one_return import download_label, show_one, view_label
 from worker.web.overview import show_overview
 from worker.web.page import Answer, Page, Route
+from worker.web.returns import show_returns
 
 _STYLE = resources.files("worker.web").joinpath("style.css").read_bytes()
+_LABEL = "/returns/{account}/{reference}/labels/{position:[1-9][0-9]{0,8}}"
 
 
 async def style(_: Page) -> Answer:
@@ -17,6 +20,10 @@ async def style(_: Page) -> Answer:
 
 ROUTES = (
     Route("overview", "/", show_overview),
+    Route("returns", "/returns", show_returns),
+    Route("return", "/returns/{account}/{reference}", show_one),
+    Route("label", _LABEL, download_label, is_large=True),
+    Route("label", f"{_LABEL}/view", view_label, is_large=True),
     Route("accounts", "/accounts", show_accounts),
     Route("login", "/login", show_login, needs=None),
     Route("login", "/login", log_in, needs=None, method="POST"),

@@ -42,18 +42,24 @@ async def find_orders(
     older_than: timedelta | None = None,
     tracking: Sequence[str] = (),
     no_label: bool = False,
+    after: int | None = None,
+    before: int | None = None,
 ) -> list[ReturnOrderRow]:
     """Returns, newest first, without their payloads; no filter that is empty counts.
 
     `error_code`: the return's own, or its label's. `older_than`: recorded last so long ago. `no_label`: the carrier has
-    it, or had it, and no label of it was ever stored. One that cannot be read is there all the same, by its id, with
-    what is wrong with it.
+    it, or had it, and no label of it was ever stored. `after`, `before`: ids that theirs lie between. One that cannot
+    be read is there all the same, by its id, with what is wrong with it.
     """
     if no_label:
         states = [state for state in _WITH_LABEL if not states or state in states]
         if not states:
             return []
     statement = filtered(_WITHOUT_PAYLOAD, account, states, newest_first=True).limit(limit)
+    if after is not None:
+        statement = statement.where(col(ReturnOrderRow.id) > after)
+    if before is not None:
+        statement = statement.where(col(ReturnOrderRow.id) < before)
     if reference is not None:
         statement = statement.where(col(ReturnOrderRow.reference) == reference)
     if account is None and reference is not None:
@@ -62,8 +68,8 @@ async def find_orders(
         codes = (ReturnOrderRow.error_code, ReturnOrderRow.label_error_code)
         statement = statement.where(or_(*(col(each) == error_code for each in codes)))
     if older_than is not None:
-        before = await database_now(database) - older_than
-        statement = statement.where(col(ReturnOrderRow.updated_at) < before)
+        changed_before = await database_now(database) - older_than
+        statement = statement.where(col(ReturnOrderRow.updated_at) < changed_before)
     if tracking:
         statement = statement.where(col(ReturnOrderRow.tracking_status).in_([str(status) for status in tracking]))
     if no_label:
@@ -112,11 +118,7 @@ def filtered(
     since SQLite knows no parameter when it plans. It goes with an order by `+id`, which no index has: with one at hand
     both databases would rather read from the newest row on until they have found enough.
     """
-    live = None
-    if set(states) == {State.NEEDS_ATTENTION}:
-        live = "state = 'needs_attention'"
-    elif states and set(states) <= {State.PENDING, State.TRACKING}:
-        live = "due_at IS NOT NULL"
+    live = _live(states)
     statement = select(*columns).order_by(text(f"{'id' if live is None else '+id'}{' DESC' if newest_first else ''}"))
     if live is not None:
         statement = statement.where(text(live))
@@ -125,6 +127,17 @@ def filtered(
     if states:
         statement = statement.where(col(ReturnOrderRow.state).in_([str(state) for state in states]))
     return statement
+
+
+def has_index(states: Sequence[str]) -> bool:
+    """Whether an index leads to the returns in these states, past all that are over."""
+    return _live(states) is not None
+
+
+def _live(states: Sequence[str]) -> str | None:
+    if set(states) == {State.NEEDS_ATTENTION}:
+        return "state = 'needs_attention'"
+    return "due_at IS NOT NULL" if states and set(states) <= {State.PENDING, State.TRACKING} else None
 
 
 def accounts_in(table: str) -> TextClause:
