@@ -10,10 +10,10 @@ from rich.text import Text
 
 from worker.cli.output import pasted, quoted, say, shown
 from worker.cli.printing import of_stdout, print_facts, print_table, text_of
-from worker.domain.lifecycle import State
 from worker.domain.returns import Party
 from worker.domain.waits import REASON, WaitsFor
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
+from worker.usecases.consequences import next_steps
 from worker.usecases.show import LabelWay, ShownReturn
 from worker.usecases.ways import Way
 
@@ -107,23 +107,7 @@ def _conditions(found: ShownReturn, account: str | None) -> Iterator[tuple[str, 
 
 
 def _next(order: ReturnOrderRow) -> str:
-    if order.due_at is None:
-        return ""
-    steps = []
-    if order.cancel_requested_at is not None:
-        steps.append(f"it is withdrawn at {_utc(order.due_at)}")
-    elif order.state == State.PENDING:
-        what = "it is created"
-        if order.adopt_carrier_ref is not None:
-            what = "the carrier is asked about it, nothing is created,"
-        elif order.create_started_at is not None:
-            what = "what became of its creation is asked"
-        steps.append(f"{what} at {_utc(order.due_at)}")
-    if order.label_due_at is not None:
-        steps.append(f"its label is asked for at {_utc(order.label_due_at)}")
-    if order.track_due_at is not None:
-        steps.append(f"its status is asked for at {_utc(order.track_due_at)}")
-    return ", ".join(steps)
+    return ", ".join(f"{what} at {_utc(when)}" for what, when in next_steps(order))
 
 
 def _package(package: PackageRow) -> str:
