@@ -69,7 +69,13 @@ class Browser:
 
 @asynccontextmanager
 async def served(
-    url: str, folder: Path, tokens: Mapping[str, str] | None = None, public_url: str | None = None, **options: Any
+    url: str,
+    folder: Path,
+    tokens: Mapping[str, str] | None = None,
+    public_url: str | None = None,
+    *,
+    account: AccountSettings | None = None,
+    **options: Any,
 ) -> AsyncIterator[Browser]:
     """`tokens`: whether `support` looks and `anna` acts, by these tokens; `options` are those of `Pages`."""
     configured = {}
@@ -78,7 +84,7 @@ async def served(
         configured[name] = TokenSettings(file=folder / f"{name}.token", may="act" if name == "anna" else "look")
     settings = Settings(
         database=DatabaseSettings(url=url),
-        accounts={"default": AccountSettings()},
+        accounts={"default": account or AccountSettings()},
         http=HttpSettings(tokens=configured, public_url=public_url),
     )
     metrics, hidden = Metrics("1"), list[str]()

@@ -16,6 +16,7 @@ from aiohttp import web
 from worker.settings import Settings
 from worker.store.failures import DatabaseUnavailable
 from worker.telemetry.metrics import Metrics
+from worker.usecases.find import ReturnUnknown
 from worker.usecases.not_done import NoSuchAccount, NotDone, is_utf8
 from worker.web.frame import frame
 from worker.web.guard import LASTS, Denied, Face, Facts, May, Rules, Who, admit
@@ -143,7 +144,7 @@ class Pages:
         except Problem as problem:
             return _said(page, problem.status, problem.detail)
         except NotDone as error:
-            return _said(page, 404 if isinstance(error, NoSuchAccount) else 409, str(error))
+            return _said(page, 404 if isinstance(error, NoSuchAccount | ReturnUnknown) else 409, str(error))
         except Busy:
             return replace(_said(page, 503, _BUSY), headers={"Retry-After": "2"})
         except DatabaseUnavailable:

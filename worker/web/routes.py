@@ -3,6 +3,8 @@
 from importlib import resources
 
 from worker.web.accounts import show_accounts
+from worker.web.acting import acting
+from worker.web.holding import holding
 from worker.web.login import log_in, log_out, show_login
 from worker.web.overview import show_overview
 from worker.web.page import Answer, Page, Route
@@ -18,6 +20,8 @@ async def style(_: Page) -> Answer:
 ROUTES = (
     Route("overview", "/", show_overview),
     Route("accounts", "/accounts", show_accounts),
+    *acting(),
+    *holding(),
     Route("login", "/login", show_login, needs=None),
     Route("login", "/login", log_in, needs=None, method="POST"),
     Route("logout", "/logout", log_out, needs=None, method="POST"),

@@ -47,6 +47,7 @@ class Turns:
             schema=told.schema,
             longest=patience,
         )
+        self._acts = asyncio.Semaphore(8)  # more than persons press buttons at a time
 
     async def ask(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Have the answer of a use case that only looks; raises `Busy`, `DatabaseUnavailable`, and what that does."""
@@ -58,8 +59,14 @@ class Turns:
                 raise Busy from None
 
     async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """The same of one that changes something: it comes to its end, though each statement is as short as ever."""
-        async with self._turn_taken():
+        """The same of one that changes something: it comes to its end, though each statement is as short as ever.
+
+        It may wait for a worker or for a carrier, and then has neither the connection nor the pages' turn.
+        """
+        if self._acts.locked():
+            raise Busy
+        async with self._acts:
+            self._check_file()
             return await use_case(self._settings, self._database, *args, **named)
 
     @asynccontextmanager
