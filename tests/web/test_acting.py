@@ -209,6 +209,12 @@ async def test_the_carrier_is_asked_once_and_one_that_does_not_answer_keeps_noth
             assert "This was not done: the carrier has not answered within 0 seconds" in words(late)
             assert await shop.value("SELECT count(*) FROM return_order WHERE lease_owner IS NULL") == 1
 
+            carrier.clear_faults()
+            carrier.inject("status", faults.server_error())
+            failed = await browser.post("/returns/default/R/poll", form_of(late))
+            assert failed.status == 409
+            assert "This was not done: the carrier was asked, and this is no answer: " in words(failed)
+
             await held(browser, what="whole", reason="the portal is down")
             refused = await browser.get("/returns/default/R/poll")
             assert "account default is held until it is released" in words(refused)
@@ -247,6 +253,20 @@ async def test_an_account_is_held_and_released_with_what_that_starts(
     (account,) = await shop.fetch("SELECT held_until, create_hold_message FROM carrier_account")
     assert set(account.values()) == {None}
     assert await shop.value("SELECT count(*) FROM return_order WHERE due_at < '2030-01-01 00:00:00'") == 2
+
+
+@on_sqlite
+async def test_a_key_that_is_not_there_is_said_without_its_place(shop: Shop, migrated_url: str, tmp_path: Path) -> None:
+    await insert(shop, "R", AT_CARRIER)
+    account = AccountSettings(api_key_file=tmp_path / "gone.key")
+    async with served(migrated_url, tmp_path, TOKENS, account=account) as browser:
+        await browser.log_in(ACTOR)
+        form = form_of(await browser.get("/returns/default/R/poll"))
+        answer = await browser.post("/returns/default/R/poll", form)
+    assert answer.status == 409
+    assert "such as the key, cannot be read" in words(answer)
+    assert str(tmp_path) not in answer.text
+    assert await shop.value("SELECT count(*) FROM return_order WHERE lease_owner IS NULL") == 1
 
 
 HOSTILE = "<script>alert(1)</script>\u202e\x1b[2J"
