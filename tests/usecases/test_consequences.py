@@ -42,6 +42,12 @@ TABLE = {
     "looked up": (Way.RETRY, IN_DOUBT, "returnpilot", "list is searched"),
     "found": (Way.FOUND, IN_DOUBT, "izipack", "asked about 9RET77: its status and its label. Nothing is created."),
     "not there": (Way.NOT_CREATED, IN_DOUBT, "izipack", "If the first creation is there after all"),
+    "withdrawn before it was looked for": (
+        Way.NOT_CREATED,
+        IN_DOUBT._replace(cancel_requested_at=NOW),
+        "izipack",
+        "told nothing, since it does not have the return",
+    ),
     "withdrawn there": (Way.CANCEL, tracking(), "returnpilot", "told to delete"),
     "not withdrawn there": (Way.CANCEL, tracking(), "izipack", "is not told: it may still expect the parcel"),
     "never sent": (Way.CANCEL, pending(), "izipack", "told nothing, since it does not have the return"),
@@ -66,7 +72,8 @@ def test_a_creation_is_foretold_where_one_may_follow_and_nowhere_else(
     if isinstance(made, Refusal):
         return
     after, told = made.order, consequences_of(way, order, made.order, carrier)
-    next_one = action_for(after._replace(retry_requested_at=None), can_cancel=carrier == "returnpilot")
+    recorded = after._replace(retry_requested_at=None, doubtful_since=None)
+    next_one = action_for(recorded, can_cancel=carrier == "returnpilot")
     may_create = next_one is Step.CREATE and after.to_adopt is None and after.cancel_requested_at is None
     assert ("asked to create" in told.carrier or "to create it once more" in told.carrier) == may_create
     assert changes(order, after)[0].what == "state"

@@ -1,9 +1,8 @@
 """How each account stands; and what a person does to one: hold, release, rename, retire."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Any
 
 from worker.domain.by_hand import Person, retired
@@ -11,16 +10,7 @@ from worker.domain.lifecycle import LIVE_STATES, State
 from worker.settings import Settings
 from worker.store.accounts import database_now, register_accounts
 from worker.store.database import Database
-from worker.store.holds import (
-    NOTHING,
-    AccountState,
-    count_put_off,
-    explain,
-    hold_by_hand,
-    hold_creations,
-    read_accounts,
-    release_by_hand,
-)
+from worker.store.holds import AccountState, explain, hold_by_hand, hold_creations, read_accounts, release_by_hand
 from worker.store.queries import Backlog, read_backlog
 from worker.store.upkeep.choice import Choice, choose
 from worker.store.upkeep.renames import (
@@ -93,46 +83,6 @@ def _waiting(state: AccountState) -> dict[str, Any]:
         "circuit_open_until": health.account.open_until,
         "create_circuit_open_until": health.creations.open_until,
     }
-
-
-@dataclass(frozen=True, slots=True)
-class HoldPreview:
-    """How an account stands, and what a hold would stop or a release start; `sight` is given back by who releases."""
-
-    standing: Standing
-    put_off: int  # returns that a release makes due at once, beside those that are due
-    sight: str
-
-    @property
-    def is_held(self) -> bool:
-        """Whether there is anything that a release ends."""
-        return self.standing.waits_for != NOTHING
-
-
-async def preview_hold(settings: Settings, database: Database, name: str) -> HoldPreview:
-    """What a hold, or a release, of an account would come to; nothing is changed."""
-    state = (await read_accounts(database)).get(name)
-    if state is None and name not in settings.accounts:
-        raise NoSuchAccount(name, settings.accounts)
-    standing = _standing(settings, name, state, await read_backlog(database))
-    if state is not None:  # whether or not it is configured here, this is what a release ends
-        standing = replace(standing, waits_for=explain(state))
-    return HoldPreview(standing, await count_put_off(database, name), _sight_of(state))
-
-
-async def release_previewed(
-    settings: Settings, database: Database, name: str, sight: str
-) -> AccountState | HoldPreview:
-    """Release an account where what holds it is what was shown, by its mark; else what it is now."""
-    if _sight_of((await read_accounts(database)).get(name)) != sight:
-        return await preview_hold(settings, database, name)
-    return await release(settings, database, name)
-
-
-def _sight_of(state: AccountState | None) -> str:
-    """A mark of what holds an account; a circuit, which comes and goes by itself, is not in it."""
-    holds = (state.hold, state.create_hold_message, state.sending_stopped) if state is not None else (None, None, None)
-    return sha256(repr(holds).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 async def hold(

@@ -84,11 +84,12 @@ def consequences_of(way: Way, before: ReturnOrder, after: ReturnOrder, carrier: 
 
     `carrier`: its name, None where the account is not configured here.
     """
+    after = after._replace(doubtful_since=None)  # what is recorded now says all that is true
+    if way is Way.CANCEL or after.cancel_requested_at is not None:  # also where the shop asked for it before
+        return _withdrawn(after, can_cancel=carrier is not None and is_cancelling(carrier))
     match way:
         case Way.POLL:
             return Consequences("The carrier is asked now where the return is, out of turn.", _NOTHING)
-        case Way.CANCEL:
-            return _withdrawn(after, can_cancel=carrier is not None and is_cancelling(carrier))
         case Way.FOUND:
             asked = f"The carrier is asked about {after.carrier_ref}: its status and its label. Nothing is created."
             wrong = " If it does not know this number, the return needs attention again."
@@ -98,7 +99,7 @@ def consequences_of(way: Way, before: ReturnOrder, after: ReturnOrder, carrier: 
                 "The carrier is asked to create the return once more, from its payload as it is then.",
                 _gets(carrier) + _SECOND,
             )
-        case Way.RETRY:
+        case _:
             return _retried(before, after, carrier)
 
 

@@ -6,7 +6,8 @@ import structlog
 
 from worker.settings import parse_positive_duration
 from worker.telemetry.terminal import shown
-from worker.usecases.accounts import HoldPreview, hold, preview_hold, release_previewed
+from worker.usecases.accounts import hold
+from worker.usecases.hold_preview import HoldPreview, preview_hold, release_previewed
 from worker.web.guard import May
 from worker.web.page import Answer, Page, Route
 
