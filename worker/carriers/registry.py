@@ -7,7 +7,7 @@ from typing import Any
 
 from worker.carriers import izipack
 from worker.carriers.edge import HttpEdge, Observer
-from worker.carriers.port import Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
+from worker.carriers.port import Cancelling, Carrier, Listing, Pacer, Searchable, Unpaced, utc_now
 from worker.carriers.replies import Reply
 from worker.carriers.returnpilot import adapter as returnpilot
 from worker.carriers.returnpilot import answers as returnpilot_answers
@@ -107,6 +107,11 @@ def statuses_of(carrier: str, status_map: Mapping[str, TrackingStatus]) -> Statu
 def is_searchable(carrier: str) -> bool:
     """Whether a creation without an answer can be looked up there."""
     return issubclass(CARRIERS[carrier].adapter, Searchable)
+
+
+def is_cancelling(carrier: str) -> bool:
+    """Whether there is anything to tell it where a return is withdrawn."""
+    return issubclass(CARRIERS[carrier].adapter, Cancelling)
 
 
 def is_listing(carrier: str) -> bool:

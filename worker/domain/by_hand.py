@@ -66,8 +66,8 @@ def retry(order: ReturnOrder, person: Person, now: datetime, policy: Policy) -> 
         return _made(order, again, person, f"put back to be {to_be}", StepOutcome.PUT_BACK)
     if policy.resend_after is None:
         return Refusal(
-            "its creation may have happened and this carrier cannot be searched: look for it there, then resolve it"
-            " with --carrier-ref or --not-created"
+            "its creation may have happened and this carrier cannot be searched: look for it there, then `resolve` it,"
+            " by its number or as not created"
         )
     return _made(order, _looked_up(again, now, policy), person, "looked up again", StepOutcome.PUT_BACK)
 

@@ -49,6 +49,12 @@ _FROM_ONE_ON = {
 }
 """After a pause, one creation at a time: see `worker.domain.ramp`."""
 
+_PUT_OFF = {
+    dialect: f"""account = :name AND next_step = 'create' AND due_at > {now} AND lease_owner IS NULL
+           AND error_code = '{ErrorCode.CARRIER_UNREACHABLE}' AND create_started_at IS NULL"""
+    for dialect, now in NOW.items()
+}
+
 
 @dataclass(frozen=True, slots=True)
 class AccountHold:
@@ -247,13 +253,16 @@ def release_by_hand(connection: Connection, account: str) -> None:
     ended = f"""{_NO_HOLD}, refused_key = NULL, create_hold_message = NULL, failures = 0, open_until = NULL,
       create_failures = 0, create_open_until = NULL, sending_stopped_address = NULL, sending_stopped_message = NULL"""
     _change(connection, account, f"{ended}, {_FROM_ONE_ON[dialect]}")
-    now = NOW[dialect]
     connection.execute(
-        text(f"""UPDATE return_order SET due_at = {now}
-         WHERE account = :name AND next_step = 'create' AND due_at > {now} AND lease_owner IS NULL
-           AND error_code = '{ErrorCode.CARRIER_UNREACHABLE}' AND create_started_at IS NULL"""),
-        {"name": account},
+        text(f"UPDATE return_order SET due_at = {NOW[dialect]} WHERE {_PUT_OFF[dialect]}"), {"name": account}
     )
+
+
+@reading
+def count_put_off(connection: Connection, account: str) -> int:
+    """How many returns of the account a release makes due at once, since nothing of them could be sent."""
+    statement = text(f"SELECT count(*) FROM return_order WHERE {_PUT_OFF[connection.dialect.name]}")
+    return int(connection.execute(statement, {"name": account}).scalar_one())
 
 
 @in_transaction

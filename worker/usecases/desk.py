@@ -160,6 +160,8 @@ def require_number(settings: Settings, account: str, number: str, what: str) -> 
     # It becomes a part of the path that is asked for.
     if not CARRIERS[settings.accounts[account].carrier].is_number(number):
         raise WrongRequest(f"{what}: {number} is no number of this carrier's")
+    if not any(map(str.isdigit, number)):  # "geen", "keine", "unknown"
+        raise WrongRequest(f"{what}: {number} has no digit; write none where the carrier has none")
 
 
 def _not_let(rows: Sequence[tuple[ReturnOrder, str]]) -> list[Settled]:

@@ -17,6 +17,7 @@ from worker.store.presence import waits_for
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.archive import Archived
 from worker.store.upkeep.history import History, read_history
+from worker.usecases.consequences import Coming, next_steps
 from worker.usecases.find import find_anywhere
 from worker.usecases.not_done import NotDone
 from worker.usecases.ways import Way, read_ways
@@ -39,14 +40,6 @@ class MissingLabel:
     message: str | None
     since: datetime | None  # None: it is no longer sought
     way: LabelWay
-
-
-@dataclass(frozen=True, slots=True)
-class Coming:
-    """What is done next, as half a sentence, and when it is due."""
-
-    what: str
-    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +74,7 @@ class ShownReturn:
     @property
     def coming(self) -> Sequence[Coming]:
         """What is done next, each with its moment."""
-        order = self.history.order
-        if order.due_at is None or self.archived_at is not None:
-            return ()
-        coming = []
-        if order.cancel_requested_at is not None:
-            coming.append(Coming("it is withdrawn", order.due_at))
-        elif order.state == State.PENDING:
-            what = "it is created"
-            if order.adopt_carrier_ref is not None:
-                what = "the carrier is asked about it, nothing is created,"
-            elif order.create_started_at is not None:
-                what = "what became of its creation is asked"
-            coming.append(Coming(what, order.due_at))
-        clocks = (("its label is asked for", order.label_due_at), ("its status is asked for", order.track_due_at))
-        return coming + [Coming(what, due_at) for what, due_at in clocks if due_at is not None]
+        return () if self.archived_at is not None else next_steps(self.history.order)
 
     @property
     def missing_label(self) -> MissingLabel | None:

@@ -154,8 +154,6 @@ async def _read(settings: Settings, database: Database, header: Sequence[str], l
     try:
         if number is not None:
             require_number(settings, account, number, "carrier_ref")
-            if not any(map(str.isdigit, number)):  # "geen", "keine", "unknown"
-                raise NotDone(f"carrier_ref: {number} has no digit; write none where the carrier has none")
         order = await find_return(database, reference, account)
     except NotDone as error:
         said = error.what if isinstance(error, ReturnUnknown) else str(error)

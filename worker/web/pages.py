@@ -174,7 +174,7 @@ class Pages:
                 body = await _body(request)
                 page = replace(page, body=body, form=_form(request, body) if face is Face.PAGE else {})
             _require_texts(page)
-            if page.route.needs is None:
+            if page.route.needs is None or page.route.method == "POST":  # what acts may take longer than a turn
                 return await page.route.handler(page)
             async with self.turns.taken():
                 return await page.route.handler(page)

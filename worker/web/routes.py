@@ -3,6 +3,8 @@
 from importlib import resources
 
 from worker.web.accounts import show_accounts
+from worker.web.acting import acting
+from worker.web.holding import holding
 from worker.web.login import log_in, log_out, show_login
 from worker.web.one_return import download_label, show_one, view_label
 from worker.web.overview import show_overview
@@ -25,6 +27,8 @@ ROUTES = (
     Route("label", _LABEL, download_label, is_large=True),
     Route("label", f"{_LABEL}/view", view_label, is_large=True),
     Route("accounts", "/accounts", show_accounts),
+    *acting(),
+    *holding(),
     Route("login", "/login", show_login, needs=None),
     Route("login", "/login", log_in, needs=None, method="POST"),
     Route("logout", "/logout", log_out, needs=None, method="POST"),

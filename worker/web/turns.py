@@ -72,6 +72,7 @@ class Turns:
             schema=told.schema,
             longest=patience,
         )
+        self._acts = asyncio.Semaphore(8)  # more than persons press buttons at a time
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
@@ -122,12 +123,18 @@ class Turns:
         return kept.answer, time.monotonic() - kept.since
 
     async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
-        """The same of one that changes something: it comes to its end, though each statement is as short as ever."""
-        self._check_file()
-        try:
-            return await use_case(self._settings, self._database, *args, **named)
-        finally:
-            self._kept.clear()  # who has changed something sees it
+        """The same of one that changes something: it comes to its end, though each statement is as short as ever.
+
+        It may wait for a worker or for a carrier, so whoever calls it must not have the pages' turn.
+        """
+        if self._acts.locked():
+            raise Busy
+        async with self._acts:
+            self._check_file()
+            try:
+                return await use_case(self._settings, self._database, *args, **named)
+            finally:
+                self._kept.clear()  # who has changed something sees it
 
     async def close(self) -> None:
         """Close the connection."""

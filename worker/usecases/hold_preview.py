@@ -1,0 +1,50 @@
+"""What a hold of an account would stop, and what a release would start; and a release of what was shown alone."""
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from worker.settings import Settings
+from worker.store.database import Database
+from worker.store.holds import NOTHING, AccountState, count_put_off, explain, read_accounts
+from worker.usecases.accounts import Standing, read_standings, release
+from worker.usecases.not_done import NoSuchAccount
+
+
+@dataclass(frozen=True, slots=True)
+class HoldPreview:
+    """How an account stands, and what a hold would stop or a release start; `sight` is given back by who releases."""
+
+    standing: Standing
+    put_off: int  # returns that a release makes due at once, beside those that are due
+    sight: str
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there is anything that a release ends."""
+        return self.standing.waits_for != NOTHING
+
+
+async def preview_hold(settings: Settings, database: Database, name: str) -> HoldPreview:
+    """What a hold, or a release, of an account would come to; nothing is changed. Raises `NoSuchAccount`."""
+    state = (await read_accounts(database)).get(name)
+    if state is None and name not in settings.accounts:
+        raise NoSuchAccount(name, settings.accounts)
+    (standing,) = [each for each in await read_standings(settings, database) if each.account == name]
+    # Whether or not it is configured here, this is what a release ends.
+    standing = replace(standing, waits_for=explain(state) if state is not None else NOTHING)
+    return HoldPreview(standing, await count_put_off(database, name), _sight_of(state))
+
+
+async def release_previewed(
+    settings: Settings, database: Database, name: str, sight: str
+) -> AccountState | HoldPreview:
+    """Release an account where what holds it is what was shown, by its mark; else how it stands now."""
+    if _sight_of((await read_accounts(database)).get(name)) != sight:
+        return await preview_hold(settings, database, name)
+    return await release(settings, database, name)
+
+
+def _sight_of(state: AccountState | None) -> str:
+    """A mark of what holds an account; a circuit, which comes and goes by itself, is not in it."""
+    holds = (state.hold, state.create_hold_message, state.sending_stopped) if state is not None else (None, None, None)
+    return sha256(repr(holds).encode("utf-8", "surrogatepass")).hexdigest()[:16]
