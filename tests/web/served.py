@@ -14,7 +14,7 @@ from yarl import URL
 
 from tests.telemetry.test_http import all_is_well
 from worker.settings import Settings
-from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, TokenSettings
+from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, LabelSettings, TokenSettings
 from worker.telemetry.http import TelemetryServer
 from worker.telemetry.metrics import Metrics
 from worker.web import open_pages
@@ -69,16 +69,25 @@ class Browser:
 
 @asynccontextmanager
 async def served(
-    url: str, folder: Path, tokens: Mapping[str, str] | None = None, public_url: str | None = None, **options: Any
+    url: str,
+    folder: Path,
+    tokens: Mapping[str, str] | None = None,
+    public_url: str | None = None,
+    account: AccountSettings | None = None,
+    **options: Any,
 ) -> AsyncIterator[Browser]:
-    """`tokens`: whether `support` looks and `anna` acts, by these tokens; `options` are those of `Pages`."""
+    """`tokens`: whether `support` looks and `anna` acts, by these tokens; `options` are those of `Pages`.
+
+    Labels are in the `labels` of the folder.
+    """
     configured = {}
     for name, token in (tokens or {}).items():
         (folder / f"{name}.token").write_text(token)
         configured[name] = TokenSettings(file=folder / f"{name}.token", may="act" if name == "anna" else "look")
     settings = Settings(
         database=DatabaseSettings(url=url),
-        accounts={"default": AccountSettings()},
+        accounts={"default": account or AccountSettings()},
+        labels=LabelSettings(store=f"file:{folder}/labels"),
         http=HttpSettings(tokens=configured, public_url=public_url),
     )
     metrics, hidden = Metrics("1"), list[str]()

@@ -53,17 +53,19 @@ def near_of(settings: Settings, account: str) -> Collection[str]:
     )
 
 
-@asynccontextmanager
-async def opened_carrier(settings: Settings, database: Database, account: str) -> AsyncIterator[Opened]:
-    """The carrier of an account, for as long as it is needed.
-
-    Raises `NotConfigured`; and `NotDone` where the account is held: the carrier, or a person, wants nothing asked.
-    """
+async def require_asking(settings: Settings, database: Database, account: str) -> None:
+    """Raise `NotConfigured`, or `NotDone` where the account is held: the carrier, or a person, wants nothing asked."""
     if account not in settings.accounts:
         raise NotConfigured(f"account {account} is not configured here")
     hold = (await read_holds(database)).get(account)
     if hold is not None:
         raise NotDone(f"account {account} is {hold}; `returns-worker accounts release {account}` ends that")
+
+
+@asynccontextmanager
+async def opened_carrier(settings: Settings, database: Database, account: str) -> AsyncIterator[Opened]:
+    """The carrier of an account, for as long as it is needed; raises what `require_asking` does."""
+    await require_asking(settings, database, account)
     keys = {name: key_source(settings, name) for name in settings.accounts}
     key, kinship = keys[account], Kinship(settings, keys, lease_clock)
     shared = partial(kinship.shared, account)

@@ -22,10 +22,10 @@ from worker.usecases.carrier import Opened, opened_carrier
 from worker.usecases.desk import BUSY, Settled
 from worker.usecases.find import find_return
 
-_PATIENCE = 30.0  # seconds to wait for a request out of the pace, and for a worker to let the return go
+_PATIENCE = 30.0  # seconds
 _PAUSE = 0.5
 _MARGIN = timedelta(seconds=30)
-_NO_ROOM = Refusal("the account's pace has no room for it at the moment: try again")
+NO_ROOM = Refusal("the account's pace has no room for it at the moment: try again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +36,33 @@ class Asked(Settled):
 
 
 async def poll_now(
-    settings: Settings, database: Database, reference: str, account: str | None, person: Person, owner: str
+    settings: Settings,
+    database: Database,
+    reference: str,
+    account: str | None,
+    person: Person,
+    owner: str,
+    *,
+    patience: float = _PATIENCE,
 ) -> Asked:
-    """Ask the carrier where a return is; it is leased to `owner` meanwhile. Raises `NotDone`."""
+    """Ask the carrier where a return is, as an `Asker` of this patience; it is leased to `owner`. Raises `NotDone`."""
     order = await find_return(database, reference, account)
     async with opened_carrier(settings, database, order.account) as opened:
-        return await Asker(opened, owner, lease_clock, random.random).ask(order.id, person)
+        return await Asker(opened, owner, lease_clock, random.random, patience).ask(order.id, person)
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Asks an opened carrier as a worker does; `owner` signs the lease, `clock` counts seconds."""
+    """Asks an opened carrier as a worker does; `owner` signs the lease, `clock` counts seconds.
+
+    `patience`: seconds to wait for a request out of the pace, and then for a worker to let the return go.
+    """
 
     opened: Opened
     owner: str
     clock: Callable[[], float]
     chance: Callable[[], float]
+    patience: float = _PATIENCE
 
     async def ask(self, order_id: int, person: Person) -> Asked:
         """Ask, decide and record as a worker does; or say why not."""
@@ -60,11 +71,11 @@ class Asker:
         refusal = may_be_asked_about(seen.order)
         if refusal is not None:
             return Asked(seen.order, refusal)
-        allowance = Allowance(begin_until=self.clock() + _PATIENCE)
+        allowance = Allowance(begin_until=self.clock() + self.patience)
         try:
             await self.opened.meter.reserve(allowance)  # before the return is taken: a worker may need it meanwhile
         except NoTimeLeft:
-            return Asked(seen.order, _NO_ROOM)
+            return Asked(seen.order, NO_ROOM)
         claimed = await self._take(order_id)
         if claimed is None:
             return Asked(seen.order, BUSY)
@@ -76,7 +87,7 @@ class Asker:
 
     async def _take(self, order_id: int) -> Claimed | None:
         lease = timedelta(seconds=self.opened.timeout) + _MARGIN
-        for _ in range(round(_PATIENCE / _PAUSE)):
+        for _ in range(round(self.patience / _PAUSE)):
             taken = await take(self.opened.database, [order_id], self.owner, lease)
             if taken:
                 return taken[0]
@@ -92,7 +103,7 @@ class Asker:
                 outcome = await track(order, opened.carrier, database, opened.near)
         except NoTimeLeft:
             await hand_back(database, [order], counted=False)
-            return Asked(order, _NO_ROOM)
+            return Asked(order, NO_ROOM)
         except asyncio.CancelledError:  # the person has gone: the return must not wait for the end of the lease
             await hand_back(database, [order], counted=False)
             raise

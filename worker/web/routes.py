@@ -3,6 +3,7 @@
 from importlib import resources
 
 from worker.web.accounts import show_accounts
+from worker.web.api import openapi as api
 from worker.web.login import log_in, log_out, show_login
 from worker.web.overview import show_overview
 from worker.web.page import Answer, Page, Route
@@ -22,5 +23,6 @@ ROUTES = (
     Route("login", "/login", log_in, needs=None, method="POST"),
     Route("logout", "/logout", log_out, needs=None, method="POST"),
     Route("style", "/style.css", style, needs=None),
+    *api.ROUTES,
 )
 """The first whose path and method fit answers."""

@@ -42,18 +42,24 @@ async def find_orders(
     older_than: timedelta | None = None,
     tracking: Sequence[str] = (),
     no_label: bool = False,
+    after: int | None = None,
+    before: int | None = None,
 ) -> list[ReturnOrderRow]:
     """Returns, newest first, without their payloads; no filter that is empty counts.
 
     `error_code`: the return's own, or its label's. `older_than`: recorded last so long ago. `no_label`: the carrier has
-    it, or had it, and no label of it was ever stored. One that cannot be read is there all the same, by its id, with
-    what is wrong with it.
+    it, or had it, and no label of it was ever stored. `after`, `before`: ids that theirs lie between. One that cannot
+    be read is there all the same, by its id, with what is wrong with it.
     """
     if no_label:
         states = [state for state in _WITH_LABEL if not states or state in states]
         if not states:
             return []
     statement = filtered(_WITHOUT_PAYLOAD, account, states, newest_first=True).limit(limit)
+    if after is not None:
+        statement = statement.where(col(ReturnOrderRow.id) > after)
+    if before is not None:
+        statement = statement.where(col(ReturnOrderRow.id) < before)
     if reference is not None:
         statement = statement.where(col(ReturnOrderRow.reference) == reference)
     if account is None and reference is not None:
@@ -62,8 +68,8 @@ async def find_orders(
         codes = (ReturnOrderRow.error_code, ReturnOrderRow.label_error_code)
         statement = statement.where(or_(*(col(each) == error_code for each in codes)))
     if older_than is not None:
-        before = await database_now(database) - older_than
-        statement = statement.where(col(ReturnOrderRow.updated_at) < before)
+        changed_before = await database_now(database) - older_than
+        statement = statement.where(col(ReturnOrderRow.updated_at) < changed_before)
     if tracking:
         statement = statement.where(col(ReturnOrderRow.tracking_status).in_([str(status) for status in tracking]))
     if no_label:
