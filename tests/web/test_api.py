@@ -302,6 +302,9 @@ async def test_any_reference_and_what_json_has_not_come_through(url: str, tmp_pa
             path = URL(f"http://localhost/api/returns/default/{place(reference)}").raw_path
             one = await program.told(path, of="return")
             assert (one["reference"], one["payload"]) == (reference, {"far": None, "near": [1.5]})
+        await insert(shop, "R-1", payload='{"a": ' + "9" * 5000 + "}")
+        one = await program.told("/api/returns/default/R-1", of="return")
+        assert (one["payload"], one["payload_unreadable"]) == (None, "it holds a number of more than 4,300 digits")
 
 
 async def test_a_return_is_what_the_command_says_of_it(

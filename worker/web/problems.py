@@ -15,7 +15,7 @@ class Kind(Enum):
 
     MALFORMED = (400, "What was sent cannot be read")
     UNAUTHORIZED = (401, "A token is needed")
-    NOT_ALLOWED = (403, "This may not be done by who asks")
+    NOT_ALLOWED = (403, "This may not be done")
     NOT_FOUND = (404, "There is nothing at this address")
     NO_SUCH_RETURN = (404, "There is no such return")
     NO_SUCH_ACCOUNT = (404, "There is no such account")

@@ -272,7 +272,7 @@ class Account(_Told):
     carrier: str | None
     """null: it is not configured here."""
     rate_per_minute: int | None
-    """Null as before; 0: no limit."""
+    """null as before; 0: no limit."""
     pending: int
     tracking: int
     due: int

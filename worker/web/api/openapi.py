@@ -1,5 +1,6 @@
 """The description of the API as OpenAPI 3.1 has it, made from the operations and their models."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
@@ -17,8 +18,12 @@ from worker.web.guard import May
 from worker.web.page import Answer, Page, Route
 from worker.web.problems import Kind
 
-_EVERY = (Kind.UNAUTHORIZED, Kind.WRONG_NAME, Kind.OUR_MISTAKE, Kind.BUSY, Kind.DATABASE_AWAY, Kind.MALFORMED)
-_SENT = (Kind.TOO_LARGE, Kind.NOT_JSON, Kind.NOT_ALLOWED)
+OF_EVERY = (Kind.UNAUTHORIZED, Kind.WRONG_NAME, Kind.OUR_MISTAKE, Kind.BUSY, Kind.DATABASE_AWAY, Kind.MALFORMED)
+"""What can go wrong with every operation."""
+
+OF_EVERY_POST = (Kind.TOO_LARGE, Kind.NOT_JSON, Kind.NOT_ALLOWED)
+"""What can besides with one that does something."""
+
 _ABOUT = (
     "What the worker's pages show and do, for programs. Each request sends its token, `Authorization: Bearer TOKEN`;"
     " where no token is configured, who is on the worker's own machine may look without one. Times are UTC. New members"
@@ -51,6 +56,9 @@ def document() -> dict[str, Any]:
         [(model, "validation") for model in order], ref_template="#/components/schemas/{model}"
     )
     schemas = made["$defs"]
+    for schema in schemas.values():
+        if "enum" in schema:  # what further its class says of itself is for who changes it
+            schema["description"] = re.split("[.;]", schema["description"])[0] + "."
     paths: dict[str, Any] = {}
     for each in OPERATIONS:
         paths.setdefault(each.route.path, {})[each.route.method.lower()] = _operation(each, schemas)
@@ -68,9 +76,9 @@ def document() -> dict[str, Any]:
 
 def problems_of(operation: Operation) -> list[Kind]:
     """What can go wrong with it, in the order of their statuses."""
-    told = {*_EVERY, *operation.problems}
+    told = {*OF_EVERY, *operation.problems}
     if operation.route.needs is May.ACT:
-        told |= {*_SENT}
+        told |= {*OF_EVERY_POST}
     if operation.asks is not None:
         told.add(Kind.INVALID)
     return [kind for kind in Kind if kind in told]
@@ -99,6 +107,8 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
 def _query(schema: dict[str, Any]) -> Iterable[dict[str, Any]]:
     for name, about in schema["properties"].items():
         value = {key: each for key, each in about.items() if key not in {"description", "title"}}
+        if "anyOf" in value:  # what is not given is left out of a query, and not null
+            (value,) = (each for each in value["anyOf"] if each != {"type": "null"})
         yield {"name": name, "in": "query", "description": about["description"], "schema": value}
 
 
