@@ -287,7 +287,7 @@ async def test_by_next_every_return_is_met_once_whatever_is_inserted_meanwhile(u
             await insert(shop, f"R-{number}", account="a b&c")
             await insert(shop, f"O-{number}")
         path = "/api/returns?account=a+b%26c&limit=3&state=pending"
-        while path:
+        while path and len(met) < 20:
             answer = await program.told(path, of="returns")
             met += [each["reference"] for each in answer["returns"]]
             path = answer["next"]
