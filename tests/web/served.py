@@ -73,12 +73,14 @@ async def served(
     folder: Path,
     tokens: Mapping[str, str] | None = None,
     public_url: str | None = None,
+    *,
     account: AccountSettings | None = None,
+    labels: Path | None = None,
     **options: Any,
 ) -> AsyncIterator[Browser]:
     """`tokens`: whether `support` looks and `anna` acts, by these tokens; `options` are those of `Pages`.
 
-    Labels are in the `labels` of the folder.
+    `labels`: the folder that is the label store.
     """
     configured = {}
     for name, token in (tokens or {}).items():
@@ -87,8 +89,8 @@ async def served(
     settings = Settings(
         database=DatabaseSettings(url=url),
         accounts={"default": account or AccountSettings()},
-        labels=LabelSettings(store=f"file:{folder}/labels"),
         http=HttpSettings(tokens=configured, public_url=public_url),
+        labels=LabelSettings(store=f"file:{labels or folder / 'labels'}"),
     )
     metrics, hidden = Metrics("1"), list[str]()
     pages = Pages(settings, metrics, lambda: url, lambda *texts: hidden.extend(texts), **options)
