@@ -10,7 +10,7 @@ from worker.usecases.desk import BUSY, Settled
 from worker.usecases.for_programs import decided
 from worker.usecases.poll_now import NO_ROOM
 from worker.usecases.without_delay import LONGEST_QUESTION, ask_about, settle
-from worker.web.api.models import Act, Hold, Release, Resolve
+from worker.web.api.asked import Act, Hold, Release, Resolve
 from worker.web.api.reading import body_of
 from worker.web.page import Answer, Page
 from worker.web.problems import Kind, Problem

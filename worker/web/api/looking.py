@@ -17,7 +17,7 @@ from worker.usecases.label import stored_label
 from worker.usecases.not_done import NotDone
 from worker.usecases.search import Findings, Sought, search
 from worker.usecases.show import show_return, show_to_person
-from worker.web.api.models import ReturnsAsked
+from worker.web.api.asked import ReturnsAsked
 from worker.web.api.reading import query_of
 from worker.web.page import Answer, Page
 from worker.web.problems import Kind, Problem

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from worker.web.api import models
+from worker.web.api import asked, models
 from worker.web.api.acting import (
     cancel_return,
     hold_account,
@@ -56,7 +56,7 @@ OPERATIONS = (
         _looks("returns", "/api/returns", list_returns),
         "Returns, the newest first",
         (models.Returns, models.Findings),
-        models.ReturnsAsked,
+        asked.ReturnsAsked,
         description="With `q` it looks for a text, as `returns-worker find` does, and answers with `Findings`; without"
         " it, it lists as `returns-worker list` does, and answers with `Returns`. As long as `next` is not null there"
         " may be more: GET that.",
@@ -79,7 +79,7 @@ OPERATIONS = (
         _acts("retry", _RETURN, retry_return),
         "Do again what was rejected, or failed too often",
         (models.Done,),
-        models.Act,
+        asked.Act,
         _OF_A_DECISION,
         f"A creation in doubt is only looked up. {_PREVIEWED}",
     ),
@@ -87,7 +87,7 @@ OPERATIONS = (
         _acts("resolve", _RETURN, resolve_return),
         "Say what became of a creation in doubt",
         (models.Done,),
-        models.Resolve,
+        asked.Resolve,
         _OF_A_DECISION,
         f"Look for it at the carrier first. {_PREVIEWED}",
     ),
@@ -95,7 +95,7 @@ OPERATIONS = (
         _acts("cancel", _RETURN, cancel_return),
         "Withdraw a return",
         (models.Done,),
-        models.Act,
+        asked.Act,
         _OF_A_DECISION,
         f"At the carrier where that takes it, else it is followed no longer. {_PREVIEWED}",
     ),
@@ -103,7 +103,7 @@ OPERATIONS = (
         _acts("poll", _RETURN, poll_return),
         "Ask the carrier now where a return is",
         (models.Done,),
-        models.Act,
+        asked.Act,
         (*_OF_A_DECISION, Kind.NO_ROOM, Kind.NO_ANSWER),
         "Out of turn, and within the pace of the account. With `dry_run` nothing is asked: it says whether that would"
         " be refused.",
@@ -117,7 +117,7 @@ OPERATIONS = (
         _acts("hold", _ACCOUNT, hold_account),
         "Ask nothing, or only create nothing, on an account",
         (models.AccountWaits,),
-        models.Hold,
+        asked.Hold,
         (Kind.NO_SUCH_ACCOUNT,),
         "In any worker; calls under way end as they do.",
     ),
@@ -125,7 +125,7 @@ OPERATIONS = (
         _acts("release", _ACCOUNT, release_account),
         "End every hold of an account, and close its circuits",
         (models.AccountWaits,),
-        models.Release,
+        asked.Release,
         (Kind.NO_SUCH_ACCOUNT,),
         "What is still wrong shows at the next call.",
     ),
