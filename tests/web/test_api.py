@@ -174,7 +174,7 @@ async def test_every_operation_answers_as_its_description_says(migrated_url: str
             done = await told("/api/returns/default/D-2/resolve", {"not_created": True}, of="resolve")
             assert done["after"]["state"] == "pending"
             assert (await told("/api/returns/default/T-1/poll", {"dry_run": True}, of="poll"))["transitions"] == []
-            polled = await told("/api/returns/default/T-1/poll", {"reason": "asked by phone"}, of="poll")
+            polled = await told("/api/returns/default/T-1/poll", {"reason": "asked\u202e by phone"}, of="poll")
             assert polled["after"]["carrier_status"] == "Created"
             assert (await ask("/api/returns/default/P-1/cancel", method="POST", of="cancel")).status == 200
             again = await refused(Kind.REFUSED, "/api/returns/default/P-1/cancel", {}, of="cancel")
@@ -237,7 +237,7 @@ async def test_whoever_is_on_the_machine_looks_without_a_token_and_does_nothing(
 
 
 MISTAKES: dict[str, tuple[str, str, Any, Kind, list[str]]] = {
-    "an unknown member": ("retry", "retry", {"reasn": "x"}, Kind.INVALID, ["/reasn"]),
+    "an unknown member": ("retry", "retry", {"re/asn": "x"}, Kind.INVALID, ["/re~1asn"]),
     "two mistakes": ("retry", "retry", {"reason": 1, "dry_run": "yes"}, Kind.INVALID, ["/reason", "/dry_run"]),
     "a long reason": ("retry", "retry", {"reason": "x" * 501}, Kind.INVALID, ["/reason"]),
     "a NUL": ("retry", "retry", {"reason": "a\0b"}, Kind.INVALID, ["/reason"]),

@@ -1,10 +1,11 @@
 """What programs do: the ways out of one return, a question to its carrier, holds of an account."""
 
-from worker.domain.by_hand import Refusal, WayOut, cancel, found, not_created, retry
+from worker.domain.by_hand import Person, Refusal, WayOut, cancel, found, not_created, retry
 from worker.domain.decision import Decision
 from worker.domain.outcomes import Failed
 from worker.settings import ConfigurationError, KeyUnavailableError
 from worker.store.holds import explain
+from worker.telemetry.terminal import shown
 from worker.usecases.accounts import hold, release
 from worker.usecases.desk import BUSY, Settled
 from worker.usecases.for_programs import decided
@@ -39,7 +40,7 @@ async def poll_return(page: Page) -> Answer:
     """What `returns-worker poll` does."""
     asked = body_of(page, Act)
     try:
-        settled = await page.act(ask_about, *_named(page), page.person(asked.reason), asked.dry_run)
+        settled = await page.act(ask_about, *_named(page), _person(page, asked), asked.dry_run)
     except TimeoutError:
         waited = f"The carrier has not answered within {LONGEST_QUESTION:.0f} seconds; a worker asks it in turn."
         raise Problem(Kind.NO_ANSWER, waited) from None
@@ -54,7 +55,7 @@ async def poll_return(page: Page) -> Answer:
 async def hold_account(page: Page) -> Answer:
     """What `returns-worker accounts hold` does."""
     name, asked = page.places["account"], body_of(page, Hold)
-    state = await page.act(hold, name, page.person(asked.reason), asked.lasting, creations=asked.creations)
+    state = await page.act(hold, name, _person(page, asked), asked.lasting, creations=asked.creations)
     return page.json({"account": name, "waits_for": explain(state)})
 
 
@@ -66,8 +67,12 @@ async def release_account(page: Page) -> Answer:
 
 
 async def _decide(page: Page, asked: Act, way_out: WayOut, number: str | None = None) -> Answer:
-    person = page.person(asked.reason)
+    person = _person(page, asked)
     return _told(page, await page.act(settle, *_named(page), person, way_out, number, asked.dry_run), asked)
+
+
+def _person(page: Page, asked: Act | Hold) -> Person:
+    return page.person(shown(asked.reason))  # others read it, in a history and on a terminal
 
 
 def _named(page: Page) -> tuple[str, str]:

@@ -83,7 +83,7 @@ class Resolve(Act):
 class Hold(_Sent):
     """How an account is held."""
 
-    reason: Reason = ""
+    reason: Annotated[Words, Field(max_length=400)] = ""
     """Why; `/api/accounts` says so."""
     lasting: Duration | None = None
     """For so long, such as `"2h"`, or a number of seconds; else until it is released. It is for the whole account."""

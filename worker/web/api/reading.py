@@ -36,13 +36,15 @@ def body_of(page: Page, model: type[T]) -> T:
 def _invalid(error: ValidationError, model: type[BaseModel], where: Any) -> Problem:
     # Without what was sent: it may be anything, and as large as a request may be.
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    mistakes = [
-        where("/".join(str(part)[:_LONGEST_NAME] for part in each["loc"])) | _said(each, model) for each in found
-    ]
+    mistakes = [where("/".join(map(_named, each["loc"]))) | _said(each, model) for each in found]
     lines = [
         f"{each.get('parameter') or each.get('pointer') or ''}: {each['detail']}".lstrip(": ") for each in mistakes
     ]
     return Problem(Kind.INVALID, "; ".join(capped(lines)), errors=mistakes[:NAMED])
+
+
+def _named(part: str | int) -> str:
+    return str(part)[:_LONGEST_NAME].replace("~", "~0").replace("/", "~1")  # as RFC 6901 has it
 
 
 def _said(each: Mapping[str, Any], model: type[BaseModel]) -> dict[str, str]:
