@@ -96,15 +96,16 @@ class Asker:
 
     async def _ask(self, claimed: Claimed, allowance: Allowance, person: Person) -> Asked:
         opened, database, order = self.opened, self.opened.database, claimed.order
-        asked_at, key = self.clock(), opened.key()
+        asked_at = self.clock()
         allowance.begin_until = asked_at + _MARGIN.total_seconds() / 2
         try:
+            key = opened.key()
             with opened.meter.spending(allowance):
                 outcome = await track(order, opened.carrier, database, opened.near)
         except NoTimeLeft:
             await hand_back(database, [order], counted=False)
             return Asked(order, NO_ROOM)
-        except asyncio.CancelledError:  # the person has gone: the return must not wait for the end of the lease
+        except BaseException:  # the person has gone, or there is no key: the return must not wait for the lease's end
             await hand_back(database, [order], counted=False)
             raise
         now = claimed.claimed_at + timedelta(seconds=self.clock() - asked_at)
