@@ -1,18 +1,15 @@
-"""What programs do: the ways out of one return, a question to its carrier, holds of an account."""
+"""What programs do about one return: the ways out of where it is, and a question to its carrier."""
 
-from worker.domain.by_hand import Person, Refusal, WayOut, cancel, found, not_created, retry
+from worker.domain.by_hand import Refusal, WayOut, cancel, found, not_created, retry
 from worker.domain.decision import Decision
 from worker.domain.outcomes import Failed
 from worker.settings import ConfigurationError, KeyUnavailableError
-from worker.store.holds import explain
-from worker.telemetry.terminal import shown
-from worker.usecases.accounts import hold, release
 from worker.usecases.desk import BUSY, Settled
 from worker.usecases.for_programs import decided
 from worker.usecases.poll_now import NO_ROOM
 from worker.usecases.without_delay import LONGEST_QUESTION, ask_about, settle
-from worker.web.api.asked import Act, Hold, Release, Resolve
-from worker.web.api.reading import body_of
+from worker.web.api.asked import Act, Resolve
+from worker.web.api.reading import body_of, person_of
 from worker.web.page import Answer, Page
 from worker.web.problems import Kind, Problem
 
@@ -40,7 +37,7 @@ async def poll_return(page: Page) -> Answer:
     """What `returns-worker poll` does."""
     asked = body_of(page, Act)
     try:
-        settled = await page.act(ask_about, *_named(page), _person(page, asked), asked.dry_run)
+        settled = await page.act(ask_about, *_named(page), person_of(page, asked.reason), asked.dry_run)
     except TimeoutError:
         waited = f"The carrier has not answered within {LONGEST_QUESTION:.0f} seconds; a worker asks it in turn."
         raise Problem(Kind.NO_ANSWER, waited) from None
@@ -52,27 +49,9 @@ async def poll_return(page: Page) -> Answer:
     return _told(page, settled, asked)
 
 
-async def hold_account(page: Page) -> Answer:
-    """What `returns-worker accounts hold` does."""
-    name, asked = page.places["account"], body_of(page, Hold)
-    state = await page.act(hold, name, _person(page, asked), asked.lasting, creations=asked.creations)
-    return page.json({"account": name, "waits_for": explain(state)})
-
-
-async def release_account(page: Page) -> Answer:
-    """What `returns-worker accounts release` does."""
-    body_of(page, Release)
-    name = page.places["account"]
-    return page.json({"account": name, "waits_for": explain(await page.act(release, name))})
-
-
 async def _decide(page: Page, asked: Act, way_out: WayOut, number: str | None = None) -> Answer:
-    person = _person(page, asked)
+    person = person_of(page, asked.reason)
     return _told(page, await page.act(settle, *_named(page), person, way_out, number, asked.dry_run), asked)
-
-
-def _person(page: Page, asked: Act | Hold) -> Person:
-    return page.person(shown(asked.reason))  # others read it, in a history and on a terminal
 
 
 def _named(page: Page) -> tuple[str, str]:

@@ -1,7 +1,6 @@
-"""What programs look at: returns, one return, its labels, accounts."""
+"""What programs look at: returns, one return, its labels."""
 
 import re
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -11,7 +10,6 @@ from worker.labels.names import EXTENSIONS
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.upkeep.history import find_orders
-from worker.usecases.accounts import read_standings
 from worker.usecases.for_programs import found_returns, listed, shown_return
 from worker.usecases.label import stored_label
 from worker.usecases.not_done import NotDone
@@ -94,8 +92,3 @@ async def _read_label(settings: Settings, database: Database, places: Any) -> tu
     name, content = label
     media_type = next(row.media_type for row in found.history.labels if row.position == position)
     return name, media_type if media_type in EXTENSIONS else "application/octet-stream", content
-
-
-async def list_accounts(page: Page) -> Answer:
-    """How each account stands."""
-    return page.json({"accounts": [asdict(each) for each in await page.ask(read_standings)]})

@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from worker.web.api import asked, models
-from worker.web.api.acting import (
-    cancel_return,
-    hold_account,
-    poll_return,
-    release_account,
-    resolve_return,
-    retry_return,
-)
-from worker.web.api.looking import hand_out_label, list_accounts, list_returns, show_one
+from worker.web.api.accounts import hold_account, list_accounts, release_account
+from worker.web.api.acting import cancel_return, poll_return, resolve_return, retry_return
+from worker.web.api.looking import hand_out_label, list_returns, show_one
 from worker.web.guard import May
 from worker.web.page import Handler, Route
 from worker.web.problems import Kind
