@@ -104,7 +104,7 @@ HOMES = {
     "asyncpg": {"store/failures.py", "store/hints.py", "store/upkeep/move/target.py", "store/search_path.py"},
     "apscheduler": {"runtime/scheduler.py"},
     "prometheus_client": {"telemetry/"},
-    "pydantic": {"settings/"},
+    "pydantic": {"settings/", "web/api/"},
     "pydantic_core": {"settings/"},
     "pypdf": {"labels/printed.py", "simulator/labels.py"},
     "obstore": {"labels/objects.py"},

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.deploy.test_runbook import commands, parse
-from tests.documents import settings_page
+from tests.documents import api_page, settings_page
 from tests.documents.events import events
 from tests.documents.pages import PAGES, ROOT, anchors, names, read, rows, section
 from tests.domain.cases import NOW, POLICY, SEARCHABLE, every_meeting
@@ -15,6 +15,7 @@ from worker.domain.error_codes import MEANING, ErrorCode
 from worker.domain.lifecycle import MAY_BECOME, State
 from worker.domain.tracking import TrackingStatus
 from worker.domain.waits import REASON, WaitsFor
+from worker.web.routes import ROUTES
 
 CODES = read("docs/reference/error-codes.md")
 STATES = read("docs/reference/states.md")
@@ -22,6 +23,16 @@ STATES = read("docs/reference/states.md")
 
 def test_the_page_of_settings_is_what_the_model_says() -> None:
     assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page()
+
+
+def test_the_page_of_the_api_is_what_the_worker_describes() -> None:
+    assert api_page.PAGE.read_text(encoding="utf-8") == api_page.page()
+
+
+def test_every_page_is_in_the_metric_that_counts_them() -> None:
+    told = read("docs/reference/metrics.md").splitlines()
+    lines = [line for line in told if line.startswith(("| `page_requests_total`", "`page` of [the API]"))]
+    assert {route.name for route in ROUTES} <= set(names("".join(lines)))
 
 
 def test_every_error_code_has_its_meaning_and_who_acts() -> None:

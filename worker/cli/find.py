@@ -13,6 +13,7 @@ from worker.cli.session import Session
 from worker.domain.sought import SHORTEST_PART, Matched, is_the_part_of_a_name
 from worker.settings import Settings
 from worker.store.database import Database
+from worker.usecases.for_programs import found_returns
 from worker.usecases.search import WITHIN, Findings, Found, Sought, search
 
 _MOST = 1000
@@ -59,7 +60,7 @@ def find(
 
     findings = Session(context, only_to_read=True).call(work)
     if as_json:
-        answer_json(_as_json(findings))
+        answer_json(found_returns(findings))
     else:
         print_table(_HEADER, [_row(each) for each in findings.found])
     _tell(findings, sought)
@@ -74,24 +75,6 @@ def _row(found: Found) -> tuple[Any, ...]:
     best = found.hits[0]
     matched = "; ".join(f"{_WORDS.get(hit.matched, hit.matched)} {hit.value}" for hit in found.hits)
     return best.reference, best.account, best.state, best.carrier_ref, matched, best.archived_at
-
-
-def _plain(found: Found) -> dict[str, Any]:
-    best = found.hits[0]
-    names = ("reference", "account", "state", "carrier_ref", "archived_at", "erased_at")
-    matched = [{"matched": hit.matched, "value": hit.value} for hit in found.hits]
-    return {name: getattr(best, name) for name in names} | {"is_exact": found.is_exact, "matches": matched}
-
-
-def _as_json(findings: Findings) -> dict[str, Any]:
-    """One document, since it says besides what was found how far was looked."""
-    looked = findings.looked
-    return {
-        "found": [_plain(each) for each in findings.found],
-        "is_more": findings.is_more,
-        "go_on_before": findings.go_on_before,
-        "unreadable": looked.unreadable if looked is not None else 0,
-    }
 
 
 def _tell(findings: Findings, sought: Sought) -> None:

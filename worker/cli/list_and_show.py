@@ -1,8 +1,7 @@
 """The commands that look at returns: list, show."""
 
-from collections.abc import Sequence
 from operator import attrgetter
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -17,7 +16,8 @@ from worker.domain.tracking import TrackingStatus
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
-from worker.store.upkeep.history import History, find_orders
+from worker.store.upkeep.history import find_orders
+from worker.usecases.for_programs import listed, shown_return
 from worker.usecases.show import show_to_person
 
 _IN_LIST = attrgetter("reference", "account", "state", "tracking_status", "carrier_status", "carrier_ref", "due_at")
@@ -83,7 +83,7 @@ def list_returns(
             orders,
             ("reference", "account", "state", "tracking", "carrier says", "carrier ref", "due", *more, "error"),
             lambda order: (*_IN_LIST(order), *(getattr(order, name) for name in more.values()), _error_of(order)),
-            lambda order: _plain(order, without=("payload",)),
+            listed,
             as_json=as_json,
         )
 
@@ -104,20 +104,10 @@ def show(
     if history.payload_unreadable is not None:
         say(shown(f"note: its payload cannot be shown: {history.payload_unreadable}"))
     if as_json:
-        answer_json(_as_json(history) | {"waits_for": found.waits_for}, indent=2)
+        answer_json(shown_return(found), indent=2)
         return
     print_return(found, account=account, internal=internal)
 
 
 def _error_of(order: ReturnOrderRow) -> str | None:
     return order.error_code or order.label_error_code
-
-
-def _as_json(history: History) -> dict[str, Any]:
-    parts = {name: [_plain(row) for row in getattr(history, name)] for name in ("packages", "labels", "transitions")}
-    return _plain(history.order) | parts
-
-
-def _plain(row: Any, without: Sequence[str] = ()) -> dict[str, Any]:
-    columns = [column.name for column in row.__table__.c if column.name not in without]
-    return {name: getattr(row, name) for name in columns}

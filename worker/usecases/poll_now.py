@@ -25,7 +25,7 @@ from worker.usecases.find import find_return
 _PATIENCE = 30.0  # seconds
 _PAUSE = 0.5
 _MARGIN = timedelta(seconds=30)
-_NO_ROOM = Refusal("the account's pace has no room for it at the moment: try again")
+NO_ROOM = Refusal("the account's pace has no room for it at the moment: try again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Asker:
         try:
             await self.opened.meter.reserve(allowance)  # before the return is taken: a worker may need it meanwhile
         except NoTimeLeft:
-            return Asked(seen.order, _NO_ROOM)
+            return Asked(seen.order, NO_ROOM)
         claimed = await self._take(order_id)
         if claimed is None:
             return Asked(seen.order, BUSY)
@@ -104,7 +104,7 @@ class Asker:
                 outcome = await track(order, opened.carrier, database, opened.near)
         except NoTimeLeft:
             await hand_back(database, [order], counted=False)
-            return Asked(order, _NO_ROOM)
+            return Asked(order, NO_ROOM)
         except BaseException:  # the person has gone, or there is no key: the return must not wait for the lease's end
             await hand_back(database, [order], counted=False)
             raise

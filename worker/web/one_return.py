@@ -8,7 +8,8 @@ from worker.labels import LabelMissing, LabelStoreError
 from worker.store.upkeep.history import History
 from worker.usecases.label import LabelFile, label_file
 from worker.usecases.show import show_to_person
-from worker.web.page import Answer, Page, Problem
+from worker.web.page import Answer, Page
+from worker.web.problems import Problem
 from worker.web.words import ENDS, LABEL_WAYS, MEANING, WAYS, is_link, sentence
 
 # What is rendered keeps the loop waiting: some 20 ms for so much, of which hardly a return has a tenth.

@@ -10,23 +10,17 @@ from urllib.parse import quote
 
 from worker.domain.by_hand import Person
 from worker.web.guard import Face, May, Rules, Token, Who, cookie_for
+from worker.web.problems import Problem
 from worker.web.turns import Turns, UseCase
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+__all__ = ["Answer", "Page", "Problem", "Route", "face_of", "place", "text_of"]
+
 HTML = "text/html; charset=utf-8"
 
 _UP_OR_HERE = re.compile(r"~*\.{1,2}")
-
-
-class Problem(Exception):
-    """There is no such answer as was asked for: shown as a page, or as problem+json below /api."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        """`detail` is a sentence for who asked; it says what to do where there is something."""
-        super().__init__(detail)
-        self.status, self.detail = status, detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +75,12 @@ class Page:
         text = self.templates(template, **{"page": self, "who": self.who, "now": self.now, **values})
         return Answer(text.encode("utf-8", "replace"), status=status)
 
-    def json(self, value: Any, status: int = 200) -> Answer:
+    def json(self, value: Any) -> Answer:
         """A value for a program; times as the commands' JSON has them."""
         text = json.dumps(value, default=datetime.isoformat, ensure_ascii=False)
-        return Answer(text.encode("utf-8", "replace"), "application/json", status)
+        if "Infinity" in text or "NaN" in text:  # a payload may say 1e999, of which Python makes what JSON has not
+            text = json.dumps(json.loads(text, parse_constant=lambda _: None), ensure_ascii=False)
+        return Answer(text.encode("utf-8", "replace"), "application/json")
 
     def redirect(self, to: str, cookie: str | None = None) -> Answer:
         """Have the browser GET another page of ours."""

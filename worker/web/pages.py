@@ -1,7 +1,6 @@
 """The pages on the listener: a request in, the guard's decision, a handler's answer out."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,11 +16,11 @@ from aiohttp import web
 from worker.settings import Settings
 from worker.store.failures import DatabaseUnavailable
 from worker.telemetry.metrics import Metrics
-from worker.usecases.find import ReturnUnknown
-from worker.usecases.not_done import NoSuchAccount, NotDone, is_utf8
+from worker.usecases.not_done import NotDone, is_utf8
 from worker.web.frame import frame
 from worker.web.guard import LASTS, Denied, Face, Facts, May, Rules, Who, admit
-from worker.web.page import Answer, Page, Problem, Route, face_of, text_of
+from worker.web.page import Answer, Page, Route, face_of, text_of
+from worker.web.problems import Kind, Problem, problem_of
 from worker.web.routes import ROUTES
 from worker.web.tokens import Tokens
 from worker.web.turns import PATIENCE, SHARE, Busy, Turns
@@ -29,7 +28,7 @@ from worker.web.turns import PATIENCE, SHARE, Busy, Turns
 _log = logging.getLogger(__name__)
 
 _NO_SUCH_PAGE = "other"  # what the metric calls all that are none
-_STATUSES = (200, 303, 400, 401, 403, 404, 405, 409, 413, 415, 421, 500, 503)
+_STATUSES = (200, 303, *dict.fromkeys(kind.status for kind in Kind))
 _LONGEST_BODY = 65_536  # bytes
 _MOST_FIELDS = 50
 _LONGEST_WAY_BACK = 1_000  # characters of an address that who logs in is led to
@@ -172,6 +171,8 @@ class Pages:
             page = replace(page, query=_fields(request.rel_url.raw_query_string))
             if request.method == "POST":
                 body = await _body(request)
+                if face is Face.API:
+                    _require_json(request, body)
                 page = replace(page, body=body, form=_form(request, body) if face is Face.PAGE else {})
             _require_texts(page)
             if page.route.needs is None or page.route.method == "POST":  # what acts may take longer than a turn
@@ -179,24 +180,22 @@ class Pages:
             async with self.turns.taken():
                 return await page.route.handler(page)
         except Problem as problem:
-            return _said(page, problem.status, problem.detail)
+            return _said(page, problem)
         except NotDone as error:
-            return _said(page, 404 if isinstance(error, NoSuchAccount | ReturnUnknown) else 409, str(error))
+            return _said(page, problem_of(error))
         except Busy:
-            return replace(_said(page, 503, _BUSY), headers={"Retry-After": "2"})
+            return _said(page, Problem(Kind.BUSY, _BUSY))
         except DatabaseUnavailable:
-            return replace(_said(page, 503, _AWAY), headers={"Retry-After": "10"})
+            return _said(page, Problem(Kind.DATABASE_AWAY, _AWAY))
         except Exception:
             _log.exception("no answer for %s", page.route.path)  # not what was asked for: a query may name a customer
-            return _said(page, 500, "This is a mistake of ours; the worker's log says more.")
+            return _said(page, Problem(Kind.OUR_MISTAKE, "This is a mistake of ours; the worker's log says more."))
 
     def _denied(self, request: web.Request, page: Page, denied: Denied) -> Answer:
         if denied is Denied.UNKNOWN and page.route.face is Face.PAGE:
             to = page.path if request.method in {"GET", "HEAD"} and len(page.path) <= _LONGEST_WAY_BACK else "/"
             return page.redirect(f"/login?to={quote(to)}" if to != "/" else "/login")
-        status, detail = _DENIED[denied]
-        answer = replace(_said(page, status, detail), is_slow=denied is Denied.WRONG_TOKEN)
-        return replace(answer, headers={"WWW-Authenticate": "Bearer"}) if status == 401 else answer
+        return replace(_said(page, Problem(*_DENIED[denied])), is_slow=denied is Denied.WRONG_TOKEN)
 
     def _rules(self) -> Rules:
         return Rules(bool(self._http.tokens), self._tokens.current(), self._http.public_url)
@@ -283,6 +282,12 @@ def _form(request: web.Request, body: bytes) -> Mapping[str, str]:
     return _fields(body.decode("utf-8", "surrogateescape"))
 
 
+def _require_json(request: web.Request, body: bytes) -> None:
+    """Nothing at all is taken for `{}`, whatever it calls itself."""
+    if body and request.content_type != "application/json":
+        raise Problem(Kind.NOT_JSON, "What is sent here is application/json.")
+
+
 def _fields(text: str) -> Mapping[str, str]:
     """What a form or a query has; of a name that is given twice, the first."""
     try:
@@ -300,8 +305,10 @@ def _require_texts(page: Page) -> None:
 
 
 def _missing(error: web.HTTPException) -> Problem:
-    if error.status == 405:
-        return Problem(405, "This page is not for that: GET shows a page, and POST is for its buttons.")
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        problem = Problem(405, "This address is not for that: GET shows what is there, and POST does something.")
+        problem.headers["Allow"] = error.headers["Allow"]
+        return problem
     return Problem(404, "There is no such page.")
 
 
@@ -313,12 +320,11 @@ async def _never(_: Any) -> Any:
     raise AssertionError("the guard answers before")
 
 
-def _said(page: Page, status: int, detail: str) -> Answer:
+def _said(page: Page, problem: Problem) -> Answer:
     """A problem, as a page or as RFC 9457 has it."""
-    title = HTTPStatus(status).phrase
     if page.route.face is Face.API:
-        body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-        return Answer(
-            json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"), "application/problem+json", status
-        )
-    return page.render("problem.html", status=status, code=status, title=title, detail=detail)
+        answer = replace(page.json(problem.as_json()), content_type="application/problem+json", status=problem.status)
+    else:
+        told = {"code": problem.status, "title": HTTPStatus(problem.status).phrase, "detail": problem.detail}
+        answer = page.render("problem.html", status=problem.status, **told)
+    return replace(answer, headers=problem.headers)

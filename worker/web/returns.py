@@ -13,7 +13,8 @@ from worker.store.database import Database
 from worker.usecases.browse import Listed, Wanted, browse, narrowed
 from worker.usecases.not_done import WrongRequest
 from worker.usecases.search import Findings, Sought, search
-from worker.web.page import Answer, Page, Problem
+from worker.web.page import Answer, Page
+from worker.web.problems import Problem
 
 FOR_A_SEARCH = timedelta(seconds=0.5)
 """For so long a page reads payloads; the command `find` takes longer."""

@@ -4,6 +4,7 @@ from importlib import resources
 
 from worker.web.accounts import show_accounts
 from worker.web.acting import acting
+from worker.web.api import openapi as api
 from worker.web.holding import holding
 from worker.web.login import log_in, log_out, show_login
 from worker.web.one_return import download_label, show_one, view_label
@@ -33,5 +34,6 @@ ROUTES = (
     Route("login", "/login", log_in, needs=None, method="POST"),
     Route("logout", "/logout", log_out, needs=None, method="POST"),
     Route("style", "/style.css", style, needs=None),
+    *api.ROUTES,
 )
 """The first whose path and method fit answers."""
