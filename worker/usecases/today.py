@@ -70,7 +70,7 @@ class Today:
             "delivered": tracking.get(TrackingStatus.DELIVERED, 0),
             "completed": came_to(State.COMPLETED),
             "rejected": came_to(State.REJECTED),
-            "needs_attention": came_to(State.NEEDS_ATTENTION),
+            "came_to_need_attention": came_to(State.NEEDS_ATTENTION),
             "cancelled": came_to(State.CANCELLED),
             "put_back": came_to(State.PENDING),
             "followed_again": came_to(State.TRACKING) - created,
