@@ -11,8 +11,9 @@ from worker.usecases import ways
 from worker.usecases.accounts import hold
 from worker.usecases.desk import EVERYTHING, Request, decide_by_hand
 from worker.usecases.find import ReturnAmbiguous
+from worker.usecases.missing_label import LabelWay
 from worker.usecases.not_done import NotDone, WrongRequest
-from worker.usecases.show import LabelWay, show_return, show_to_person
+from worker.usecases.show import show_return, show_to_person
 from worker.usecases.ways import Way
 
 SETTINGS = Settings(accounts={"default": AccountSettings()})

@@ -24,7 +24,7 @@ from worker.store.database import Database
 from worker.store.presence import ACCOUNT, begin_presence
 from worker.store.upkeep.archive import archive_batch
 from worker.usecases.accounts import Standing
-from worker.usecases.show import LabelWay
+from worker.usecases.missing_label import LabelWay
 from worker.usecases.today import AccountToday
 from worker.usecases.ways import Way
 from worker.web import one_return, words

@@ -14,16 +14,16 @@ from worker.cli.options import AccountOption, Decider, StateFilter, duration_of,
 from worker.cli.output import Exit, Left, answer, fail, say, shown
 from worker.cli.progress import progress
 from worker.cli.session import Session
-from worker.cli.shown_return import say_if_archived, way_on
+from worker.cli.shown_return import said_missing, say_if_archived, way_on
 from worker.domain.lifecycle import State
 from worker.settings import Settings
 from worker.store.database import Database
-from worker.store.tables import ReturnOrderRow
 from worker.usecases.find import find_return
 from worker.usecases.hand_out import hand_out
 from worker.usecases.label import accept_label, stored_label
+from worker.usecases.missing_label import LabelWay
 from worker.usecases.refetch_label import LabelNotFetched, Unchecked, refetch_label, unchecked_label
-from worker.usecases.show import LabelWay, label_way, show_return
+from worker.usecases.show import show_return
 
 
 @grouped
@@ -94,7 +94,7 @@ def label(
         say_if_archived(found)
         stored = await stored_label(settings, found.history, position)
         if stored is None:
-            fail(shown(f"error: {_missing(found.history.order, position)}"))
+            fail(shown(f"error: {said_missing(found.history.order, position)}"))
         _write(stored[1], output or stored[0])
 
     Session(context, only_to_read=not (refetch or accept), need_keys=refetch).call(work)
@@ -125,15 +125,6 @@ def _hand_out(
     Session(context, only_to_read=True).call(work)
     if left.count:
         raise typer.Exit(Exit.FAILED)
-
-
-def _missing(order: ReturnOrderRow, position: int) -> str:
-    missing, code = f"{order.reference!r} ({order.state}) has no label {position}", order.label_error_code
-    if order.state not in (State.TRACKING, State.COMPLETED):
-        return missing
-    yet = " yet" if order.label_due_at is not None else ""
-    way = f"; {way_on(order.reference, position, label_way(order, code))}" if code else ""
-    return f"{missing}{yet}" + (f" ({code}: {order.label_error_message}){way}" if code else "")
 
 
 def _write_unchecked(unchecked: Unchecked, output: str | None) -> None:

@@ -10,9 +10,11 @@ from rich.text import Text
 
 from worker.cli.output import pasted, quoted, say, shown
 from worker.cli.printing import of_stdout, print_facts, print_table, text_of
+from worker.domain.lifecycle import State
 from worker.domain.waits import REASON
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
-from worker.usecases.show import LabelWay, ShownReturn
+from worker.usecases.missing_label import LabelWay, label_way
+from worker.usecases.show import ShownReturn
 from worker.usecases.ways import Way
 
 _FIRST = ("reference", "account", "state", "tracking_status", "carrier_status", "carrier_ref", "return_url")
@@ -32,6 +34,16 @@ def say_if_archived(found: ShownReturn) -> None:
     if found.archived_at is not None:
         since = f"{found.archived_at:%Y-%m-%d %H:%M:%S} UTC"
         say(shown(f"note: {found.history.order.reference!r} was archived at {since}; this is how it was then"))
+
+
+def said_missing(order: ReturnOrderRow, position: int) -> str:
+    """That a return has no label of this position, why, and what leads on."""
+    missing, code = f"{order.reference!r} ({order.state}) has no label {position}", order.label_error_code
+    if order.state not in (State.TRACKING, State.COMPLETED):
+        return missing
+    yet = " yet" if order.label_due_at is not None else ""
+    way = f"; {way_on(order.reference, position, label_way(order, code))}" if code else ""
+    return f"{missing}{yet}" + (f" ({code}: {order.label_error_message}){way}" if code else "")
 
 
 def way_on(reference: str, position: int, way: LabelWay, account: str | None = None) -> str:

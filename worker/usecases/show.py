@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import Enum, auto
 
-from worker.domain.error_codes import SET_ASIDE, ErrorCode
-from worker.domain.lifecycle import State
 from worker.domain.payload import read_parties
 from worker.domain.returns import Party
 from worker.domain.waits import WaitsFor
@@ -19,27 +16,9 @@ from worker.store.upkeep.archive import Archived
 from worker.store.upkeep.history import History, read_history
 from worker.usecases.consequences import Coming, next_steps
 from worker.usecases.find import find_anywhere
+from worker.usecases.missing_label import MissingLabel, missing_label
 from worker.usecases.not_done import NotDone
 from worker.usecases.ways import Way, read_ways
-
-
-class LabelWay(Enum):
-    """What leads on where a label is missing."""
-
-    ACCEPT = auto()  # what came was refused: a person takes it as it is, or looks at it
-    RETRY = auto()  # it is sought no longer: a person has it sought again
-    REFETCH = auto()  # it is sought on: a person asks for it now
-
-
-@dataclass(frozen=True, slots=True)
-class MissingLabel:
-    """A label that a return at the carrier should have and has not."""
-
-    position: int
-    code: str
-    message: str | None
-    since: datetime | None  # None: it is no longer sought
-    way: LabelWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +58,7 @@ class ShownReturn:
     @property
     def missing_label(self) -> MissingLabel | None:
         """The first label that is missing, and why; None also while nothing has gone wrong."""
-        order, code = self.history.order, self.history.order.label_error_code
-        if order.state not in (State.TRACKING, State.COMPLETED) or code is None or order.erased_at is not None:
-            return None
-        stored = {row.position for row in self.history.labels}
-        position = next((each.position for each in self.history.packages if each.position not in stored), 1)
-        return MissingLabel(position, code, order.label_error_message, order.label_sought_since, label_way(order, code))
-
-
-def label_way(order: ReturnOrderRow, code: str) -> LabelWay:
-    """What leads on where a label is missing for this reason."""
-    if code == ErrorCode.LABEL_UNUSABLE:
-        return LabelWay.ACCEPT
-    return LabelWay.RETRY if code in SET_ASIDE and order.state == State.TRACKING else LabelWay.REFETCH
+        return missing_label(self.history)
 
 
 async def show_return(settings: Settings, database: Database, reference: str, account: str | None) -> ShownReturn:

@@ -10,7 +10,7 @@ from worker.usecases.preview import Meant, Preview, preview
 from worker.usecases.previewed import do_previewed
 from worker.usecases.ways import Way
 from worker.web.guard import May
-from worker.web.page import Answer, Handler, Page, Route, place
+from worker.web.page import Answer, Handler, Page, Route, address_of
 
 _PAGES: Mapping[str, Way] = {"retry": Way.RETRY, "cancel": Way.CANCEL, "poll": Way.POLL}
 _FOUND, _NOT_CREATED = "found", "not-created"
@@ -27,11 +27,6 @@ def acting() -> tuple[Route, ...]:
         for path in [f"/returns/{{account}}/{{reference}}/{name}"]
         for route in (Route(name, path, shows[name]), Route(name, path, does[name], needs=May.ACT, method="POST"))
     )
-
-
-def return_at(account: str, reference: str) -> str:
-    """Where the page of a return is."""
-    return f"/returns/{place(account)}/{place(reference)}"
 
 
 def _showing(name: str, way: Way) -> Handler:
@@ -85,7 +80,7 @@ async def _which(page: Page, wrong: str | None, given: Mapping[str, str]) -> Ans
         "resolve.html",
         status=400 if wrong else 200,
         seen=seen,
-        at=return_at(seen.order.account, seen.order.reference),
+        at=address_of(seen.order.account, seen.order.reference),
         wrong=wrong,
         number=given.get("number", ""),
         can=seen.shown.ways,
@@ -107,7 +102,7 @@ async def _do(page: Page, name: str, meant: Meant) -> Answer:
     done = await page.act(do_previewed, meant, page.form.get("seen", ""), person, owner_of_command())
     if isinstance(done, Preview):
         return _previewed(page, name, done)
-    return page.redirect(f"{return_at(meant.account, meant.reference)}?done={name}")
+    return page.redirect(f"{address_of(meant.account, meant.reference)}?done={name}")
 
 
 def _previewed(page: Page, name: str, seen: Preview) -> Answer:
@@ -117,7 +112,7 @@ def _previewed(page: Page, name: str, seen: Preview) -> Answer:
         status=200 if seen.not_done is None else 409,
         seen=seen,
         action=name,
-        at=return_at(seen.order.account, seen.order.reference),
+        at=address_of(seen.order.account, seen.order.reference),
         last=transitions[-1] if transitions else None,
         reason=shown(page.form.get("reason", ""))[:_LONGEST_REASON],
         longest_reason=_LONGEST_REASON,

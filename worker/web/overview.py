@@ -12,10 +12,18 @@ _MOST_ACCOUNTS = 50  # more rows would keep the loop waiting while they are rend
 
 async def show_overview(page: Page) -> Answer:
     """What there is to do by account, what needs a person, what has happened today, and which workers live."""
-    today = await page.ask(read_today)
+    today, read_at = await page.ask_lately(read_today)
     shown = first_of(today.accounts)
     left_out = len(today.accounts) - len(shown)
-    return page.render("overview.html", today=today, accounts=shown, left_out=left_out, meaning=MEANING, ways=WAYS)
+    return page.render(
+        "overview.html",
+        now=read_at,
+        today=today,
+        accounts=shown,
+        left_out=left_out,
+        meaning=MEANING,
+        ways=WAYS,
+    )
 
 
 def first_of(accounts: Sequence[AccountToday], most: int = _MOST_ACCOUNTS) -> Sequence[AccountToday]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from worker.domain.error_codes import MEANING as _MEANING
 from worker.domain.error_codes import WhoActs
 from worker.domain.waits import WaitsFor
-from worker.usecases.show import LabelWay
+from worker.usecases.missing_label import LabelWay
 from worker.usecases.ways import Way
 
 
