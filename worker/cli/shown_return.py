@@ -11,9 +11,8 @@ from rich.text import Text
 from worker.cli.output import pasted, quoted, say, shown
 from worker.cli.printing import of_stdout, print_facts, print_table, text_of
 from worker.domain.returns import Party
-from worker.domain.waits import REASON, WaitsFor
+from worker.domain.waits import REASON, WaitsFor, next_steps
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
-from worker.usecases.consequences import next_steps
 from worker.usecases.show import LabelWay, ShownReturn
 from worker.usecases.ways import Way
 

@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from worker.carriers.registry import CARRIERS, is_cancelling
 from worker.domain.lifecycle import State, Step
 from worker.domain.next_action import NEVER_ADOPTED, NOT_TOLD, action_for
 from worker.domain.outcomes import Withdrawn
 from worker.domain.returns import ReturnOrder
+from worker.domain.waits import next_steps
 from worker.store.holds import AccountState, explain
-from worker.store.tables import ReturnOrderRow
 from worker.usecases.ways import Way
 
 
@@ -38,27 +37,6 @@ _SECOND = (
     " If the first creation is there after all, the customer gets the same a second time: so look at the carrier first."
 )
 _ASKED_FIRST = "The carrier is asked first whether it has the return. What it has is withdrawn, and nothing is created."
-
-
-def next_steps(order: ReturnOrder | ReturnOrderRow) -> list[tuple[str, datetime]]:
-    """What a worker does next about a return, and when; nothing where it is over, or waits for a person."""
-    if order.due_at is None:
-        return []
-    if order.cancel_requested_at is not None:
-        return [("it is withdrawn", order.due_at)]
-    steps = []
-    if order.state == State.PENDING:
-        what = "it is created"
-        if order.adopt_carrier_ref is not None:
-            what = "the carrier is asked about it, nothing is created,"
-        elif order.create_started_at is not None:
-            what = "what became of its creation is asked"
-        steps.append((what, order.due_at))
-    if order.label_due_at is not None:
-        steps.append(("its label is asked for", order.label_due_at))
-    if order.track_due_at is not None:
-        steps.append(("its status is asked for", order.track_due_at))
-    return steps
 
 
 def changes(before: ReturnOrder, after: ReturnOrder) -> list[Changed]:
