@@ -198,7 +198,7 @@ async def test_rounding_never_gives_tokens_away(database: Database, shop: Shop) 
 async def test_tokens_wait_for_each_other_and_read_the_clock_afterwards(
     url: str, database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holds, "_BRIEFLY", holds._BRIEFLY.replace("250ms", "60s"))  # however slow this machine is
+    monkeypatch.setattr(holds, "BRIEFLY", holds.BRIEFLY.replace("250ms", "60s"))  # however slow this machine is
     await register_accounts(database, ["one"])
     pace = Pace(1200)
     async with Shop.at(url) as other:

@@ -1,7 +1,11 @@
-"""What a return waits for where its own error code does not say it: its account, or a worker that serves it."""
+"""What a return waits for: its next steps; and what its error code does not say, its account, or a worker."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from worker.domain.lifecycle import State
 
 
 class WaitsFor(StrEnum):
@@ -30,3 +34,47 @@ REASON: Mapping[WaitsFor, str] = {
     " its creations do, and this return has yet to be created",
 }
 """One line for each, as a person understands it; the documentation repeats it and a test compares them."""
+
+
+class _Row(Protocol):
+    """A return, claimed or as it is shown."""
+
+    @property
+    def state(self) -> Any: ...
+    @property
+    def due_at(self) -> Any: ...
+    @property
+    def label_due_at(self) -> Any: ...
+    @property
+    def track_due_at(self) -> Any: ...
+    @property
+    def cancel_requested_at(self) -> Any: ...
+    @property
+    def adopt_carrier_ref(self) -> Any: ...
+    @property
+    def create_started_at(self) -> Any: ...
+
+
+class Coming(NamedTuple):
+    """What is done next, as half a sentence, and when it is due."""
+
+    what: str
+    due_at: datetime
+
+
+def next_steps(order: _Row) -> list[Coming]:
+    """What a worker does next about a return, each with its moment; nothing where it is over, or waits for a person."""
+    if order.due_at is None:
+        return []
+    if order.cancel_requested_at is not None:
+        return [Coming("it is withdrawn", order.due_at)]
+    coming = []
+    if order.state == State.PENDING:
+        what = "it is created"
+        if order.adopt_carrier_ref is not None:
+            what = "the carrier is asked about it, nothing is created,"
+        elif order.create_started_at is not None:
+            what = "what became of its creation is asked"
+        coming.append(Coming(what, order.due_at))
+    clocks = (("its label is asked for", order.label_due_at), ("its status is asked for", order.track_due_at))
+    return coming + [Coming(what, due_at) for what, due_at in clocks if due_at is not None]

@@ -2,24 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from worker.carriers.registry import CARRIERS, is_cancelling
 from worker.domain.lifecycle import State, Step
 from worker.domain.next_action import NEVER_ADOPTED, NOT_TOLD, action_for
 from worker.domain.outcomes import Withdrawn
 from worker.domain.returns import ReturnOrder
+from worker.domain.waits import next_steps
 from worker.store.holds import AccountState, explain
-from worker.store.tables import ReturnOrderRow
 from worker.usecases.ways import Way
-
-
-@dataclass(frozen=True, slots=True)
-class Coming:
-    """What is done next, as half a sentence, and when it is due."""
-
-    what: str
-    due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +37,6 @@ _SECOND = (
     " If the first creation is there after all, the customer gets the same a second time: so look at the carrier first."
 )
 _ASKED_FIRST = "The carrier is asked first whether it has the return. What it has is withdrawn, and nothing is created."
-
-
-def next_steps(order: ReturnOrder | ReturnOrderRow) -> list[Coming]:
-    """What a worker does next about a return, each with its moment; nothing where it is over, or waits for a person."""
-    if order.due_at is None:
-        return []
-    if order.cancel_requested_at is not None:
-        return [Coming("it is withdrawn", order.due_at)]
-    coming = []
-    if order.state == State.PENDING:
-        what = "it is created"
-        if order.adopt_carrier_ref is not None:
-            what = "the carrier is asked about it, nothing is created,"
-        elif order.create_started_at is not None:
-            what = "what became of its creation is asked"
-        coming.append(Coming(what, order.due_at))
-    clocks = (("its label is asked for", order.label_due_at), ("its status is asked for", order.track_due_at))
-    return coming + [Coming(what, due_at) for what, due_at in clocks if due_at is not None]
 
 
 def changes(before: ReturnOrder, after: ReturnOrder) -> list[Changed]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from worker.domain.payload import read_parties
 from worker.domain.returns import Party
-from worker.domain.waits import WaitsFor
+from worker.domain.waits import Coming, WaitsFor, next_steps
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.holds import NOTHING, describe, explain, read_accounts
@@ -14,7 +14,6 @@ from worker.store.presence import waits_for
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.archive import Archived
 from worker.store.upkeep.history import History, read_history
-from worker.usecases.consequences import Coming, next_steps
 from worker.usecases.find import find_anywhere
 from worker.usecases.missing_label import MissingLabel, missing_label
 from worker.usecases.not_done import NotDone
