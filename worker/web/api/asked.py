@@ -85,7 +85,7 @@ class Hold(_Sent):
     reason: Annotated[Words, Field(max_length=400)] = Field("", description="Why; `/api/accounts` says so.")
     lasting: Duration | None = Field(
         None,
-        description="Of the whole account: for so long, such as `2h`, or a number of seconds; else until it is released.",
+        description="Of a whole account: for so long, such as `2h`, or so many seconds; else until it is released.",
     )
     creations: bool = Field(False, description="Hold only its creations; what it has at the carrier is followed on.")
 
