@@ -26,7 +26,7 @@ Duration = Annotated[
 
 
 class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class _Sent(_Asked):
@@ -36,18 +36,19 @@ class _Sent(_Asked):
 class ReturnsAsked(_Asked):
     """Which returns are wanted."""
 
-    q: Annotated[str, Field(min_length=1, max_length=500)] | None = None
-    """Any number, name, e-mail address or postal code of a return, as `returns-worker find` takes it."""
-    state: State | None = None
-    """Only those in this state."""
-    account: Annotated[str, Field(max_length=500)] | None = None
-    """Only those of this account."""
-    error_code: ErrorCode | None = None
-    """Only those with this error code, their own or their label's."""
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    """At most so many."""
-    before: Annotated[int, Field(ge=1, le=2**62)] | None = None
-    """Only those with a smaller id; `next` of an answer has it."""
+    q: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        None,
+        description="Any number, name, e-mail address or postal code of a return, as `returns-worker find` takes it.",
+    )
+    state: State | None = Field(None, description="Only those in this state.")
+    account: Annotated[str, Field(max_length=500)] | None = Field(None, description="Only those of this account.")
+    error_code: ErrorCode | None = Field(
+        None, description="Only those with this error code, their own or their label's."
+    )
+    limit: Annotated[int, Field(ge=1, le=200)] = Field(50, description="At most so many.")
+    before: Annotated[int, Field(ge=1, le=2**62)] | None = Field(
+        None, description="Only those with a smaller id; `next` of an answer has it."
+    )
 
     @model_validator(mode="after")
     def _can_be_told(self) -> "ReturnsAsked":
@@ -59,19 +60,17 @@ class ReturnsAsked(_Asked):
 class Act(_Sent):
     """What a person decides of a return."""
 
-    reason: Reason = ""
-    """Why; it goes into the history, after the name of the token."""
-    dry_run: bool = False
-    """Say what would happen, and change nothing."""
+    reason: Reason = Field("", description="Why; it goes into the history, after the name of the token.")
+    dry_run: bool = Field(False, description="Say what would happen, and change nothing.")
 
 
 class Resolve(Act):
     """What became of a creation in doubt: either `carrier_ref`, or `not_created`."""
 
-    carrier_ref: Annotated[Words, Field(min_length=1, max_length=200)] | None = None
-    """It is at the carrier, under this number: it is adopted and followed."""
-    not_created: bool = False
-    """It is not at the carrier: it is sent again."""
+    carrier_ref: Annotated[Words, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="It is at the carrier, under this number: it is adopted and followed."
+    )
+    not_created: bool = Field(False, description="It is not at the carrier: it is sent again.")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> "Resolve":
@@ -83,12 +82,12 @@ class Resolve(Act):
 class Hold(_Sent):
     """How an account is held."""
 
-    reason: Annotated[Words, Field(max_length=400)] = ""
-    """Why; `/api/accounts` says so."""
-    lasting: Duration | None = None
-    """For so long, such as `"2h"`, or a number of seconds; else until it is released. It is for the whole account."""
-    creations: bool = False
-    """Hold only its creations; what it has at the carrier is followed on."""
+    reason: Annotated[Words, Field(max_length=400)] = Field("", description="Why; `/api/accounts` says so.")
+    lasting: Duration | None = Field(
+        None,
+        description="Of a whole account: for so long, such as `2h`, or so many seconds; else until it is released.",
+    )
+    creations: bool = Field(False, description="Hold only its creations; what it has at the carrier is followed on.")
 
     @model_validator(mode="after")
     def _of_the_whole(self) -> "Hold":

@@ -12,7 +12,7 @@ from worker.domain.waits import WaitsFor
 
 
 class _Told(BaseModel):
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True, defer_build=True)
 
 
 class Package(_Told):

@@ -12,7 +12,6 @@ from pydantic.json_schema import models_json_schema
 
 from worker import __version__
 from worker.labels.names import EXTENSIONS
-from worker.web.api.models import ProblemDetails
 from worker.web.api.operations import OPERATIONS, Operation
 from worker.web.guard import May
 from worker.web.page import Answer, Page, Route
@@ -29,6 +28,7 @@ _ABOUT = (
     " where no token is configured, who is on the worker's own machine may look without one. Times are UTC. New members"
     " may come into any answer. A part of a path is percent-encoded; `.` and `..` are written `~.` and `~..`."
 )
+_PROBLEM = "ProblemDetails"
 _PLACES = {
     "account": "The account's name.",
     "reference": "The shop's reference of the return.",
@@ -48,10 +48,12 @@ ROUTES = (*(each.route for each in OPERATIONS), Route("api_openapi", "/api/opena
 @cache
 def document() -> dict[str, Any]:
     """The whole description; it is the same as long as the worker runs."""
-    models: set[type[BaseModel]] = {ProblemDetails}
-    for each in OPERATIONS:
-        models |= {*each.answers} | ({each.asks} if each.asks is not None else set())
-    order = sorted(models, key=lambda model: model.__name__)
+    from worker.web.api import models  # noqa: PLC0415 - no answer needs them, and no start of a worker waits for them
+
+    named = {_PROBLEM, *(name for each in OPERATIONS for name in each.answers)}
+    found: set[type[BaseModel]] = {getattr(models, name) for name in named}
+    found |= {each.asks for each in OPERATIONS if each.asks is not None}
+    order = sorted(found, key=lambda model: model.__name__)
     _, made = models_json_schema(
         [(model, "validation") for model in order], ref_template="#/components/schemas/{model}"
     )
@@ -112,17 +114,17 @@ def _query(schema: dict[str, Any]) -> Iterable[dict[str, Any]]:
         yield {"name": name, "in": "query", "description": about["description"], "schema": value}
 
 
-def _answer(models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+def _answer(models: Sequence[str]) -> dict[str, Any]:
     if not models:
         content: dict[str, Any] = {media_type: {} for media_type in EXTENSIONS}
     else:
-        each = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in models]
+        each = [{"$ref": f"#/components/schemas/{model}"} for model in models]
         content = {"application/json": {"schema": each[0] if len(each) == 1 else {"oneOf": each}}}
     return {"description": "It is so, or it is done.", "content": content}
 
 
 def _problems(kinds: Sequence[Kind]) -> dict[str, Any]:
-    schema = {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}
+    schema = {"schema": {"$ref": f"#/components/schemas/{_PROBLEM}"}}
     return {
         str(status): {
             "description": "; ".join(f"{kind.title} (`{kind.type}`)" for kind in some),

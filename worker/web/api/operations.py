@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from worker.web.api import asked, models
+from worker.web.api import asked
 from worker.web.api.accounts import hold_account, list_accounts, release_account
 from worker.web.api.acting import cancel_return, poll_return, resolve_return, retry_return
 from worker.web.api.looking import hand_out_label, list_returns, show_one
@@ -16,14 +16,14 @@ from worker.web.problems import Kind
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation. `answers`: the models of which an answer is one; none: it is a file.
+    """One operation. `answers`: the names of the models of which an answer is one; none: it is a file.
 
     `problems`: what can go wrong besides what can with every one.
     """
 
     route: Route
     summary: str
-    answers: Sequence[type[BaseModel]]
+    answers: Sequence[str]
     asks: type[BaseModel] | None = None  # of a GET its query, of a POST its body
     problems: Sequence[Kind] = ()
     description: str = ""
@@ -49,7 +49,7 @@ OPERATIONS = (
     Operation(
         _looks("returns", "/api/returns", list_returns),
         "Returns, the newest first",
-        (models.Returns, models.Findings),
+        ("Returns", "Findings"),
         asked.ReturnsAsked,
         description="With `q` it looks for a text, as `returns-worker find` does, and answers with `Findings`; without"
         " it, it lists as `returns-worker list` does, and answers with `Returns`. As long as `next` is not null there"
@@ -58,7 +58,7 @@ OPERATIONS = (
     Operation(
         _looks("return", _RETURN, show_one),
         "One return with all that belongs to it",
-        (models.Return,),
+        ("Return",),
         problems=_OF_A_RETURN,
         description="An archived one is shown as it was then.",
     ),
@@ -72,7 +72,7 @@ OPERATIONS = (
     Operation(
         _acts("retry", _RETURN, retry_return),
         "Do again what was rejected, or failed too often",
-        (models.Done,),
+        ("Done",),
         asked.Act,
         _OF_A_DECISION,
         f"A creation in doubt is only looked up. {_PREVIEWED}",
@@ -80,7 +80,7 @@ OPERATIONS = (
     Operation(
         _acts("resolve", _RETURN, resolve_return),
         "Say what became of a creation in doubt",
-        (models.Done,),
+        ("Done",),
         asked.Resolve,
         _OF_A_DECISION,
         f"Look for it at the carrier first. {_PREVIEWED}",
@@ -88,7 +88,7 @@ OPERATIONS = (
     Operation(
         _acts("cancel", _RETURN, cancel_return),
         "Withdraw a return",
-        (models.Done,),
+        ("Done",),
         asked.Act,
         _OF_A_DECISION,
         f"At the carrier where that takes it, else it is followed no longer. {_PREVIEWED}",
@@ -96,7 +96,7 @@ OPERATIONS = (
     Operation(
         _acts("poll", _RETURN, poll_return),
         "Ask the carrier now where a return is",
-        (models.Done,),
+        ("Done",),
         asked.Act,
         (*_OF_A_DECISION, Kind.NO_ROOM, Kind.NO_ANSWER),
         "Out of turn, and within the pace of the account. With `dry_run` nothing is asked: it says whether that would"
@@ -105,12 +105,12 @@ OPERATIONS = (
     Operation(
         _looks("accounts", "/api/accounts", list_accounts),
         "What there is to do on each account, and what it waits for",
-        (models.Accounts,),
+        ("Accounts",),
     ),
     Operation(
         _acts("hold", _ACCOUNT, hold_account),
         "Ask nothing, or only create nothing, on an account",
-        (models.AccountWaits,),
+        ("AccountWaits",),
         asked.Hold,
         (Kind.NO_SUCH_ACCOUNT,),
         "In any worker; calls under way end as they do.",
@@ -118,7 +118,7 @@ OPERATIONS = (
     Operation(
         _acts("release", _ACCOUNT, release_account),
         "End every hold of an account, and close its circuits",
-        (models.AccountWaits,),
+        ("AccountWaits",),
         asked.Release,
         (Kind.NO_SUCH_ACCOUNT,),
         "What is still wrong shows at the next call.",
