@@ -21,13 +21,13 @@ tokens. The worker itself has it as OpenAPI 3.1 at `/api/openapi.json`, from whi
 (`.venv/bin/python -m tests.documents.api_page`).
 
 ```sh
-curl --oauth2-bearer "$(cat /etc/returns-worker/support.token)" \\
-  'http://127.0.0.1:9464/api/returns?state=needs_attention'
+printf 'Authorization: Bearer %s' "$(cat /etc/returns-worker/support.token)" |
+  curl -H @- 'http://127.0.0.1:9464/api/returns?state=needs_attention'
 ```
 
-Each request shows its token. A cookie of the pages does not count here, and no `Origin` is asked for. Where no token is
-configured, who is on the worker's own machine may look without one, and nothing can be done; elsewhere there is nothing
-at all then (404). [Who may](../operate/page.md#who-may) has the rest.
+Each request shows its token; sent like this, no list of processes has it. A cookie of the pages does not count here,
+and no `Origin` is asked for. Where no token is configured, who is on the worker's own machine may look without one, and
+nothing can be done; elsewhere there is nothing at all then (404). [Who may](../operate/page.md#who-may) has the rest.
 
 What is sent is `application/json`, of 64 kB at most; no body at all is `{}`. A member or a parameter that there is not
 is refused by its name, with everything else that is wrong. Times are UTC, as `2026-01-31T12:00:00+00:00`. Members may
