@@ -78,6 +78,7 @@ def test_every_metric_has_its_series_from_the_start() -> None:
     metrics = Metrics("1")
     expect_series(metrics, {"default": ["create"]})
     metrics.expect_webhooks(["shop"], ["delivered"])
+    metrics.expect_pages(["overview"], ["200"])
     families = list(metrics.registry.collect())
     assert len(families) > 30
     of_subscribers = "returns_worker_news_"  # one comes with its registration, and goes
