@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from worker.settings.model import AccountSettings
 from worker.simulator import Simulator
 from worker.simulator.carrier import Order
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
-from worker.usecases import without_delay
+from worker.usecases import browse, without_delay
 from worker.usecases.ways import Way
 from worker.web.api import models
 from worker.web.api.openapi import document
@@ -280,8 +280,12 @@ async def test_every_mistake_in_what_is_sent_is_named_and_nothing_is_done(url: s
         assert await shop.value("SELECT count(*) FROM status_transition") == 0
 
 
-async def test_by_next_every_return_is_met_once_whatever_is_inserted_meanwhile(url: str, tmp_path: Path) -> None:
-    met = list[str]()
+async def test_by_next_every_return_is_met_once_whatever_is_inserted_meanwhile_and_however_far_back(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met, cut = list[str](), 0
+    monkeypatch.setattr(browse, "_FIRST_WINDOW", 2)  # ids, and then its time is over
+    monkeypatch.setitem(browse.browse.__kwdefaults__, "within", timedelta(microseconds=1))
     async with Shop.at(url) as shop, programs(url, tmp_path) as program:
         for number in range(7):
             await insert(shop, f"R-{number}", account="a b&c")
@@ -289,10 +293,28 @@ async def test_by_next_every_return_is_met_once_whatever_is_inserted_meanwhile(u
         path = "/api/returns?account=a+b%26c&limit=3&state=pending"
         while path and len(met) < 20:
             answer = await program.told(path, of="returns")
+            cut += len(answer["returns"]) < 3 and answer["next"] is not None
             met += [each["reference"] for each in answer["returns"]]
             path = answer["next"]
-            await insert(shop, f"N-{len(met)}", account="a b&c")
+            await insert(shop, f"N-{len(met)}-{path}", account="a b&c")
         assert met == [f"R-{number}" for number in reversed(range(7))]
+        assert cut
+
+
+async def test_a_label_is_handed_out_only_as_it_was_stored_and_those_who_guess_a_token_keep_none_back(
+    url: str, tmp_path: Path
+) -> None:
+    path = "/api/returns/default/T-1/labels/1"
+    async with Shop.at(url) as shop, served(url, tmp_path, TOKENS, wrong_token_pause=1.0, patience=0.3) as browser:
+        program = Program(browser)
+        file = await insert_label(shop, await insert_tracked(shop, "T-1"), tmp_path)
+        guesses = [asyncio.create_task(browser.get(path, Authorization="Bearer " + "w" * 40)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        assert (await program.ask(path, of="label")).text.encode() == CONTENT
+        assert {(await guess).status for guess in guesses} == {401}
+        file.write_bytes(b"<html>")
+        spoilt = await program.refused(Kind.LABEL_STORE_AWAY, path, of="label")
+        assert "its checksum differs" in spoilt["detail"]
 
 
 async def test_any_reference_and_what_json_has_not_come_through(url: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from worker.web.page import Answer, Page, Route
 from worker.web.returns import show_returns
 
 _STYLE = resources.files("worker.web").joinpath("style.css").read_bytes()
-_LABEL = "/returns/{account}/{reference}/labels/{position:[1-9][0-9]{0,8}}"
+_LABEL = "/returns/{account}/{reference}/labels/{position}"
 
 
 async def style(_: Page) -> Answer:

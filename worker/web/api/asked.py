@@ -40,7 +40,7 @@ class ReturnsAsked(_Asked):
     """Any number, name, e-mail address or postal code of a return, as `returns-worker find` takes it."""
     state: State | None = None
     """Only those in this state."""
-    account: Annotated[str, Field(max_length=500)] | None = None
+    account: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """Only those of this account."""
     error_code: ErrorCode | None = None
     """Only those with this error code, their own or their label's."""

@@ -8,8 +8,9 @@ from pydantic import BaseModel
 from worker.web.api import asked, models
 from worker.web.api.accounts import hold_account, list_accounts, release_account
 from worker.web.api.acting import cancel_return, poll_return, resolve_return, retry_return
-from worker.web.api.looking import hand_out_label, list_returns, show_one
+from worker.web.api.looking import list_returns, show_one
 from worker.web.guard import May
+from worker.web.one_return import download_label
 from worker.web.page import Handler, Route
 from worker.web.problems import Kind
 
@@ -63,11 +64,11 @@ OPERATIONS = (
         description="An archived one is shown as it was then.",
     ),
     Operation(
-        _looks("label", f"{_RETURN}/labels/{{position}}", hand_out_label),
+        Route("api_label", f"{_RETURN}/labels/{{position}}", download_label, is_large=True),
         "The file of a label",
         (),
         problems=(*_OF_A_RETURN, Kind.NO_SUCH_LABEL, Kind.LABEL_STORE_AWAY),
-        description="`sha256` of the return's `labels` is that of these bytes.",
+        description="As it was stored: `sha256` of the return's `labels` is that of these bytes.",
     ),
     Operation(
         _acts("retry", _RETURN, retry_return),
