@@ -169,6 +169,9 @@ async def test_every_operation_answers_as_its_description_says(migrated_url: str
             done = await told("/api/returns/default/R-1/retry", {"reason": "mended"}, of="retry")
             assert (would["after"]["state"], would["dry_run"], done["dry_run"]) == ("pending", True, False)
             assert done["transitions"][-1]["reason"] == "put back to be created; by anna: mended"
+            taken = {"carrier_ref": "9RET1", "dry_run": True}
+            would_not = await refused(Kind.REFUSED, "/api/returns/default/D-1/resolve", taken, of="resolve")
+            assert would_not["detail"] == "another return of its account has the number 9RET1: T-1"
             done = await told("/api/returns/default/D-1/resolve", {"carrier_ref": "9RET7"}, of="resolve")
             assert done["after"]["carrier_ref"] == "9RET7"
             done = await told("/api/returns/default/D-2/resolve", {"not_created": True}, of="resolve")

@@ -6,6 +6,7 @@ from typing import Any
 
 from worker.usecases.find import ReturnUnknown
 from worker.usecases.not_done import NoSuchAccount, NotDone, WrongRequest
+from worker.usecases.without_delay import NoAnswer
 
 _TYPES = "urn:problem-type:returns-worker:"
 
@@ -77,4 +78,6 @@ def problem_of(error: NotDone) -> Problem:
         return Problem(Kind.NO_SUCH_RETURN, f"{error.what}; {lead}")
     if isinstance(error, NoSuchAccount):
         return Problem(Kind.NO_SUCH_ACCOUNT, str(error))
+    if isinstance(error, NoAnswer):
+        return Problem(Kind.NO_ANSWER, str(error))
     return Problem(Kind.INVALID if isinstance(error, WrongRequest) else Kind.REFUSED, str(error))

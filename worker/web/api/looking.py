@@ -31,7 +31,7 @@ async def _list(settings: Settings, database: Database, asked: ReturnsAsked) -> 
 
 async def _find(_: Settings, database: Database, asked: ReturnsAsked) -> dict[str, Any]:
     findings = await search(database, Sought(asked.q or "", asked.limit, asked.before, _WITHIN))
-    kept, _ = narrowed(findings, _wanted(asked))
+    kept = narrowed(findings, _wanted(asked))[0]
     return found_returns(replace(findings, found=kept)) | {"next": _next(asked, findings.go_on_before)}
 
 
