@@ -21,6 +21,8 @@ from tests.web.served import ACTOR, LOOKER, Browser, Got, served
 from worker.settings.model import AccountSettings
 from worker.simulator import Simulator
 from worker.simulator.carrier import Order
+from worker.store.database import Database
+from worker.store.presence import ACCOUNT, begin_presence
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
 from worker.usecases import browse, without_delay
 from worker.usecases.ways import Way
@@ -48,7 +50,7 @@ def strict() -> dict[str, Any]:
     own = {"Listed": ReturnOrderRow, "Return": ReturnOrderRow}
     own |= {"Package": PackageRow, "Label": LabelRow, "Transition": StatusTransitionRow}
     for name, schema in described["components"]["schemas"].items():
-        if schema["type"] == "object" and name not in {"Act", "Resolve", "Hold", "Release"}:
+        if schema["type"] == "object" and name not in {"Act", "Resolve", "Hold", "Release", "Why"}:
             schema["additionalProperties"] = False
             if name in own:
                 columns = {column.name for column in own[name].__table__.c} - {"payload"}
@@ -133,7 +135,9 @@ async def shop(migrated_url: str) -> AsyncIterator[Shop]:
         yield shop
 
 
-async def test_every_operation_answers_as_its_description_says(migrated_url: str, tmp_path: Path, shop: Shop) -> None:
+async def test_every_operation_answers_as_its_description_says(
+    migrated_url: str, tmp_path: Path, shop: Shop, database: Database
+) -> None:
     at_carrier = await insert_tracked(shop, "T-1", carrier_ref="9RET1", due=3600)
     await shop.run("UPDATE return_order SET track_due_at = due_at WHERE id = $1", at_carrier)
     label = await insert_label(shop, at_carrier, tmp_path)
@@ -188,6 +192,15 @@ async def test_every_operation_answers_as_its_description_says(migrated_url: str
             await refused(Kind.REFUSED, "/api/returns/default/T-1/poll", {}, of="poll")
             assert (await told("/api/accounts", of="accounts"))["accounts"][0]["held_until"] is not None
             assert (await told("/api/accounts/default/release", {}, of="release"))["waits_for"] == "ok"
+
+            await shop.run("INSERT INTO news_subscriber (name, kind) VALUES ('shop', 'webhook')")
+            assert "by anna" in (await told("/api/news/shop/hold", {}, of="news_hold"))["waits_for"]
+            assert (await told("/api/news", of="news"))["subscribers"][0]["hold_code"] == "held_by_person"
+            assert "held" not in (await told("/api/news/shop/release", {}, of="news_release"))["waits_for"]
+            await begin_presence(database, "host:1", {ACCOUNT: ["default"]})
+            today = await told("/api/today", of="today")
+            assert today["accounts"][0]["pending"] == 3
+            assert [each["worker"] for each in today["workers"]] == ["host:1"]
 
             label.unlink()
             for position in ("1", "2", "0", "one", "1" * 30):

@@ -6,12 +6,14 @@ from worker.store.holds import explain
 from worker.usecases.accounts import hold, read_standings, release
 from worker.web.api.asked import Hold, Release
 from worker.web.api.reading import body_of, person_of
+from worker.web.holding import log_release
 from worker.web.page import Answer, Page
 
 
 async def list_accounts(page: Page) -> Answer:
     """How each account stands."""
-    return page.json({"accounts": [asdict(each) for each in await page.ask(read_standings)]})
+    standings, _ = await page.ask_lately(read_standings)
+    return page.json({"accounts": [asdict(each) for each in standings]})
 
 
 async def hold_account(page: Page) -> Answer:
@@ -25,4 +27,6 @@ async def release_account(page: Page) -> Answer:
     """What `returns-worker accounts release` does."""
     body_of(page, Release)
     name = page.places["account"]
-    return page.json({"account": name, "waits_for": explain(await page.act(release, name))})
+    state = await page.act(release, name)
+    log_release(page, name)
+    return page.json({"account": name, "waits_for": explain(state)})

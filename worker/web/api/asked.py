@@ -97,5 +97,12 @@ class Hold(_Sent):
         return self
 
 
+class Why(_Sent):
+    """Why a webhook is held or released."""
+
+    reason: Annotated[Words, Field(max_length=400)] = ""
+    """It goes into the log, with the name of the token; of a hold `/api/news` says it, too."""
+
+
 class Release(_Sent):
     """Nothing has to be said: `{}`, or no body."""

@@ -33,6 +33,7 @@ _PLACES = {
     "account": "The account's name.",
     "reference": "The shop's reference of the return.",
     "position": "Which label; from 1.",
+    "name": "The subscriber's name.",
 }
 
 
