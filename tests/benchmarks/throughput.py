@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from statistics import median
 from typing import Any
 
@@ -96,18 +97,20 @@ def pages() -> Group:
         shown = sum(answers.values()) / (seconds * rounds)
         return [Samples(measured, baselines, details, f"{shown:.0f} pages/s; polls a second {median(rates):.2f}")]
 
-    meaning = f"polls for a second of CPU with {_READERS} readers who reload a page over without, on postgresql"
+    meaning = f"polls for a second of CPU with {_READERS} readers who reload pages over without, on postgresql"
     return Group("pages", [Subject("pages", meaning, Reach(0.97, at_least=True), measured_in="polls/CPU-s")], measure)
 
 
 @contextmanager
 def _readers(worker: Worker, answers: dict[int, int]) -> Iterator[None]:
-    """Each asks for the page of accounts again as soon as he has it."""
+    """Each asks for one page after the other, the next one as soon as he has it."""
     over = threading.Event()
 
     def read() -> None:
-        while not over.is_set():
-            status, _ = worker.get("/accounts")
+        for path in cycle(("/", "/returns", "/accounts", "/news")):
+            if over.is_set():
+                return
+            status, _ = worker.get(path)
             answers[status] = answers.get(status, 0) + 1
 
     threads = [threading.Thread(target=read) for _ in range(_READERS)]

@@ -11,11 +11,13 @@ from worker.domain.tracking import TrackingStatus
 from worker.domain.waits import WaitsFor
 
 
-class _Told(BaseModel):
+class Told(BaseModel):
+    """Its members are described one by one."""
+
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class Package(_Told):
+class Package(Told):
     """One package of a return, or one shipment of it. Further members are not promised."""
 
     position: int
@@ -26,7 +28,7 @@ class Package(_Told):
     tracking_url: str | None
 
 
-class Label(_Told):
+class Label(Told):
     """One label that is verified and stored. Further members are not promised."""
 
     position: int
@@ -42,7 +44,7 @@ class Label(_Told):
     """Since when its file is gone; null: it is there."""
 
 
-class Line(_Told):
+class Line(Told):
     """What changed, and why."""
 
     field: Literal["state", "tracking_status"]
@@ -65,7 +67,7 @@ class Transition(Line):
     """The carrier's answer, as JSON, where it is kept."""
 
 
-class Listed(_Told):
+class Listed(Told):
     """A return in a list: the columns of `return_order`, but for its payload, as `returns-worker list --json` has them.
 
     Those that are not named here are the worker's own, and not promised. Of one that the database cannot give, `id`,
@@ -123,7 +125,7 @@ class Return(Listed):
     """What would not be refused now; `found` and `not_created` are those of `resolve`."""
 
 
-class Returns(_Told):
+class Returns(Told):
     """Returns, the newest first."""
 
     returns: list[Listed]
@@ -131,14 +133,14 @@ class Returns(_Told):
     """Where the next ones are; null: there are none."""
 
 
-class Match(_Told):
+class Match(Told):
     """One thing of a return that was looked for."""
 
     matched: Matched
     value: str
 
 
-class Found(_Told):
+class Found(Told):
     """A return that has what was looked for."""
 
     reference: str
@@ -153,7 +155,7 @@ class Found(_Told):
     """The best one first."""
 
 
-class Findings(_Told):
+class Findings(Told):
     """What was found, exact ones first, then the newest, as `returns-worker find --json` has it."""
 
     found: list[Found]
@@ -166,163 +168,7 @@ class Findings(_Told):
     """Where it is looked on, with the time of another request; null: all was looked through."""
 
 
-class Account(_Told):
-    """What there is to do on one account, and what it waits for."""
-
-    account: str
-    carrier: str | None
-    """null: it is not configured here."""
-    rate_per_minute: int | None
-    """null as before; 0: no limit."""
-    pending: int
-    tracking: int
-    due: int
-    waits_for: str
-    """For a person; `ok`: for nothing."""
-    held_until: datetime | None
-    """null also: until it is released."""
-    hold_code: str | None
-    creations_held: bool
-    circuit_open_until: datetime | None
-    create_circuit_open_until: datetime | None
-
-
-class Accounts(_Told):
-    """Each account that is configured, that workers know, or that has live returns."""
-
-    accounts: list[Account]
-
-
-class AccountWaits(_Told):
-    """What an account waits for by now."""
-
-    account: str
-    waits_for: str
-    """For a person; `ok`: for nothing."""
-
-
-class Subscriber(_Told):
-    """Who is told of changes, and what waits for it; counts end at 10,000."""
-
-    subscriber: str
-    kind: Literal["table", "webhook"]
-    waiting: int
-    """Events that are not sent yet; of a table, those that the shop has not deleted."""
-    oldest_at: datetime | None
-    """When the oldest of them happened."""
-    given_up: int
-    """Events that are sent no more, unless they are replayed."""
-    given_up_since: datetime | None
-    sent_by: str | None
-    """The worker that sends now."""
-    workers: int
-    """Those that live and serve it."""
-    waits_for: str
-    """For a person; `ok`: for nothing."""
-    last_error: str | None
-    held_until: datetime | None
-    """null also: until it is released."""
-    hold_code: str | None
-    circuit_open_until: datetime | None
-    failures: int
-    """Failed tries in a row."""
-    is_registered: bool
-    """Whether a worker was started with it; until then it is told of nothing."""
-
-
-class News(_Told):
-    """Each subscriber that a worker has registered, or that is configured here."""
-
-    subscribers: list[Subscriber]
-
-
-class SubscriberWaits(_Told):
-    """What a webhook waits for by now."""
-
-    subscriber: str
-    waits_for: str
-    """For a person; `ok`: for nothing."""
-
-
-class AccountToday(Account):
-    """How one account stands, and what of it is late."""
-
-    needs_attention: int
-    labels_missing: int
-    oldest_due_at: datetime | None
-    """null: nothing is due."""
-    label_sought_since: datetime | None
-    """Since when the label is sought that is missing longest."""
-    behind_seconds: int
-    """The age of what is due longest, or what all that is due takes at its pace; 0: it is not behind."""
-
-
-class Attention(_Told):
-    """Returns that need attention for one reason."""
-
-    error_code: str | None
-    count: int
-    since: datetime | None
-    """When the first of them was recorded last."""
-    ways: list[Literal["found", "not_created", "retry", "poll", "cancel"]]
-    """What can be done about one of them now."""
-
-
-class Figures(_Told):
-    """How many returns, and labels, came to this."""
-
-    created: int
-    """From `pending` to the carrier; adopted ones are among them."""
-    labels_stored: int
-    in_transit: int
-    delivered: int
-    completed: int
-    rejected: int
-    came_to_need_attention: int
-    cancelled: int
-    put_back: int
-    """To `pending`."""
-    followed_again: int
-    """To `tracking`, from any other state but `pending`."""
-
-
-class Served(_Told):
-    """What a worker serves, of one kind."""
-
-    kind: str
-    """`account` or `news`."""
-    names: list[str]
-    """The first of them."""
-    count: int
-    """How many there are."""
-
-
-class Worker(_Told):
-    """A worker that lives."""
-
-    worker: str
-    until: datetime
-    """Until then it is known to live."""
-    serves: list[Served]
-
-
-class Today(_Told):
-    """Today at one glance, as `/` shows it. It may be as old as `now` says: 90 seconds at most."""
-
-    now: datetime
-    accounts: list[AccountToday]
-    attention: list[Attention]
-    figures: Figures
-    """Since midnight UTC."""
-    figures_since: datetime
-    """Later than midnight where the day has more than is counted."""
-    figures_are_all: bool
-    """Whether all since midnight are counted; what was archived since is not."""
-    subscribers: list[Subscriber]
-    workers: list[Worker]
-
-
-class Standing(_Told):
+class Standing(Told):
     """Where a return is."""
 
     state: State
@@ -334,7 +180,7 @@ class Standing(_Told):
     error_message: str | None
 
 
-class Done(_Told):
+class Done(Told):
     """What was done to a return; with `dry_run` what would be, by the very function that does it."""
 
     account: str
@@ -346,7 +192,7 @@ class Done(_Told):
     """What goes into its history."""
 
 
-class Mistake(_Told):
+class Mistake(Told):
     """What is wrong with one member or parameter."""
 
     detail: str
@@ -356,7 +202,7 @@ class Mistake(_Told):
     """Of the query."""
 
 
-class ProblemDetails(_Told):
+class ProblemDetails(Told):
     """RFC 9457. `type` is one of a closed list and does not change; `detail` is for people and may."""
 
     type: str

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from worker.web.api import asked, models
+from worker.web.api import asked, models, summaries
 from worker.web.api.accounts import hold_account, list_accounts, release_account
 from worker.web.api.acting import cancel_return, poll_return, resolve_return, retry_return
 from worker.web.api.looking import list_returns, show_one
@@ -53,7 +53,7 @@ OPERATIONS = (
     Operation(
         _looks("today", "/api/today", show_today),
         "Today at one glance",
-        (models.Today,),
+        (summaries.Today,),
         description="What there is to do and what keeps it waiting, what needs a person, what has happened so far.",
     ),
     Operation(
@@ -115,12 +115,12 @@ OPERATIONS = (
     Operation(
         _looks("accounts", "/api/accounts", list_accounts),
         "What there is to do on each account, and what it waits for",
-        (models.Accounts,),
+        (summaries.Accounts,),
     ),
     Operation(
         _acts("hold", _ACCOUNT, hold_account),
         "Ask nothing, or only create nothing, on an account",
-        (models.AccountWaits,),
+        (summaries.AccountWaits,),
         asked.Hold,
         (Kind.NO_SUCH_ACCOUNT,),
         "In any worker; calls under way end as they do.",
@@ -128,7 +128,7 @@ OPERATIONS = (
     Operation(
         _acts("release", _ACCOUNT, release_account),
         "End every hold of an account, and close its circuits",
-        (models.AccountWaits,),
+        (summaries.AccountWaits,),
         asked.Release,
         (Kind.NO_SUCH_ACCOUNT,),
         "What is still wrong shows at the next call.",
@@ -136,13 +136,13 @@ OPERATIONS = (
     Operation(
         _looks("news", "/api/news", list_news),
         "Who is told of changes, and what waits for each",
-        (models.News,),
+        (summaries.News,),
         description="Tables and webhooks, as `returns-worker webhooks --json` has them.",
     ),
     Operation(
         _acts("news_hold", _NEWS, hold_webhook),
         "Send nothing to a webhook, from any worker, until it is released",
-        (models.SubscriberWaits,),
+        (summaries.SubscriberWaits,),
         asked.Why,
         (Kind.NO_SUCH_SUBSCRIBER, Kind.REFUSED),
         "Its events wait; what is under way ends as it does.",
@@ -150,7 +150,7 @@ OPERATIONS = (
     Operation(
         _acts("news_release", _NEWS, release_webhook),
         "End whatever keeps a webhook waiting",
-        (models.SubscriberWaits,),
+        (summaries.SubscriberWaits,),
         asked.Why,
         (Kind.NO_SUCH_SUBSCRIBER, Kind.REFUSED),
         "What waits is tried now, beginning with one event.",
