@@ -226,6 +226,20 @@ async def test_of_a_return_that_a_worker_has_it_is_said_when_to_ask_again(
         await program.refused(Kind.HELD_BY_WORKER, "/api/returns/default/R-1/retry", {}, of="retry")
 
 
+async def test_what_was_begun_comes_to_its_end_though_who_asked_has_gone(url: str, tmp_path: Path) -> None:
+    async with Shop.at(url) as shop, programs(url, tmp_path) as program:
+        await insert(shop, "R-1", state="rejected", due=None)
+        await shop.run(f"UPDATE return_order SET lease_owner = 'w', lease_until = {shop.moment(60)}")
+        asking = asyncio.create_task(program.ask("/api/returns/default/R-1/retry", {}, of="retry"))
+        await asyncio.sleep(0.2)  # it waits for the worker
+        assert not asking.done()
+        asking.cancel()
+        await shop.run("UPDATE return_order SET lease_owner = NULL, lease_until = NULL")
+        async with asyncio.timeout(5):
+            while await shop.value("SELECT state FROM return_order") != "pending":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
 async def test_only_a_token_that_may_act_acts_and_no_cookie_counts(url: str, tmp_path: Path) -> None:
     async with Shop.at(url) as shop, programs(url, tmp_path) as program:
         await insert(shop, "R-1", state="rejected", due=None)

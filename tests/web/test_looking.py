@@ -231,7 +231,7 @@ async def test_a_search_finds_by_any_number_and_goes_on_where_its_time_was_over(
         assert (await browser.get(f"/returns?{bad}")).status == 400, bad
     await shop.run("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'return_order'")
     await insert(shop, "R-2")
-    monkeypatch.setattr("worker.web.returns.FOR_A_SEARCH", timedelta(microseconds=1))
+    monkeypatch.setattr("worker.usecases.browse.FOR_A_SEARCH", timedelta(microseconds=1))
     text = (await browser.get("/returns?q=de+vries&account=default")).text
     assert '<a href="/returns/default/R-1">' not in text
     assert "returns-worker find TEXT --before 4502" in read(text)

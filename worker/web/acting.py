@@ -98,7 +98,7 @@ def _meant(page: Page, way: Way, number: str = "") -> Meant:
 
 
 async def _do(page: Page, name: str, meant: Meant) -> Answer:
-    person = page.person(shown(page.form.get("reason", "")))
+    person = page.person(page.form.get("reason", ""))
     done = await page.act(do_previewed, meant, page.form.get("seen", ""), person, owner_of_command())
     if isinstance(done, Preview):
         return _previewed(page, name, done)

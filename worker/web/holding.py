@@ -5,7 +5,6 @@ from datetime import timedelta
 import structlog
 
 from worker.settings import parse_positive_duration
-from worker.telemetry.terminal import shown
 from worker.usecases.accounts import hold
 from worker.usecases.hold_preview import HoldPreview, preview_hold, release_previewed
 from worker.web.guard import May
@@ -46,7 +45,7 @@ async def do_hold(page: Page) -> Answer:
             raise ValueError("A time is for the whole account: its creations are held until they are released.")
     except ValueError as error:
         return _form(page, await page.act(preview_hold, name), str(error))
-    person = page.person(shown(form.get("reason", ""))[:LONGEST_REASON])
+    person = page.person(form.get("reason", "")[:LONGEST_REASON])
     await page.act(hold, name, person, lasting, creations=creations)
     return page.redirect("/accounts?done=hold")
 

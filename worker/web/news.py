@@ -3,7 +3,6 @@
 import structlog
 
 from worker.domain.by_hand import Person
-from worker.telemetry.terminal import shown
 from worker.usecases.hold_preview import WebhookPreview, preview_webhook, release_webhook_previewed
 from worker.usecases.webhooks import count_in_short, count_of, hold, read_standings
 from worker.web.guard import May
@@ -65,7 +64,7 @@ def log_change(did: str, name: str, person: Person) -> None:
 
 
 def _person(page: Page) -> Person:
-    return page.person(shown(page.form.get("reason", ""))[:LONGEST_REASON])
+    return page.person(page.form.get("reason", "")[:LONGEST_REASON])
 
 
 def _rendered(page: Page, template: str, seen: WebhookPreview, *, changed: bool = False) -> Answer:

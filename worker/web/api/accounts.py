@@ -5,7 +5,7 @@ from dataclasses import asdict
 from worker.store.holds import explain
 from worker.usecases.accounts import hold, read_standings, release
 from worker.web.api.asked import Hold, Release
-from worker.web.api.reading import body_of, person_of
+from worker.web.api.reading import body_of
 from worker.web.holding import log_release
 from worker.web.page import Answer, Page
 
@@ -19,7 +19,7 @@ async def list_accounts(page: Page) -> Answer:
 async def hold_account(page: Page) -> Answer:
     """What `returns-worker accounts hold` does."""
     name, asked = page.places["account"], body_of(page, Hold)
-    state = await page.act(hold, name, person_of(page, asked.reason), asked.lasting, creations=asked.creations)
+    state = await page.act(hold, name, page.person(asked.reason), asked.lasting, creations=asked.creations)
     return page.json({"account": name, "waits_for": explain(state)})
 
 

@@ -9,7 +9,7 @@ from worker.usecases.preview import Meant
 from worker.usecases.ways import Way
 from worker.usecases.without_delay import do_meant, would_become
 from worker.web.api.asked import Act, Resolve
-from worker.web.api.reading import body_of, person_of
+from worker.web.api.reading import body_of
 from worker.web.page import Answer, Page
 from worker.web.problems import Kind, Problem
 
@@ -39,7 +39,7 @@ async def poll_return(page: Page) -> Answer:
 
 async def _decide(page: Page, asked: Act, way: Way, number: str = "") -> Answer:
     meant = Meant(page.places["account"], page.places["reference"], way, number)
-    person = person_of(page, asked.reason)
+    person = page.person(asked.reason)
     if asked.dry_run:
         settled = await page.act(would_become, meant, person)
     else:

@@ -1,21 +1,16 @@
 """What programs look at: returns, and one return."""
 
-from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from worker.settings import Settings
 from worker.store.database import Database
-from worker.usecases.browse import Wanted, browse, narrowed
+from worker.usecases.browse import Wanted, browse, browse_found
 from worker.usecases.for_programs import found_returns, listed, shown_return
-from worker.usecases.search import Sought, search
 from worker.usecases.show import show_to_person
 from worker.web.api.asked import ReturnsAsked
 from worker.web.api.reading import query_of
 from worker.web.page import Answer, Page
-
-_WITHIN = timedelta(seconds=1)  # for so long payloads are read: less than the pages' patience
 
 
 async def list_returns(page: Page) -> Answer:
@@ -29,10 +24,9 @@ async def _list(settings: Settings, database: Database, asked: ReturnsAsked) -> 
     return {"returns": [listed(order) for order in found.orders], "next": _next(asked, found.go_on_before)}
 
 
-async def _find(_: Settings, database: Database, asked: ReturnsAsked) -> dict[str, Any]:
-    findings = await search(database, Sought(asked.q or "", asked.limit, asked.before, _WITHIN))
-    kept = narrowed(findings, _wanted(asked))[0]
-    return found_returns(replace(findings, found=kept)) | {"next": _next(asked, findings.go_on_before)}
+async def _find(settings: Settings, database: Database, asked: ReturnsAsked) -> dict[str, Any]:
+    findings, _ = await browse_found(settings, database, asked.q or "", _wanted(asked))
+    return found_returns(findings) | {"next": _next(asked, findings.go_on_before)}
 
 
 def _wanted(asked: ReturnsAsked) -> Wanted:

@@ -6,7 +6,7 @@ from worker.usecases.for_programs import told_today
 from worker.usecases.today import read_today
 from worker.usecases.webhooks import explain, hold, read_standings, release
 from worker.web.api.asked import Why
-from worker.web.api.reading import body_of, person_of
+from worker.web.api.reading import body_of
 from worker.web.news import log_change
 from worker.web.page import Answer, Page
 
@@ -25,7 +25,7 @@ async def list_news(page: Page) -> Answer:
 
 async def hold_webhook(page: Page) -> Answer:
     """What `returns-worker webhooks hold` does."""
-    name, person = page.places["name"], person_of(page, body_of(page, Why).reason)
+    name, person = page.places["name"], page.person(body_of(page, Why).reason)
     state = await page.act(hold, name, person)
     log_change("held", name, person)
     return page.json({"subscriber": name, "waits_for": explain(state)})
@@ -33,7 +33,7 @@ async def hold_webhook(page: Page) -> Answer:
 
 async def release_webhook(page: Page) -> Answer:
     """What `returns-worker webhooks release` does."""
-    name, person = page.places["name"], person_of(page, body_of(page, Why).reason)
+    name, person = page.places["name"], page.person(body_of(page, Why).reason)
     state = await page.act(release, name)
     log_change("released", name, person)
     return page.json({"subscriber": name, "waits_for": explain(state)})
