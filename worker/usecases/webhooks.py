@@ -132,7 +132,7 @@ def count_in_short(events: int) -> str:
 async def hold(settings: Settings, database: Database, name: str, person: Person) -> SubscriberState:
     """Send nothing to a webhook until it is released."""
     await require_webhook(settings, database, name)
-    await hold_subscriber(database, name, f"by {person.name}" + (f": {person.reason}" if person.reason else ""))
+    await hold_subscriber(database, name, person.by)
     return await _registered(settings, database, name)
 
 
