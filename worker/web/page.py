@@ -11,13 +11,10 @@ from urllib.parse import quote
 from worker.domain.by_hand import Person
 from worker.telemetry.terminal import shown
 from worker.web.guard import Face, May, Rules, Token, Who, cookie_for
-from worker.web.problems import Problem
 from worker.web.turns import Turns, UseCase
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-__all__ = ["Answer", "Page", "Problem", "Route", "face_of", "place", "text_of"]
 
 HTML = "text/html; charset=utf-8"
 
