@@ -49,7 +49,8 @@ async def release_previewed(
 
 def _sight_of(state: AccountState | None) -> str:
     """A mark of what holds an account; a circuit, which comes and goes by itself, is not in it."""
-    return mark_of(*(state.hold, state.create_hold_message, state.sending_stopped) if state is not None else ())
+    holds = (state.hold, state.create_hold_message, state.sending_stopped) if state is not None else (None, None, None)
+    return mark_of(holds)
 
 
 @dataclass(frozen=True, slots=True)
