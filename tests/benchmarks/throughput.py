@@ -65,11 +65,15 @@ def processes() -> Group:
 
 
 def pages() -> Group:
-    """Windows with readers of the pages and without, in turn, of one worker with always more to do."""
+    """Windows with readers of the pages and without, in turn, of one worker with always more to do.
+
+    One with readers is compared with those before and after it: dead rows gather until a vacuum comes, so that
+    whichever came second would look dearer.
+    """
 
     def measure(databases: Databases, quick: bool) -> list[Samples]:
         seconds, rounds = (6.0, 4) if quick else (20.0, 8)
-        rows = Rows(due=int((2 * seconds * rounds + _WARM_UP + 10) * 2_500), belongings=False)
+        rows = Rows(due=int(((2 * rounds + 1) * seconds + _WARM_UP + 10) * 2_500), belongings=False)
         measured, baselines, rates, answers = [], [], [], dict[int, int]()
         with (
             databases.copy(POSTGRESQL, rows) as url,
@@ -86,13 +90,15 @@ def pages() -> Group:
                 more, used = carrier.served().status - polls, worker.usage.cpu + family_usage(server) - cpu
                 return more / used, more / (time.monotonic() - began)
 
+            before = window()
             for _ in range(rounds):
-                alone, without = window()
                 with _readers(worker, answers):
                     read, beside = window()
-                baselines.append(alone)
+                after = window()
+                baselines.append((before[0] + after[0]) / 2)
                 measured.append(read)
-                rates.append(beside / without)
+                rates.append(beside * 2 / (before[1] + after[1]))
+                before = after
         details = {"seconds": seconds, "answers": answers, "polls_a_second_with_over_without": rates}
         shown = sum(answers.values()) / (seconds * rounds)
         return [Samples(measured, baselines, details, f"{shown:.0f} pages/s; polls a second {median(rates):.2f}")]
