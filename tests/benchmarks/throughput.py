@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from statistics import median
 from typing import Any
 
@@ -64,11 +65,15 @@ def processes() -> Group:
 
 
 def pages() -> Group:
-    """Windows with readers of the pages and without, in turn, of one worker with always more to do."""
+    """Windows with readers of the pages and without, in turn, of one worker with always more to do.
+
+    One with readers is compared with those before and after it: dead rows gather until a vacuum comes, so that
+    whichever came second would look dearer.
+    """
 
     def measure(databases: Databases, quick: bool) -> list[Samples]:
         seconds, rounds = (6.0, 4) if quick else (20.0, 8)
-        rows = Rows(due=int((2 * seconds * rounds + _WARM_UP + 10) * 2_500), belongings=False)
+        rows = Rows(due=int(((2 * rounds + 1) * seconds + _WARM_UP + 10) * 2_500), belongings=False)
         measured, baselines, rates, answers = [], [], [], dict[int, int]()
         with (
             databases.copy(POSTGRESQL, rows) as url,
@@ -85,29 +90,33 @@ def pages() -> Group:
                 more, used = carrier.served().status - polls, worker.usage.cpu + family_usage(server) - cpu
                 return more / used, more / (time.monotonic() - began)
 
+            before = window()
             for _ in range(rounds):
-                alone, without = window()
                 with _readers(worker, answers):
                     read, beside = window()
-                baselines.append(alone)
+                after = window()
+                baselines.append((before[0] + after[0]) / 2)
                 measured.append(read)
-                rates.append(beside / without)
+                rates.append(beside * 2 / (before[1] + after[1]))
+                before = after
         details = {"seconds": seconds, "answers": answers, "polls_a_second_with_over_without": rates}
         shown = sum(answers.values()) / (seconds * rounds)
         return [Samples(measured, baselines, details, f"{shown:.0f} pages/s; polls a second {median(rates):.2f}")]
 
-    meaning = f"polls for a second of CPU with {_READERS} readers who reload a page over without, on postgresql"
+    meaning = f"polls for a second of CPU with {_READERS} readers who reload pages over without, on postgresql"
     return Group("pages", [Subject("pages", meaning, Reach(0.97, at_least=True), measured_in="polls/CPU-s")], measure)
 
 
 @contextmanager
 def _readers(worker: Worker, answers: dict[int, int]) -> Iterator[None]:
-    """Each asks for the page of accounts again as soon as he has it."""
+    """Each asks for one page after the other, the next one as soon as he has it."""
     over = threading.Event()
 
     def read() -> None:
-        while not over.is_set():
-            status, _ = worker.get("/accounts")
+        for path in cycle(("/", "/returns", "/accounts", "/news")):
+            if over.is_set():
+                return
+            status, _ = worker.get(path)
             answers[status] = answers.get(status, 0) + 1
 
     threads = [threading.Thread(target=read) for _ in range(_READERS)]

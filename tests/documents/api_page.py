@@ -41,7 +41,8 @@ A list goes on by its `next`: GET that as it is, until it is null. What is inser
 All of this has one connection to the database together with the pages, and two seconds for what is looked at. Ask a few
 times a minute, and not for each return in a loop: a shop that follows many reads [the tables](tables.md), which have
 room for that. Why a return has an error code, and who does what, says [error-codes.md](error-codes.md); which state
-follows which, [states.md](states.md).
+follows which, [states.md](states.md). What takes counting (`today`, `accounts`, `news`) may be up to 90 seconds old, a
+second in a small shop, and never older than what this worker was last told to do.
 """
 
 _PROBLEMS = """\

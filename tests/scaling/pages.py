@@ -34,11 +34,18 @@ UPDATE return_order SET state = 'needs_attention', due_at = NULL, next_step = 'c
  WHERE id IN (SELECT id FROM return_order WHERE due_at IS NOT NULL ORDER BY id DESC LIMIT 500)"""
 _REJECTED = "UPDATE return_order SET state = 'rejected', error_code = 'invalid_payload' WHERE id = 5"
 
+_SUBSCRIBER = "INSERT INTO news_subscriber (name, kind) VALUES ('shop', 'webhook')"
+_EVENTS = """
+INSERT INTO webhook_event (subscriber, type, account, reference, return_order_id, position, source, source_id,
+                           observed_at, due_at)
+SELECT 'shop', 'state.completed', 'default', 'RMA-' || n, n, 1, 'transition', n, now(), now()
+  FROM generate_series(1, 100000) AS n"""
+
 
 @in_transaction
 def _prepare(connection: Connection) -> None:
-    """What the filling has not: lines of today, returns that need a person, and one rejected one, the oldest."""
-    for statement in (_TODAY, _TROUBLED, _REJECTED):
+    """What the filling has not: lines of today, returns that need a person, one that is rejected, events that wait."""
+    for statement in (_TODAY, _TROUBLED, _REJECTED, _SUBSCRIBER, _EVENTS):
         connection.execute(text(statement))
 
 
@@ -66,6 +73,7 @@ async def _measure(url: str, returns: int, folder: Path) -> None:
             f"/returns/default/RMA-{number}",
             f"/returns/default/RMA-{returns}",
             "/accounts",
+            "/news",
         ):
             took = []
             for _ in range(_ROUNDS):

@@ -15,6 +15,7 @@ from yarl import URL
 from tests.telemetry.test_http import all_is_well
 from worker.settings import Settings
 from worker.settings.model import AccountSettings, DatabaseSettings, HttpSettings, LabelSettings, TokenSettings
+from worker.settings.news import NewsSettings
 from worker.telemetry.http import TelemetryServer
 from worker.telemetry.metrics import Metrics
 from worker.web import open_pages
@@ -76,6 +77,7 @@ async def served(
     *,
     account: AccountSettings | None = None,
     labels: Path | None = None,
+    news: Mapping[str, NewsSettings] | None = None,
     **options: Any,
 ) -> AsyncIterator[Browser]:
     """`tokens`: whether `support` looks and `anna` acts, by these tokens; `options` are those of `Pages`.
@@ -90,6 +92,7 @@ async def served(
         database=DatabaseSettings(url=url),
         accounts={"default": account or AccountSettings()},
         http=HttpSettings(tokens=configured, public_url=public_url),
+        news=dict(news or {}),
         labels=LabelSettings(store=f"file:{labels or folder / 'labels'}"),
     )
     metrics, hidden = Metrics("1"), list[str]()

@@ -21,7 +21,7 @@ from tests.store.shop import Shop
 from tests.web.served import ACTOR, LOOKER, Browser, Got, served
 from worker.settings import AccountSettings
 from worker.simulator import Simulator, faults
-from worker.usecases import previewed
+from worker.usecases import without_delay
 from worker.web.page import place
 
 TOKENS = {"support": LOOKER, "anna": ACTOR}
@@ -202,7 +202,7 @@ async def test_the_carrier_is_asked_once_and_one_that_does_not_answer_keeps_noth
             assert (again.status, len(carrier.ledger)) == (409, 2)  # its creation, and one question
 
             shown = await browser.get("/returns/default/R/poll")
-            monkeypatch.setattr(previewed, "_LONGEST_QUESTION", 0.3)
+            monkeypatch.setattr(without_delay, "LONGEST_QUESTION", 0.3)
             carrier.inject("status", faults.hang())
             late = await browser.post("/returns/default/R/poll", form_of(shown))
             assert late.status == 409

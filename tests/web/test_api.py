@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from tests.web.served import ACTOR, LOOKER, Browser, Got, served
 from worker.settings.model import AccountSettings
 from worker.simulator import Simulator
 from worker.simulator.carrier import Order
+from worker.store.database import Database
+from worker.store.presence import ACCOUNT, begin_presence
 from worker.store.tables import LabelRow, PackageRow, ReturnOrderRow, StatusTransitionRow
-from worker.usecases import without_delay
+from worker.usecases import browse, without_delay
 from worker.usecases.ways import Way
 from worker.web.api import models
 from worker.web.api.openapi import document
@@ -48,7 +50,7 @@ def strict() -> dict[str, Any]:
     own = {"Listed": ReturnOrderRow, "Return": ReturnOrderRow}
     own |= {"Package": PackageRow, "Label": LabelRow, "Transition": StatusTransitionRow}
     for name, schema in described["components"]["schemas"].items():
-        if schema["type"] == "object" and name not in {"Act", "Resolve", "Hold", "Release"}:
+        if schema["type"] == "object" and name not in {"Act", "Resolve", "Hold", "Release", "Why"}:
             schema["additionalProperties"] = False
             if name in own:
                 columns = {column.name for column in own[name].__table__.c} - {"payload"}
@@ -133,7 +135,9 @@ async def shop(migrated_url: str) -> AsyncIterator[Shop]:
         yield shop
 
 
-async def test_every_operation_answers_as_its_description_says(migrated_url: str, tmp_path: Path, shop: Shop) -> None:
+async def test_every_operation_answers_as_its_description_says(
+    migrated_url: str, tmp_path: Path, shop: Shop, database: Database
+) -> None:
     at_carrier = await insert_tracked(shop, "T-1", carrier_ref="9RET1", due=3600)
     await shop.run("UPDATE return_order SET track_due_at = due_at WHERE id = $1", at_carrier)
     label = await insert_label(shop, at_carrier, tmp_path)
@@ -169,6 +173,9 @@ async def test_every_operation_answers_as_its_description_says(migrated_url: str
             done = await told("/api/returns/default/R-1/retry", {"reason": "mended"}, of="retry")
             assert (would["after"]["state"], would["dry_run"], done["dry_run"]) == ("pending", True, False)
             assert done["transitions"][-1]["reason"] == "put back to be created; by anna: mended"
+            taken = {"carrier_ref": "9RET1", "dry_run": True}
+            would_not = await refused(Kind.REFUSED, "/api/returns/default/D-1/resolve", taken, of="resolve")
+            assert would_not["detail"] == "another return of its account has the number 9RET1: T-1"
             done = await told("/api/returns/default/D-1/resolve", {"carrier_ref": "9RET7"}, of="resolve")
             assert done["after"]["carrier_ref"] == "9RET7"
             done = await told("/api/returns/default/D-2/resolve", {"not_created": True}, of="resolve")
@@ -185,6 +192,15 @@ async def test_every_operation_answers_as_its_description_says(migrated_url: str
             await refused(Kind.REFUSED, "/api/returns/default/T-1/poll", {}, of="poll")
             assert (await told("/api/accounts", of="accounts"))["accounts"][0]["held_until"] is not None
             assert (await told("/api/accounts/default/release", {}, of="release"))["waits_for"] == "ok"
+
+            await shop.run("INSERT INTO news_subscriber (name, kind) VALUES ('shop', 'webhook')")
+            assert "by anna" in (await told("/api/news/shop/hold", {}, of="news_hold"))["waits_for"]
+            assert (await told("/api/news", of="news"))["subscribers"][0]["hold_code"] == "held_by_person"
+            assert "held" not in (await told("/api/news/shop/release", {}, of="news_release"))["waits_for"]
+            await begin_presence(database, "host:1", {ACCOUNT: ["default"]})
+            today = await told("/api/today", of="today")
+            assert today["accounts"][0]["pending"] == 3
+            assert [each["worker"] for each in today["workers"]] == ["host:1"]
 
             label.unlink()
             for position in ("1", "2", "0", "one", "1" * 30):
@@ -208,6 +224,20 @@ async def test_of_a_return_that_a_worker_has_it_is_said_when_to_ask_again(
         await insert(shop, "R-1", state="rejected", due=None)
         await shop.run(f"UPDATE return_order SET lease_owner = 'w', lease_until = {shop.moment(60)}")
         await program.refused(Kind.HELD_BY_WORKER, "/api/returns/default/R-1/retry", {}, of="retry")
+
+
+async def test_what_was_begun_comes_to_its_end_though_who_asked_has_gone(url: str, tmp_path: Path) -> None:
+    async with Shop.at(url) as shop, programs(url, tmp_path) as program:
+        await insert(shop, "R-1", state="rejected", due=None)
+        await shop.run(f"UPDATE return_order SET lease_owner = 'w', lease_until = {shop.moment(60)}")
+        asking = asyncio.create_task(program.ask("/api/returns/default/R-1/retry", {}, of="retry"))
+        await asyncio.sleep(0.2)  # it waits for the worker
+        assert not asking.done()
+        asking.cancel()
+        await shop.run("UPDATE return_order SET lease_owner = NULL, lease_until = NULL")
+        async with asyncio.timeout(5):
+            while await shop.value("SELECT state FROM return_order") != "pending":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
 
 async def test_only_a_token_that_may_act_acts_and_no_cookie_counts(url: str, tmp_path: Path) -> None:
@@ -280,8 +310,12 @@ async def test_every_mistake_in_what_is_sent_is_named_and_nothing_is_done(url: s
         assert await shop.value("SELECT count(*) FROM status_transition") == 0
 
 
-async def test_by_next_every_return_is_met_once_whatever_is_inserted_meanwhile(url: str, tmp_path: Path) -> None:
-    met = list[str]()
+async def test_by_next_every_return_is_met_once_whatever_is_inserted_meanwhile_and_however_far_back(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met, cut = list[str](), 0
+    monkeypatch.setattr(browse, "_FIRST_WINDOW", 2)  # ids, and then its time is over
+    monkeypatch.setitem(browse.browse.__kwdefaults__, "within", timedelta(microseconds=1))
     async with Shop.at(url) as shop, programs(url, tmp_path) as program:
         for number in range(7):
             await insert(shop, f"R-{number}", account="a b&c")
@@ -289,10 +323,28 @@ async def test_by_next_every_return_is_met_once_whatever_is_inserted_meanwhile(u
         path = "/api/returns?account=a+b%26c&limit=3&state=pending"
         while path and len(met) < 20:
             answer = await program.told(path, of="returns")
+            cut += len(answer["returns"]) < 3 and answer["next"] is not None
             met += [each["reference"] for each in answer["returns"]]
             path = answer["next"]
-            await insert(shop, f"N-{len(met)}", account="a b&c")
+            await insert(shop, f"N-{len(met)}-{path}", account="a b&c")
         assert met == [f"R-{number}" for number in reversed(range(7))]
+        assert cut
+
+
+async def test_a_label_is_handed_out_only_as_it_was_stored_and_those_who_guess_a_token_keep_none_back(
+    url: str, tmp_path: Path
+) -> None:
+    path = "/api/returns/default/T-1/labels/1"
+    async with Shop.at(url) as shop, served(url, tmp_path, TOKENS, wrong_token_pause=1.0, patience=0.3) as browser:
+        program = Program(browser)
+        file = await insert_label(shop, await insert_tracked(shop, "T-1"), tmp_path)
+        guesses = [asyncio.create_task(browser.get(path, Authorization="Bearer " + "w" * 40)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        assert (await program.ask(path, of="label")).text.encode() == CONTENT
+        assert {(await guess).status for guess in guesses} == {401}
+        file.write_bytes(b"<html>")
+        spoilt = await program.refused(Kind.LABEL_STORE_AWAY, path, of="label")
+        assert "its checksum differs" in spoilt["detail"]
 
 
 async def test_any_reference_and_what_json_has_not_come_through(url: str, tmp_path: Path) -> None:

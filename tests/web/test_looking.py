@@ -231,7 +231,7 @@ async def test_a_search_finds_by_any_number_and_goes_on_where_its_time_was_over(
         assert (await browser.get(f"/returns?{bad}")).status == 400, bad
     await shop.run("UPDATE sqlite_sequence SET seq = 5000 WHERE name = 'return_order'")
     await insert(shop, "R-2")
-    monkeypatch.setattr("worker.web.returns.FOR_A_SEARCH", timedelta(microseconds=1))
+    monkeypatch.setattr("worker.usecases.browse.FOR_A_SEARCH", timedelta(microseconds=1))
     text = (await browser.get("/returns?q=de+vries&account=default")).text
     assert '<a href="/returns/default/R-1">' not in text
     assert "returns-worker find TEXT --before 4502" in read(text)
@@ -281,7 +281,7 @@ async def test_a_label_is_handed_out_as_what_it_is_and_what_cannot_be_had_is_sai
         for path, status, said in (
             ("R-2/labels/1/view", 404, "No browser shows application/octet-stream"),
             ("R-1/labels/2", 404, "no label 2"),
-            ("R-1/labels/0", 404, "no such page"),
+            ("R-1/labels/0", 404, "a number, from 1"),
             ("R-3/labels/1", 404, "no label at"),
             ("R-4/labels/1", 503, "its checksum differs"),
             ("R-5/labels/1", 404, "outside of the label store"),
@@ -292,7 +292,7 @@ async def test_a_label_is_handed_out_as_what_it_is_and_what_cannot_be_had_is_sai
             assert (await stranger.get("/returns/default/R-1/labels/1")).status == 303
         await shop.run(f"UPDATE label SET removed_at = {shop.moment()}")
         gone = await browser.get("/returns/default/R-1/labels/1")
-        assert (gone.status, "was removed at" in gone.text) == (409, True)
+        assert (gone.status, "was removed at" in gone.text) == (404, True)
 
 
 @on_sqlite
@@ -335,6 +335,7 @@ async def test_of_large_answers_two_are_in_memory_and_who_comes_then_is_told_to_
             await asyncio.sleep(0.005)
         third = await browser.get("/large")
         assert (third.status, third.headers["Retry-After"], waiting) == (503, "2", 2)
+        assert "<h1>503 Service Unavailable</h1>" in third.text
         two.pop().cancel()  # a reader who leaves
         await asyncio.sleep(0)
         go_on.set()

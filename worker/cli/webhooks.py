@@ -16,7 +16,7 @@ from worker.domain.by_hand import Person
 from worker.settings import Settings
 from worker.store.database import Database
 from worker.store.upkeep.replays import Repeated
-from worker.store.upkeep.webhooks import MOST_COUNTED, SubscriberState
+from worker.store.upkeep.webhooks import SubscriberState
 from worker.usecases import webhooks as usecase
 
 log = structlog.get_logger()
@@ -47,13 +47,9 @@ def show_webhooks(context: typer.Context, as_json: JsonOption = False) -> None:
 
 def _row(each: usecase.Standing) -> tuple[Any, ...]:
     return (
-        *(each.subscriber, each.kind, _count(each.waiting), each.oldest_at, _count(each.given_up)),
-        *(each.sent_by, each.waits_for),
+        *(each.subscriber, each.kind, usecase.count_in_short(each.waiting), each.oldest_at),
+        *(usecase.count_in_short(each.given_up), each.sent_by, each.waits_for),
     )
-
-
-def _count(events: int) -> str:
-    return f"{events}+" if events >= MOST_COUNTED else str(events)
 
 
 @webhooks.command("test")

@@ -30,9 +30,14 @@ class Person:
         """The same, in the length and on the one line that a history takes."""
         return cls(name[:100], " ".join(reason.split())[:500])
 
+    @property
+    def by(self) -> str:
+        """By whom, and why."""
+        return f"by {self.name}" + (f": {self.reason}" if self.reason else "")
+
     def signed(self, what: str) -> str:
         """What was decided, by whom, and why."""
-        return f"{what}; by {self.name}" + (f": {self.reason}" if self.reason else "")
+        return f"{what}; {self.by}"
 
 
 @dataclass(frozen=True, slots=True)

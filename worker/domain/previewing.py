@@ -18,8 +18,12 @@ def sight_of(order: ReturnOrder, outcome: Decision | Refusal | None) -> str:
     Moments, leases and the person's own words are not in it, so that an unchanged poll meanwhile makes no difference.
     """
     made = (outcome.outcome, _said(outcome.order)) if isinstance(outcome, Decision) else outcome
-    shown = repr((_said(order), order.shop_changes, sorted(order.labels), made))
-    return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return mark_of(_said(order), order.shop_changes, sorted(order.labels), made)
+
+
+def mark_of(*shown: object) -> str:
+    """A short mark of whatever is shown, by which it is told whether it has changed since."""
+    return hashlib.sha256(repr(shown).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def as_seen(way_out: WayOut, sight: str) -> WayOut:

@@ -103,12 +103,11 @@ async def hold(
 ) -> AccountState:
     """Let nothing be asked on an account, for so long or until it is released; or let it only create nothing."""
     await _require_account(settings, database, name)
-    message = f"by {person.name}" + (f": {person.reason}" if person.reason else "")
     if creations:
-        await hold_creations(database, name, message)
+        await hold_creations(database, name, person.by)
     else:
         until = await database_now(database) + lasting if lasting is not None else None
-        await hold_by_hand(database, name, until, message)
+        await hold_by_hand(database, name, until, person.by)
     return (await read_accounts(database))[name]
 
 

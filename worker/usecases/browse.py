@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from worker.settings import Settings
@@ -11,10 +11,13 @@ from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.history import find_orders, has_index
 from worker.usecases.not_done import require_utf8
-from worker.usecases.search import Findings, Found, next_window
+from worker.usecases.search import Findings, Sought, next_window, search
 
 WITHIN = timedelta(milliseconds=40)
 """For so long rows are read that no index leads to; what is read at once is not interrupted."""
+
+FOR_A_SEARCH = timedelta(seconds=0.5)
+"""For so long payloads are read; the command `find` takes longer."""
 
 _FIRST_WINDOW = 1_000  # ids
 _LARGEST_WINDOW = 50_000
@@ -71,15 +74,19 @@ async def browse(
     return Listed(orders, before if before > 1 else None, is_cut=before > 1)
 
 
-def narrowed(findings: Findings, wanted: Wanted) -> tuple[list[Found], int]:
-    """What was found by a text and is in the state, and of the account, that is wanted too; and how many are not."""
+async def browse_found(_: Settings, database: Database, text: str, wanted: Wanted) -> tuple[Findings, int]:
+    """What is found by a text and is in the state, and of the account, that is wanted too; and how many are not.
+
+    Raises `WrongRequest` as `search` does.
+    """
+    findings = await search(database, Sought(text, wanted.limit, wanted.before, FOR_A_SEARCH))
     kept = [
         each
         for each in findings.found
         if (not wanted.state or each.hits[0].state == wanted.state)
         and (not wanted.account or each.hits[0].account == wanted.account)
     ]
-    return kept, len(findings.found) - len(kept)
+    return replace(findings, found=kept), len(findings.found) - len(kept)
 
 
 async def _between(database: Database, wanted: Wanted, after: int, before: int, limit: int) -> list[ReturnOrderRow]:

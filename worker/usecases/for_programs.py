@@ -1,6 +1,7 @@
 """What a program is told of returns: the same members in a command's --json and below /api."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from worker.domain.decision import Decision, Transition
@@ -10,6 +11,7 @@ from worker.usecases.search import Findings, Found
 
 if TYPE_CHECKING:  # it imports the carriers, and what only lists or finds does without
     from worker.usecases.show import ShownReturn
+    from worker.usecases.today import Today
 
 
 def listed(order: ReturnOrderRow) -> dict[str, Any]:
@@ -53,6 +55,44 @@ def decided(order: ReturnOrder, decision: Decision) -> dict[str, Any]:
         "before": _standing(order),
         "after": _standing(decision.order),
         "transitions": [_line(each) for each in decision.transitions],
+    }
+
+
+def told_today(today: "Today") -> dict[str, Any]:
+    """Today at one glance."""
+    late = ("needs_attention", "labels_missing", "oldest_due_at", "label_sought_since")
+    return {
+        "now": today.now,
+        "accounts": [
+            asdict(each.standing)
+            | {name: getattr(each, name) for name in late}
+            | {"behind_seconds": round(each.behind.total_seconds())}
+            for each in today.accounts
+        ],
+        "attention": [
+            {
+                "error_code": each.troubled.error_code,
+                "count": each.troubled.count,
+                "since": each.troubled.since,
+                "ways": [way.name.lower() for way in each.ways],
+            }
+            for each in today.attention
+        ],
+        "figures": today.figures,
+        "figures_since": today.changes.since,
+        "figures_are_all": today.changes.is_all,
+        "subscribers": [asdict(each) for each in today.subscribers],
+        "workers": [
+            {
+                "worker": each.worker,
+                "until": each.until,
+                "serves": [
+                    {"kind": kind, "names": list(names), "count": each.counts[kind]}
+                    for kind, names in each.served.items()
+                ],
+            }
+            for each in today.workers
+        ],
     }
 
 

@@ -22,14 +22,18 @@ from worker.usecases.not_done import NotDone
 from worker.usecases.show import show_return
 
 
+class LabelRemoved(NotDone):
+    """The file of a label was removed, on purpose; what is known of it is kept."""
+
+
 async def stored_label(settings: Settings, history: History, position: int) -> tuple[str, bytes] | None:
-    """The name of a label's file, and its bytes; None: there is none. Raises `NotDone` where it was removed since."""
+    """The name of a label's file, and its bytes; None: there is none. Raises `LabelRemoved`."""
     label = next((row for row in history.labels if row.position == position), None)
     if label is None:
         return None
     if label.removed_at is not None:
         why = "with the return's personal data" if history.order.erased_at else "as retention.labels_after says"
-        raise NotDone(
+        raise LabelRemoved(
             f"the file of label {position} of {history.order.reference!r} was removed at"
             f" {label.removed_at:%Y-%m-%d %H:%M:%S} UTC, {why}; `show` has what is known of it"
         )
@@ -50,7 +54,7 @@ async def label_file(
 ) -> LabelFile | None:
     """The label at this position of a return, archived or not; None: it has none.
 
-    Raises `NotDone` where it was removed since, and `LabelStoreError`: also after `patience`, in seconds, and where
+    Raises `NotDone`, as `LabelRemoved`, and `LabelStoreError`: also after `patience`, in seconds, and where
     the file is not what was stored.
     """
     history = (await show_return(settings, database, reference, account)).history

@@ -23,6 +23,13 @@ class NoSuchAccount(WrongRequest):
         )
 
 
+class NoSuchSubscriber(WrongRequest):
+    """Nobody who is told of changes has this name; the message says which there are."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no subscriber {name!r}; there is {', '.join(capped(list(known))) or 'none'}")
+
+
 class NotConfigured(NotDone):
     """It takes something that the settings here do not have."""
 

@@ -44,11 +44,12 @@ async def poll_now(
     owner: str,
     *,
     patience: float = _PATIENCE,
+    longest_answer: float | None = None,
 ) -> Asked:
-    """Ask the carrier where a return is, as an `Asker` of this patience; it is leased to `owner`. Raises `NotDone`."""
+    """Ask the carrier where a return is, as such an `Asker`; it is leased to `owner`. Raises `NotDone`."""
     order = await find_return(database, reference, account)
     async with opened_carrier(settings, database, order.account) as opened:
-        return await Asker(opened, owner, lease_clock, random.random, patience).ask(order.id, person)
+        return await Asker(opened, owner, lease_clock, random.random, patience, longest_answer).ask(order.id, person)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Asker:
     """Asks an opened carrier as a worker does; `owner` signs the lease, `clock` counts seconds.
 
     `patience`: seconds to wait for a request out of the pace, and then for a worker to let the return go.
+    `longest_answer`: seconds that the carrier has, beside its account's `timeout`; then `TimeoutError`.
     """
 
     opened: Opened
@@ -63,6 +65,7 @@ class Asker:
     clock: Callable[[], float]
     chance: Callable[[], float]
     patience: float = _PATIENCE
+    longest_answer: float | None = None
 
     async def ask(self, order_id: int, person: Person) -> Asked:
         """Ask, decide and record as a worker does; or say why not."""
@@ -101,7 +104,8 @@ class Asker:
         try:
             key = opened.key()
             with opened.meter.spending(allowance):
-                outcome = await track(order, opened.carrier, database, opened.near)
+                async with asyncio.timeout(self.longest_answer):  # of the question alone: a record is never cut
+                    outcome = await track(order, opened.carrier, database, opened.near)
         except NoTimeLeft:
             await hand_back(database, [order], counted=False)
             return Asked(order, NO_ROOM)

@@ -93,19 +93,20 @@ async def preview(settings: Settings, database: Database, meant: Meant) -> Previ
 
 async def find_meant(settings: Settings, database: Database, meant: Meant) -> int:
     """The id of the return that is meant; raises `NotDone`."""
+    order = await find_return(database, meant.reference, meant.account)
     if meant.way is Way.FOUND:
         require_number(settings, meant.account, meant.number, "the number")
-    return (await find_return(database, meant.reference, meant.account)).id
+    return order.id
 
 
 async def decide_meant(
-    settings: Settings, database: Database, order_id: int, meant: Meant
+    settings: Settings, database: Database, order_id: int, meant: Meant, person: Person = _ANYBODY
 ) -> tuple[ReturnOrder, Decision | Refusal | None]:
     """The return as it is, and what would become of it; None: a question, whose answer decides."""
     if meant.way is Way.POLL:
         (claimed,) = await look_at(database, [order_id])
         return claimed.order, await _may_ask(settings, database, claimed.order)
-    (settled,) = await desk_of(settings, database, _ANYBODY, "").preview([order_id], meant.way_out)
+    (settled,) = await desk_of(settings, database, person, "").preview([order_id], meant.way_out)
     if meant.way is Way.FOUND and isinstance(settled.outcome, Decision):
         holder = (await holders_of(database, meant.account, [meant.number])).get(meant.number)
         if holder is not None:

@@ -1,20 +1,16 @@
 """Does what was previewed of one return, and nothing else."""
 
-import asyncio
 from dataclasses import replace
 
 from worker.domain.by_hand import Person, Refusal
-from worker.domain.outcomes import Failed
 from worker.domain.previewing import CHANGED, as_seen, sight_of
-from worker.settings import ConfigurationError, KeyUnavailableError, Settings
+from worker.settings import Settings
 from worker.store.database import Database
-from worker.usecases.desk import Settled, desk_of
-from worker.usecases.poll_now import poll_now
+from worker.usecases.desk import Settled
+from worker.usecases.not_done import NotDone
 from worker.usecases.preview import Meant, Preview, decide_meant, find_meant, preview
 from worker.usecases.ways import Way
-
-_PATIENCE = 2.0  # seconds for which a return that a worker has, or a request out of the pace, is waited for
-_LONGEST_QUESTION = 10.0  # seconds: whoever asks by a page has 15 for the whole answer
+from worker.usecases.without_delay import ask_about, settle
 
 
 async def do_previewed(
@@ -26,30 +22,15 @@ async def do_previewed(
     the lease. Raises `NotDone` as `preview` does.
     """
     order_id = await find_meant(settings, database, meant)
-    if meant.way is Way.POLL:
-        is_as_shown = sight_of(*await decide_meant(settings, database, order_id, meant)) == sight
-        done = await _ask(settings, database, meant, person, owner) if is_as_shown else CHANGED
-    else:
-        desk = replace(desk_of(settings, database, person, owner), patience=_PATIENCE)
-        (settled,) = await desk.settle([order_id], as_seen(meant.way_out, sight))
-        done = settled.outcome if isinstance(settled.outcome, Refusal) else settled
-    if isinstance(done, Refusal):
-        return replace(await preview(settings, database, meant), not_done=done)
-    return done
-
-
-async def _ask(settings: Settings, database: Database, meant: Meant, person: Person, owner: str) -> Settled | Refusal:
-    which = (meant.reference, meant.account)
+    if meant.way is Way.POLL and sight_of(*await decide_meant(settings, database, order_id, meant)) != sight:
+        return replace(await preview(settings, database, meant), not_done=CHANGED)
     try:
-        async with asyncio.timeout(_LONGEST_QUESTION):
-            asked = await poll_now(settings, database, *which, person, owner, patience=_PATIENCE)
-    except TimeoutError:
-        return Refusal(f"the carrier has not answered within {_LONGEST_QUESTION:.0f} seconds; a worker asks it in turn")
-    except (ConfigurationError, KeyUnavailableError):  # their messages name files of this machine
-        return Refusal("what a question to the carrier takes, such as the key, cannot be read; `check` says more")
-    if isinstance(asked.outcome, Refusal):
-        return asked.outcome
-    if isinstance(asked.answer, Failed):
-        waits = "; the account waits now" if asked.outcome.hold is not None else ""
-        return Refusal(f"the carrier was asked, and this is no answer: {asked.answer.message}{waits}")
-    return asked
+        if meant.way is Way.POLL:
+            done: Settled = await ask_about(settings, database, meant, person, owner)
+        else:
+            done = await settle(settings, database, order_id, as_seen(meant.way_out, sight), person, owner)
+    except NotDone as error:
+        return replace(await preview(settings, database, meant), not_done=Refusal(str(error)))
+    if isinstance(done.outcome, Refusal):
+        return replace(await preview(settings, database, meant), not_done=done.outcome)
+    return done

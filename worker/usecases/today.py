@@ -17,6 +17,8 @@ from worker.store.queries import Backlog, read_backlog
 from worker.store.upkeep.today import Changes, Troubled, read_changes, read_troubled
 from worker.usecases.accounts import Standing, by_account, standings_of
 from worker.usecases.ways import Way, read_ways
+from worker.usecases.webhooks import Standing as SubscriberStanding
+from worker.usecases.webhooks import read_standings as read_subscribers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Today:
     accounts: Sequence[AccountToday]
     attention: Sequence[Attention]
     changes: Changes
+    subscribers: Sequence[SubscriberStanding]
     workers: Sequence[Living]
 
     @property
@@ -95,6 +98,7 @@ async def read_today(settings: Settings, database: Database) -> Today:
         ],
         attention=[Attention(each, ways.get(each.example, ())) for each in troubled],
         changes=await read_changes(database, midnight),
+        subscribers=await read_subscribers(settings, database),
         workers=await read_living(database),
     )
 

@@ -25,7 +25,7 @@ from worker.store.upkeep.webhooks import (
     remove_some,
 )
 from worker.usecases.find import find_anywhere
-from worker.usecases.not_done import NotDone, WrongRequest, capped, require_utf8
+from worker.usecases.not_done import NoSuchSubscriber, NotDone, WrongRequest, capped, require_utf8
 
 Tell = Callable[[int, int | None], None]
 """Told how much is done, and of how much; None: that is not known."""
@@ -53,21 +53,23 @@ class Standing:
     hold_code: str | None = None
     circuit_open_until: datetime | None = None
     failures: int = 0
+    is_registered: bool = True  # by a worker, so that it is told at all
 
 
 async def read_standings(settings: Settings, database: Database) -> list[Standing]:
     """Each subscriber that a worker has registered, or that is configured here."""
     known = await read_subscribers(database)
     names = sorted({*known, *settings.news})
-    return [_standing(known[name]) if name in known else _unregistered(settings, name) for name in names]
+    return [standing_of(known[name]) if name in known else _unregistered(settings, name) for name in names]
 
 
 def _unregistered(settings: Settings, name: str) -> Standing:
     waits = "a worker that is started with it: until then it is told of nothing"
-    return Standing(name, settings.news[name].kind, 0, None, 0, None, None, 0, waits)
+    return Standing(name, settings.news[name].kind, 0, None, 0, None, None, 0, waits, is_registered=False)
 
 
-def _standing(subscriber: SubscriberState) -> Standing:
+def standing_of(subscriber: SubscriberState) -> Standing:
+    """How one stands whom a worker has registered."""
     hold, circuit = subscriber.hold, subscriber.circuit
     return Standing(
         subscriber=subscriber.name,
@@ -122,16 +124,21 @@ def count_of(events: int) -> str:
     return f"{events} {'event' if events == 1 else 'events'}"
 
 
+def count_in_short(events: int) -> str:
+    """The same in a table: `10000+`."""
+    return f"{events}+" if events >= MOST_COUNTED else str(events)
+
+
 async def hold(settings: Settings, database: Database, name: str, person: Person) -> SubscriberState:
     """Send nothing to a webhook until it is released."""
-    await _webhook(settings, database, name, "a table is not sent to, and cannot be held: the shop reads it by itself")
-    await hold_subscriber(database, name, f"by {person.name}" + (f": {person.reason}" if person.reason else ""))
+    await require_webhook(settings, database, name)
+    await hold_subscriber(database, name, person.by)
     return await _registered(settings, database, name)
 
 
 async def release(settings: Settings, database: Database, name: str) -> SubscriberState:
     """End whatever keeps a webhook waiting; what waits is tried now, beginning with one."""
-    await _webhook(settings, database, name, "a table is not sent to, and never held")
+    await require_webhook(settings, database, name)
     await release_subscriber(database, name)
     return await _registered(settings, database, name)
 
@@ -231,14 +238,15 @@ async def _registered(settings: Settings, database: Database, name: str) -> Subs
     if name not in known:
         if name in settings.news:
             raise NotDone(f"no worker has been started with [news.{name}] so far: start one, which registers it")
-        raise WrongRequest(f"there is no subscriber {name!r}; there is {', '.join(capped(list(known))) or 'none'}")
+        raise NoSuchSubscriber(name, known)
     return known[name]
 
 
-async def _webhook(settings: Settings, database: Database, name: str, refusal: str) -> SubscriberState:
+async def require_webhook(settings: Settings, database: Database, name: str) -> SubscriberState:
+    """How it goes with a webhook that a worker has registered; raises `NotDone` where it is none."""
     subscriber = await _registered(settings, database, name)
     if subscriber.kind is not SubscriberKind.WEBHOOK:
-        raise WrongRequest(f"{name}: {refusal}")
+        raise WrongRequest(f"{name}: a table is not sent to, so it is never held: the shop reads it by itself")
     return subscriber
 
 

@@ -1,55 +1,67 @@
-"""Does to one return what who waits for an answer asks for, and waits for a worker or a carrier only briefly."""
+"""Does to one return what who waits for an answer decided, and waits for a worker or a carrier only briefly."""
 
-import asyncio
 from dataclasses import replace
 
-from worker.domain.by_hand import Person, WayOut, may_be_asked_about
+from worker.domain.by_hand import Person, WayOut
 from worker.domain.decision import Decision, StepOutcome
-from worker.settings import Settings
+from worker.domain.outcomes import Failed
+from worker.settings import ConfigurationError, KeyUnavailableError, Settings
 from worker.store.database import Database
-from worker.store.leases import owner_of_command
-from worker.store.upkeep.choice import look_at
-from worker.usecases.carrier import require_asking
-from worker.usecases.desk import Settled, desk_of, require_number
-from worker.usecases.find import find_return
+from worker.usecases.desk import Settled, desk_of
+from worker.usecases.not_done import NotDone
 from worker.usecases.poll_now import Asked, poll_now
+from worker.usecases.preview import Meant, decide_meant, find_meant
+from worker.usecases.ways import Way
 
 PATIENCE = 2.0
 """Seconds for which a return that a worker has, or a request out of the pace, is waited for."""
 
 LONGEST_QUESTION = 10.0
-"""Seconds that a carrier has to answer."""
+"""Seconds that a carrier has to answer; with what is waited for before, less than the 15 that an answer of ours has."""
+
+
+class NoAnswer(NotDone):
+    """The carrier was asked, and gave no answer that tells anything."""
+
+
+async def do_meant(settings: Settings, database: Database, meant: Meant, person: Person, owner: str) -> Settled:
+    """What becomes of the return that is meant; `owner` signs the lease. Raises `NotDone`, as `NoAnswer`."""
+    order_id = await find_meant(settings, database, meant)
+    if meant.way is Way.POLL:
+        return await ask_about(settings, database, meant, person, owner)
+    return await settle(settings, database, order_id, meant.way_out, person, owner)
+
+
+async def would_become(settings: Settings, database: Database, meant: Meant, person: Person) -> Settled:
+    """What `do_meant` would make of it, as `preview` says it; of a question only whether it is refused."""
+    order_id = await find_meant(settings, database, meant)
+    order, outcome = await decide_meant(settings, database, order_id, meant, person)
+    return Settled(order, Decision(order, StepOutcome.UNCHANGED) if outcome is None else outcome)
 
 
 async def settle(
-    settings: Settings,
-    database: Database,
-    account: str,
-    reference: str,
-    person: Person,
-    way_out: WayOut,
-    number: str | None,
-    dry_run: bool,
+    settings: Settings, database: Database, order_id: int, way_out: WayOut, person: Person, owner: str
 ) -> Settled:
-    """What becomes, or would become, of one return; `number`: the carrier's, by which it is found. Raises `NotDone`."""
-    order = await find_return(database, reference, account)
-    if number is not None:
-        require_number(settings, account, number, "carrier_ref")
-    desk = replace(desk_of(settings, database, person, owner_of_command()), patience=PATIENCE)
-    (settled,) = await desk.settle([order.id], way_out, dry_run=dry_run)
+    """What becomes of one return by a decision."""
+    desk = replace(desk_of(settings, database, person, owner), patience=PATIENCE)
+    (settled,) = await desk.settle([order_id], way_out)
     return settled
 
 
-async def ask_about(
-    settings: Settings, database: Database, account: str, reference: str, person: Person, dry_run: bool
-) -> Asked:
-    """What the carrier says of one return, or whether it would be asked.
-
-    Raises `NotDone`, `TimeoutError`, and what opening the account's key raises.
-    """
-    if not dry_run:
-        async with asyncio.timeout(LONGEST_QUESTION):
-            return await poll_now(settings, database, reference, account, person, owner_of_command(), patience=PATIENCE)
-    await require_asking(settings, database, account)
-    (seen,) = await look_at(database, [(await find_return(database, reference, account)).id])
-    return Asked(seen.order, may_be_asked_about(seen.order) or Decision(seen.order, StepOutcome.UNCHANGED))
+async def ask_about(settings: Settings, database: Database, meant: Meant, person: Person, owner: str) -> Asked:
+    """What the carrier says of one return; raises `NotDone`, as `NoAnswer`."""
+    which = (meant.reference, meant.account)
+    try:
+        asked = await poll_now(
+            settings, database, *which, person, owner, patience=PATIENCE, longest_answer=LONGEST_QUESTION
+        )
+    except TimeoutError:
+        waited = f"the carrier has not answered within {LONGEST_QUESTION:.0f} seconds; a worker asks it in turn"
+        raise NoAnswer(waited) from None
+    except (ConfigurationError, KeyUnavailableError):  # their messages name files of this machine
+        unread = "what a question to the carrier takes, such as the key, cannot be read; `check` says more"
+        raise NotDone(unread) from None
+    if isinstance(asked.outcome, Decision) and isinstance(asked.answer, Failed):
+        waits = "; the account waits now" if asked.outcome.hold is not None else ""
+        raise NoAnswer(f"the carrier was asked, and this is no answer: {asked.answer.message}{waits}")
+    return asked

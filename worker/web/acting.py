@@ -13,7 +13,7 @@ from worker.web.guard import May
 from worker.web.page import Answer, Handler, Page, Route, address_of
 
 _PAGES: Mapping[str, Way] = {"retry": Way.RETRY, "cancel": Way.CANCEL, "poll": Way.POLL}
-_FOUND, _NOT_CREATED = "found", "not-created"
+_ANSWERS: Mapping[str, Way] = {"found": Way.FOUND, "not-created": Way.NOT_CREATED}
 _LONGEST_REASON = 500  # characters, as the history takes them
 
 
@@ -45,32 +45,24 @@ def _doing(name: str, way: Way) -> Handler:
 
 async def show_resolve(page: Page) -> Answer:
     """What may have become of a creation in doubt; with an answer to that, what follows from it."""
-    return await _resolving(page, page.query)
+    way = _ANSWERS.get(page.query.get("as", ""))
+    if way is None:
+        return await _which(page, None, page.query)
+    try:
+        return _previewed(page, "resolve", await _see(page, _meant(page, way, page.query.get("number", ""))))
+    except WrongRequest as error:
+        return await _which(page, str(error), page.query)
 
 
 async def resolve(page: Page) -> Answer:
     """Do what was previewed of one of the answers."""
-    way = {_FOUND: Way.FOUND, _NOT_CREATED: Way.NOT_CREATED}.get(page.form.get("as", ""))
+    way = _ANSWERS.get(page.form.get("as", ""))
     if way is None:
-        return await _resolving(page, page.form)
+        return await _which(page, None, page.form)
     try:
         return await _do(page, "resolve", _meant(page, way, page.form.get("number", "")))
     except WrongRequest as error:
         return await _which(page, str(error), page.form)
-
-
-async def _resolving(page: Page, given: Mapping[str, str]) -> Answer:
-    match given.get("as"):
-        case "found":
-            try:
-                seen = await _see(page, _meant(page, Way.FOUND, given.get("number", "")))
-            except WrongRequest as error:
-                return await _which(page, str(error), given)
-            return _previewed(page, "resolve", seen)
-        case "not-created":
-            return _previewed(page, "resolve", await _see(page, _meant(page, Way.NOT_CREATED)))
-        case _:
-            return await _which(page, None, given)
 
 
 async def _which(page: Page, wrong: str | None, given: Mapping[str, str]) -> Answer:
@@ -98,7 +90,7 @@ def _meant(page: Page, way: Way, number: str = "") -> Meant:
 
 
 async def _do(page: Page, name: str, meant: Meant) -> Answer:
-    person = page.person(shown(page.form.get("reason", "")))
+    person = page.person(page.form.get("reason", ""))
     done = await page.act(do_previewed, meant, page.form.get("seen", ""), person, owner_of_command())
     if isinstance(done, Preview):
         return _previewed(page, name, done)

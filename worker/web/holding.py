@@ -5,7 +5,6 @@ from datetime import timedelta
 import structlog
 
 from worker.settings import parse_positive_duration
-from worker.telemetry.terminal import shown
 from worker.usecases.accounts import hold
 from worker.usecases.hold_preview import HoldPreview, preview_hold, release_previewed
 from worker.web.guard import May
@@ -13,7 +12,9 @@ from worker.web.page import Answer, Page, Route
 
 log = structlog.get_logger()
 
-_LONGEST_REASON = 400  # characters: with who it is, it has to fit into the message of a hold
+LONGEST_REASON = 400
+"""Characters: with who it is, a reason has to fit into the message of a hold."""
+
 _WHOLE, _CREATIONS = "whole", "creations"
 
 
@@ -44,7 +45,7 @@ async def do_hold(page: Page) -> Answer:
             raise ValueError("A time is for the whole account: its creations are held until they are released.")
     except ValueError as error:
         return _form(page, await page.act(preview_hold, name), str(error))
-    person = page.person(shown(form.get("reason", ""))[:_LONGEST_REASON])
+    person = page.person(form.get("reason", "")[:LONGEST_REASON])
     await page.act(hold, name, person, lasting, creations=creations)
     return page.redirect("/accounts?done=hold")
 
@@ -60,8 +61,13 @@ async def do_release(page: Page) -> Answer:
     done = await page.act(release_previewed, name, page.form.get("seen", ""))
     if isinstance(done, HoldPreview):
         return _release(page, done, changed=True)
-    log.info("account_released", account=shown(name), reason=page.person().signed("released"))  # no history has it
+    log_release(page, name)
     return page.redirect("/accounts?done=release")
+
+
+def log_release(page: Page, account: str) -> None:
+    """Who did it: an account has no history of its own."""
+    log.info("account_released", account=account, reason=page.person().signed("released"))
 
 
 def _lasting(text: str) -> timedelta | None:
@@ -80,7 +86,7 @@ def _form(page: Page, seen: HoldPreview, wrong: str | None = None) -> Answer:
         seen=seen,
         wrong=wrong,
         given=page.form,
-        longest_reason=_LONGEST_REASON,
+        longest_reason=LONGEST_REASON,
         may_act=page.who.is_allowed(May.ACT),
     )
 

@@ -1,21 +1,23 @@
 """The page of one return: its whole story, what it waits for, and what can be done about it; and its labels' files."""
 
 import json
+import re
 from typing import Any
 
 from worker.domain.waits import REASON
 from worker.labels import LabelMissing, LabelStoreError
 from worker.store.upkeep.history import History
-from worker.usecases.label import LabelFile, label_file
+from worker.usecases.label import LabelFile, LabelRemoved, label_file
 from worker.usecases.show import show_to_person
 from worker.web.page import Answer, Page
-from worker.web.problems import Problem
+from worker.web.problems import Kind, Problem
 from worker.web.words import ENDS, LABEL_WAYS, MEANING, WAYS, is_link, sentence
 
 # What is rendered keeps the loop waiting: some 20 ms for so much, of which hardly a return has a tenth.
 _MOST_LINES = 200  # of a history
 _MOST_CHARACTERS = 100_000  # of a payload; a larger one is not indented, which takes five times as long
 
+_POSITION = re.compile(r"[1-9][0-9]{0,8}")
 _SHOWN_BY_BROWSERS = frozenset({"application/pdf", "image/png"})
 
 
@@ -40,7 +42,7 @@ async def show_one(page: Page) -> Answer:
 
 
 async def download_label(page: Page) -> Answer:
-    """A label's file, to be kept."""
+    """A label's file, to be kept; a program has it so, too."""
     return _sent(await _label(page), "attachment")
 
 
@@ -48,20 +50,24 @@ async def view_label(page: Page) -> Answer:
     """The same, for a browser that shows it by itself; Chromium's viewer does under the policy that all pages have."""
     label = await _label(page)
     if label.media_type not in _SHOWN_BY_BROWSERS:
-        raise Problem(404, f"No browser shows {label.media_type}: download the label instead.")
+        raise Problem(Kind.NO_SUCH_LABEL, f"No browser shows {label.media_type}: download the label instead.")
     return _sent(label, "inline")
 
 
 async def _label(page: Page) -> LabelFile:
     reference, account, position = (page.places[name] for name in ("reference", "account", "position"))
+    if not _POSITION.fullmatch(position):
+        raise Problem(Kind.NO_SUCH_LABEL, "A label's position is a number, from 1.")
     try:
         label = await page.ask(label_file, reference, account, int(position))
+    except LabelRemoved as error:
+        raise Problem(Kind.NO_SUCH_LABEL, str(error)) from None
     except LabelMissing as error:
-        raise Problem(404, f"The label is not in the label store: {error}.") from None
+        raise Problem(Kind.NO_SUCH_LABEL, f"The label is not in the label store: {error}.") from None
     except LabelStoreError as error:
-        raise Problem(503, f"The label cannot be had now: {error}.") from None
+        raise Problem(Kind.LABEL_STORE_AWAY, f"The label cannot be had now: {error}.") from None
     if label is None:
-        raise Problem(404, f"This return has no label {position}; its page says why.")
+        raise Problem(Kind.NO_SUCH_LABEL, f"This return has no label {position}; what is shown of it says why.")
     return label
 
 

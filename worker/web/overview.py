@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from worker.store.holds import NOTHING
 from worker.usecases.today import AccountToday, read_today
+from worker.usecases.webhooks import count_in_short
 from worker.web.page import Answer, Page
 from worker.web.words import MEANING, WAYS
 
@@ -21,6 +22,7 @@ async def show_overview(page: Page) -> Answer:
         today=today,
         accounts=shown,
         left_out=left_out,
+        count=count_in_short,
         meaning=MEANING,
         ways=WAYS,
     )

@@ -9,14 +9,12 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote
 
 from worker.domain.by_hand import Person
+from worker.telemetry.terminal import shown
 from worker.web.guard import Face, May, Rules, Token, Who, cookie_for
-from worker.web.problems import Problem
 from worker.web.turns import Turns, UseCase
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-__all__ = ["Answer", "Page", "Problem", "Route", "face_of", "place", "text_of"]
 
 HTML = "text/html; charset=utf-8"
 
@@ -87,10 +85,10 @@ class Page:
         return Answer(b"", status=303, headers={"Location": to}, cookie=cookie)
 
     def person(self, reason: str = "") -> Person:
-        """Who decides, as the history has it: the token's name."""
+        """Who decides, and why, as a history or a log has it and a terminal shows it: the token's name."""
         if self.who.name is None:
             raise RuntimeError("only who has a token acts")
-        return Person.of(self.who.name, reason)
+        return Person.of(self.who.name, shown(reason))
 
     def cookie(self, name: str) -> str:
         """What who has just shown this token is known by from now on."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -121,42 +121,30 @@ class Pages:
             if request.path in self._others:
                 return await handler(request)
             route = self._routes.get(request.match_info.route)
-            if route is not None and route.is_large:
-                return await self._answer_large(request, route)
-            return self._response(await self._counted(request, route))
+            async with AsyncExitStack() as until_sent:
+                found = await self._counted(request, route, until_sent)
+                if route is None or not route.is_large or request.method == "HEAD" or found.status != 200:
+                    return self._response(found)
+                return await _sent_in_pieces(request, found)
 
         return answer
 
-    async def _answer_large(self, request: web.Request, route: Route) -> web.StreamResponse:
+    async def _take_room(self, until_sent: AsyncExitStack) -> None:
+        """Have room in memory for a large answer until it was sent; only who was let in takes any."""
         try:
             async with asyncio.timeout(self._patience):
-                await self._large.acquire()
+                await until_sent.enter_async_context(self._large)
         except TimeoutError:
-            self._metrics.page_requests.labels(route.name, "503").inc()
-            raise web.HTTPServiceUnavailable(text=_BUSY, headers={**_HEADERS, "Retry-After": "2"}) from None
-        try:
-            found = await self._counted(request, route)
-            if request.method == "HEAD" or found.status != 200:
-                return self._response(found)
-            response = web.StreamResponse(headers={"Content-Type": found.content_type, **_HEADERS, **found.headers})
-            response.content_length = len(found.body)
-            with suppress(ConnectionResetError):  # who asked has gone
-                await response.prepare(request)
-                for begin in range(0, len(found.body), _PIECE):
-                    await response.write(found.body[begin : begin + _PIECE])
-                await response.write_eof()
-            return response
-        finally:
-            self._large.release()
+            raise Busy from None
 
-    async def _counted(self, request: web.Request, route: Route | None) -> Answer:
-        found = await self._answer(request, route)
+    async def _counted(self, request: web.Request, route: Route | None, until_sent: AsyncExitStack) -> Answer:
+        found = await self._answer(request, route, until_sent)
         self._metrics.page_requests.labels(route.name if route else _NO_SUCH_PAGE, str(found.status)).inc()
         if found.is_slow:
             await asyncio.sleep(self._pause)
         return found
 
-    async def _answer(self, request: web.Request, route: Route | None) -> Answer:
+    async def _answer(self, request: web.Request, route: Route | None, until_sent: AsyncExitStack) -> Answer:
         face = route.face if route else face_of(request.path)
         rules = self._rules()
         facts = _facts(request, rules, face, route.needs if route else May.LOOK)
@@ -175,6 +163,8 @@ class Pages:
                     _require_json(request, body)
                 page = replace(page, body=body, form=_form(request, body) if face is Face.PAGE else {})
             _require_texts(page)
+            if page.route.is_large:
+                await self._take_room(until_sent)
             if page.route.needs is None or page.route.method == "POST":  # what acts may take longer than a turn
                 return await page.route.handler(page)
             async with self.turns.taken():
@@ -262,6 +252,17 @@ def _one(request: web.Request, name: str) -> str | None:
     """A header that is there once; twice, whoever reads the other one would judge otherwise."""
     values = request.headers.getall(name, [])
     return values[0] if len(values) == 1 else None
+
+
+async def _sent_in_pieces(request: web.Request, answer: Answer) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": answer.content_type, **_HEADERS, **answer.headers})
+    response.content_length = len(answer.body)
+    with suppress(ConnectionResetError):  # who asked has gone
+        await response.prepare(request)
+        for begin in range(0, len(answer.body), _PIECE):
+            await response.write(answer.body[begin : begin + _PIECE])
+        await response.write_eof()
+    return response
 
 
 async def _body(request: web.Request) -> bytes:

@@ -5,7 +5,8 @@ from enum import Enum
 from typing import Any
 
 from worker.usecases.find import ReturnUnknown
-from worker.usecases.not_done import NoSuchAccount, NotDone, WrongRequest
+from worker.usecases.not_done import NoSuchAccount, NoSuchSubscriber, NotDone, WrongRequest
+from worker.usecases.without_delay import NoAnswer
 
 _TYPES = "urn:problem-type:returns-worker:"
 
@@ -20,6 +21,7 @@ class Kind(Enum):
     NO_SUCH_RETURN = (404, "There is no such return")
     NO_SUCH_ACCOUNT = (404, "There is no such account")
     NO_SUCH_LABEL = (404, "There is no such label")
+    NO_SUCH_SUBSCRIBER = (404, "There is no such subscriber")
     WRONG_METHOD = (405, "This address takes another method")
     REFUSED = (409, "Things are not as they would have to be")
     HELD_BY_WORKER = (409, "A worker has the return at the moment", 5)
@@ -77,4 +79,8 @@ def problem_of(error: NotDone) -> Problem:
         return Problem(Kind.NO_SUCH_RETURN, f"{error.what}; {lead}")
     if isinstance(error, NoSuchAccount):
         return Problem(Kind.NO_SUCH_ACCOUNT, str(error))
+    if isinstance(error, NoSuchSubscriber):
+        return Problem(Kind.NO_SUCH_SUBSCRIBER, str(error))
+    if isinstance(error, NoAnswer):
+        return Problem(Kind.NO_ANSWER, str(error))
     return Problem(Kind.INVALID if isinstance(error, WrongRequest) else Kind.REFUSED, str(error))

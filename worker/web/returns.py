@@ -2,22 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from urllib.parse import urlencode
 
 from worker.domain.error_codes import ErrorCode
 from worker.domain.lifecycle import State
 from worker.domain.sought import SHORTEST_PART, is_the_part_of_a_name
-from worker.settings import Settings
-from worker.store.database import Database
-from worker.usecases.browse import Listed, Wanted, browse, narrowed
+from worker.usecases.browse import Listed, Wanted, browse, browse_found
 from worker.usecases.not_done import WrongRequest
-from worker.usecases.search import Findings, Sought, search
+from worker.usecases.search import Findings
 from worker.web.page import Answer, Page
 from worker.web.problems import Problem
-
-FOR_A_SEARCH = timedelta(seconds=0.5)
-"""For so long a page reads payloads; the command `find` takes longer."""
 
 _AT_ONCE = 50
 _HIGHEST_ID = 2**62
@@ -51,11 +45,10 @@ async def show_returns(page: Page) -> Answer:
         listed = await page.ask(browse, asked.wanted)
         return _rendered(page, asked, listed=listed)
     try:
-        findings = await page.ask(_search, asked)
+        findings, left_out = await page.ask(browse_found, asked.text, asked.wanted)
     except WrongRequest as error:
         return _rendered(page, asked, problem=str(error), status=400)
-    found, left_out = narrowed(findings, asked.wanted)
-    return _rendered(page, asked, findings=findings, found=found, left_out=left_out)
+    return _rendered(page, asked, findings=findings, left_out=left_out)
 
 
 def asked_of(query: Mapping[str, str]) -> Asked:
@@ -68,10 +61,6 @@ def asked_of(query: Mapping[str, str]) -> Asked:
     if before and not (before.isascii() and before.isdigit() and len(before) < 20 and 0 < int(before) < _HIGHEST_ID):
         raise Problem(400, "before is the id of a return: a number.")
     return Asked(text, Wanted(state, account, code, int(before) if before else None, _AT_ONCE))
-
-
-async def _search(_: Settings, database: Database, asked: Asked) -> Findings:
-    return await search(database, Sought(asked.text, _AT_ONCE, asked.wanted.before, FOR_A_SEARCH))
 
 
 def _rendered(
@@ -96,5 +85,5 @@ def _rendered(
         error_codes=list(ErrorCode),
         shortest=SHORTEST_PART,
         is_short=not is_the_part_of_a_name(asked.text),
-        **({"problem": None, "found": (), "left_out": 0} | values),
+        **({"problem": None, "left_out": 0} | values),
     )

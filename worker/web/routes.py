@@ -7,13 +7,14 @@ from worker.web.acting import acting
 from worker.web.api import openapi as api
 from worker.web.holding import holding
 from worker.web.login import log_in, log_out, show_login
+from worker.web.news import news
 from worker.web.one_return import download_label, show_one, view_label
 from worker.web.overview import show_overview
 from worker.web.page import Answer, Page, Route
 from worker.web.returns import show_returns
 
 _STYLE = resources.files("worker.web").joinpath("style.css").read_bytes()
-_LABEL = "/returns/{account}/{reference}/labels/{position:[1-9][0-9]{0,8}}"
+_LABEL = "/returns/{account}/{reference}/labels/{position}"
 
 
 async def style(_: Page) -> Answer:
@@ -30,6 +31,7 @@ ROUTES = (
     Route("accounts", "/accounts", show_accounts),
     *acting(),
     *holding(),
+    *news(),
     Route("login", "/login", show_login, needs=None),
     Route("login", "/login", log_in, needs=None, method="POST"),
     Route("logout", "/logout", log_out, needs=None, method="POST"),

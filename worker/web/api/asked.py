@@ -41,7 +41,9 @@ class ReturnsAsked(_Asked):
         description="Any number, name, e-mail address or postal code of a return, as `returns-worker find` takes it.",
     )
     state: State | None = Field(None, description="Only those in this state.")
-    account: Annotated[str, Field(max_length=500)] | None = Field(None, description="Only those of this account.")
+    account: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        None, description="Only those of this account."
+    )
     error_code: ErrorCode | None = Field(
         None, description="Only those with this error code, their own or their label's."
     )
@@ -94,6 +96,13 @@ class Hold(_Sent):
         if self.creations and self.lasting is not None:
             raise ValueError("lasting is for the whole account; creations are held until they are released")
         return self
+
+
+class Why(_Sent):
+    """Why a webhook is held or released."""
+
+    reason: Annotated[Words, Field(max_length=400)] = ""
+    """It goes into the log, with the name of the token; of a hold `/api/news` says it, too."""
 
 
 class Release(_Sent):

@@ -11,11 +11,13 @@ from worker.domain.tracking import TrackingStatus
 from worker.domain.waits import WaitsFor
 
 
-class _Told(BaseModel):
+class Told(BaseModel):
+    """Its members are described one by one."""
+
     model_config = ConfigDict(use_attribute_docstrings=True, defer_build=True)
 
 
-class Package(_Told):
+class Package(Told):
     """One package of a return, or one shipment of it. Further members are not promised."""
 
     position: int
@@ -26,7 +28,7 @@ class Package(_Told):
     tracking_url: str | None
 
 
-class Label(_Told):
+class Label(Told):
     """One label that is verified and stored. Further members are not promised."""
 
     position: int
@@ -42,7 +44,7 @@ class Label(_Told):
     """Since when its file is gone; null: it is there."""
 
 
-class Line(_Told):
+class Line(Told):
     """What changed, and why."""
 
     field: Literal["state", "tracking_status"]
@@ -65,7 +67,7 @@ class Transition(Line):
     """The carrier's answer, as JSON, where it is kept."""
 
 
-class Listed(_Told):
+class Listed(Told):
     """A return in a list: the columns of `return_order`, but for its payload, as `returns-worker list --json` has them.
 
     Those that are not named here are the worker's own, and not promised. Of one that the database cannot give, `id`,
@@ -123,7 +125,7 @@ class Return(Listed):
     """What would not be refused now; `found` and `not_created` are those of `resolve`."""
 
 
-class Returns(_Told):
+class Returns(Told):
     """Returns, the newest first."""
 
     returns: list[Listed]
@@ -131,14 +133,14 @@ class Returns(_Told):
     """Where the next ones are; null: there are none."""
 
 
-class Match(_Told):
+class Match(Told):
     """One thing of a return that was looked for."""
 
     matched: Matched
     value: str
 
 
-class Found(_Told):
+class Found(Told):
     """A return that has what was looked for."""
 
     reference: str
@@ -153,7 +155,7 @@ class Found(_Told):
     """The best one first."""
 
 
-class Findings(_Told):
+class Findings(Told):
     """What was found, exact ones first, then the newest, as `returns-worker find --json` has it."""
 
     found: list[Found]
@@ -166,42 +168,7 @@ class Findings(_Told):
     """Where it is looked on, with the time of another request; null: all was looked through."""
 
 
-class Account(_Told):
-    """What there is to do on one account, and what it waits for."""
-
-    account: str
-    carrier: str | None
-    """null: it is not configured here."""
-    rate_per_minute: int | None
-    """null as before; 0: no limit."""
-    pending: int
-    tracking: int
-    due: int
-    waits_for: str
-    """For a person; `ok`: for nothing."""
-    held_until: datetime | None
-    """null also: until it is released."""
-    hold_code: str | None
-    creations_held: bool
-    circuit_open_until: datetime | None
-    create_circuit_open_until: datetime | None
-
-
-class Accounts(_Told):
-    """Each account that is configured, that workers know, or that has live returns."""
-
-    accounts: list[Account]
-
-
-class AccountWaits(_Told):
-    """What an account waits for by now."""
-
-    account: str
-    waits_for: str
-    """For a person; `ok`: for nothing."""
-
-
-class Standing(_Told):
+class Standing(Told):
     """Where a return is."""
 
     state: State
@@ -213,7 +180,7 @@ class Standing(_Told):
     error_message: str | None
 
 
-class Done(_Told):
+class Done(Told):
     """What was done to a return; with `dry_run` what would be, by the very function that does it."""
 
     account: str
@@ -225,7 +192,7 @@ class Done(_Told):
     """What goes into its history."""
 
 
-class Mistake(_Told):
+class Mistake(Told):
     """What is wrong with one member or parameter."""
 
     detail: str
@@ -235,7 +202,7 @@ class Mistake(_Told):
     """Of the query."""
 
 
-class ProblemDetails(_Told):
+class ProblemDetails(Told):
     """RFC 9457. `type` is one of a closed list and does not change; `detail` is for people and may."""
 
     type: str

@@ -33,6 +33,7 @@ _PLACES = {
     "account": "The account's name.",
     "reference": "The shop's reference of the return.",
     "position": "Which label; from 1.",
+    "name": "The subscriber's name.",
 }
 
 
@@ -48,10 +49,10 @@ ROUTES = (*(each.route for each in OPERATIONS), Route("api_openapi", "/api/opena
 @cache
 def document() -> dict[str, Any]:
     """The whole description; it is the same as long as the worker runs."""
-    from worker.web.api import models  # noqa: PLC0415 - no answer needs them, and no start of a worker waits for them
+    from worker.web.api import models, summaries  # noqa: PLC0415 - no answer needs them, and no start of a worker waits for them
 
     named = {_PROBLEM, *(name for each in OPERATIONS for name in each.answers)}
-    found: set[type[BaseModel]] = {getattr(models, name) for name in named}
+    found: set[type[BaseModel]] = {getattr(summaries if hasattr(summaries, name) else models, name) for name in named}
     found |= {each.asks for each in OPERATIONS if each.asks is not None}
     order = sorted(found, key=lambda model: model.__name__)
     _, made = models_json_schema(

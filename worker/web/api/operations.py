@@ -8,8 +8,10 @@ from pydantic import BaseModel
 from worker.web.api import asked
 from worker.web.api.accounts import hold_account, list_accounts, release_account
 from worker.web.api.acting import cancel_return, poll_return, resolve_return, retry_return
-from worker.web.api.looking import hand_out_label, list_returns, show_one
+from worker.web.api.looking import list_returns, show_one
+from worker.web.api.overview import hold_webhook, list_news, release_webhook, show_today
 from worker.web.guard import May
+from worker.web.one_return import download_label
 from worker.web.page import Handler, Route
 from worker.web.problems import Kind
 
@@ -31,6 +33,7 @@ class Operation:
 
 _RETURN = "/api/returns/{account}/{reference}"
 _ACCOUNT = "/api/accounts/{account}"
+_NEWS = "/api/news/{name}"
 _PREVIEWED = "With `dry_run` it says what would happen now, and nothing is changed."
 
 
@@ -39,13 +42,20 @@ def _looks(name: str, path: str, handler: Handler) -> Route:
 
 
 def _acts(name: str, path: str, handler: Handler) -> Route:
-    return Route(f"api_{name}", f"{path}/{name}", handler, needs=May.ACT, method="POST")
+    """Below a path, by the last word of its name."""
+    return Route(f"api_{name}", f"{path}/{name.rpartition('_')[2]}", handler, needs=May.ACT, method="POST")
 
 
 _OF_A_RETURN = (Kind.NO_SUCH_RETURN, Kind.REFUSED)
 _OF_A_DECISION = (*_OF_A_RETURN, Kind.HELD_BY_WORKER)
 
 OPERATIONS = (
+    Operation(
+        _looks("today", "/api/today", show_today),
+        "Today at one glance",
+        ("Today",),
+        description="What there is to do and what keeps it waiting, what needs a person, what has happened so far.",
+    ),
     Operation(
         _looks("returns", "/api/returns", list_returns),
         "Returns, the newest first",
@@ -63,11 +73,11 @@ OPERATIONS = (
         description="An archived one is shown as it was then.",
     ),
     Operation(
-        _looks("label", f"{_RETURN}/labels/{{position}}", hand_out_label),
+        Route("api_label", f"{_RETURN}/labels/{{position}}", download_label, is_large=True),
         "The file of a label",
         (),
         problems=(*_OF_A_RETURN, Kind.NO_SUCH_LABEL, Kind.LABEL_STORE_AWAY),
-        description="`sha256` of the return's `labels` is that of these bytes.",
+        description="As it was stored: `sha256` of the return's `labels` is that of these bytes.",
     ),
     Operation(
         _acts("retry", _RETURN, retry_return),
@@ -122,5 +132,27 @@ OPERATIONS = (
         asked.Release,
         (Kind.NO_SUCH_ACCOUNT,),
         "What is still wrong shows at the next call.",
+    ),
+    Operation(
+        _looks("news", "/api/news", list_news),
+        "Who is told of changes, and what waits for each",
+        ("News",),
+        description="Tables and webhooks, as `returns-worker webhooks --json` has them.",
+    ),
+    Operation(
+        _acts("news_hold", _NEWS, hold_webhook),
+        "Send nothing to a webhook, from any worker, until it is released",
+        ("SubscriberWaits",),
+        asked.Why,
+        (Kind.NO_SUCH_SUBSCRIBER, Kind.REFUSED),
+        "Its events wait; what is under way ends as it does.",
+    ),
+    Operation(
+        _acts("news_release", _NEWS, release_webhook),
+        "End whatever keeps a webhook waiting",
+        ("SubscriberWaits",),
+        asked.Why,
+        (Kind.NO_SUCH_SUBSCRIBER, Kind.REFUSED),
+        "What waits is tried now, beginning with one event.",
     ),
 )

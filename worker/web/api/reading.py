@@ -5,8 +5,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from worker.domain.by_hand import Person
-from worker.telemetry.terminal import shown
 from worker.usecases.not_done import NAMED, capped
 from worker.web.page import Page
 from worker.web.problems import Kind, Problem
@@ -33,11 +31,6 @@ def body_of(page: Page, model: type[T]) -> T:
         if first["type"] == "json_invalid":
             raise Problem(Kind.MALFORMED, f"What was sent is no JSON: {first['msg']}.") from None
         raise _invalid(error, model, lambda path: {"pointer": f"/{path}" if path else ""}) from None
-
-
-def person_of(page: Page, reason: str) -> Person:
-    """Who decides, and why: others read that, in a history and on a terminal."""
-    return page.person(shown(reason))
 
 
 def _invalid(error: ValidationError, model: type[BaseModel], where: Any) -> Problem:
