@@ -316,6 +316,11 @@ def test_each_problem_names_its_source() -> None:
     ]
 
 
+def test_a_bad_item_of_a_list_names_the_file_that_the_list_is_in() -> None:
+    (problem,) = problems("[news.shop]\nevents = ['state.*', 'no.event']")
+    assert problem.startswith("news.shop.events.1: ") and problem.endswith(" [given.toml]")
+
+
 def test_an_account_that_only_inherits_a_bad_cadence_is_not_reported_again() -> None:
     found = problems('[accounts.a]\n[accounts.b.polling]\ncap = "2m"\n[polling]\ncap = "1m"')
     assert paths(found) == ["polling.cap", "accounts.b.polling.cap"]

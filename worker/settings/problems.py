@@ -15,7 +15,12 @@ Problems = Iterator[tuple[Keys, str]]
 IsBad = Callable[[Keys], bool]
 """Whether something at or inside this place was bad already, so that only a default stands for it."""
 
-_NAMED = {("accounts",): "an account's", ("http", "tokens"): "a token's"}
+_NAMES = "name is made of a-z, 0-9 and _ only"
+_NAMED = {
+    ("accounts",): f"an account's {_NAMES}",
+    ("http", "tokens"): f"a token's {_NAMES}",
+    ("news",): f"a subscriber's {_NAMES}, 63 characters at most",
+}
 
 
 class ConfigurationError(Exception):
@@ -86,7 +91,7 @@ def field_problems(model: type[BaseModel], error: ValidationError) -> list[tuple
 def _bad_key(model: type[BaseModel], keys: Keys) -> str:
     parent = annotation_at(model, keys[:-1])
     if keys[:-1] in _NAMED:
-        return f"{_NAMED[keys[:-1]]} name is made of a-z, 0-9 and _ only"
+        return _NAMED[keys[:-1]]
     allowed: list[str] = []
     if isinstance(parent, type) and issubclass(parent, BaseModel):
         allowed = list(parent.model_fields)
