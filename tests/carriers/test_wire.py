@@ -236,7 +236,8 @@ async def test_a_certificate_that_is_not_trusted_is_sent_nothing(certificate: Pa
         url = wire.url.replace("http:", "https:")
         async with opened(url) as account:
             for operation in ("create", "track"):
-                assert type(await account.failure(operation)) is NotSent
+                failure = await account.failure(operation)
+                assert type(failure) is NotSent and "certificate verify failed" in str(failure)
         assert wire.heads == []
 
 
@@ -251,7 +252,8 @@ async def test_a_ca_file_adds_to_the_trusted_authorities(certificate: Path) -> N
 async def test_tls_to_a_port_that_does_not_speak_it_sends_nothing() -> None:
     async with raw_server(_silent_or_plain(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as wire:
         async with opened(wire.url.replace("http:", "https:")) as account:
-            assert type(await account.failure("create")) is NotSent
+            failure = await account.failure("create")
+            assert type(failure) is NotSent and f"reached: {wire.url.removeprefix('http://')}: [SSL: " in str(failure)
         assert wire.heads == []
 
 

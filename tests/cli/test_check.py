@@ -48,12 +48,15 @@ def test_check_says_where_no_folder_for_labels_can_be_made(folder: Path) -> None
 def test_check_names_subscribers_that_are_gone_and_one_that_a_start_would_refuse(folder: Path) -> None:
     configured(folder, ACCOUNTS + "[news.shop]\nkind = 'table'\n")
     assert called("migrate").exit_code == 0
+    assert "ok       subscriber shop: configured, and told of what happens once a worker" in called("check").output
     with sqlite3.connect(folder / "returns.db") as connection:
         connection.execute("INSERT INTO news_subscriber (name, kind) VALUES ('old', 'table'), ('shop', 'table')")
     said = called("check")
     assert said.exit_code == 0, said.output
     assert "warning  subscriber old: registered, but neither configured here nor served" in said.output
-    assert "returns-worker webhooks retire old" in said.output and "subscriber shop" not in said.output
+    assert (
+        "returns-worker webhooks retire old" in said.output and "ok       subscriber shop: configured\n" in said.output
+    )
     with sqlite3.connect(folder / "returns.db") as connection:
         connection.execute("UPDATE news_subscriber SET kind = 'webhook' WHERE name = 'shop'")
     said = called("check")

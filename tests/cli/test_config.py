@@ -86,5 +86,6 @@ def test_the_command_that_comes_next_names_the_file_where_it_would_not_be_found(
 def test_the_start_file_and_the_schema_go_to_stdout_whole(folder: Path) -> None:
     assert called("config", "init", "-").stdout == start_file()
     printed = json.loads(called("config", "schema").stdout)
-    assert printed["properties"].keys() == tomllib.loads(start_file()).keys() | {"news"}  # it stands there as comments
+    # [news.NAME] stands there as a comment, since with it a worker would register somebody who is to be told.
+    assert printed["properties"].keys() == tomllib.loads(start_file()).keys() | {"news"}
     assert list(folder.iterdir()) == []

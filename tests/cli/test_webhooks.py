@@ -14,9 +14,14 @@ from tests.process.shop import Shop
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(24))).decode()
 
+RELEASED = (
+    "hook is released: 13 events wait; no worker serves it: start one with [news.hook], or"
+    " `returns-worker webhooks retire hook` removes it"
+)
+
 
 def with_hook(folder: Path, url: str, address: str = "https://shop.example/news") -> None:
-    hook = f'[news.hook]\nkind = "webhook"\nurl = "{address}"\nprivate = true\nsecret = "{SECRET}"\n'
+    hook = f'[news.hook]\nkind = "webhook"\nurl = "{address}"\nprivate = true\nsecret = "{SECRET}"\n[news.outbox]\n'
     configured(folder, f'[database]\nurl = "{url}"\n{ACCOUNTS}{hook}')
 
 
@@ -44,7 +49,8 @@ def test_each_command_does_its_work_says_so_and_who_did_it_goes_to_the_log(folde
         ("outbox", 0, None),
     ]
     assert " 13 " in called("webhooks").stdout
-    assert called("webhooks", "release", "hook").exit_code == 0
+    released = called("webhooks", "release", "hook")
+    assert (released.exit_code, released.stderr.partition("\n")[0]) == (0, RELEASED)
 
     refused = called("webhooks", "retire", "hook")
     assert refused.exit_code == 2 and "hook, with 13 events that wait for it" in refused.stderr
@@ -53,20 +59,22 @@ def test_each_command_does_its_work_says_so_and_who_did_it_goes_to_the_log(folde
 
 @on_sqlite
 @pytest.mark.parametrize(
-    "words",
+    ("words", "said"),
     [
-        "replay hook",
-        "replay hook R-1 --missed",
-        "replay hook --since 0s",
-        "replay hook --since x",
-        "release nowhere",
-        "test nowhere",
+        ("replay hook", "say what: REFERENCEs, --since or --missed"),
+        ("replay hook R-1 --missed", "say one of them alone: REFERENCEs, --since or --missed"),
+        ("replay hook --since 0s", "--since: "),
+        ("replay hook --since x", "--since: "),
+        ("release nowhere", "there is no subscriber 'nowhere'"),
+        ("test nowhere", "no webhook 'nowhere' is configured here, only hook: "),
+        ("test outbox", "outbox is a table: the shop reads it by itself, and nothing is sent to it"),
     ],
 )
-def test_what_makes_no_sense_is_wrong_usage_in_one_line(folder: Path, migrated_url: str, words: str) -> None:
+def test_what_makes_no_sense_is_wrong_usage_in_one_line(folder: Path, migrated_url: str, words: str, said: str) -> None:
     with_hook(folder, migrated_url)
     done = called("webhooks", *words.split())
-    assert done.exit_code == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert done.exit_code == 2 and done.stderr.startswith(f"error: {said}"), done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
 
 
 def test_a_test_event_is_sent_now_and_what_came_back_is_said(folder: Path) -> None:

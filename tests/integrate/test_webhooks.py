@@ -5,9 +5,10 @@ import base64
 import http.client
 import os
 import shutil
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from worker.http.transport import AiohttpTransport
 from worker.news.body import body_of
 from worker.news.sender import Sender
 from worker.news.signing import signed
+from worker.settings import load
 
 PAGE = read("docs/integrate/webhooks.md")
 KEY, OLD = bytes(range(24)), bytes(range(1, 33))
@@ -85,7 +87,8 @@ async def test_a_receiver_of_the_page_takes_what_we_send_and_answers_400_to_ever
 ) -> None:
     async with listening(receiver) as port:
         sender = Sender(f"http://127.0.0.1:{port}/news", AiohttpTransport(timeout=10), lambda: [KEY], private=True)
-        for message in (MESSAGE, MESSAGE, replace(MESSAGE, position=1, source_id=1, reference="R-ë")):
+        tried = Message("test", "", "", 0, 0, Source.TRANSITION, 0, AT)
+        for message in (MESSAGE, MESSAGE, replace(MESSAGE, position=1, source_id=1, reference="R-ë"), tried):
             assert await sender.send(message, datetime.now(UTC)) == Delivered()
         await sender.close()
 
@@ -126,6 +129,17 @@ async def test_a_receiver_of_the_page_takes_what_we_send_and_answers_400_to_ever
             await asyncio.to_thread(posted, port, content, good | {"webhook-signature": f"v1,AAAA v2 {signature}"})
             == 204
         )
+    if (kept := receiver[1].with_name("shop.db")).exists():
+        with closing(sqlite3.connect(kept)) as shop:
+            news = set(shop.execute("SELECT reference, type FROM news"))
+        assert news == {("R-1001", MESSAGE.type), ("R-ë", MESSAGE.type)}  # and nothing of a test
+
+
+def test_what_the_page_adds_to_the_laptop_s_settings_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shop-news.secret").write_text(SECRETS)
+    Path("news.toml").write_text(f"{read('config/local.toml')}\n{snippet('webhook-local', PAGE)}")
+    assert load(Path("news.toml"), {}, need_keys=True).news["shop"].private
 
 
 def test_the_receiver_in_python_takes_an_event_once_and_none_over_a_newer_one(

@@ -132,6 +132,9 @@ ACCOUNT = "[accounts.default]\n"
         (f'[database]\nschema = "{"ü" * 32}"', "database.schema", "at most 63 bytes"),
         ("database = 3", "database", "must be a table"),
         ("accounts = 3", "accounts", "must be a table"),
+        ("[accounts]\ncarrier = 'izipack'", "accounts.carrier", "its settings stand below [accounts.NAME]"),
+        ("[news]\nkind = 'table'", "news.kind", "its settings stand below [news.NAME]"),
+        ("[http.tokens]\nmay = 'look'", "http.tokens.may", "its settings stand below [http.tokens.NAME]"),
         ("[accounts.Shop-1]", "accounts.Shop-1", "a-z, 0-9 and _"),
         ('[accounts."a\\n"]', 'accounts."a\\n"', "a-z, 0-9 and _"),
         (ACCOUNT + 'carier = "izipack"', "accounts.default.carier", "did you mean carrier?"),
@@ -314,6 +317,11 @@ def test_each_problem_names_its_source() -> None:
         " [environment variable RETURNS_WORKER_RETRY__FACTOR]",
         " [environment variable RETURNS_WORKER_WROKER__TICK]",
     ]
+
+
+def test_a_bad_item_of_a_list_names_the_file_that_the_list_is_in() -> None:
+    (problem,) = problems("[news.shop]\nevents = ['state.*', 'no.event']")
+    assert problem.startswith("news.shop.events.1: ") and problem.endswith(" [given.toml]")
 
 
 def test_an_account_that_only_inherits_a_bad_cadence_is_not_reported_again() -> None:

@@ -75,7 +75,7 @@ def problems(news: str, rest: str = "") -> list[str]:
         (f"{WEBHOOK}", "news.shop.secret: no secret: set secret, secret_file or the systemd credential"),
         (f"{WEBHOOK}secret_file = 'not-there'", "news.shop.secret_file: "),
         (f"{WEBHOOK}secret = 'SECRET'\nnotify = true", "news.shop.notify: has an effect on tables only"),
-        (f"{WEBHOOK}secret = 'SECRET'\ntimeout = '25s'", "news.shop.timeout: 25s is too long: less than worker.grace"),
+        (f"{WEBHOOK}secret = 'SECRET'\ntimeout = '25s'", "news.shop.timeout: 25s is too long: it must be less than"),
         (f"{WEBHOOK}secret = 'whsec_c2hvcnQ='", "news.shop.secret: holds 5 bytes; it must be 24 to 64"),
         (f"{WEBHOOK}secret = 'SECRET whsec_!'", "news.shop.secret: secret 2 of 2 is not base64"),
         (f"{WEBHOOK}secret = 'c2hvcnQ='", "news.shop.secret: must be whsec_ and base64 behind it"),
@@ -105,3 +105,30 @@ def test_all_that_is_wrong_with_all_subscribers_is_said_at_once() -> None:
     assert sorted(problem.partition(":")[0] for problem in found) == [
         *("news.Bad-Name", "news.hook.secret", "news.hook.url", "news.shop.accounts", "news.shop.notify")
     ]
+
+
+def test_several_bad_events_of_one_subscriber_hide_nothing_else_that_is_wrong() -> None:
+    found = problems(
+        "events = ['state.complete', 'label.ready', 'state.*', 'sta*us']\naccounts = ['nope']\n"
+        "kind = 'webhook'\nurl = 'http://shop.example'\ntimeout = '60s'\n[news.hook]\nkind = 'webhook'"
+    )
+    assert sorted(problem.partition(":")[0] for problem in found) == [
+        *("news.hook.secret", "news.hook.url", "news.shop.accounts"),
+        *("news.shop.events.0", "news.shop.events.1", "news.shop.events.3"),
+        *("news.shop.secret", "news.shop.timeout", "news.shop.url"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["Bad-Name", "a" * 64])
+def test_a_name_that_a_subscriber_cannot_have_is_refused_with_those_it_can(name: str) -> None:
+    (problem,) = problems(f"[news.{name}]")
+    assert problem == f"news.{name}: a subscriber's name is made of a-z, 0-9 and _ only, 63 characters at most"
+
+
+@pytest.mark.parametrize(
+    ("event", "meant"), [("state.complete", "state.completed"), ("Label.Stored", "label.stored"), ("xyz", None)]
+)
+def test_an_event_that_is_misspelt_is_refused_with_the_one_that_was_meant(event: str, meant: str | None) -> None:
+    (problem,) = problems(f"events = ['{event}']")
+    assert ("did you mean" in problem) == (meant is not None)
+    assert problem.startswith("news.shop.events.0: names no event" + (f"; did you mean {meant}?" if meant else ""))

@@ -1,5 +1,6 @@
 """A person sees how each subscriber stands, and holds, releases, retires it, or has it told once more what happened."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -120,7 +121,10 @@ async def test_a_release_ends_every_hold_and_what_waits_is_due_now_beginning_wit
     held = await webhooks.hold(settings, database, HOOK, BY)
     assert "held (held_by_person: by anna: their deploy)" in webhooks.explain(held)
 
-    assert webhooks.explain(await webhooks.release(settings, database, HOOK)) == "ok"
+    released = await webhooks.release(settings, database, HOOK)
+    assert webhooks.explain(released) == "ok"
+    failed = replace(released, waiting=28, last_error="the endpoint answered 500")
+    assert webhooks.explain_release(failed) == f"{HOOK} is released: 28 events wait, and are tried now"
     assert await shop.value(f"SELECT count(*) FROM webhook_event WHERE due_at <= {shop.moment(1)}") == 2
     assert await shop.value("SELECT in_flight_most FROM news_subscriber") == 1
 

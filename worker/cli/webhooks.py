@@ -76,7 +76,8 @@ def hold(
 ) -> None:
     """Send nothing to this webhook, from any worker, until it is released; its events wait."""
     person = person_of(by, reason)
-    _tell(Session(context).call(usecase.hold, name, person))
+    held = Session(context).call(usecase.hold, name, person)
+    say(shown(f"{name}: {usecase.explain(held)}"))
     _log("held", name, person)
 
 
@@ -86,7 +87,7 @@ def release(context: typer.Context, name: SubscriberArgument, reason: ReasonOpti
 
     It begins with one event, and goes on as they arrive.
     """
-    _tell(Session(context).call(usecase.release, name))
+    say(shown(usecase.explain_release(Session(context).call(usecase.release, name))))
     _log("released", name, person_of(by, reason))
 
 
@@ -107,8 +108,9 @@ def replay(
 
     What still waits is not doubled. Archived returns are found, too.
     """
-    if [bool(references), since is not None, missed].count(True) != 1:
-        fail("error: say what: REFERENCEs, --since or --missed", Exit.USAGE)
+    said = [bool(references), since is not None, missed].count(True)
+    if said != 1:
+        fail(f"error: say {'one of them alone' if said else 'what'}: REFERENCEs, --since or --missed", Exit.USAGE)
     age, person = duration_of("--since", since), person_of(by, reason)
     if age is not None and not age:
         fail("error: --since: must be longer than nothing", Exit.USAGE)
@@ -163,10 +165,6 @@ def _ask(subscriber: SubscriberState, *, yes: bool) -> None:
         fail(shown(f"error: {what}, would be removed for good: say --yes"), Exit.USAGE)
     if not typer.confirm(shown(f"Remove {what}, for good?"), err=True):
         fail("nothing was removed")
-
-
-def _tell(subscriber: SubscriberState) -> None:
-    say(shown(f"{subscriber.name}: {usecase.explain(subscriber)}"))
 
 
 def _log(did: str, name: str, person: Person, **more: int) -> None:

@@ -7,6 +7,7 @@ follows a redirect, or keeps cookies.
 
 import asyncio
 import math
+import os
 import re
 import ssl
 import time
@@ -215,7 +216,18 @@ def _said(error: Exception) -> str:
             return "the address is none"
         case aiohttp.ServerDisconnectedError():
             return "the server closed it"
+        case aiohttp.ClientConnectorCertificateError():
+            return said_by(f"{error.host}:{error.port}: {error.certificate_error}")
+        case aiohttp.ClientConnectorError():
+            return said_by(f"{error.host}:{error.port}: {_why(error.os_error)}")
     return said_by(error)
+
+
+def _why(error: OSError) -> str:
+    """Why there is no connection; aiohttp says "ssl:default" of plain HTTP too, asyncio only that the call failed."""
+    if error.errno is not None and (error.strerror or "").startswith("Connect call failed"):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def _translated(error: Exception, *, connected: bool) -> httpx.TransportError:

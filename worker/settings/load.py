@@ -62,8 +62,7 @@ def _validated(sources: Sources) -> tuple[Settings, list[tuple[Keys, str]]]:
     """Validate; where that fails, drop what is bad and validate again, so that the rest can be checked too."""
     raw = deepcopy(sources.raw)
     found = list(sources.problems)
-    for keys, _ in found:
-        _drop(raw, keys)
+    _drop(raw, [keys for keys, _ in found])
     while True:
         try:
             return Settings.model_validate(raw), found
@@ -71,23 +70,28 @@ def _validated(sources: Sources) -> tuple[Settings, list[tuple[Keys, str]]]:
             new = field_problems(Settings, error)
         # From None above all: pydantic's error holds the input, and with it the secrets.
         found += [item for item in new if item not in found]
-        dropped = [_drop(raw, keys) for keys, _ in new]  # all of them, so not inside any()
-        if not any(dropped):
+        if not _drop(raw, [keys for keys, _ in new]):
             return Settings(), found
 
 
-def _drop(raw: dict[str, Any], keys: Iterable[str]) -> bool:
-    """Remove the setting at `keys`, or the innermost thing around it; whether anything was removed."""
-    table, last = None, ""
+def _drop(raw: dict[str, Any], places: Iterable[Keys]) -> bool:
+    """Remove the setting at each place, or the innermost thing around it; whether anything was removed."""
+    # All are found before one is removed: the second bad item of a list would take the table around it along.
+    found = [innermost for keys in places if (innermost := _innermost(raw, keys)) is not None]
+    for table, last in found:
+        table.pop(last, None)
+    return bool(found)
+
+
+def _innermost(raw: dict[str, Any], keys: Keys) -> tuple[dict[str, Any], str] | None:
+    """The table and its key at which `keys` ends, as far as it leads; None where it leads nowhere."""
+    found = None
     inside: Any = raw
     for key in keys:
         if not isinstance(inside, dict) or key not in inside:
             break
-        table, last, inside = inside, key, inside[key]
-    if table is None:
-        return False
-    del table[last]
-    return True
+        found, inside = (inside, key), inside[key]
+    return found
 
 
 def _read_database_url(sources: Sources, credentials: str | None) -> bool:

@@ -1,6 +1,7 @@
 """`[news.NAME]`: who is told of changes, and how."""
 
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -15,7 +16,10 @@ from worker.settings.urls import check_endpoint
 
 def _known_event(text: str) -> str:
     if not is_pattern(text):
-        raise ValueError(f"names no event: it is one of {', '.join(EVENTS)}, or the beginning of some with a * behind")
+        close = get_close_matches(text.lower(), EVENTS, n=1)
+        hint = f"; did you mean {close[0]}? It" if close else ": it"
+        known = f"is one of {', '.join(EVENTS)}, or the beginning of some with a * behind"
+        raise ValueError(f"names no event{hint} {known}")
     return text
 
 

@@ -82,4 +82,4 @@ def _of_webhook(settings: Settings, news: NewsSettings, is_bad: IsBad) -> Iterat
         yield "notify", 'has an effect on tables only, and this subscriber\'s kind is "webhook": remove it'
     if news.timeout >= settings.worker.grace and not is_bad(("worker", "grace")):
         grace = format_duration(settings.worker.grace)
-        yield "timeout", f"{format_duration(news.timeout)} is too long: less than worker.grace, {grace}"
+        yield "timeout", f"{format_duration(news.timeout)} is too long: it must be less than worker.grace, {grace}"

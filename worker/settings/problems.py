@@ -15,7 +15,13 @@ Problems = Iterator[tuple[Keys, str]]
 IsBad = Callable[[Keys], bool]
 """Whether something at or inside this place was bad already, so that only a default stands for it."""
 
-_NAMED = {("accounts",): "an account's", ("http", "tokens"): "a token's"}
+_TABLE = "must be a table"
+_NAMES = "name is made of a-z, 0-9 and _ only"
+_NAMED = {
+    ("accounts",): f"an account's {_NAMES}",
+    ("http", "tokens"): f"a token's {_NAMES}",
+    ("news",): f"a subscriber's {_NAMES}, 63 characters at most",
+}
 
 
 class ConfigurationError(Exception):
@@ -79,6 +85,8 @@ def field_problems(model: type[BaseModel], error: ValidationError) -> list[tuple
             text = _bad_key(model, keys)
         else:
             text = _wrong(details["type"], details["msg"], details.get("ctx", {}))
+            if keys[:-1] in _NAMED and text == _TABLE:
+                text += f": its settings stand below [{dotted(keys[:-1])}.NAME]"
         found.append((keys, text))
     return found
 
@@ -86,7 +94,7 @@ def field_problems(model: type[BaseModel], error: ValidationError) -> list[tuple
 def _bad_key(model: type[BaseModel], keys: Keys) -> str:
     parent = annotation_at(model, keys[:-1])
     if keys[:-1] in _NAMED:
-        return f"{_NAMED[keys[:-1]]} name is made of a-z, 0-9 and _ only"
+        return _NAMED[keys[:-1]]
     allowed: list[str] = []
     if isinstance(parent, type) and issubclass(parent, BaseModel):
         allowed = list(parent.model_fields)
@@ -116,8 +124,8 @@ def _wrong(kind: str, message: str, context: Mapping[str, Any]) -> str:
         "bool": "must be true or false",
         "string": "must be text in quotes",
         "path": "must be a path in quotes",
-        "dict": "must be a table",
-        "model": "must be a table",
+        "dict": _TABLE,
+        "model": _TABLE,
         "tuple": "must be a list",
     }
     return expected.get(kind.partition("_")[0], message)

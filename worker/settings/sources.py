@@ -38,6 +38,8 @@ class Sources:
                 return self.origins[keys[:length]]
         inside: Any = self.raw
         for key in keys:
+            if isinstance(inside, list):  # an item is from where its list is
+                break
             if not isinstance(inside, Mapping) or key not in inside:
                 return None
             inside = inside[key]

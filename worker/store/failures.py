@@ -59,7 +59,10 @@ _SQLITE_REFUSALS = ("SQLITE_AUTH", "SQLITE_PERM")
 _READ_ONLY = ("SQLITE_READONLY", "SQLITE_READONLY_DIRECTORY")  # whole names: others of them pass, as a recovery does
 _POSTGRESQL_REFUSALS = ("42501", "28", "3D000")
 _NO_RIGHT = "42501"  # insufficient_privilege
-_ROLES = "'Roles on PostgreSQL' in docs/operate/database.md has what each role may"
+_ROLES = (
+    "after each `migrate`, deploy/sql/roles.sql has to be run; 'Roles on PostgreSQL' in docs/operate/database.md has"
+    " what each role may"
+)
 _MISTAKES_AT_LOGIN = ("22", "42")  # a setting that the URL's options ask for, and that there is not, or not so
 # duplicate_table (for a view, an index and a sequence too), duplicate_object (a type), duplicate_function
 _NAME_TAKEN = ("42P07", "42710", "42723")

@@ -100,7 +100,10 @@ async def _check_holds(settings: Settings, database: Database, findings: Finding
 
 
 async def _check_subscribers(settings: Settings, database: Database, findings: Findings) -> None:
-    for each in await read_standings(database):
+    standings = await read_standings(database)
+    for name in sorted(settings.news.keys() - {each.name for each in standings}):
+        findings.good(f"subscriber {name}: configured, and told of what happens once a worker has started with it")
+    for each in standings:
         configured = settings.news.get(each.name)
         if configured is None and not each.is_served:
             findings.warn(
@@ -109,3 +112,5 @@ async def _check_subscribers(settings: Settings, database: Database, findings: F
             )
         elif configured is not None and configured.kind != each.kind:
             findings.bad(str(KindChanged(each.name, configured.kind)), Verdict.BAD_CONFIGURATION)
+        elif configured is not None:
+            findings.good(f"subscriber {each.name}: configured")

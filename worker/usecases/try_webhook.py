@@ -26,12 +26,12 @@ class Tried:
 async def try_webhook(settings: Settings, name: str) -> Tried:
     """Send it; raises `WrongRequest` where no webhook of this name is configured, `NotConfigured` without a secret."""
     configured = settings.news.get(name)
-    if configured is None or configured.kind != "webhook":
+    if configured is None:
         there_is = [each for each, told in settings.news.items() if told.kind == "webhook"]
-        raise WrongRequest(
-            f"no webhook {name!r} is configured here; there is {', '.join(capped(there_is)) or 'none'}: it is sent with"
-            " what [news.NAME] says"
-        )
+        only = f", only {', '.join(capped(there_is))}" if there_is else ""
+        raise WrongRequest(f"no webhook {name!r} is configured here{only}: [news.NAME] says where to send")
+    if configured.kind != "webhook":
+        raise WrongRequest(f"{name} is a table: the shop reads it by itself, and nothing is sent to it")
     secret = secret_source(settings, name)
     try:
         secret.current()

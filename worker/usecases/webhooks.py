@@ -94,6 +94,14 @@ def explain(subscriber: SubscriberState) -> str:
     return "; ".join(_waits(subscriber)) or "ok"
 
 
+def explain_release(subscriber: SubscriberState) -> str:
+    """What follows from a release; the last failure is of before, and says nothing of the try that comes."""
+    waiting = f"{count_of(subscriber.waiting)} {'waits' if subscriber.waiting == 1 else 'wait'}"
+    if subscriber.workers and subscriber.waiting:
+        waiting += ", and is tried now" if subscriber.waiting == 1 else ", and are tried now"
+    return f"{subscriber.name} is released: " + "; ".join([waiting, *_waits(replace(subscriber, last_error=None))])
+
+
 def _waits(subscriber: SubscriberState) -> Iterator[str]:
     name, hold, circuit = subscriber.name, subscriber.hold, subscriber.circuit
     if not subscriber.workers:

@@ -101,8 +101,9 @@ class Hold(_Sent):
 class Why(_Sent):
     """Why a webhook is held or released."""
 
-    reason: Annotated[Words, Field(max_length=400)] = ""
-    """It goes into the log, with the name of the token; of a hold `/api/news` says it, too."""
+    reason: Annotated[Words, Field(max_length=400)] = Field(
+        "", description="It goes into the log, with the name of the token; of a hold `/api/news` says it, too."
+    )
 
 
 class Release(_Sent):
