@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -47,18 +48,26 @@ async def test_what_a_page_asks_for_too_long_is_ended_in_the_database_and_the_ne
     turns = Turns(Settings(database=DatabaseSettings(url=migrated_url)), lambda: migrated_url, patience=PATIENCE)
     beside = Database(migrated_url, pool_size=1)
     try:
-        await turns.ask(looking, "SELECT 1")  # a connection is there
+        await answered(turns)  # a connection is there
         began = time.monotonic()
         with pytest.raises((Busy, DatabaseUnavailable)):
             await turns.ask(looking, LONG[kind])
         with pytest.raises(DatabaseUnavailable):
             await turns.act(changing, LONG[kind])
-        await turns.ask(looking, "SELECT 1")
+        await answered(turns)
         assert time.monotonic() - began < 10  # each of the two would have taken a minute
         await change(beside, "SELECT 1")  # what was cut left neither a row nor a lock
     finally:
         await turns.close()
         await beside.close()
+
+
+async def answered(turns: Turns) -> None:
+    """On a busy machine a connection alone may take longer than a page may."""
+    for _ in range(20):
+        with suppress(Busy, DatabaseUnavailable):
+            return await turns.ask(looking, "SELECT 1")
+    raise AssertionError("nothing is answered any more")
 
 
 def some_turns(**options: float) -> Turns:
