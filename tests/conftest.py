@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-_PROCESSES = {"process", "chaos", "deploy", "store", "cli", "integrate"}
+_PROCESSES = {"process", "chaos", "deploy", "store", "cli", "integrate", "browser"}
 """Where tests wait for processes and databases: begun last, a single one would keep the end of a run waiting."""
 
 

@@ -21,6 +21,12 @@ def test_a_word_of_others_is_escaped_cleaned_and_keeps_its_direction_to_itself()
     assert rendered("{{ said | text }}", said=f"a\n{HOSTILE}") == f'<bdi class="lines">a\n{CLEAN}</bdi>'
 
 
+def test_an_address_is_broken_behind_its_slashes_before_it_is_broken_anywhere() -> None:
+    assert rendered("{{ at | word }}", at=f"https://a/<b>/{'9' * 30}") == (
+        f'<bdi class="long">https:/<wbr>/<wbr>a/<wbr>&lt;b&gt;/<wbr>{"9" * 30}</bdi>'
+    )
+
+
 def test_what_no_filter_was_put_on_is_cleaned_all_the_same() -> None:
     assert rendered('<p title="{{ said }}">{{ said }}', said=HOSTILE) == f'<p title="{CLEAN}">{CLEAN}'
 

@@ -148,7 +148,7 @@ IN_EACH_STATE = (
     ("pending", {"next_step": "create", "adopt_carrier_ref": "A-1"}, "to be adopted as A-1"),
     ("tracking", AT_CARRIER, "Next, its status is asked for at"),
     ("completed", AT_CARRIER, "state completed"),
-    ("rejected", {"error_code": "invalid_payload"}, "invalid_payload : the payload breaks a rule"),
+    ("rejected", {"error_code": "invalid_payload"}, "Who acts: shop developer. What you can do Do again what failed"),
     ("needs_attention", {"error_code": "carrier_error"}, "Who acts: operator, when the carrier is well again."),
     ("cancelled", {}, "state cancelled"),
 )

@@ -27,11 +27,11 @@ REASON: Mapping[WaitsFor, str] = {
     WaitsFor.ACCOUNT_NOT_CONFIGURED: "workers live, and none of them has this account in its configuration",
     WaitsFor.KEY_REFUSED: "the carrier refused the account's key (401, 403): nothing is asked until it gets another"
     " one, or a person releases it",
-    WaitsFor.PAUSED_BY_PERSON: "a person holds the account, or its creations, and this return has yet to be created",
-    WaitsFor.ACCOUNT_HELD: "the carrier asked the account to wait (429, 503), or its address takes no creations and"
-    " this return has yet to be created",
-    WaitsFor.CARRIER_FAILING: "the carrier failed again and again and is left alone, or tried one at a time; or only"
-    " its creations do, and this return has yet to be created",
+    WaitsFor.PAUSED_BY_PERSON: "a person holds the account (or only its creations, if the return is not created yet)",
+    WaitsFor.ACCOUNT_HELD: "the carrier asked the account to wait (429, 503), or its address takes no creations"
+    " (if the return is not created yet)",
+    WaitsFor.CARRIER_FAILING: "the carrier failed again and again and is left alone, or tried one at a time"
+    " (or only its creations are, if the return is not created yet)",
 }
 """One line for each, as a person understands it; the documentation repeats it and a test compares them."""
 

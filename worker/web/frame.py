@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from worker.telemetry.terminal import shown, shown_lines
 from worker.web.page import address_of, place
@@ -17,7 +17,9 @@ _UNITS = (
     ("s", timedelta(seconds=1)),
 )
 _WORD, _LONG, _WHOLE = Markup("<bdi>"), Markup('<bdi class="long">'), Markup('<bdi class="whole">')
+_LINES, _LONG_LINES = Markup('<bdi class="lines">'), Markup('<bdi class="lines long">')
 _END = Markup("</bdi>")
+_MAY_BREAK = Markup("/<wbr>")  # an address is broken behind its slashes before it is broken anywhere
 _LONGEST_WORD = 32  # characters, that a line of a telephone has room for
 _TWO_OF_THEM = 2  # of a larger unit, from which on it is used: 90 min rather than 1 h
 
@@ -57,18 +59,28 @@ def word(value: object) -> Markup:
     if value is None:
         return Markup("")
     text = shown(str(value))
-    longest = max(map(len, text.split()), default=0)
+    longest = _longest_word(text)
     begin = _WORD
     if longest > _LONGEST_WORD:
         begin = _LONG
     elif longest == len(text) and not text.isalnum():
         begin = _WHOLE
+    if "://" in text:
+        text = escape(text).replace("/", _MAY_BREAK)
     return begin + text + _END  # what is added is escaped; `format` takes four times as long, fifty rows tell
 
 
 def lines(value: object) -> Markup:
-    """A text of theirs that keeps its lines."""
-    return Markup("") if value is None else Markup('<bdi class="lines">{}</bdi>').format(shown_lines(str(value)))
+    """A text of theirs that keeps its lines; its words are broken as those of `word` are."""
+    if value is None:
+        return Markup("")
+    text = shown_lines(str(value))
+    begin = _LONG_LINES if _longest_word(text) > _LONGEST_WORD else _LINES
+    return begin + text + _END
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
 
 
 @pass_context

@@ -9,6 +9,7 @@ from worker.labels import LabelMissing, LabelStoreError
 from worker.store.upkeep.history import History
 from worker.usecases.label import LabelFile, LabelRemoved, label_file
 from worker.usecases.show import show_to_person
+from worker.usecases.ways import Way
 from worker.web.page import Answer, Page
 from worker.web.problems import Kind, Problem
 from worker.web.words import ENDS, LABEL_WAYS, MEANING, WAYS, is_link, sentence
@@ -37,6 +38,7 @@ async def show_one(page: Page) -> Answer:
         label_ways=LABEL_WAYS,
         meaning=MEANING,
         ways=WAYS,
+        offered=sorted(found.ways, key=lambda way: way is not Way.RETRY),  # what is rejected is mended and sent again
         is_link=is_link,
     )
 
