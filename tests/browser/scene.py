@@ -28,6 +28,16 @@ may = "look"
 file = "{folder}/anna.token"
 may = "act"
 """
+_NEWS = """
+[news.shop]
+kind = "table"
+[news.stock]
+kind = "webhook"
+url = "http://127.0.0.1:9/returns"
+private = true
+secret = "whsec_c29tZSBieXRlcyBmb3IgdGVzdHMgb25seQ=="
+timeout = "1s"
+"""
 
 
 @dataclass
@@ -67,7 +77,7 @@ async def shop_day(folder: Path) -> AsyncIterator[Day]:
     async with Simulator(api_key=KEY, stage_seconds=STAGE, token=TOKEN, rate_limit=0, clock=clock) as carrier:
         config = folder / "worker.toml"
         told = CONFIG.format(database_url=url, carrier_url=carrier.url, folder=folder)
-        config.write_text(told + _TOKENS.format(folder=folder))
+        config.write_text(told + _TOKENS.format(folder=folder) + _NEWS)
         worker = await RunningWorker(config, folder / "worker.log").ready()
         try:
             day = Day(config, Shop(url), carrier, worker)

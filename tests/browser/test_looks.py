@@ -25,6 +25,9 @@ _PAGES = (
     "/accounts",
     "/accounts/default/hold",
     "/accounts/default/release",
+    "/news",
+    "/news/stock/hold",
+    "/news/stock/release",
     "/login",
     "/nowhere",
 )
