@@ -115,8 +115,9 @@ async def test_an_event_that_fails_holds_back_its_return_alone_and_is_the_same_w
             [failed, _] = await shop.fetch("SELECT * FROM webhook_event ORDER BY position")
             assert (failed["attempts"], failed["error_message"]) == (1, "the endpoint answered 500")
             assert 3 < _seconds(failed["due_at"]) - _seconds(failed["first_attempt_at"]) < 7
+            assert await shop.value("SELECT count(DISTINCT due_at) AS n FROM webhook_event") == 1  # the next waits, too
             receiver.answer = lambda data, repeat: web.Response()
-            await shop.run(f"UPDATE webhook_event SET due_at = {shop.moment()}")
+            await shop.run(f"UPDATE webhook_event SET due_at = {shop.moment()} WHERE position = 1")
             news.wake()
             await until(lambda: receiver.of("R-1") == [1, 2])
     receiver.check()
@@ -134,6 +135,7 @@ async def test_an_event_that_is_given_up_is_kept_for_a_person_and_the_next_one_i
     await happen(shop, returns=1, events=2)
     long_ago = shop.moment(-73 * 3600)
     await shop.run(f"UPDATE webhook_event SET attempts = 11, first_attempt_at = {long_ago} WHERE position = 1")
+    await shop.run(f"UPDATE webhook_event SET due_at = {shop.moment(3600)} WHERE position = 2")
     async with receiving() as receiver:
         receiver.answer = lambda data, repeat: web.Response(status=500 if data["position"] == 1 else 200)
         tools = await made(database, tmp_path)
