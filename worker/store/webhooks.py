@@ -47,10 +47,10 @@ _HEAD = """e.id = (SELECT b.id FROM webhook_event b
 # PostgreSQL's planner, which cannot know how few that are, from looking at all of them before it sorts.
 _BY_DUE = {
     POSTGRESQL: """(SELECT w.* FROM webhook_event w WHERE w.subscriber = :name AND w.due_at <= {until}
-   ORDER BY w.due_at, w.id OFFSET 0) AS e
+   ORDER BY w.due_at{down}, w.id{down} OFFSET 0) AS e
  WHERE {which} LIMIT {most}""",
     SQLITE: """webhook_event e WHERE e.subscriber = :name AND e.due_at <= {until} AND {which}
- ORDER BY e.due_at, e.id LIMIT {most}""",
+ ORDER BY e.due_at{down}, e.id{down} LIMIT {most}""",
 }
 _EVER = {POSTGRESQL: "'infinity'", SQLITE: "'9999-12-31 23:59:59.999'"}
 _IS_WEBHOOK = "s.name = :name AND s.kind = 'webhook'"
@@ -101,7 +101,7 @@ class EndpointState:
 _LOOK = {
     dialect: text(f"""
 SELECT {_ENDPOINT}, {now} AS now, (
-         SELECT e.due_at FROM {_BY_DUE[dialect].format(until=_EVER[dialect], which=_HEAD, most=1)}) AS next_at
+         SELECT e.due_at FROM {_BY_DUE[dialect].format(until=_EVER[dialect], which=_HEAD, most=1, down="")}) AS next_at
   FROM news_subscriber s WHERE {_IS_WEBHOOK}""")
     for dialect, now in NOW.items()
 }
@@ -118,10 +118,11 @@ _HAND_BACK = text("""UPDATE news_subscriber SET lease_owner = NULL, lease_until 
  WHERE name = :name AND lease_owner = :owner AND lease_token = :token""")
 _TOLD = tuple(Message.__dataclass_fields__)
 _HEADS = {
-    dialect: text(f"""
+    (dialect, last): text(f"""
 SELECT e.id, e.attempts, e.first_attempt_at, {", ".join(f"e.{name}" for name in _TOLD)}
-  FROM {_BY_DUE[dialect].format(until=now, which=_is_next(dialect), most=":most")}""")
+  FROM {_BY_DUE[dialect].format(until=now, which=_is_next(dialect), most=":most", down=" DESC" if last else "")}""")
     for dialect, now in NOW.items()
+    for last in (False, True)
 }
 _READ = f"SELECT {_ENDPOINT}, s.lease_owner, s.lease_token"
 _LOCK = {
@@ -230,10 +231,10 @@ def hand_back(connection: Connection, name: str, owner: str, token: int) -> None
 
 
 @reading
-def heads(connection: Connection, name: str, busy: Collection[int], most: int) -> list[Outgoing]:
-    """The first event of each return that is due, but for the returns that are `busy`; due longest first."""
+def heads(connection: Connection, name: str, busy: Collection[int], most: int, *, last: bool = False) -> list[Outgoing]:
+    """The first event of each return that is due, but for the returns that are `busy`; due longest first, or last."""
     values = {"name": name, "busy": json.dumps(sorted(busy)), "most": most}
-    return [_outgoing(row) for row in connection.execute(_HEADS[connection.dialect.name], values).mappings()]
+    return [_outgoing(row) for row in connection.execute(_HEADS[connection.dialect.name, last], values).mappings()]
 
 
 @in_transaction
