@@ -69,7 +69,8 @@ def open_account(
 def open_sender(settings: Settings, subscriber: str, keys: Callable[[], Sequence[bytes]]) -> Sender:
     """What sends to one configured webhook; `keys` as `Sender` has it. Raises `ConfigurationError`."""
     configured = settings.news[subscriber]
-    transport = AiohttpTransport(timeout=configured.timeout.total_seconds())
+    # A name server of its own that does not answer is its own trouble, too.
+    transport = AiohttpTransport(timeout=configured.timeout.total_seconds(), looks_up_apart=True)
     try:
         return Sender(configured.url, transport, keys, private=configured.private)
     except NotAnAddress as error:

@@ -5,7 +5,8 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.databases import on_postgresql
 from tests.engine.scripted import make_loop
 from tests.news.receiver import KEY, happen, receiving, subscribe
 from tests.store.shop import Shop
+from worker.domain.circuits import Breaker
 from worker.domain.delivery import DeliveryPolicy, Endpoint, Verdict
 from worker.engine import news as module
 from worker.engine.news import News, NewsGauges
@@ -115,8 +117,9 @@ async def test_an_event_that_fails_holds_back_its_return_alone_and_is_the_same_w
             [failed, _] = await shop.fetch("SELECT * FROM webhook_event ORDER BY position")
             assert (failed["attempts"], failed["error_message"]) == (1, "the endpoint answered 500")
             assert 3 < _seconds(failed["due_at"]) - _seconds(failed["first_attempt_at"]) < 7
+            assert await shop.value("SELECT count(DISTINCT due_at) AS n FROM webhook_event") == 1  # the next waits, too
             receiver.answer = lambda data, repeat: web.Response()
-            await shop.run(f"UPDATE webhook_event SET due_at = {shop.moment()}")
+            await shop.run(f"UPDATE webhook_event SET due_at = {shop.moment()} WHERE position = 1")
             news.wake()
             await until(lambda: receiver.of("R-1") == [1, 2])
     receiver.check()
@@ -134,6 +137,7 @@ async def test_an_event_that_is_given_up_is_kept_for_a_person_and_the_next_one_i
     await happen(shop, returns=1, events=2)
     long_ago = shop.moment(-73 * 3600)
     await shop.run(f"UPDATE webhook_event SET attempts = 11, first_attempt_at = {long_ago} WHERE position = 1")
+    await shop.run(f"UPDATE webhook_event SET due_at = {shop.moment(3600)} WHERE position = 2")
     async with receiving() as receiver:
         receiver.answer = lambda data, repeat: web.Response(status=500 if data["position"] == 1 else 200)
         tools = await made(database, tmp_path)
@@ -216,6 +220,23 @@ async def test_a_dead_endpoint_costs_probes_only_and_another_one_nothing(
     tried = value(tools, "webhook_deliveries_total", outcome="unreachable")
     assert tried is not None and 5 <= tried <= 6  # two in flight
     assert await shop.value("SELECT max(attempts) AS n FROM webhook_event") == 1
+
+
+async def test_a_run_of_events_that_are_refused_does_not_keep_another_return_from_being_told(
+    database: Database, shop: Shop, tmp_path: Path
+) -> None:
+    await subscribe(shop)
+    await happen(shop, returns=30, events=1)
+    async with receiving() as receiver:
+        receiver.answer = lambda data, repeat: web.Response(status=200 if data["reference"] == "R-30" else 400)
+        probing = Breaker(first=timedelta(milliseconds=50), cap=timedelta(milliseconds=50))
+        hook = replace(webhook(receiver.url), policy=DeliveryPolicy(1, breaker=probing))
+        async with told(await made(database, tmp_path), hook) as news:
+            async with asyncio.timeout(5):
+                while not receiver.accepted:
+                    news.wake()
+                    await asyncio.sleep(0.02)
+        assert [each.data["reference"] for each in receiver.got].index("R-30") <= 7
 
 
 async def test_what_is_recorded_is_sent_at_once_and_an_idle_dispatcher_asks_next_to_nothing(

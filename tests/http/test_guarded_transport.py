@@ -2,9 +2,12 @@
 
 import asyncio
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -13,10 +16,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from tests.carriers.wire import Wire, http, raw_server, sends
 from tests.grids import diagonal
+from worker.domain.delivery import Ending
+from worker.domain.news import Message, Source
+from worker.from_settings import open_sender
 from worker.http import addresses
 from worker.http.addresses import ForbiddenAddress
 from worker.http.links import Address, origin_of
 from worker.http.transport import AiohttpTransport, Answer, Call
+from worker.settings import Settings
 
 ANSWER = http(b"%PDF-")
 SECRET = "/labels/s3cret-token"
@@ -210,6 +217,35 @@ async def test_a_look_up_that_takes_too_long_is_within_the_time_limit(proxied: b
                 await get(sender, at(wire, "labels.example"))
             assert time.monotonic() - started < 10
         assert wire.connections == 0
+
+
+@pytest.mark.parametrize("is_link", [True, False], ids=["link", "webhook"])
+async def test_a_name_server_that_never_answers_keeps_nobody_else_from_looking_up_a_name(
+    monkeypatch: pytest.MonkeyPatch, is_link: bool
+) -> None:
+    answers = threading.Event()
+
+    def hangs(*_: Any, **__: Any) -> Any:
+        answers.wait(10)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))  # by which the loop looks up names
+    shop = {"kind": "webhook", "url": "http://shop.example/", "private": True, "timeout": 0.1}
+    webhook = open_sender(Settings.model_validate({"news": {"shop": shop}}), "shop", lambda: [bytes(24)])
+    message = Message("test", "default", "R-1", 1, 1, Source.TRANSITION, 1, datetime.now(UTC))
+    try:
+        async with opened(None, 0.1) as sender:
+            if is_link:
+                with pytest.raises(httpx.ConnectTimeout):
+                    await get(sender, "https://labels.example/")
+            else:
+                assert (await webhook.send(message, message.observed_at)).ending is Ending.TIMED_OUT
+            await asyncio.wait_for(loop.run_in_executor(None, int), 1)
+    finally:
+        answers.set()
+        await webhook.close()
 
 
 async def test_a_long_host_is_not_quoted_at_length() -> None:

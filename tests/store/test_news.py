@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.databases import on_postgresql
+from tests.databases import on_postgresql, on_sqlite
 from tests.store.conftest import Open
 from tests.store.rows import OVER, created, insert, insert_tracked, polled, settled, take, take_one
 from tests.store.shop import Shop
@@ -18,6 +18,7 @@ from worker.domain.decision import Transition, in_part
 from worker.domain.lifecycle import State, Step
 from worker.domain.news import EVENTS, Subscriber, SubscriberKind, covers
 from worker.domain.outcomes import StoredLabel
+from worker.store import webhooks
 from worker.store.database import Database
 from worker.store.erasure import erase
 from worker.store.news import KindChanged, register_subscribers
@@ -215,6 +216,19 @@ async def test_the_last_worker_that_starts_says_what_a_subscriber_is_told_and_no
     with pytest.raises(KindChanged, match="webhooks retire gone"):
         await register_subscribers(database, [replace(first, events=("state.*",)), Subscriber("gone", TABLE)])
     assert await shop.row("SELECT * FROM news_subscriber WHERE name = 'shop'") == row
+
+
+@on_sqlite
+async def test_what_is_written_down_of_some_tries_is_found_by_its_return_however_much_waits(
+    shop: Shop,
+) -> None:
+    several = (webhooks._AGAIN, webhooks._BEHIND, webhooks._NEXT, webhooks._RETURNS, webhooks._DELIVERED)
+    for statement in (*(each["sqlite"] for each in several), *webhooks._GIVEN_UP["sqlite"]):
+        bound = {"name": "shop", "rows": "[]", "ids": "[]"}
+        plan = [row[3] for row in shop.connection.execute(f"EXPLAIN QUERY PLAN {statement}", bound)]
+        looked_up = [line for line in plan if line.startswith(("SEARCH", "SCAN")) and "VIRTUAL" not in line]
+        assert looked_up
+        assert all("rowid=?" in line or "return_order_id=?" in line for line in looked_up), (str(statement), plan)
 
 
 def test_nothing_writes_a_history_or_a_label_but_what_tells_of_it() -> None:

@@ -1,5 +1,6 @@
 """A person sees how each subscriber stands, and holds, releases, retires it, or has it told once more what happened."""
 
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -127,6 +128,30 @@ async def test_a_release_ends_every_hold_and_what_waits_is_due_now_beginning_wit
     assert webhooks.explain_release(failed) == f"{HOOK} is released: 28 events wait, and are tried now"
     assert await shop.value(f"SELECT count(*) FROM webhook_event WHERE due_at <= {shop.moment(1)}") == 2
     assert await shop.value("SELECT in_flight_most FROM news_subscriber") == 1
+
+
+async def test_two_people_who_repeat_the_same_at_the_same_time_repeat_it_once(
+    database: Database, shop: Shop, settings: Settings
+) -> None:
+    await registered(shop)
+    references = [f"R-{number}" for number in range(20)]
+    for reference in references:
+        await returned(shop, reference)
+    done = await asyncio.gather(
+        *(webhooks.replay_returns(settings, database, HOOK, references, None) for _ in range(3)),
+        *(webhooks.replay_since(settings, database, HOOK, DAY, None) for _ in range(3)),
+    )
+    assert sum(each.events for each in done) == len(await waiting(shop)) == 80
+
+
+async def test_a_table_is_not_told_once_more_of_what_would_be_dropped_before_it_is_read(
+    database: Database, shop: Shop, settings: Settings
+) -> None:
+    await registered(shop, "outbox", "table")
+    await returned(shop, "R-1")
+    with pytest.raises(NotDone, match=r"keeps events for 14d.*news\.outbox\.keep"):
+        await webhooks.replay_since(settings, database, "outbox", 15 * DAY, None)
+    assert (await webhooks.replay_since(settings, database, "outbox", 14 * DAY, None)).events == 4
 
 
 async def test_what_happened_is_repeated_once_with_its_positions_from_live_and_archived_returns(

@@ -147,15 +147,22 @@ class Sending:
             if not self._in_flight:  # it is held, or left alone
                 self._queue.clear()
             return
+        probe = not self._endpoint.circuit.is_closed
+        if probe:  # which is chosen each time
+            self._queue.clear()
         if not self._queue and self._tools.clock() - self._looked_at >= _LOOK_EVERY:
             self._looked_at = self._tools.clock()
             busy = {each.message.return_order_id for each in (*self._in_flight.values(), *(o for o, _ in self._tries))}
+            # One probe is what came last, the next what is due longest: a run of events that the endpoint refuses must
+            # not keep the others from it.
+            last = probe and self._endpoint.circuit.failures % 2 == 1
             try:
                 async with self._turn:
-                    self._queue.extend(await heads(self._tools.database, self._webhook.name, busy, _WINDOW))
+                    found = await heads(self._tools.database, self._webhook.name, busy, _WINDOW, last=last)
             except DatabaseUnavailable as error:  # what is in flight goes on
                 say_failed(self._tools, error, _LOOK_EVERY)
-        probe = not self._endpoint.circuit.is_closed
+            else:
+                self._queue.extend(found)
         for _ in range(min(free, len(self._queue))):
             if not self._lease.is_enough:
                 return

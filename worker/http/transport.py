@@ -23,7 +23,7 @@ from yarl import URL
 
 from worker.domain.masking import said_by
 from worker.domain.public_addresses import is_numeric
-from worker.http.addresses import PublicResolver, require_public
+from worker.http.addresses import OF_LINKS, LookUps, PublicResolver, require_public
 from worker.http.connections import PARSER_LIMIT, Connector, HeadTooLarge, Progress, progress_of_request
 from worker.http.links import DEFAULT_PORTS, Address
 
@@ -86,10 +86,12 @@ class AiohttpTransport:
         proxy: str | None = None,
         ca_file: str | None = None,
         resolver: AbstractResolver | None = None,
+        looks_up_apart: bool = False,
     ) -> None:
         """`timeout` is in seconds for one request, all in all; `ca_file` adds to the trusted authorities.
 
-        `resolver` looks up every host name, aiohttp's own when None; it is closed with the transport.
+        `resolver` looks up every host name, and is closed with the transport. None: `OF_LINKS` does where an address
+        must be public, else aiohttp's own; with `looks_up_apart` some `LookUps` of this transport do for all.
         """
         self._seconds = timeout
         self._proxy = proxy
@@ -99,7 +101,7 @@ class AiohttpTransport:
             self._ssl = ssl.create_default_context()
             self._ssl.load_verify_locations(cafile=ca_file)
         self._sessions: dict[str, aiohttp.ClientSession] = {}
-        self._resolver = resolver
+        self._resolver = resolver or (LookUps() if looks_up_apart else None)
 
     async def send(self, call: Call) -> Answer:
         """Send it once and read the whole answer."""
@@ -154,8 +156,7 @@ class AiohttpTransport:
         return self._sessions[kind]
 
     def _public_resolver(self) -> PublicResolver:
-        self._resolver = self._resolver or aiohttp.DefaultResolver()
-        return PublicResolver(self._resolver)
+        return PublicResolver(self._resolver or OF_LINKS)
 
     def _open(self, kind: str) -> aiohttp.ClientSession:
         # What a promise rests on is said here, also where it is the library's default today.

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from worker.domain.by_hand import Person
 from worker.domain.news import SubscriberKind
 from worker.settings import Settings
+from worker.settings.durations import format_duration
 from worker.store.accounts import database_now
 from worker.store.database import Database
 from worker.store.tables import ReturnOrderRow
@@ -186,6 +187,11 @@ async def replay_since(
 ) -> Repeated:
     """Tell a subscriber once more all that happened within `age`, the returns in the order of their ids."""
     subscriber, now = await _told_of(settings, database, name, account), await database_now(database)
+    if subscriber.kind is SubscriberKind.TABLE and age > subscriber.keep:
+        raise NotDone(
+            f"{name} keeps events for {format_duration(subscriber.keep)}: what happened before would be dropped again,"
+            f" read or not; say less, or raise news.{name}.keep, restart the workers, and repeat it then"
+        )
     span, done, last, newest = Span(now - age, now), Repeated(), 0, 1
     while last < newest:
         ids, upto, newest = await changed_since(database, now - age, last)

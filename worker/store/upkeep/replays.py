@@ -39,6 +39,10 @@ _CHANGED = text("""SELECT r.id FROM return_order r WHERE r.id > :after AND r.id 
    AND (EXISTS (SELECT 1 FROM status_transition t WHERE t.return_order_id = r.id AND t.observed_at >= :since)
      OR EXISTS (SELECT 1 FROM label l WHERE l.return_order_id = r.id AND l.fetched_at >= :since))
  ORDER BY r.id""")
+# One repeats at a time for a subscriber: another one would not see yet what waits by it.
+_ALONE = {
+    dialect: text(f"SELECT 1 FROM news_subscriber WHERE name = :name{locked}") for dialect, locked in LOCKED.items()
+}
 _WAITING = {
     (dialect, kind): text(f"SELECT {_KEY} FROM {table} WHERE subscriber = :name AND return_order_id {ids}")
     for dialect, ids in AMONG_IDS.items()
@@ -169,6 +173,7 @@ def repeat_missed(
 ) -> Repeated:
     """Let up to `most` events that were given up before `upto` be sent once more, as they were; 0 events: all were."""
     dialect = connection.dialect.name
+    connection.execute(_ALONE[dialect], {"name": subscriber.name})
     values = {"name": subscriber.name, "upto": bound(dialect, upto), "most": most, "account": account}
     rows = connection.execute(_MISSED[dialect, account is not None], values).all()
     missed = {_key_of(row): row.id for row in rows}
@@ -182,6 +187,7 @@ def _repeat(
     connection: Connection, subscriber: SubscriberState, ids: Sequence[int], told: Iterable[Message], span: Span
 ) -> Repeated:
     dialect, kind = connection.dialect.name, subscriber.kind
+    connection.execute(_ALONE[dialect], {"name": subscriber.name})
     events = {_key_of(event): event for event in told if span.holds(event) and _wants(subscriber, event)}
     waiting, missed = _waiting(connection, subscriber, ids), dict[_Key, int]()
     if kind is SubscriberKind.WEBHOOK:
