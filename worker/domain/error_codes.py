@@ -64,8 +64,8 @@ MEANING: Mapping[ErrorCode, Meaning] = {
         WhoActs.SHOP_DEVELOPER,
     ),
     ErrorCode.CREATE_OUTCOME_UNKNOWN: Meaning(
-        "a creation was sent and its answer lost or unreadable: look at the carrier's; while still pending the"
-        " worker looks itself",
+        "a creation was sent, and its answer is lost or cannot be read: see whether the carrier has it; while still"
+        " pending the worker looks itself",
         WhoActs.SUPPORT,
     ),
     ErrorCode.CARRIER_REF_TAKEN: Meaning(
