@@ -99,7 +99,7 @@ async def test_today_says_what_there_is_to_do_what_needs_a_person_and_who_is_at_
     await begin_presence(database, "host:<b>1</b>", {ACCOUNT: ["default", "other"]})
     text = (await browser.get("/")).text
     shown = read(text)
-    assert "create_outcome_unknown : a creation was sent and its answer lost or unreadable" in shown
+    assert "create_outcome_unknown : a creation was sent, and its answer is lost or cannot be read" in shown
     assert "Say that the carrier has it, and under which number Say that the carrier does not have it" in shown
     assert '<a href="/returns?state=needs_attention&amp;error_code=create_outcome_unknown">' in text
     assert "completed 1" in shown and "delivered 1" in shown and "created 0" in shown
