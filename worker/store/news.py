@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -97,16 +98,20 @@ def _is_any(kind: SubscriberKind) -> str:
     return f" AND EXISTS (SELECT 1 FROM news_subscriber WHERE kind = '{kind}')"
 
 
-_LINE = TRANSITION | _PLACE | {"told_reason": "text"}
+_REASON = {"told_reason": "text"}
 _STORED = {"position": "int"} | LABEL | _PLACE
-RETURNED = "o.id, o.account, o.reference, o.carrier_ref, o.event_count - x.told AS counted, x.transitions, x.labels"
-"""What the CTE `u`, the UPDATE that counted, returns for the history."""
+UNTOLD_RETURNED = "o.id, o.event_count - x.told AS counted, x.transitions, x.labels"
+RETURNED = f"{UNTOLD_RETURNED}, o.account, o.reference, o.carrier_ref"
+"""What the CTE `u`, the UPDATE that counted, returns for `TOLD_HISTORY`; the one before, for `UNTOLD_HISTORY`."""
 
 
-def _postgresql_history(returning_line: str = "", returning_label: str = "") -> str:
+def _postgresql_history(
+    returning_line: str = "", returning_label: str = "", also: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    line = {**TRANSITION, **also}
     return f"""d AS (
-  SELECT u.id AS return_order_id, u.counted + d.place AS event_position, {names(_LINE, "d.")}
-    FROM u CROSS JOIN LATERAL json_to_recordset(u.transitions) AS d({typed(_LINE)})
+  SELECT u.id AS return_order_id, u.counted + d.place AS event_position, {names(line, "d.")}
+    FROM u CROSS JOIN LATERAL json_to_recordset(u.transitions) AS d({typed(line | _PLACE)})
 ), t AS (
   INSERT INTO status_transition (return_order_id, event_position, {names(TRANSITION)})
   SELECT d.return_order_id, d.event_position, {names(TRANSITION, "d.")} FROM d
@@ -130,6 +135,7 @@ TOLD_HISTORY = f"""{
         "RETURNING id, return_order_id, event_position, observed_at, field, old_value, new_value, carrier_status,"
         " carrier_time",
         "RETURNING id, return_order_id, event_position, fetched_at",
+        _REASON,
     )
 }, e AS ({
     _events(

@@ -32,6 +32,7 @@ from worker.store.news import (
     SAID,
     TOLD_HISTORY,
     UNTOLD_HISTORY,
+    UNTOLD_RETURNED,
     add_history,
     dumped,
     history_of,
@@ -61,7 +62,7 @@ _FENCE = {
     "doubtful": "bool",
 }
 _PACKAGE = types_of(PackageRow, "id", "return_order_id", "position")
-_PARTS = HISTORY | {"packages": "json"}
+_PARTS = {"packages": "json"}
 
 
 _SAME_STATE = "o.state = x.from_state"
@@ -85,30 +86,37 @@ def _set(columns: Iterable[str], now: str, count: str = COUNT) -> str:
 
 
 def _postgresql_record(
-    columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE, durably: str = DURABLY, *, tells: bool = True
+    columns: Iterable[str] = _VALUES,
+    unchanged: str = _SAME_STATE,
+    durably: str = DURABLY,
+    history: str = TOLD_HISTORY,
 ) -> Any:
-    """Without `tells`, what somebody is to be told of is left out, and a row of NULLs says that there is somebody.
+    """With `UNTOLD_HISTORY`, what somebody is to be told of is left out; a row of NULLs says that there is somebody.
 
-    To make ready for events takes PostgreSQL a tenth of a small record's time, also where there are none.
+    To make ready for events takes PostgreSQL a tenth of a small record's time, also where there are none. Without any
+    `history` it is for rows that have none, as most polls.
     """
-    news = " UNION ALL (SELECT NULL, NULL FROM news_subscriber LIMIT 1)"
+    told, untold = history is TOLD_HISTORY, history is UNTOLD_HISTORY
+    members = _FENCE | _VALUES | _PARTS | (HISTORY if history else {})
+    returned = RETURNED if told else UNTOLD_RETURNED if untold else "o.id"
+    news = " UNION ALL (SELECT NULL, NULL FROM news_subscriber LIMIT 1)" if untold else ""
     return text(f"""
 WITH x AS MATERIALIZED (
-  SELECT * FROM {json_rows(POSTGRESQL, "rows", _FENCE | _VALUES | _PARTS, "x")}
+  SELECT * FROM {json_rows(POSTGRESQL, "rows", members, "x")}
 ), free AS MATERIALIZED (
   SELECT r.id FROM return_order r WHERE r.id IN (SELECT x.id FROM x) ORDER BY r.id FOR UPDATE SKIP LOCKED
 ), u AS (
-  UPDATE return_order AS o SET {_set(columns, "now()")}
+  UPDATE return_order AS o SET {_set(columns, "now()", COUNT if history else "")}
     FROM x WHERE o.id = x.id AND o.lease_token = x.lease_token AND o.lease_owner IS NOT NULL AND {unchanged}
-     AND x.id IN (SELECT free.id FROM free) AND {durably} AND {"true" if tells else IS_UNTOLD}
-  RETURNING {RETURNED}, o.lease_token, x.packages
-), {TOLD_HISTORY if tells else UNTOLD_HISTORY}, p AS (
+     AND x.id IN (SELECT free.id FROM free) AND {durably}{f" AND {IS_UNTOLD}" if untold else ""}
+  RETURNING {returned}, o.lease_token, x.packages
+), {f"{history}, " if history else ""}p AS (
   INSERT INTO package (return_order_id, position, {names(_PACKAGE)})
   SELECT u.id, p.position, {names(_PACKAGE, "p.")}
     FROM u CROSS JOIN LATERAL json_to_recordset(u.packages) AS p(position int, {typed(_PACKAGE)})
   {upsert(_PACKAGE)}
 )
-SELECT u.id, u.lease_token FROM u{f" WHERE {SAID}" if tells else news}""")
+SELECT u.id, u.lease_token FROM u{f" WHERE {SAID}" if told else news}""")
 
 
 def _sqlite_record(columns: Iterable[str] = _VALUES, unchanged: str = _SAME_STATE, *, tells: bool = True) -> Any:
@@ -125,8 +133,15 @@ _RECORD = {POSTGRESQL: _postgresql_record(), SQLITE: _sqlite_record()}
 # What is followed is asked for again when its record is lost; of everything else a creation may follow.
 _RECORD_FOLLOWED = {POSTGRESQL: _postgresql_record(durably="true"), SQLITE: _RECORD[SQLITE]}
 _RECORD_SET_ASIDE = {POSTGRESQL: _postgresql_record(_SET_ASIDE, "true"), SQLITE: _sqlite_record(_SET_ASIDE, "true")}
-_UNTOLD = {_RECORD[POSTGRESQL]: _postgresql_record(tells=False), _RECORD[SQLITE]: _sqlite_record(tells=False)}
-_UNTOLD[_RECORD_FOLLOWED[POSTGRESQL]] = _postgresql_record(durably="true", tells=False)
+_UNTOLD = {
+    _RECORD[POSTGRESQL]: _postgresql_record(history=UNTOLD_HISTORY),
+    _RECORD_FOLLOWED[POSTGRESQL]: _postgresql_record(durably="true", history=UNTOLD_HISTORY),
+}
+_WITHOUT_HISTORY = {
+    _RECORD[POSTGRESQL]: _postgresql_record(history=""),
+    _RECORD_FOLLOWED[POSTGRESQL]: _postgresql_record(durably="true", history=""),
+    _RECORD[SQLITE]: _sqlite_record(tells=False),
+}
 
 
 _SQLITE_PACKAGES = text(f"""
@@ -165,9 +180,10 @@ async def record(database: Database, made: Sequence[tuple[ReturnOrder, Decision]
     rows, changes = _rows(made, database.dialect)
     run = database.transaction if changes else database.statement
     statement = (_RECORD_SET_ASIDE if apart else _how(made))[database.dialect]
-    untold = _UNTOLD.get(statement)
-    if (database.has_subscribers or database.dialect == SQLITE) and any(row["told"] for row in rows):
-        untold = None
+    if not any(row["told"] for row in rows):
+        with _number_taken():
+            return (await run(_write, _WITHOUT_HISTORY.get(statement, statement), rows, changes))[0]
+    untold = None if database.has_subscribers else _UNTOLD.get(statement)
     with _number_taken():
         written, database.has_subscribers = await run(_write, statement, rows, changes, untold)
     return written
