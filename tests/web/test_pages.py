@@ -177,6 +177,14 @@ async def test_a_token_that_is_changed_or_taken_away_ends_what_it_opened(url: st
                 assert (await browser.log_in(content)).status == 303
 
 
+async def test_a_token_that_two_names_have_lets_nobody_do_more_than_before(url: str, tmp_path: Path) -> None:
+    async with served(url, tmp_path, {"anna": ACTOR, "support": LOOKER}, wrong_token_pause=0) as browser:
+        (tmp_path / "anna.token").write_text(LOOKER)
+        assert (await browser.log_in(LOOKER)).status == 401
+        (tmp_path / "anna.token").write_text(ACTOR)
+        assert (await browser.log_in(LOOKER)).status == 303
+
+
 async def test_a_program_shows_its_token_and_no_cookie_counts_for_it(url: str, tmp_path: Path) -> None:
     async with served(url, tmp_path, TOKENS, routes=ACTIONS, wrong_token_pause=0) as browser:
         answer = await browser.get("/api/thing", Authorization=f"bearer {LOOKER}")
