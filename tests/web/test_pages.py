@@ -136,9 +136,10 @@ async def test_a_wrong_token_is_answered_late_and_keeps_nobody_with_a_good_one_o
     [
         ("Host: localhost\r\nOrigin: http://localhost", "401"),  # it is the token that is wrong
         ("Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example", "403"),
+        ("Host: localhost\r\nOrigin: http://localhost\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Site: none", "403"),
         ("Host: localhost\r\nHost: evil.example", "400"),
     ],
-    ids=["once", "Origin", "Host"],
+    ids=["once", "Origin", "Sec-Fetch-Site", "Host"],
 )
 async def test_a_header_that_is_there_twice_is_not_believed(
     url: str, tmp_path: Path, headers: str, status: str
