@@ -225,6 +225,8 @@ class Application:
                     await asyncio.wait({self._working})  # `run` has raised what there was to raise
                 await self.engine.drain()
                 await self._news.drain()
+                if self._pages is not None:
+                    await self._pages.turns.drain()
         except TimeoutError:
             self._say_unfinished()
         try:

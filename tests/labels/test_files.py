@@ -223,17 +223,9 @@ async def test_a_folder_behind_a_link_is_the_same_folder(store: FileLabelStore, 
     assert await store.get(await FileLabelStore(link).put(NAME, a_label())) == a_label().content
 
 
-async def test_a_disk_that_cannot_be_read_is_not_a_missing_label(
-    store: FileLabelStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    location = await store.put(NAME, a_label())
-
-    def fail(_: Path) -> bytes:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(Path, "read_bytes", fail)
+async def test_a_disk_that_cannot_be_read_is_not_a_missing_label() -> None:
     with pytest.raises(LabelStoreError, match="Input/output error") as caught:
-        await store.get(location)
+        await FileLabelStore(Path("/proc/self")).get("file:///proc/self/mem")  # a file whose first page is not there
     assert not isinstance(caught.value, LabelMissing)
 
 
@@ -277,3 +269,18 @@ async def test_a_disk_that_hangs_is_given_up_and_what_it_does_at_last_harms_nobo
     answers.set()
     monkeypatch.undo()
     await FileLabelStore(tmp_path).check()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "huge"])
+async def test_what_is_no_label_in_the_place_of_one_takes_neither_a_thread_nor_memory(
+    store: FileLabelStore, folder: Path, kind: str
+) -> None:
+    location = await store.put(NAME, a_label())
+    (file,) = everything(folder)
+    file.unlink()
+    os.mkfifo(file) if kind == "pipe" else file.touch()
+    if kind == "huge":
+        os.truncate(file, 1 << 40)  # of which nothing is on the disk
+    async with asyncio.timeout(5):
+        with pytest.raises(LabelStoreError):
+            await store.get(location)

@@ -6,7 +6,9 @@ from tests.store.shop import Shop
 from worker.domain.by_hand import Person, Refusal
 from worker.domain.waits import WaitsFor
 from worker.settings import AccountSettings, Settings
+from worker.store.accounts import database_now
 from worker.store.database import Database
+from worker.store.upkeep.archive import archive_batch
 from worker.usecases import ways
 from worker.usecases.accounts import hold
 from worker.usecases.desk import EVERYTHING, Request, decide_by_hand
@@ -99,3 +101,25 @@ async def test_a_poll_is_not_offered_while_the_account_is_held(database: Databas
 async def test_what_a_return_waits_for_is_what_the_view_says(database: Database, shop: Shop) -> None:
     await shop.run(TRACKED, "default", "label_not_ready")
     assert (await show_to_person(SETTINGS, database, "R-1", None)).waits_for is WaitsFor.WORKER_ABSENT
+
+
+async def test_of_a_long_history_no_more_is_read_than_is_wanted_live_and_archived(
+    database: Database, shop: Shop
+) -> None:
+    over = "INSERT INTO return_order (reference, payload, state, due_at, updated_at) VALUES ('R-1', '{}', 'cancelled', "
+    await shop.run(f"{over} NULL, '2026-01-02 03:04:05')")
+    for reason in ("first", "second", "third"):
+        line = "INSERT INTO status_transition (return_order_id, field, new_value, reason)"
+        await shop.run(f"{line} SELECT id, 'state', 'cancelled', $1 FROM return_order", reason)
+
+    async def told(most: int | None) -> tuple[list[str | None], int]:
+        history = (await show_return(SETTINGS, database, "R-1", None, most)).history
+        return [each.reason for each in history.transitions], history.left_out
+
+    async def each_is_as_wanted() -> None:
+        assert await told(2) == (["second", "third"], 1)
+        assert await told(3) == await told(None) == (["first", "second", "third"], 0)
+
+    await each_is_as_wanted()
+    assert (await archive_batch(database, await database_now(database), None, 0, 1)).count == 1
+    await each_is_as_wanted()

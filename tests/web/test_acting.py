@@ -146,6 +146,18 @@ async def test_what_changed_since_it_was_shown_is_shown_once_more_and_not_done(
 
 
 @on_sqlite
+async def test_what_one_returns_page_showed_is_done_to_no_other_return(
+    shop: Shop, migrated_url: str, tmp_path: Path
+) -> None:
+    await insert(shop, "R-1", REJECTED)
+    await insert(shop, "R-2", REJECTED)
+    async with served(migrated_url, tmp_path, TOKENS, patience=10) as browser:
+        await browser.log_in(ACTOR)
+        form = form_of(await browser.get("/returns/default/R-1/retry"))
+        assert (await browser.post("/returns/default/R-2/retry", form)).status == 409
+    assert await told(shop) == []
+
+
 async def test_who_may_look_sees_what_would_happen_and_does_nothing(
     shop: Shop, migrated_url: str, tmp_path: Path
 ) -> None:

@@ -359,6 +359,16 @@ async def test_any_reference_and_what_json_has_not_come_through(url: str, tmp_pa
         assert (one["payload"], one["payload_unreadable"]) == (None, "it holds a number of more than 4,300 digits")
 
 
+async def test_bytes_in_the_place_of_a_text_hide_no_return_from_a_page_or_a_program(url: str, tmp_path: Path) -> None:
+    async with Shop.at(url) as shop, programs(url, tmp_path) as program:
+        order_id = await insert(shop, "R-1")  # SQLite keeps what it is given
+        await shop.run("UPDATE return_order SET error_message = x'6eff', return_url = x'ff' WHERE id = $1", order_id)
+        assert (await program.told("/api/returns", of="returns"))["returns"][0]["error_message"] == "n\ufffd"
+        assert (await program.told("/api/returns/default/R-1", of="return"))["return_url"] == "\ufffd"
+        await program.browser.log_in(LOOKER)
+        assert (await program.browser.get("/returns/default/R-1")).status == 200
+
+
 async def test_a_return_is_what_the_command_says_of_it(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

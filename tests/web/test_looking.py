@@ -28,6 +28,7 @@ from worker.usecases.missing_label import LabelWay
 from worker.usecases.today import AccountToday
 from worker.usecases.ways import Way
 from worker.web import one_return, words
+from worker.web.api import looking
 from worker.web.overview import first_of
 from worker.web.page import Answer, Page, Route, address_of
 from worker.web.routes import ROUTES
@@ -305,6 +306,9 @@ async def test_a_long_history_and_a_large_payload_are_cut_and_it_is_said_what_ha
     monkeypatch.setattr(one_return, "_MOST_LINES", 2)
     for reason in ("first", "second", "third"):
         await line(shop, order_id, 0, "state", "pending", "pending", reason=reason)
+    monkeypatch.setattr(looking, "_MOST_LINES", 1)
+    told = json.loads((await browser.get("/api/returns/default/R-1")).text)
+    assert ([each["reason"] for each in told["transitions"]], told["transitions_left_out"]) == (["third"], 2)
     shown = read((await browser.get("/returns/default/R-1")).text)
     assert "Earlier lines that are not shown here: 1; returns-worker show REFERENCE has them." in shown
     assert "first" not in shown and "second" in shown and "third" in shown

@@ -136,9 +136,10 @@ async def test_a_wrong_token_is_answered_late_and_keeps_nobody_with_a_good_one_o
     [
         ("Host: localhost\r\nOrigin: http://localhost", "401"),  # it is the token that is wrong
         ("Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example", "403"),
+        ("Host: localhost\r\nOrigin: http://localhost\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Site: none", "403"),
         ("Host: localhost\r\nHost: evil.example", "400"),
     ],
-    ids=["once", "Origin", "Host"],
+    ids=["once", "Origin", "Sec-Fetch-Site", "Host"],
 )
 async def test_a_header_that_is_there_twice_is_not_believed(
     url: str, tmp_path: Path, headers: str, status: str
@@ -175,6 +176,14 @@ async def test_a_token_that_is_changed_or_taken_away_ends_what_it_opened(url: st
             assert (await browser.get("/api/thing", Authorization=f"Bearer {ACTOR}")).status == 401
             if content == "b" * 40:
                 assert (await browser.log_in(content)).status == 303
+
+
+async def test_a_token_that_two_names_have_lets_nobody_do_more_than_before(url: str, tmp_path: Path) -> None:
+    async with served(url, tmp_path, {"anna": ACTOR, "support": LOOKER}, wrong_token_pause=0) as browser:
+        (tmp_path / "anna.token").write_text(LOOKER)
+        assert (await browser.log_in(LOOKER)).status == 401
+        (tmp_path / "anna.token").write_text(ACTOR)
+        assert (await browser.log_in(LOOKER)).status == 303
 
 
 async def test_a_program_shows_its_token_and_no_cookie_counts_for_it(url: str, tmp_path: Path) -> None:

@@ -121,6 +121,57 @@ async def test_what_counts_rows_is_asked_once_for_all_who_reload_and_again_after
     assert (await turns.ask_lately(count))[0] == 3
 
 
+async def test_a_reader_who_began_before_an_act_ended_leaves_nothing_old_to_those_who_come_after_it() -> None:
+    counting, go_on, is_held = asyncio.Event(), asyncio.Event(), False
+
+    async def count(*_: object) -> bool:
+        seen = is_held
+        counting.set()
+        await go_on.wait()
+        return seen
+
+    async def hold(*_: object) -> None:
+        nonlocal is_held
+        is_held = True
+
+    turns = some_turns()
+    early = asyncio.create_task(turns.ask_lately(count))
+    await counting.wait()
+    await turns.act(hold)
+    go_on.set()
+    assert (await early)[0] is False
+    assert (await turns.ask_lately(count))[0] is True
+
+
+@pytest.mark.parametrize("has_time", [True, False])
+async def test_of_a_worker_that_stops_an_act_comes_to_its_end_or_hands_back_what_it_has(has_time: bool) -> None:
+    began, carrier, came = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def poll(*_: object) -> None:
+        began.set()
+        try:
+            await carrier.wait()
+            came.append("recorded")
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            came.append("handed back")
+            raise
+
+    turns = some_turns()
+    answer = asyncio.create_task(turns.act(poll))
+    await began.wait()
+    answer.cancel()  # as the listener does
+    stopping = asyncio.create_task(turns.drain())
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await turns.act(poll)
+    assert (came, stopping.done()) == ([], False)
+    carrier.set() if has_time else stopping.cancel()
+    await asyncio.wait({stopping})
+    await turns.close()
+    assert came == ["recorded" if has_time else "handed back"]
+
+
 async def test_what_takes_too_long_to_count_is_not_asked_again_at_once_and_an_older_answer_is_shown() -> None:
     asked, is_slow = 0, True
 

@@ -18,7 +18,7 @@ def sight_of(order: ReturnOrder, outcome: Decision | Refusal | None) -> str:
     Moments, leases and the person's own words are not in it, so that an unchanged poll meanwhile makes no difference.
     """
     made = (outcome.outcome, _said(outcome.order)) if isinstance(outcome, Decision) else outcome
-    return mark_of(_said(order), order.shop_changes, sorted(order.labels), made)
+    return mark_of(order.id, _said(order), order.shop_changes, sorted(order.labels), made)
 
 
 def mark_of(*shown: object) -> str:

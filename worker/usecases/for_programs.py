@@ -27,6 +27,7 @@ def shown_return(found: "ShownReturn") -> dict[str, Any]:
         _columns(history.order)
         | parts
         | {
+            "transitions_left_out": history.left_out,
             "payload_unreadable": history.payload_unreadable,
             "archived_at": found.archived_at,
             "waits_for": found.waits_for,
@@ -110,7 +111,12 @@ def _line(transition: Transition) -> dict[str, Any]:
 
 def _columns(row: Any, without: Sequence[str] = ()) -> dict[str, Any]:
     columns = [column.name for column in row.__table__.c if column.name not in without]
-    return {name: getattr(row, name) for name in columns}
+    return {name: _told(getattr(row, name)) for name in columns}
+
+
+def _told(value: Any) -> Any:
+    """The same, but bytes as a text: SQLite keeps them in a column of texts."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _found(found: Found) -> dict[str, Any]:

@@ -57,7 +57,7 @@ async def label_file(
     Raises `NotDone`, as `LabelRemoved`, and `LabelStoreError`: also after `patience`, in seconds, and where
     the file is not what was stored.
     """
-    history = (await show_return(settings, database, reference, account)).history
+    history = (await show_return(settings, database, reference, account, most=1)).history
     row = next((row for row in history.labels if row.position == position), None)
     try:
         async with asyncio.timeout(patience):

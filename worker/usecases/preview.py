@@ -74,7 +74,7 @@ class Preview:
 async def preview(settings: Settings, database: Database, meant: Meant) -> Preview:
     """What would happen; raises `NotDone` where there is no such return, or nothing is done about it any more."""
     order_id = await find_meant(settings, database, meant)
-    shown = await show_to_person(settings, database, meant.reference, meant.account)
+    shown = await show_to_person(settings, database, meant.reference, meant.account, most=1)
     order, outcome = await decide_meant(settings, database, order_id, meant)
     account = settings.accounts.get(meant.account)
     after = outcome.order if isinstance(outcome, Decision) else order

@@ -60,10 +60,18 @@ class ShownReturn:
         return missing_label(self.history)
 
 
-async def show_return(settings: Settings, database: Database, reference: str, account: str | None) -> ShownReturn:
-    """The return with this reference, an archived one as it was then."""
+async def show_return(
+    settings: Settings, database: Database, reference: str, account: str | None, most: int | None = None
+) -> ShownReturn:
+    """The return with this reference, an archived one as it was then; `most`: so many lines of its history, the newest.
+
+    A carrier that says another word at each poll makes some ten thousand, each with its answer.
+    """
     found = await find_anywhere(database, reference, account)
-    history = await read_history(database, found) if isinstance(found, ReturnOrderRow) else _archived(found)
+    if isinstance(found, ReturnOrderRow):
+        history = await read_history(database, found, most)
+    else:
+        history = _archived(found).newest(most)
     order, state = history.order, (await read_accounts(database)).get(history.order.account)
     waits = state is not None and describe(state) != NOTHING and order.due_at is not None
     return ShownReturn(
@@ -75,9 +83,11 @@ async def show_return(settings: Settings, database: Database, reference: str, ac
     )
 
 
-async def show_to_person(settings: Settings, database: Database, reference: str, account: str | None) -> ShownReturn:
+async def show_to_person(
+    settings: Settings, database: Database, reference: str, account: str | None, most: int | None = None
+) -> ShownReturn:
     """The same, with what it waits for and what can be done about it now: nothing, where it is archived or erased."""
-    found = await show_return(settings, database, reference, account)
+    found = await show_return(settings, database, reference, account, most)
     order = found.history.order
     if found.archived_at is not None or order.erased_at is not None:
         return found

@@ -67,7 +67,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What of a request is judged; headers as they came, None where there is none or more than one."""
+    """What of a request is judged; headers as they came, None where there is none, "" where there are two."""
 
     method: str
     host: str | None = None

@@ -24,14 +24,14 @@ _SHOWN_BY_BROWSERS = frozenset({"application/pdf", "image/png"})
 
 async def show_one(page: Page) -> Answer:
     """What `returns-worker show` says of a return."""
-    found = await page.ask(show_to_person, page.places["reference"], page.places["account"])
+    found = await page.ask(show_to_person, page.places["reference"], page.places["account"], _MOST_LINES)
     history = found.history
     return page.render(
         "return.html",
         found=found,
         order=history.order,
-        lines=history.transitions[-_MOST_LINES:],
-        lines_left_out=max(len(history.transitions) - _MOST_LINES, 0),
+        lines=history.transitions,
+        lines_left_out=history.left_out,
         payload=_payload(history),
         shown_by_browsers=_SHOWN_BY_BROWSERS,
         waits={each: f"{sentence(REASON[each])} {ENDS[each]}" for each in ENDS},

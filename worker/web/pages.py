@@ -249,9 +249,9 @@ def _facts(request: web.Request, rules: Rules, face: Face, needs: May | None) ->
 
 
 def _one(request: web.Request, name: str) -> str | None:
-    """A header that is there once; twice, whoever reads the other one would judge otherwise."""
+    """A header, None where there is none; "" where it is there twice: whoever reads the other one judges otherwise."""
     values = request.headers.getall(name, [])
-    return values[0] if len(values) == 1 else None
+    return values[0] if len(values) == 1 else "" if values else None
 
 
 async def _sent_in_pieces(request: web.Request, answer: Answer) -> web.StreamResponse:

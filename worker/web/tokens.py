@@ -1,5 +1,6 @@
 """The tokens that are configured, as their files have them now."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -23,25 +24,36 @@ class Tokens:
         self._may = {name: May(token.may) for name, token in settings.http.tokens.items()}
         self._hide = hide
         self._known: dict[str, str] = {}
-        self._problems: dict[str, str | None] = {}
+        self._problems: Mapping[str, str | None] = {}
 
     def current(self) -> Mapping[str, Token]:
         """Those that are good now, by name."""
+        texts, problems = self._read()
         good: dict[str, Token] = {}
-        for name, file in self._files.items():
-            text = file.current() if file is not None else None
-            problem = file.problem if file is not None else "no file holds it"
-            if problem is None and any(text == other.text for other in good.values()):
-                problem = "it is the token of another name, too"
+        for name, problem in problems.items():
             if problem is not None and problem != self._problems.get(name):
                 log.warning(
                     "token_unreadable", token=name, problem=problem, hint="nobody enters by it until it is good"
                 )
-            self._problems[name] = problem
-            if text is None or problem is not None:
-                continue
-            if text != self._known.get(name):
-                self._hide(*forms_of_key(text))
-                self._known[name] = text
-            good[name] = Token(text, self._may[name])
+            if problem is None:
+                if texts[name] != self._known.get(name):
+                    self._hide(*forms_of_key(texts[name]))
+                    self._known[name] = texts[name]
+                good[name] = Token(texts[name], self._may[name])
+        self._problems = problems
         return good
+
+    def _read(self) -> tuple[Mapping[str, str], dict[str, str | None]]:
+        """What the good files have, and what is wrong with each."""
+        texts: dict[str, str] = {}
+        problems: dict[str, str | None] = {}
+        for name, file in self._files.items():
+            text = file.current() if file is not None else None
+            problems[name] = file.problem if file is not None else "no file holds it"
+            if text is not None and problems[name] is None:
+                texts[name] = text
+        count = Counter(texts.values())
+        for name, text in texts.items():
+            if count[text] > 1:  # whose it is cannot be told, so it lets in neither: one of them may do more
+                problems[name] = "it is the token of another name, too"
+        return texts, problems

@@ -25,6 +25,7 @@ _SAVED = 0.2  # seconds of that which they may have saved up, so that a person w
 _BESIDE = 0.004  # seconds that reading a request and sending its answer cost beside: twice what was measured
 _LONGEST_REST = 1.0  # seconds after a page that took long
 _COUNTING = 0.01  # of each second, what may be spent on counting rows: it is the database that pays for it
+_MOST_ACTS = 8  # more than persons press buttons at a time
 _SHORTEST, _LONGEST = 1.0, 90.0  # seconds for which such an answer is shown again; the longest is that of gauges
 
 
@@ -72,7 +73,8 @@ class Turns:
             schema=told.schema,
             longest=patience,
         )
-        self._acts = asyncio.Semaphore(8)  # more than persons press buttons at a time
+        self._acts: set[asyncio.Task[Any]] = set()
+        self._is_draining = False
 
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
@@ -107,7 +109,8 @@ class Turns:
 
         Where the database could not say it in time it is not asked again at once, and an older answer is shown.
         """
-        kept, now = self._kept.get(use_case), time.monotonic()
+        answers = self._kept  # another one after an act: what was read before it is shown to nobody who comes after
+        kept, now = answers.get(use_case), time.monotonic()
         if kept is None or now >= kept.until:
             try:
                 kept = _Kept(await self.ask(use_case), time.monotonic())
@@ -117,7 +120,7 @@ class Turns:
                 kept = kept or _Kept(_TOO_LONG, now)
             ended = time.monotonic()
             rests = min(max((ended - now) / _COUNTING, _SHORTEST), _LONGEST)
-            self._kept[use_case] = kept = replace(kept, until=ended + rests)
+            answers[use_case] = kept = replace(kept, until=ended + rests)
         if kept.answer is _TOO_LONG:
             raise Busy
         return kept.answer, time.monotonic() - kept.since
@@ -125,20 +128,35 @@ class Turns:
     async def act(self, use_case: UseCase[P, T], *args: P.args, **named: P.kwargs) -> T:
         """The same of one that changes something: it comes to its end, though each statement is as short as ever.
 
-        It may wait for a worker or for a carrier, so whoever calls it must not have the pages' turn.
+        It may wait for a worker or for a carrier, so whoever calls it must not have the pages' turn. It goes on where
+        who asked has gone, and where the worker stops.
         """
-        if self._acts.locked():
+        if self._is_draining or len(self._acts) >= _MOST_ACTS:
             raise Busy
-        async with self._acts:
-            self._check_file()
-            try:
-                return await use_case(self._settings, self._database, *args, **named)
-            finally:
-                self._kept.clear()  # who has changed something sees it
+        self._check_file()
+        acting = asyncio.create_task(self._act(use_case(self._settings, self._database, *args, **named)))
+        self._acts.add(acting)
+        acting.add_done_callback(self._acts.discard)
+        return await asyncio.shield(acting)
+
+    async def drain(self) -> None:
+        """Let what was begun come to its end; nothing is begun any more."""
+        self._is_draining = True
+        if self._acts:
+            await asyncio.wait(self._acts)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; what has not come to its end hands back what it holds."""
+        for acting in self._acts:
+            acting.cancel()
+        await self.drain()
         await self._database.close()
+
+    async def _act(self, deed: Awaitable[T]) -> T:
+        try:
+            return await deed
+        finally:
+            self._kept = {}  # who has changed something sees it
 
     def _owed(self) -> float:
         """Seconds until the share is enough for a page to begin."""

@@ -76,6 +76,6 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def is_link(address: str | None) -> bool:
+def is_link(address: object) -> bool:
     """Whether what a carrier calls an address may be clicked: it is one of the web, and all of it can be seen."""
-    return address is not None and _ADDRESS.fullmatch(address) is not None
+    return isinstance(address, str) and _ADDRESS.fullmatch(address) is not None

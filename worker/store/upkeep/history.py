@@ -1,11 +1,11 @@
 """Returns, and all that belongs to one, for commands and use cases."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, or_, select, text
+from sqlalchemy import Connection, Select, func, or_, select, text
 from sqlalchemy.sql.elements import TextClause
 from sqlmodel import col
 
@@ -22,13 +22,22 @@ from worker.store.transactions import reading
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One return with everything that belongs to it; `payload_unreadable`: why its payload is None."""
+    """One return with everything that belongs to it; `payload_unreadable`: why its payload is None.
+
+    `left_out`: so many transitions are older than those that are here.
+    """
 
     order: ReturnOrderRow
     transitions: Sequence[StatusTransitionRow]
     packages: Sequence[PackageRow]
     labels: Sequence[LabelRow]
     payload_unreadable: str | None = None
+    left_out: int = 0
+
+    def newest(self, most: int | None) -> "History":
+        """The same with so many transitions at most; None: with all that are here."""
+        over = max(len(self.transitions) - most, 0) if most is not None else 0
+        return replace(self, transitions=self.transitions[over:], left_out=self.left_out + over) if over else self
 
 
 async def find_orders(
@@ -153,24 +162,24 @@ def accounts_in(table: str) -> TextClause:
 ) SELECT name FROM known WHERE name IS NOT NULL""")
 
 
-async def read_history(database: Database, order: ReturnOrderRow) -> History:
-    """Everything that belongs to `order`, in the order it happened, and its payload."""
+async def read_history(database: Database, order: ReturnOrderRow, most: int | None = None) -> History:
+    """Everything that belongs to `order`, in the order it happened, and its payload; of the transitions `most`."""
     payload, why = await read_payload(database, order.id)
     document = read_document(payload) if payload is not None else None
     if isinstance(document, UnreadableDocument):
         why, document = document.why, None
     order.payload = document
-    return History(order, *await _belonging(database, order.id), why)
+    transitions, left_out, packages, labels = await _belonging(database, order.id, most)
+    return History(order, transitions, packages, labels, why, left_out)
 
 
 @reading
-def _belonging(connection: Connection, order_id: int) -> tuple[list[Any], list[Any], list[Any]]:
-    def read(table: Any, by: Any) -> list[Any]:
-        statement = select(*columns_of(table)).where(table.return_order_id == order_id).order_by(by)
+def _belonging(connection: Connection, order_id: int, most: int | None) -> tuple[list[Any], int, list[Any], list[Any]]:
+    def read(table: Any, by: Any, limit: int | None = None) -> list[Any]:
+        statement = select(*columns_of(table)).where(table.return_order_id == order_id).order_by(by).limit(limit)
         return [table(**row) for row in connection.execute(statement).mappings()]
 
-    return (
-        read(StatusTransitionRow, StatusTransitionRow.id),
-        read(PackageRow, PackageRow.position),
-        read(LabelRow, LabelRow.position),
-    )
+    transitions = read(StatusTransitionRow, col(StatusTransitionRow.id).desc(), most)[::-1]
+    there = select(func.count()).where(col(StatusTransitionRow.return_order_id) == order_id)
+    left_out = connection.execute(there).scalar_one() - len(transitions) if len(transitions) == most else 0
+    return transitions, left_out, read(PackageRow, PackageRow.position), read(LabelRow, LabelRow.position)

@@ -114,7 +114,9 @@ class Return(Listed):
     packages: list[Package]
     labels: list[Label]
     transitions: list[Transition]
-    """Its history, in the order in which it happened."""
+    """Its history, in the order in which it happened: below `/api` its newest 500 lines."""
+    transitions_left_out: int
+    """So many lines are older than those; `returns-worker show --json` has them."""
     archived_at: datetime | None
     """Since when it is archived: nothing more is done about it."""
     waits_for: WaitsFor | None
