@@ -7,6 +7,8 @@ from urllib.parse import unquote
 
 ACCEPTED = "file:FOLDER, file:///ABSOLUTE/FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
 """The forms, for messages."""
+LARGEST_LABEL = 256 * 2**20
+"""Bytes of the largest label that `labels.max_bytes` may allow: each is read into memory whole."""
 
 _SCHEMES = ("s3://", "gs://", "az://")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
+from worker.domain.file_names import LARGEST_LABEL
 from worker.labels.errors import LabelMissing, LabelStoreAway, LabelStoreError
 from worker.labels.names import ASIDE, Kept, LabelName, aside_path, relative_path, stem, stem_of, superfluous
 from worker.labels.verify import VerifiedLabel
@@ -28,7 +29,6 @@ _PATIENCE = 20.0  # seconds
 _FILE_MODE = 0o600
 _FOLDER_MODE = 0o700
 _TEMPORARY = ".part"
-_LARGEST = 256 * 2**20  # bytes that are read into memory; twelve times what a label may have by default
 # A path at which no label of ours can be, as opposed to a disk that cannot be read.
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
@@ -113,9 +113,11 @@ class FileLabelStore:
             # Without waiting: a pipe in its place would keep a thread for good.
             with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
                 status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
-                    raise LabelStoreError(f"{path} is no label: it is no file, or has more than {_LARGEST:,} bytes")
-                return file.read(_LARGEST)
+                if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_LABEL:
+                    raise LabelStoreError(
+                        f"{path} is no label: it is no file, or has more than {LARGEST_LABEL:,} bytes"
+                    )
+                return file.read(LARGEST_LABEL)
         except OSError as error:
             if error.errno in _NO_SUCH_FILE:
                 raise LabelMissing(f"no label at {location[:300]!r}") from None

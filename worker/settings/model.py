@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringCo
 
 from worker.domain.cadence import Ladder
 from worker.domain.circuits import Breaker
+from worker.domain.file_names import LARGEST_LABEL
 from worker.domain.pacing import RATES
 from worker.domain.policy import Backoff
 from worker.domain.tracking import TrackingStatus, clashes
@@ -202,7 +203,7 @@ class LabelSettings(Table):
     """`[labels]`: where label files go."""
 
     store: Annotated[str, AfterValidator(check_label_store), MayHoldPassword()] = "file:labels"
-    max_bytes: Count = 20_000_000
+    max_bytes: Annotated[int, Field(ge=1, le=LARGEST_LABEL), BeforeValidator(reject_bool)] = 20_000_000
 
 
 class RetentionSettings(Table):
