@@ -99,6 +99,7 @@ async def watched(
         prometheus.stop()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="needs prometheus (Debian: prometheus)")
 @on_sqlite
 async def test_every_query_of_every_panel_brings_data_and_every_rule_works(

@@ -119,7 +119,8 @@ class RunningWorker:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_text.splitlines() if line.startswith("{")]
+        whole, _, _ = self.log_text.rpartition("\n")  # what is behind it is being written
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def saw(self, event: str) -> dict[str, Any] | None:
         return next((line for line in self.events if line["event"] == event), None)

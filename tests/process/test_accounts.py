@@ -77,6 +77,7 @@ async def test_a_carrier_that_asks_to_wait_is_heard_by_every_worker(
     assert len(under_way) <= 2 * 8, "no more than both workers had in flight; unheard it would be some 250"
 
 
+@pytest.mark.long
 @on_postgresql
 async def test_a_carrier_that_is_down_is_asked_once_in_a_while_and_then_everything_goes_on(
     start: Start, shop: Shop, carrier: Simulator, config: Path, database_url: str

@@ -33,6 +33,7 @@ async def to_database(config: Path, database_url: str) -> AsyncIterator[Proxy]:
         yield proxy
 
 
+@pytest.mark.long
 async def test_calls_end_within_a_lease_when_the_database_answers_nothing_and_go_on_when_it_does(
     to_database: Proxy, start: Start, shop: Shop, carrier: Simulator
 ) -> None:
@@ -53,6 +54,7 @@ async def test_calls_end_within_a_lease_when_the_database_answers_nothing_and_go
     assert await worker.stopped() == 0
 
 
+@pytest.mark.long
 async def test_a_shutdown_ends_in_time_and_says_every_result_that_it_could_not_write(
     to_database: Proxy, start: Start, shop: Shop, carrier: Simulator
 ) -> None:
