@@ -39,5 +39,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Three: most tests wait for a process or a moment. The long forms measure, and have the machine to themselves."""
-    return 3 if "not long" in config.option.markexpr else 0
+    """Four: most tests wait for a process or a moment. The long forms measure, and have the machine to themselves."""
+    return 4 if "not long" in config.option.markexpr else 0
