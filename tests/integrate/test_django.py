@@ -69,8 +69,6 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> Iter
         (tmp_path / "returns.db").write_bytes(request.getfixturevalue("migrated_file").read_bytes())
         yield {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / "returns.db")}
         return
-    if find_spec("psycopg") is None:
-        pytest.skip("needs psycopg: pip install 'psycopg[binary]>=3.2,<4'")
     url = urlsplit(request.getfixturevalue("shop_url"))
     place = {"NAME": url.path[1:], "USER": url.username, "HOST": url.hostname, "PORT": url.port}
     yield {"ENGINE": "django.db.backends.postgresql", **place}

@@ -47,7 +47,7 @@ def receiver(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]
     """A receiver of the page as a file, and what runs it."""
     program, name = RECEIVERS[request.param]
     if shutil.which(program) is None:
-        pytest.skip(f"needs {program}")
+        pytest.skip(f"needs {program}: .ci/run takes it where it is")
     (tmp_path / name).write_text(snippet(f"webhook-receiver-{request.param}", PAGE))
     return program, tmp_path / name
 

@@ -31,7 +31,6 @@ _LINGER = 0.05  # seconds that a result may wait for others
 _BATCH = 100  # results after which none is waited for
 _LOOK_EVERY = 1.0  # seconds until what others recorded, and what is to be sent again, is looked for once more
 _PAUSE = 0.5  # seconds until results are written again that could not be
-_SENT_AGAIN = "another worker has it; what was sent and not written down is sent again, with the same id"
 
 log = structlog.get_logger()
 

@@ -319,7 +319,7 @@ def dumped(rows: Sequence[Mapping[str, Any]], dialect: str) -> str:
 
 
 # Neither database can give these back, and PostgreSQL refuses the whole batch: NUL, and half of a surrogate pair. What
-# is found may be a whole pair, or text that looks so: then nothing is changed.
+# matches may also be a whole pair, or text that only looks like one; `_storable` leaves both as they are.
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])")
 
 

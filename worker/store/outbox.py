@@ -17,7 +17,7 @@ from worker.store.news import MESSAGE, names
 from worker.store.presence import NEWS
 from worker.store.transactions import in_transaction, reading
 
-COUNTED: Final = 10_000
+MOST_COUNTED: Final = 10_000
 """So many events of a subscriber are counted at most: each look counts, and more need no exact number."""
 
 OUTBOX, UNSENT, MISSED = "return_event", "webhook_event", "webhook_missed"
@@ -42,7 +42,7 @@ SELECT s.name, s.kind, s.keep_seconds,
        EXISTS (SELECT 1 FROM worker_serves v JOIN worker_presence p ON p.worker = v.worker
                 WHERE v.kind = '{NEWS}' AND v.name = s.name AND p.until > {now} AND p.until <= {LATEST_END[dialect]})
          AS is_served,
-       (SELECT count(*) FROM (SELECT 1 FROM {OUTBOX} e WHERE e.subscriber = s.name LIMIT {COUNTED}) AS found)
+       (SELECT count(*) FROM (SELECT 1 FROM {OUTBOX} e WHERE e.subscriber = s.name LIMIT {MOST_COUNTED}) AS found)
          AS pending,
        (SELECT e.observed_at FROM {OUTBOX} e WHERE e.subscriber = s.name ORDER BY e.id LIMIT 1) AS oldest
   FROM news_subscriber s ORDER BY s.name""")

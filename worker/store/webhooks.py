@@ -33,10 +33,8 @@ from worker.store.durability import DURABLY
 from worker.store.holds import BRIEFLY, NOTHING, hold_lasts
 from worker.store.leases import is_free
 from worker.store.news_tables import WebhookMissedRow
+from worker.store.outbox import MOST_COUNTED
 from worker.store.transactions import in_statement, in_transaction, reading
-
-MOST_COUNTED = 10_000
-"""So far what waits for one webhook is counted."""
 
 _MOST_SAID = 500  # characters of a message
 _ENDPOINT = "s.held_until, s.hold_code, s.hold_message, s.failures, s.open_until, s.in_flight_most"
@@ -308,11 +306,16 @@ def describe(state: EndpointState) -> str:
     return NOTHING if circuit.is_closed else f"tried one at a time {times}"
 
 
+def hold_of(row: RowMapping, now: datetime) -> EndpointHold | None:
+    """What holds the subscriber of this row of `news_subscriber`, if anything does."""
+    until, code = read_moment(row["held_until"]), row["hold_code"] or ""
+    if until is None or not hold_lasts(until, code, now):
+        return None
+    return EndpointHold(until if until < FOREVER else None, code, row["hold_message"] or "")
+
+
 def _endpoint(row: RowMapping, now: datetime) -> Endpoint:
-    until, hold = read_moment(row["held_until"]), None
-    if until is not None and hold_lasts(until, row["hold_code"], now):
-        hold = EndpointHold(until if until < FOREVER else None, row["hold_code"] or "", row["hold_message"] or "")
-    return Endpoint(hold, Circuit(row["failures"], read_moment(row["open_until"])), row["in_flight_most"])
+    return Endpoint(hold_of(row, now), Circuit(row["failures"], read_moment(row["open_until"])), row["in_flight_most"])
 
 
 def _outgoing(row: RowMapping) -> Outgoing:

@@ -10,12 +10,12 @@ from worker.settings import Settings
 from worker.settings.durations import format_duration
 from worker.store.accounts import database_now
 from worker.store.database import Database
+from worker.store.outbox import MOST_COUNTED
 from worker.store.tables import ReturnOrderRow
 from worker.store.upkeep.archive import Archived, archived_since
 from worker.store.upkeep.history import History
 from worker.store.upkeep.replays import Repeated, Span, changed_since, repeat_archived, repeat_live, repeat_missed
 from worker.store.upkeep.webhooks import (
-    MOST_COUNTED,
     TABLES,
     SubscriberState,
     forget_subscriber,

@@ -19,13 +19,13 @@ _LONGEST_REASON = 500  # characters, as the history takes them
 
 def acting() -> tuple[Route, ...]:
     """The pages of retry, resolve, cancel and poll."""
-    shows = {name: _showing(name, way) for name, way in _PAGES.items()} | {"resolve": show_resolve}
-    does = {name: _doing(name, way) for name, way in _PAGES.items()} | {"resolve": resolve}
+    previews = {name: _showing(name, way) for name, way in _PAGES.items()} | {"resolve": show_resolve}
+    actions = {name: _doing(name, way) for name, way in _PAGES.items()} | {"resolve": resolve}
     return tuple(
         route
-        for name in shows
+        for name in previews
         for path in [f"/returns/{{account}}/{{reference}}/{name}"]
-        for route in (Route(name, path, shows[name]), Route(name, path, does[name], needs=May.ACT, method="POST"))
+        for route in (Route(name, path, previews[name]), Route(name, path, actions[name], needs=May.ACT, method="POST"))
     )
 
 

@@ -12,14 +12,12 @@ from worker.domain.delivery import EndpointHold
 from worker.domain.news import SubscriberKind
 from worker.store.columns import FOREVER, bound, read_moment
 from worker.store.dialect import NOW
-from worker.store.holds import HELD_BY_PERSON, hold_lasts
+from worker.store.holds import HELD_BY_PERSON
 from worker.store.leases import LATEST_END
-from worker.store.outbox import MISSED, OUTBOX, UNSENT
+from worker.store.outbox import MISSED, MOST_COUNTED, OUTBOX, UNSENT
 from worker.store.presence import NEWS
 from worker.store.transactions import in_statement, in_transaction, reading
-
-MOST_COUNTED = 10_000
-"""So far events are counted; what is beyond is "or more"."""
+from worker.store.webhooks import hold_of
 
 _MOST_OF_A_MESSAGE = 500  # characters, as of an account's
 _REMOVED = 5000  # rows in a transaction
@@ -159,10 +157,6 @@ def remove_some(connection: Connection, table: str, name: str) -> int:
 
 def _subscriber(row: RowMapping) -> SubscriberState:
     now = read_moment(row["now"])
-    until, code = read_moment(row["held_until"]), row["hold_code"] or ""
-    hold = None
-    if until is not None and hold_lasts(until, code, now):
-        hold = EndpointHold(until if until < FOREVER else None, code, row["hold_message"] or "")
     return SubscriberState(
         row["name"],
         SubscriberKind(row["kind"]),
@@ -174,7 +168,7 @@ def _subscriber(row: RowMapping) -> SubscriberState:
         row["missed"],
         read_moment(row["missed_since"]),
         row["last_error"],
-        hold,
+        hold_of(row, now),
         Circuit(row["failures"], read_moment(row["open_until"])),
         row["sender"],
         row["workers"],
